@@ -1,0 +1,107 @@
+// The only way any code reaches a disk. Offsets and lengths are multiples of 4 KiB, memory is 4 KiB aligned. Several
+// controllers open the same disk at once; a disk gives no order between operations in flight and no atomicity above
+// 512 bytes. A write that was acknowledged may still be lost at a power failure until a later flush was acknowledged.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "async/sync.h"
+#include "async/task.h"
+#include "base/result.h"
+#include "base/types.h"
+
+namespace braid {
+
+class Disk;
+
+enum class DiskVerb : std::uint8_t { read, write, zero, flush };
+
+/// One command. Lives in the frame of the coroutine that waits for it; `join` is told once, when `status` is set.
+/// Destroying it in flight abandons the command: the simulated disk then decides whether a write still lands; the
+/// real disk forbids it, because the kernel still owns the memory.
+struct DiskOp {
+    DiskOp() = default;
+    DiskOp(DiskVerb v, std::uint64_t at, std::span<std::byte> bytes, std::uint64_t zeroes = 0)
+        : verb(v), offset(at), memory(bytes), zero_length(zeroes) {}
+    DiskOp(const DiskOp&) = delete;
+    DiskOp& operator=(const DiskOp&) = delete;
+    ~DiskOp();
+
+    static DiskOp read(std::uint64_t at, std::span<std::byte> into) { return DiskOp(DiskVerb::read, at, into); }
+    static DiskOp write(std::uint64_t at, std::span<const std::byte> from) {
+        return DiskOp(DiskVerb::write, at, {const_cast<std::byte*>(from.data()), from.size()});
+    }
+    static DiskOp flush() { return DiskOp(DiskVerb::flush, 0, {}); }
+    /// Zeroes a range without sending the zeros where the device can.
+    static DiskOp zero(std::uint64_t at, std::uint64_t length) { return DiskOp(DiskVerb::zero, at, {}, length); }
+
+    DiskVerb verb = DiskVerb::read;
+    std::uint64_t offset = 0;
+    std::span<std::byte> memory;
+    std::uint64_t zero_length = 0;
+    Status status;
+    Join* join = nullptr;
+    Disk* in_flight = nullptr;      ///< the disk that holds it
+    void* device_state = nullptr;   ///< the disk's own
+    std::size_t progress = 0;       ///< the disk's own
+    Nanos started{};                ///< the disk's own
+};
+
+struct DiskCounters {
+    std::uint64_t reads = 0, writes = 0, flushes = 0, zeroes = 0, read_bytes = 0, written_bytes = 0, errors = 0;
+};
+
+class Disk {
+public:
+    virtual ~Disk() = default;
+    /// Bytes, a multiple of 4 KiB.
+    virtual std::uint64_t size() const = 0;
+    /// What an operator calls it: a path.
+    virtual const std::string& name() const = 0;
+    /// Starts `op` and adds it to `join`, which is told later, never before this returns.
+    virtual void submit(DiskOp& op, Join& join) = 0;
+    virtual void abandon(DiskOp& op) = 0;
+    const DiskCounters& counters() const { return counters_; }
+
+protected:
+    DiskCounters counters_;
+};
+
+inline DiskOp::~DiskOp() {
+    if (in_flight != nullptr) in_flight->abandon(*this);
+}
+
+/// One command and its end, for code that is not on the data path.
+Task<Status> run(Executor& executor, Disk& disk, DiskVerb verb, std::uint64_t at, std::span<std::byte> memory);
+inline Task<Status> read(Executor& e, Disk& d, std::uint64_t at, std::span<std::byte> into) {
+    return run(e, d, DiskVerb::read, at, into);
+}
+inline Task<Status> write(Executor& e, Disk& d, std::uint64_t at, std::span<const std::byte> from) {
+    return run(e, d, DiskVerb::write, at, {const_cast<std::byte*>(from.data()), from.size()});
+}
+
+/// What was found on a disk before we own it.
+struct DiskContent {
+    bool empty = true;
+    std::string what;  ///< "ext4 file system", "gpt partition table": for the message that refuses it
+};
+
+/// The disks that this machine reaches.
+class DiskShelf {
+public:
+    virtual ~DiskShelf() = default;
+    /// Names of all disks that the configuration's patterns match now, sorted.
+    virtual std::vector<std::string> scan() = 0;
+    /// Opens a disk by name. refused, not_found, io_error.
+    virtual Result<std::unique_ptr<Disk>> open(std::string_view name) = 0;
+    /// Foreign signatures (file systems, partition tables, other arrays). Ours are not foreign.
+    virtual Result<DiskContent> probe(std::string_view name) = 0;
+};
+
+}  // namespace braid
