@@ -1,0 +1,82 @@
+// A view: the epoch and who is alive in it. The membership decides it; everything on the links carries its epoch.
+// Any change of who serves a group is a change of view, so all AMFs of a group agree on each other in every epoch.
+#pragma once
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "base/types.h"
+#include "io/member_store.h"
+
+namespace braid {
+
+struct ViewMember {
+    ControllerId id;
+    Incarnation incarnation;       ///< epoch of the view that first held this start of the controller
+    std::string name;              ///< label, unique in the cluster: "ctl-a"
+    std::string address;           ///< where its peers dial it
+    ProcessRef process;
+    std::vector<Uuid> groups;      ///< groups it has attached: it runs an AMF for each, sorted
+
+    bool attached(const Uuid& group) const { return std::binary_search(groups.begin(), groups.end(), group); }
+    friend bool operator==(const ViewMember&, const ViewMember&) = default;
+};
+
+/// A controller that the cluster has seen at some time, alive or not.
+struct KnownController {
+    ControllerId id;
+    std::string name;
+    std::uint64_t pid = 0;         ///< of its last start
+    std::uint64_t left_epoch = 0;  ///< epoch of the view that first lacked it; 0 while alive
+    bool fenced = false;           ///< it left by a fence, not in order
+    friend bool operator==(const KnownController&, const KnownController&) = default;
+};
+
+struct View {
+    Epoch epoch;
+    std::vector<ViewMember> members;     ///< sorted by id
+    std::vector<KnownController> known;  ///< sorted by id
+
+    const ViewMember* find(ControllerId id) const {
+        for (const ViewMember& m : members) {
+            if (m.id == id) return &m;
+        }
+        return nullptr;
+    }
+};
+
+/// One AMF of a group in a view.
+struct AmfMember {
+    ControllerId id;
+    Incarnation incarnation;
+    friend auto operator<=>(const AmfMember&, const AmfMember&) = default;
+};
+
+/// The view as the AMFs of one group see it.
+struct AmfView {
+    Epoch epoch;
+    ControllerId self;
+    std::vector<AmfMember> members;  ///< those attached to the group, sorted by id
+
+    bool contains(ControllerId id) const {
+        for (const AmfMember& m : members) {
+            if (m.id == id) return true;
+        }
+        return false;
+    }
+    /// This very start of the controller is alive: an earlier incarnation of the same id is not.
+    bool contains(const AmfMember& amf) const {
+        return std::find(members.begin(), members.end(), amf) != members.end();
+    }
+};
+
+inline AmfView amf_view(const View& view, const Uuid& group, ControllerId self) {
+    AmfView out{view.epoch, self, {}};
+    for (const ViewMember& m : view.members) {
+        if (m.attached(group)) out.members.push_back({m.id, m.incarnation});
+    }
+    return out;
+}
+
+}  // namespace braid
