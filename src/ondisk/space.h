@@ -1,0 +1,38 @@
+// Where things are on the members of a new group: superblock, tables, data, copy of the superblock. Tables
+// have the same place and size on every member, sized for every extent the group can have; data areas differ
+// with the disks.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "layout/geometry.h"
+
+namespace braid {
+
+constexpr std::uint64_t kTableStart = 8192;
+constexpr std::uint64_t kDataAlignment = 1u << 20;
+
+struct SpacePlan {
+    std::uint64_t table_start = kTableStart;
+    std::uint32_t page_count = 0;
+    std::uint64_t data_start = 0;  ///< a multiple of 1 MiB
+    std::uint64_t segment_size = 0;
+    std::vector<std::uint32_t> segment_counts;  ///< by member
+    std::uint32_t extents = 0;                  ///< of the group's logical space
+    friend bool operator==(const SpacePlan&, const SpacePlan&) = default;
+
+    std::uint64_t logical_size() const { return extents * kExtentSize; }
+};
+
+/// `disk_sizes` by member, bytes. invalid for fewer members than the width or more than 24; no_space if not
+/// one extent fits.
+Result<SpacePlan> plan_space(const Geometry& geometry, std::span<const std::uint64_t> disk_sizes);
+/// Segments that fit on a disk of this size.
+std::uint32_t segments_on(std::uint64_t disk_size, std::uint64_t data_start, std::uint64_t segment_size);
+/// The smallest disk that holds `segments` segments under this plan.
+std::uint64_t smallest_disk(const SpacePlan& plan, std::uint32_t segments);
+
+}  // namespace braid

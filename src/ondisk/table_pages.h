@@ -1,0 +1,126 @@
+// What the table pages say, as structs. encode() fills the content part of a page (then seal_page() it);
+// decode() reads the content of a page that open_page() accepted, and refuses with `corrupt` whatever the
+// encoder could not have written. Encoders ASSERT the stated bounds: what comes from a user is checked before
+// it gets here.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "layout/geometry.h"
+#include "layout/zone.h"
+#include "ondisk/page.h"
+
+namespace braid {
+
+constexpr std::size_t kMaxNameLength = 63;  ///< of groups and virtual disks
+constexpr std::size_t kMaxControllerNameLength = 31;
+constexpr unsigned kMaxDimension = 8;  ///< replication dimension N
+constexpr std::uint32_t kMaxLockUnitStripes = 1u << 20;
+
+/// Letters, digits, '.', '_', '-', not beginning with '.' or '-', 1 .. limit bytes: for groups, virtual disks
+/// and controllers alike.
+bool valid_name(std::string_view name, std::size_t limit = kMaxNameLength);
+
+struct MemberRecord {
+    Uuid disk;
+    std::uint32_t segments = 0;  ///< of its data area
+    friend bool operator==(const MemberRecord&, const MemberRecord&) = default;
+};
+
+/// Page 0: what the group is. Changed by operators only.
+struct GroupConfig {
+    std::string name;
+    Geometry geometry;
+    std::uint32_t lock_unit_stripes = 1;  ///< 1 .. 1 Mi
+    std::uint8_t dimension = 2;           ///< 1 .. 8: copies of an update record, the writer's included
+    std::uint64_t created = 0;            ///< seconds since 1970, for people; nothing is decided by it
+    std::uint64_t data_start = 0;         ///< the same on every member
+    std::uint32_t page_count = 0;
+    std::uint32_t extents = 0;             ///< of the logical space
+    std::vector<std::string> controllers;  ///< by slot, at most 16; an empty name is a free slot
+    std::vector<MemberRecord> members;     ///< by MemberIndex, geometry.width() .. 24
+
+    friend bool operator==(const GroupConfig&, const GroupConfig&) = default;
+    void encode(PageBytes page) const;
+    static Result<GroupConfig> decode(ConstPageBytes page);
+};
+
+enum class MemberState : std::uint8_t { ok = 0, failed = 1 };
+
+struct MemberStatus {
+    MemberState state = MemberState::ok;
+    Epoch changed;             ///< the view that set the state
+    std::uint32_t errors = 0;  ///< since the group was created, does not wrap
+    friend bool operator==(const MemberStatus&, const MemberStatus&) = default;
+};
+
+/// Page 1: how the group is.
+struct GroupState {
+    std::vector<MemberStatus> members;  ///< by MemberIndex, at most 24
+    bool clean = false;                 ///< stopped in order: no stripe can be half-written
+
+    friend bool operator==(const GroupState&, const GroupState&) = default;
+    void encode(PageBytes page) const;
+    static Result<GroupState> decode(ConstPageBytes page);
+};
+
+/// 4 MiB of the logical space.
+using RegionIndex = Strong<struct RegionIndexTag, std::uint32_t>;
+constexpr std::uint64_t kRegionSize = 4ull << 20;
+constexpr std::size_t kMaxIntentRegions = 1000;
+constexpr RegionIndex region_of(std::uint64_t logical_offset) {
+    return RegionIndex(static_cast<std::uint32_t>(logical_offset / kRegionSize));
+}
+
+/// Pages 2 .. 17, one per controller slot: where that controller may have left half-written stripes.
+struct Intent {
+    std::vector<RegionIndex> regions;  ///< ascending, each once, at most kMaxIntentRegions
+
+    friend bool operator==(const Intent&, const Intent&) = default;
+    void encode(PageBytes page) const;
+    static Result<Intent> decode(ConstPageBytes page);
+};
+
+enum class VolumeState : std::uint8_t { free = 0, ok = 1, deleting = 2 };
+
+struct VolumeRecord {
+    VolumeState state = VolumeState::free;
+    VolumeId id;
+    std::string name;  ///< empty only if free
+    ExtentIndex first_extent;
+    std::uint32_t extents = 0;
+    std::uint64_t size = 0;   ///< bytes, at most extents * 64 MiB
+    std::uint16_t ports = 0;  ///< bit = ControllerSlot that has a port
+    friend bool operator==(const VolumeRecord&, const VolumeRecord&) = default;
+};
+
+/// Pages 18 .. 33.
+struct VolumesPage {
+    std::array<VolumeRecord, kVolumesPerPage> records;
+
+    friend bool operator==(const VolumesPage&, const VolumesPage&) = default;
+    void encode(PageBytes page) const;
+    static Result<VolumesPage> decode(ConstPageBytes page);
+};
+
+/// Pages 34 ..: the zone of extent e is entry e % 31 of page 34 + e / 31.
+struct MapPage {
+    std::array<Zone, kZonesPerPage> zones;
+
+    friend bool operator==(const MapPage&, const MapPage&) = default;
+    void encode(PageBytes page) const;
+    static Result<MapPage> decode(ConstPageBytes page);
+};
+
+/// Encodes and seals.
+template <class Content>
+void write_page(PageBytes bytes, const Content& content, const PageHeader& header) {
+    content.encode(bytes);
+    seal_page(bytes, header);
+}
+
+}  // namespace braid
