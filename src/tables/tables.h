@@ -1,0 +1,215 @@
+// The tables of one group as one AMF has them: configuration, member states, virtual disks, map (row M2). They are a
+// resource of the group: every AMF has all of it in memory, it stands on every member, and it changes only under the
+// tables lock, one page at a time:
+//
+//   holder: lock -> new page to all ok members, flushed -> table_update to every AMF of the view -> all table_ack -> unlock
+//
+// so between two changes all AMFs agree, and during one they differ by at most that one. A change has a version number; at
+// every adopted view each AMF tells its version to all (table_version) and those that have the last change send it to
+// those that lack it. Until all versions of the view are in and equal the tables are not `settled`.
+//
+//   state of an AMF     enters by                       leaves by
+//   unloaded            start                           load(): from a loaded AMF, or from the disks if there is none
+//   loaded, unsettled   adopt(view)                     all table_version in, own version the highest -> settled
+//   loaded, settled     see above                       adopt(view)
+//
+// Needs from its caller: zones and member states are looked up only while holding a lock and settled() (a lock that was
+// granted in this epoch proves nothing about tables otherwise). Never takes a stripe lock.
+//
+// Intents: which 4 MiB regions may hold half-written stripes of this controller. The page of a controller slot is
+// written by its owner alone, outside the lock; bits are cleared lazily.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "async/scope.h"
+#include "icl/message.h"
+#include "icl/view.h"
+#include "io/clock.h"
+#include "io/disk.h"
+#include "layout/zone.h"
+#include "lock/lock_manager.h"
+#include "ondisk/superblock.h"
+#include "ondisk/table_pages.h"
+
+namespace braid {
+
+class Tables {
+public:
+    /// `disks` by member, null where the disk is not there. `slot` is this controller's place in the group's list.
+    /// `table_start` is the superblocks'.
+    Tables(Executor& executor, Clock& clock, Transport& transport, const Uuid& group, std::uint64_t table_start,
+           std::vector<Disk*> disks, ControllerSlot slot);
+    ~Tables();
+
+    /// Before anything else; `locks` outlives the tables.
+    void use_locks(LockManager& locks) { locks_ = &locks; }
+
+    // ---- assembly
+    /// Fills the tables; the view with this AMF in it has been adopted. offline: too few members are there to know
+    /// the newest tables. After it, former_intents() says what this slot left behind in an earlier life.
+    Task<Status> load();
+    bool loaded() const { return loaded_; }
+
+    // ---- what they say (loaded)
+    const GroupConfig& config() const { return config_; }
+    const Geometry& geometry() const { return config_.geometry; }
+    const Uuid& group() const { return group_; }
+    ControllerSlot slot() const { return slot_; }
+    /// All versions of the present view are in and equal.
+    bool settled() const { return settled_.is_set(); }
+    Event& settled_event() { return settled_; }
+    /// Null while the extent has no zone. The pointer stays valid; what it points to changes only with the zone.
+    const Zone* zone(ExtentIndex extent) const;
+    /// Not failed by agreement, and its disk is here.
+    bool member_ok(MemberIndex member) const {
+        return member.v < disks_.size() && disks_[member.v] != nullptr &&
+               state_.members[member.v].state == MemberState::ok;
+    }
+    const GroupState& state() const { return state_; }
+    Disk* disk(MemberIndex member) const { return disks_[member.v]; }
+    unsigned failed_members() const;
+    /// More members have gone than the level survives: nothing may be written any more.
+    bool offline() const { return lost_quorum_ || failed_members() > config_.geometry.m; }
+    std::vector<VolumeRecord> volumes() const;
+    std::uint64_t allocated_extents() const { return allocated_extents_; }
+    /// Called after every change that this AMF applied, own or another's. Set once.
+    void on_change(std::function<void()> listener) { listener_ = std::move(listener); }
+
+    // ---- changes; each takes the tables lock itself and returns when all AMFs of the view have it
+    /// The zone of `extent`, zeroed and mapped if there was none. no_space, offline.
+    Task<Result<const Zone*>> allocate_zone(ExtentIndex extent);
+    /// Declares a member failed by agreement of the view. offline, and the member stays as it is, if the level does not
+    /// survive that: nothing more is written then.
+    Task<Status> fail_member(MemberIndex member);
+    /// exists, no_space.
+    Task<Result<VolumeRecord>> create_volume(std::string name, std::uint64_t size);
+    /// Two steps: `deleting` (ports close everywhere), then zones and record go. not_found, busy while it has ports.
+    Task<Status> delete_volume(VolumeId id);
+    /// not_found, exists / not_found for the port.
+    Task<Status> set_port(VolumeId id, ControllerSlot slot, bool present);
+
+    // ---- intents (own slot)
+    /// True and noted as used now, or false: then mark_intent() first.
+    bool intent_marked(RegionIndex region);
+    /// Returns when the region stands in the intent page on the ok members. Calls that come together share one write.
+    Task<Status> mark_intent(RegionIndex region);
+    /// A write in the region begins / has ended: a region in use is never cleared.
+    void pin_intent(RegionIndex region);
+    void unpin_intent(RegionIndex region);
+    /// Removes regions that nobody has used for `idle`; one page write if there are any.
+    Task<Status> clear_idle_intents(Nanos idle);
+    const std::vector<RegionIndex>& former_intents() const { return former_intents_; }
+    /// What the page of a slot whose controller is not in the view says, on the disks.
+    Task<Result<std::vector<RegionIndex>>> intents_of(ControllerSlot slot);
+    /// Empties that page; does nothing if `still_absent` says no under the tables lock.
+    Task<Status> clear_intents_of(ControllerSlot slot, std::function<bool()> still_absent);
+
+    // ---- the view
+    void adopt(const AmfView& view);
+    void deliver(ControllerId from, const Message& message);
+    std::uint64_t version() const { return version_; }
+
+private:
+    struct PageState {
+        std::uint64_t sequence = 0;
+    };
+    struct RegionState {
+        std::uint32_t pins = 0;
+        bool marked = false;
+        Nanos last_use{};
+    };
+    using PageImage = std::array<std::byte, kPageSize>;
+
+    // tables.cc: view change, agreement
+    void send_version(ControllerId to);
+    void send_update(ControllerId to);
+    void check_settled();
+    bool is_loaded(ControllerId id) const;
+    Task<Status> agree(PageNumber page, std::span<const std::byte> bytes);
+    void on_update(ControllerId from, const Message& message);
+    void on_version(ControllerId from, const Message& message);
+    void on_page(ControllerId from, const Message& message);
+    void on_fetch(ControllerId from);
+
+    // table_pages_io.cc: content and disks
+    Status apply_page(PageNumber page, ConstPageBytes bytes);
+    Buffer encode_page(PageNumber page, std::uint64_t sequence) const;
+    Task<Status> store_page(PageNumber page, const Buffer& bytes);
+    Task<Status> load_from_disks();
+    Task<Status> load_from_peer(ControllerId peer);
+    Task<Status> repair_pages();
+    Task<Status> commit(PageNumber page);
+    Task<std::vector<Buffer>> read_slots(PageNumber page);
+    Status adopt_config(ConstPageBytes bytes);
+    std::vector<PageNumber> all_pages() const;
+
+    // table_changes.cc
+    Task<Result<LockPin>> begin_change();
+    Task<Status> record_failures();
+    Task<Status> zero_segments(const Zone& zone);
+    void rebuild_allocator();
+    VolumeRecord* find_volume(VolumeId id);
+    PageNumber volume_page(VolumeId id) const;
+    Result<ExtentIndex> find_space(std::uint32_t extents) const;
+
+    // intents.cc
+    Task<Status> write_intents();
+    Task<void> intent_writer();
+
+    Executor& executor_;
+    Clock& clock_;
+    Transport& transport_;
+    LockManager* locks_ = nullptr;
+    Uuid group_;
+    std::uint64_t table_start_;
+    std::vector<Disk*> disks_;
+    ControllerSlot slot_;
+
+    GroupConfig config_;
+    GroupState state_;
+    std::vector<VolumesPage> volume_pages_;
+    std::vector<Zone> zones_;
+    std::vector<PageState> pages_;
+    std::optional<SegmentAllocator> allocator_;
+    std::uint64_t allocated_extents_ = 0;
+    bool loaded_ = false;
+    bool lost_quorum_ = false;
+    std::set<std::uint8_t> write_errors_;  ///< members that failed a page write and are not declared failed yet
+    std::function<void()> listener_;
+
+    AmfView view_;
+    Event settled_;
+    Event changed_;                        ///< an ack, a version, a page or a view came
+    std::uint64_t version_ = 0;
+    bool verify_before_change_ = false;    ///< somebody was lost: a page on a disk may be newer than all of us
+    std::map<std::uint16_t, std::uint64_t> versions_;  ///< of the others in this view; 0 = not loaded
+    std::set<std::uint16_t> acked_;
+    struct LastChange {
+        PageNumber page;
+        Bytes bytes;
+    };
+    std::optional<LastChange> last_change_;
+    bool change_open_ = false;
+    std::map<std::uint32_t, Bytes> fetched_;
+    bool fetch_done_ = false;
+    bool fetching_ = false;
+
+    std::vector<RegionState> regions_;
+    std::vector<RegionIndex> former_intents_;
+    std::uint64_t intent_sequence_ = 0;
+    std::size_t marked_regions_ = 0;
+    bool intent_write_running_ = false;
+    std::uint64_t intents_wanted_ = 0;     ///< version of the set in memory
+    std::uint64_t intents_stored_ = 0;     ///< version of the set on the disks
+    std::optional<Error> intent_error_;
+    Event intents_changed_;
+    Scope scope_;
+};
+
+}  // namespace braid
