@@ -1,10 +1,10 @@
-// A port: one virtual disk on one controller. It checks ranges, moves a request from the virtual disk to the group's
-// logical space, and closes in an orderly way: operations in flight finish, later ones fail with `not_ready`.
-// (Rows V1 and V2.)
+// A port: one virtual disk on one controller. It checks ranges, moves a request from the virtual disk to the
+// group's logical space, and closes in an orderly way: operations in flight finish, later ones fail with
+// `not_ready`. (Rows V1 and V2.)
 //
-// Guarantees: after closed() is set no operation of this port touches the group any more. Needs: the group outlives
-// the moment closed() is set; whoever calls an operation keeps the port alive until it returns. Never orders or
-// merges requests: that is the group's matter.
+// Guarantees: after closed() is set no operation of this port touches the group any more. Needs: the group
+// outlives the moment closed() is set; whoever calls an operation keeps the port alive until it returns.
+// Never orders or merges requests: that is the group's matter.
 #pragma once
 
 #include <cstdint>
@@ -51,13 +51,15 @@ public:
     const std::string& description() const { return disk_.description; }
     std::uint64_t size() const { return disk_.size; }
 
-    /// Ranges of any alignment. `invalid` if one ends beyond the virtual disk; a length of 0 inside does nothing.
+    /// Ranges of any alignment. `invalid` if one ends beyond the virtual disk; a length of 0 inside does
+    /// nothing.
     bool contains(std::uint64_t offset, std::uint64_t length) const {
         return offset <= disk_.size && length <= disk_.size - offset;
     }
     Task<Status> read(std::uint64_t offset, std::span<std::byte> into);
     Task<Status> write(std::uint64_t offset, Slice data, bool fua);
-    /// Fast zeros succeed only where the whole range is a hole and may stay one: then there is nothing to write.
+    /// Fast zeros succeed only where the whole range is a hole and may stay one: then there is nothing to
+    /// write.
     Task<Status> write_zeroes(std::uint64_t offset, std::uint64_t length, ZeroMode mode);
     /// A hint that the content is not needed. It is accepted and nothing is done: extents without a zone hold
     /// nothing to give back, and zones are not given back yet.
@@ -66,8 +68,8 @@ public:
     Task<Status> cache(std::uint64_t offset, std::uint64_t length);
     /// Covers all completed writes through all ports of this virtual disk.
     Task<Status> flush();
-    /// The allocation of a range by extents, in order, neighbours of one kind joined, at most `max_runs` of them:
-    /// they may then cover less than the range.
+    /// The allocation of a range by extents, in order, neighbours of one kind joined, at most `max_runs` of
+    /// them: they may then cover less than the range.
     Result<std::vector<AllocationRun>> allocation(std::uint64_t offset, std::uint64_t length,
                                                   std::size_t max_runs) const;
 

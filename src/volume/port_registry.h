@@ -1,5 +1,5 @@
-// The exports of one controller by name: where a host protocol finds its port. A removed port cannot be found any
-// more; it lives on until the last connection that holds it is gone.
+// The exports of one controller by name: where a host protocol finds its port. A removed port cannot be found
+// any more; it lives on until the last connection that holds it is gone.
 #pragma once
 
 #include <map>

@@ -1,0 +1,85 @@
+#include "volume/port.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace braid {
+
+// Every operation enters the gate before anything else and leaves it with its frame, so closed() covers it to
+// its end.
+#define ENTER(offset, length)                                \
+    if (!gate_.try_enter()) co_return fail(Errc::not_ready); \
+    const GateGuard inside(gate_);                           \
+    if (!contains(offset, length)) co_return fail(Errc::invalid)
+
+Port::Port(Executor& executor, GroupSpace& group, VirtualDisk disk)
+    : group_(group), disk_(std::move(disk)), gate_(executor), close_begun_(executor) {}
+
+Task<Status> Port::read(std::uint64_t offset, std::span<std::byte> into) {
+    ENTER(offset, into.size());
+    if (into.empty()) co_return Status{};
+    co_return co_await group_.read(base() + offset, into);
+}
+
+Task<Status> Port::write(std::uint64_t offset, Slice data, bool fua) {
+    ENTER(offset, data.bytes.size());
+    if (data.bytes.empty()) co_return Status{};
+    co_return co_await group_.write(base() + offset, std::move(data), fua);
+}
+
+Task<Status> Port::write_zeroes(std::uint64_t offset, std::uint64_t length, ZeroMode mode) {
+    ENTER(offset, length);
+    if (length == 0) co_return Status{};
+    if (mode.fast) {
+        // Only a hole is zeroed faster than by writing zeros.
+        const auto runs = allocation(offset, length, 1);
+        const bool all_hole = runs && runs->front().hole && runs->front().length == length;
+        if (!all_hole || !mode.may_leave_hole) co_return fail(Errc::unsupported);
+    }
+    co_return co_await group_.write_zeroes(base() + offset, length, mode.may_leave_hole, mode.fua);
+}
+
+Task<Status> Port::trim(std::uint64_t offset, std::uint64_t length) {
+    ENTER(offset, length);
+    co_return Status{};
+}
+
+Task<Status> Port::cache(std::uint64_t offset, std::uint64_t length) {
+    ENTER(offset, length);
+    co_return Status{};
+}
+
+Task<Status> Port::flush() {
+    ENTER(0, 0);
+    co_return co_await group_.flush();
+}
+
+#undef ENTER
+
+Result<std::vector<AllocationRun>> Port::allocation(std::uint64_t offset, std::uint64_t length,
+                                                    std::size_t max_runs) const {
+    if (gate_.closed() && gate_.inside() == 0) return fail(Errc::not_ready);
+    if (!contains(offset, length)) return fail(Errc::invalid);
+    std::vector<AllocationRun> runs;
+    while (length != 0) {
+        const std::uint64_t at = base() + offset;
+        const std::uint64_t piece = std::min(length, kExtentSize - at % kExtentSize);
+        const bool hole = !group_.allocated(ExtentIndex(static_cast<std::uint32_t>(at / kExtentSize)));
+        if (!runs.empty() && runs.back().hole == hole) {
+            runs.back().length += piece;
+        } else {
+            if (runs.size() == max_runs) break;
+            runs.push_back({piece, hole});
+        }
+        offset += piece;
+        length -= piece;
+    }
+    return runs;
+}
+
+void Port::close() {
+    gate_.close();
+    close_begun_.set();
+}
+
+}  // namespace braid
