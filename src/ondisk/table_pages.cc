@@ -1,0 +1,271 @@
+#include "ondisk/table_pages.h"
+
+#include <algorithm>
+
+#include "ondisk/fields.h"
+
+namespace braid {
+namespace {
+
+constexpr std::size_t kNameField = kMaxNameLength + 1;
+constexpr std::size_t kControllerNameField = kMaxControllerNameLength + 1;
+
+// Offsets within a page, as docs/on-disk.md lists them.
+constexpr std::size_t kConfigControllers = 176;
+constexpr std::size_t kConfigMembers = kConfigControllers + kMaxControllers * kControllerNameField;
+constexpr std::size_t kConfigMemberSize = 20;
+static_assert(kConfigMembers == 688 && kConfigMembers + kMaxMembers * kConfigMemberSize <= kPageSize);
+
+constexpr std::size_t kStateMembers = 72;
+constexpr std::size_t kStateMemberSize = 16;
+static_assert(kStateMembers + kMaxMembers * kStateMemberSize <= kPageSize);
+
+constexpr std::size_t kIntentRegions = 72;
+static_assert(kIntentRegions + kMaxIntentRegions * 4 <= kPageSize);
+
+constexpr std::size_t kVolumeRecordSize = 128;
+constexpr std::size_t kVolumeUsed = 24 + kNameField;
+static_assert(kVolumeUsed <= kVolumeRecordSize);
+static_assert(kPageHeaderSize + kVolumesPerPage * kVolumeRecordSize <= kPageSize);
+
+constexpr std::size_t kZoneEntrySize = 128;
+constexpr std::size_t kSegmentSize = 5;
+static_assert(8 + kMaxMembers * kSegmentSize == kZoneEntrySize);
+static_assert(kPageHeaderSize + kZonesPerPage * kZoneEntrySize <= kPageSize);
+
+FieldWriter content_writer(PageBytes page) { return FieldWriter(page.subspan(kPageHeaderSize)); }
+Reader content_reader(ConstPageBytes page) { return Reader(page.subspan(kPageHeaderSize)); }
+// From a page offset to what a content writer counts.
+constexpr std::size_t in_content(std::size_t page_offset) { return page_offset - kPageHeaderSize; }
+
+bool is_valid(const GroupConfig& c) {
+    const auto name_fits = [](const std::string& name) {
+        return name.empty() || valid_name(name, kMaxControllerNameLength);
+    };
+    return valid_name(c.name) && c.geometry.check() && c.lock_unit_stripes >= 1 &&
+           c.lock_unit_stripes <= kMaxLockUnitStripes && c.dimension >= 1 && c.dimension <= kMaxDimension &&
+           c.controllers.size() <= kMaxControllers && std::ranges::all_of(c.controllers, name_fits) &&
+           c.members.size() >= c.geometry.width() && c.members.size() <= kMaxMembers &&
+           c.data_start % kPageSize == 0 && c.page_count > kFirstMapPage.v &&
+           c.extents <= std::uint64_t{c.page_count - kFirstMapPage.v} * kZonesPerPage;
+}
+
+bool is_valid(const VolumeRecord& v) {
+    if (v.state == VolumeState::free) return v == VolumeRecord{};
+    return v.state <= VolumeState::deleting && valid_name(v.name) && v.size <= v.extents * kExtentSize &&
+           std::uint64_t{v.first_extent.v} + v.extents <= UINT32_MAX;
+}
+
+bool is_valid(const Zone& zone) {
+    if (!zone.allocated()) return zone.state == ZoneState::none && zone.width == 0;
+    if (zone.width < 1 || zone.width > kMaxMembers) return false;
+    MemberMask members;
+    for (const Segment& part : zone.parts()) {
+        if (part.member.v >= kMaxMembers || members[part.member.v]) return false;
+        members.set(part.member.v);
+    }
+    return true;
+}
+
+}  // namespace
+
+bool valid_name(std::string_view name, std::size_t limit) {
+    const auto is_letter_or_digit = [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+    };
+    if (name.empty() || name.size() > limit || name[0] == '.' || name[0] == '-') return false;
+    return std::ranges::all_of(
+        name, [&](char c) { return is_letter_or_digit(c) || c == '.' || c == '_' || c == '-'; });
+}
+
+void GroupConfig::encode(PageBytes page) const {
+    ASSERT(is_valid(*this));
+    FieldWriter out = content_writer(page);
+    out.name(name, kNameField);
+    out.put(static_cast<std::uint8_t>(geometry.level));
+    out.put(geometry.k);
+    out.put(geometry.m);
+    out.put(dimension);
+    out.put(geometry.strip_size);
+    out.put(lock_unit_stripes);
+    out.put(static_cast<std::uint16_t>(members.size()));
+    out.put(static_cast<std::uint16_t>(controllers.size()));
+    out.put(created);
+    out.put(data_start);
+    out.put(page_count);
+    out.put(extents);
+    out.pad_to(in_content(kConfigControllers));
+    for (const std::string& controller : controllers) out.name(controller, kControllerNameField);
+    out.pad_to(in_content(kConfigMembers));
+    for (const MemberRecord& member : members) {
+        out.put(member.disk);
+        out.put(member.segments);
+    }
+    out.finish();
+}
+
+Result<GroupConfig> GroupConfig::decode(ConstPageBytes page) {
+    Reader in = content_reader(page);
+    GroupConfig c;
+    c.name = read_name(in, kNameField);
+    c.geometry.level = static_cast<Level>(in.get<std::uint8_t>());
+    c.geometry.k = in.get<std::uint8_t>();
+    c.geometry.m = in.get<std::uint8_t>();
+    c.dimension = in.get<std::uint8_t>();
+    c.geometry.strip_size = in.get<std::uint32_t>();
+    c.lock_unit_stripes = in.get<std::uint32_t>();
+    const auto members = in.get<std::uint16_t>();
+    const auto controllers = in.get<std::uint16_t>();
+    c.created = in.get<std::uint64_t>();
+    c.data_start = in.get<std::uint64_t>();
+    c.page_count = in.get<std::uint32_t>();
+    c.extents = in.get<std::uint32_t>();
+    if (members > kMaxMembers || controllers > kMaxControllers) return fail(Errc::corrupt);
+    in = Reader(page.subspan(kConfigControllers));
+    for (unsigned i = 0; i < controllers; ++i) c.controllers.push_back(read_name(in, kControllerNameField));
+    const bool names_ok = in.ok();
+    in = Reader(page.subspan(kConfigMembers));
+    for (unsigned i = 0; i < members; ++i) {
+        const Uuid disk = in.uuid();
+        c.members.push_back({disk, in.get<std::uint32_t>()});
+    }
+    if (!names_ok || !in.ok() || !is_valid(c)) return fail(Errc::corrupt);
+    return c;
+}
+
+void GroupState::encode(PageBytes page) const {
+    ASSERT(members.size() <= kMaxMembers);
+    FieldWriter out = content_writer(page);
+    out.put(static_cast<std::uint16_t>(members.size()));
+    out.put(static_cast<std::uint8_t>(clean ? 1 : 0));
+    out.pad_to(in_content(kStateMembers));
+    for (const MemberStatus& member : members) {
+        out.put(static_cast<std::uint8_t>(member.state));
+        out.zeros(3);
+        out.put(member.errors);
+        out.put(member.changed);
+    }
+    out.finish();
+}
+
+Result<GroupState> GroupState::decode(ConstPageBytes page) {
+    Reader in = content_reader(page);
+    GroupState state;
+    const auto members = in.get<std::uint16_t>();
+    const auto clean = in.get<std::uint8_t>();
+    if (members > kMaxMembers || clean > 1) return fail(Errc::corrupt);
+    state.clean = clean == 1;
+    in = Reader(page.subspan(kStateMembers));
+    for (unsigned i = 0; i < members; ++i) {
+        const auto member_state = in.get<std::uint8_t>();
+        if (member_state > static_cast<std::uint8_t>(MemberState::failed)) return fail(Errc::corrupt, i);
+        in.raw(3);
+        const auto errors = in.get<std::uint32_t>();
+        state.members.push_back({static_cast<MemberState>(member_state), in.get<Epoch>(), errors});
+    }
+    if (!in.ok()) return fail(Errc::corrupt);
+    return state;
+}
+
+void Intent::encode(PageBytes page) const {
+    ASSERT(regions.size() <= kMaxIntentRegions);
+    FieldWriter out = content_writer(page);
+    out.put(static_cast<std::uint32_t>(regions.size()));
+    out.pad_to(in_content(kIntentRegions));
+    for (std::size_t i = 0; i < regions.size(); ++i) {
+        ASSERT(i == 0 || regions[i - 1] < regions[i]);
+        out.put(regions[i]);
+    }
+    out.finish();
+}
+
+Result<Intent> Intent::decode(ConstPageBytes page) {
+    Reader in = content_reader(page);
+    const auto count = in.get<std::uint32_t>();
+    if (count > kMaxIntentRegions) return fail(Errc::corrupt);
+    in = Reader(page.subspan(kIntentRegions));
+    Intent intent;
+    for (std::uint32_t i = 0; i < count; ++i) {
+        const auto region = in.get<RegionIndex>();
+        if (i > 0 && region <= intent.regions.back()) return fail(Errc::corrupt);
+        intent.regions.push_back(region);
+    }
+    if (!in.ok()) return fail(Errc::corrupt);
+    return intent;
+}
+
+void VolumesPage::encode(PageBytes page) const {
+    FieldWriter out = content_writer(page);
+    for (const VolumeRecord& volume : records) {
+        ASSERT(is_valid(volume));
+        const std::size_t begin = out.written();
+        out.put(volume.id);
+        out.put(static_cast<std::uint8_t>(volume.state));
+        out.zeros(1);
+        out.put(volume.ports);
+        out.put(volume.first_extent);
+        out.put(volume.extents);
+        out.put(volume.size);
+        out.name(volume.name, kNameField);
+        out.pad_to(begin + kVolumeRecordSize);
+    }
+    out.finish();
+}
+
+Result<VolumesPage> VolumesPage::decode(ConstPageBytes page) {
+    Reader in = content_reader(page);
+    VolumesPage volumes;
+    for (VolumeRecord& volume : volumes.records) {
+        volume.id = in.get<VolumeId>();
+        volume.state = static_cast<VolumeState>(in.get<std::uint8_t>());
+        in.raw(1);
+        volume.ports = in.get<std::uint16_t>();
+        volume.first_extent = in.get<ExtentIndex>();
+        volume.extents = in.get<std::uint32_t>();
+        volume.size = in.get<std::uint64_t>();
+        volume.name = read_name(in, kNameField);
+        in.raw(kVolumeRecordSize - kVolumeUsed);
+        if (!in.ok() || !is_valid(volume)) return fail(Errc::corrupt);
+    }
+    return volumes;
+}
+
+void MapPage::encode(PageBytes page) const {
+    FieldWriter out = content_writer(page);
+    for (const Zone& zone : zones) {
+        ASSERT(is_valid(zone));
+        const std::size_t begin = out.written();
+        out.put(static_cast<std::uint8_t>(zone.state));
+        out.put(zone.width);
+        out.zeros(2);
+        out.put(zone.generation);
+        for (const Segment& part : zone.parts()) {
+            out.put(part.member);
+            out.put(part.index);
+        }
+        out.pad_to(begin + kZoneEntrySize);
+    }
+    out.finish();
+}
+
+Result<MapPage> MapPage::decode(ConstPageBytes page) {
+    Reader in = content_reader(page);
+    MapPage map;
+    for (std::size_t i = 0; i < map.zones.size(); ++i) {
+        Zone& zone = map.zones[i];
+        in = Reader(page.subspan(kPageHeaderSize + i * kZoneEntrySize, kZoneEntrySize));
+        zone.state = static_cast<ZoneState>(in.get<std::uint8_t>());
+        zone.width = in.get<std::uint8_t>();
+        in.raw(2);
+        zone.generation = in.get<std::uint32_t>();
+        if (zone.width > kMaxMembers) return fail(Errc::corrupt);
+        for (std::size_t part = 0; part < zone.width; ++part) {
+            const auto member = in.get<MemberIndex>();
+            zone.segments[part] = {member, in.get<SegmentIndex>()};
+        }
+        if (!in.ok() || !is_valid(zone)) return fail(Errc::corrupt);
+    }
+    return map;
+}
+
+}  // namespace braid

@@ -1,0 +1,288 @@
+#include "ondisk/table_pages.h"
+
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+
+#include <array>
+
+#include "base/codec.h"
+
+namespace braid {
+namespace {
+
+struct Block {
+    alignas(8) std::array<std::byte, kPageSize> bytes{};
+    PageBytes span() { return bytes; }
+    ConstPageBytes view() const { return bytes; }
+    std::uint8_t at(std::size_t offset) const { return std::to_integer<std::uint8_t>(bytes[offset]); }
+    std::uint32_t u32(std::size_t offset) const {
+        return Reader(view().subspan(offset, 4)).get<std::uint32_t>();
+    }
+};
+
+Uuid uuid(std::uint8_t seed) {
+    Uuid id;
+    for (auto& byte : id.bytes) byte = seed++;
+    return id;
+}
+
+std::string random_name(std::size_t limit) {
+    return *rc::gen::container<std::string>(*rc::gen::inRange<std::size_t>(1, limit + 1),
+                                            rc::gen::elementOf(std::string("azAZ09_")));
+}
+
+GroupConfig small_config() {
+    GroupConfig config;
+    config.name = "g0";
+    config.geometry = *Geometry::make(Level::raid6, 6);
+    config.lock_unit_stripes = 4;
+    config.dimension = 3;
+    config.created = 1;
+    config.data_start = 1 << 20;
+    config.page_count = 40;
+    config.extents = 100;
+    config.controllers = {"ctl-a", "", "ctl-c"};
+    for (std::uint8_t i = 0; i < 6; ++i) config.members.push_back({uuid(i), 100u + i});
+    return config;
+}
+
+Zone random_zone() {
+    Zone zone;
+    zone.generation = *rc::gen::arbitrary<std::uint32_t>();
+    zone.width = *rc::gen::inRange<std::uint8_t>(0, kMaxMembers + 1);
+    if (zone.width > 0) zone.state = ZoneState::allocated;
+    const auto turn = *rc::gen::inRange<std::size_t>(0, kMaxMembers);
+    for (std::size_t i = 0; i < zone.width; ++i) {
+        zone.segments[i] = {MemberIndex(static_cast<std::uint8_t>((turn + i * 5) % kMaxMembers)),
+                            SegmentIndex(*rc::gen::arbitrary<std::uint32_t>())};
+    }
+    return zone;
+}
+
+VolumeRecord random_volume() {
+    VolumeRecord volume;
+    if (*rc::gen::inRange(0, 3) == 0) return volume;
+    volume.state = *rc::gen::element(VolumeState::ok, VolumeState::deleting);
+    volume.id = VolumeId(*rc::gen::arbitrary<std::uint32_t>());
+    volume.name = random_name(kMaxNameLength);
+    volume.first_extent = ExtentIndex(*rc::gen::inRange<std::uint32_t>(0, 1u << 31));
+    volume.extents = *rc::gen::inRange<std::uint32_t>(0, 1u << 31);
+    volume.size = *rc::gen::inRange<std::uint64_t>(0, volume.extents * kExtentSize + 1);
+    volume.ports = *rc::gen::arbitrary<std::uint16_t>();
+    return volume;
+}
+
+template <class Content>
+void expect_comes_back(const Content& content) {
+    Block block;
+    block.bytes.fill(std::byte{0xA5});
+    content.encode(block.span());
+    const auto decoded = Content::decode(block.view());
+    RC_ASSERT(decoded.has_value());
+    RC_ASSERT(*decoded == content);
+}
+
+}  // namespace
+
+TEST(Names, AreLettersDigitsAndMildPunctuation) {
+    EXPECT_TRUE(valid_name("ctl-a.1_B"));
+    EXPECT_TRUE(valid_name(std::string(63, 'x')));
+    for (std::string_view bad : {"", "-a", ".a", "a b", "a/b", "\xc3\xa4"})
+        EXPECT_FALSE(valid_name(bad)) << bad;
+    EXPECT_FALSE(valid_name(std::string(64, 'x')));
+    EXPECT_FALSE(valid_name("12345678", 7));
+}
+
+TEST(ConfigPage, HasTheDocumentedOffsets) {
+    Block block;
+    small_config().encode(block.span());
+    EXPECT_EQ(block.at(64), 'g');
+    EXPECT_EQ(block.at(128), 3);  // raid6
+    EXPECT_EQ(block.at(129), 4);
+    EXPECT_EQ(block.at(130), 2);
+    EXPECT_EQ(block.at(131), 3);
+    EXPECT_EQ(block.u32(132), 65536u);
+    EXPECT_EQ(block.u32(136), 4u);
+    EXPECT_EQ(block.u32(140), 6u | 3u << 16);
+    EXPECT_EQ(block.u32(144), 1u);
+    EXPECT_EQ(block.u32(152), 1u << 20);
+    EXPECT_EQ(block.u32(160), 40u);
+    EXPECT_EQ(block.u32(164), 100u);
+    EXPECT_EQ(block.at(176 + 2 * 32), 'c');
+    EXPECT_EQ(block.at(688), 0);
+    EXPECT_EQ(block.at(688 + 20), 1);
+    EXPECT_EQ(block.u32(688 + 20 + 16), 101u);
+}
+
+TEST(ConfigPage, RefusesWhatContradictsItself) {
+    const auto broken = [](std::size_t offset, std::uint8_t value) {
+        Block block;
+        small_config().encode(block.span());
+        EXPECT_TRUE(GroupConfig::decode(block.view()));
+        block.bytes[offset] = std::byte{value};
+        const auto decoded = GroupConfig::decode(block.view());
+        return !decoded && decoded.error().code == Errc::corrupt;
+    };
+    EXPECT_TRUE(broken(64, ' '));   // name
+    EXPECT_TRUE(broken(127, 'x'));  // name without end
+    EXPECT_TRUE(broken(128, 9));    // level
+    EXPECT_TRUE(broken(129, 22));   // k
+    EXPECT_TRUE(broken(130, 1));    // m of another level
+    EXPECT_TRUE(broken(131, 9));    // dimension
+    EXPECT_TRUE(broken(131, 0));
+    EXPECT_TRUE(broken(133, 1));    // strip size
+    EXPECT_TRUE(broken(136, 0));    // lock unit
+    EXPECT_TRUE(broken(140, 25));   // members
+    EXPECT_TRUE(broken(140, 5));    // fewer than the width
+    EXPECT_TRUE(broken(142, 17));   // controllers
+    EXPECT_TRUE(broken(152, 1));    // data start
+    EXPECT_TRUE(broken(160, 34));   // pages
+    EXPECT_TRUE(broken(165, 200));  // more extents than the map has entries
+    EXPECT_TRUE(broken(176, '/'));  // controller name
+}
+
+TEST(StatePage, HasTheDocumentedOffsets) {
+    Block block;
+    GroupState state;
+    state.members = {{}, {MemberState::failed, Epoch(7), 3}};
+    state.clean = true;
+    state.encode(block.span());
+    EXPECT_EQ(block.u32(64), 2u | 1u << 16);
+    EXPECT_EQ(block.at(72 + 16), 1);
+    EXPECT_EQ(block.u32(72 + 16 + 4), 3u);
+    EXPECT_EQ(block.u32(72 + 16 + 8), 7u);
+    block.bytes[72 + 16] = std::byte{2};
+    EXPECT_FALSE(GroupState::decode(block.view()));
+    block.bytes[72 + 16] = std::byte{0};
+    block.bytes[66] = std::byte{2};
+    EXPECT_FALSE(GroupState::decode(block.view()));
+}
+
+TEST(IntentPage, RefusesTooManyUnsortedAndDoubleRegions) {
+    Block block;
+    Intent intent;
+    for (std::uint32_t i = 0; i < kMaxIntentRegions; ++i) intent.regions.push_back(RegionIndex(2 * i));
+    intent.encode(block.span());
+    ASSERT_TRUE(Intent::decode(block.view()));
+    EXPECT_EQ(*Intent::decode(block.view()), intent);
+    EXPECT_EQ(block.u32(64), 1000u);
+    EXPECT_EQ(block.u32(72 + 4 * 999), 1998u);
+    block.bytes[72 + 4] = std::byte{0};
+    EXPECT_FALSE(Intent::decode(block.view()));
+    block.bytes[72 + 4] = std::byte{2};
+    block.bytes[64] = std::byte{0xE9};  // 1001
+    EXPECT_FALSE(Intent::decode(block.view()));
+}
+
+TEST(VolumesPage, HasTheDocumentedOffsets) {
+    Block block;
+    VolumesPage page;
+    page.records[2] = {VolumeState::ok, VolumeId(9), "data", ExtentIndex(5), 2, 100 << 20, 0b101};
+    page.encode(block.span());
+    const std::size_t at = 64 + 2 * 128;
+    EXPECT_EQ(block.u32(at), 9u);
+    EXPECT_EQ(block.u32(at + 4), 1u | 0b101u << 16);
+    EXPECT_EQ(block.u32(at + 8), 5u);
+    EXPECT_EQ(block.u32(at + 12), 2u);
+    EXPECT_EQ(block.u32(at + 16), 100u << 20);
+    EXPECT_EQ(block.at(at + 24), 'd');
+    const auto broken = [&](std::size_t offset, std::uint8_t value) {
+        Block copy = block;
+        copy.bytes[offset] = std::byte{value};
+        return !VolumesPage::decode(copy.view());
+    };
+    EXPECT_TRUE(broken(at + 4, 3));     // state
+    EXPECT_TRUE(broken(at + 12, 1));    // size beyond the extents
+    EXPECT_TRUE(broken(at + 24, 0));    // no name
+    EXPECT_TRUE(broken(64 + 24, 'x'));  // a free record with a name
+}
+
+TEST(MapPage, HasTheDocumentedOffsets) {
+    Block block;
+    MapPage page;
+    Zone& zone = page.zones[30];
+    zone.state = ZoneState::allocated;
+    zone.width = 3;
+    zone.generation = 77;
+    for (std::uint8_t i = 0; i < 3; ++i) zone.segments[i] = {MemberIndex(i), SegmentIndex(1000u + i)};
+    page.encode(block.span());
+    const std::size_t at = 64 + 30 * 128;
+    EXPECT_EQ(block.at(at), 1);
+    EXPECT_EQ(block.at(at + 1), 3);
+    EXPECT_EQ(block.u32(at + 4), 77u);
+    EXPECT_EQ(block.at(at + 8 + 10), 2);
+    EXPECT_EQ(block.u32(at + 8 + 11), 1002u);
+    const auto broken = [&](std::size_t offset, std::uint8_t value) {
+        Block copy = block;
+        copy.bytes[offset] = std::byte{value};
+        return !MapPage::decode(copy.view());
+    };
+    EXPECT_TRUE(broken(at, 0));           // a width without a zone
+    EXPECT_TRUE(broken(at, 2));           // state
+    EXPECT_TRUE(broken(at + 1, 0));       // a zone without a width
+    EXPECT_TRUE(broken(at + 1, 25));      // width
+    EXPECT_TRUE(broken(at + 8 + 10, 1));  // a member twice
+    EXPECT_TRUE(broken(at + 8, 24));      // member
+}
+
+TEST(TablePagesProperty, EveryContentComesBack) {
+    EXPECT_TRUE(rc::check("config", [] {
+        GroupConfig config;
+        config.name = random_name(kMaxNameLength);
+        const auto width = *rc::gen::inRange<std::size_t>(5, 25);
+        config.geometry =
+            *Geometry::make(*rc::gen::element(Level::mirror, Level::raid5, Level::raid6, Level::raid7_3),
+                            width, kMinStripSize << *rc::gen::inRange(0, 9));
+        config.lock_unit_stripes = *rc::gen::inRange(1u, kMaxLockUnitStripes + 1);
+        config.dimension = *rc::gen::inRange<std::uint8_t>(1, 9);
+        config.created = *rc::gen::arbitrary<std::uint64_t>();
+        config.data_start = *rc::gen::inRange<std::uint64_t>(0, 1u << 20) * kPageSize;
+        config.page_count = *rc::gen::inRange<std::uint32_t>(35, 10000);
+        config.extents = *rc::gen::inRange<std::uint32_t>(0, 31);
+        config.controllers.resize(*rc::gen::inRange<std::size_t>(0, 17));
+        for (auto& name : config.controllers) name = random_name(kMaxControllerNameLength);
+        for (std::size_t i = 0; i < width; ++i) {
+            config.members.push_back(
+                {uuid(*rc::gen::arbitrary<std::uint8_t>()), *rc::gen::arbitrary<std::uint32_t>()});
+        }
+        expect_comes_back(config);
+    }));
+    EXPECT_TRUE(rc::check("state", [] {
+        GroupState state;
+        state.clean = *rc::gen::arbitrary<bool>();
+        state.members.resize(*rc::gen::inRange<std::size_t>(0, 25));
+        for (auto& member : state.members) {
+            member = {*rc::gen::element(MemberState::ok, MemberState::failed),
+                      Epoch(*rc::gen::arbitrary<std::uint64_t>()), *rc::gen::arbitrary<std::uint32_t>()};
+        }
+        expect_comes_back(state);
+    }));
+    EXPECT_TRUE(rc::check("volumes", [] {
+        VolumesPage page;
+        for (int i = 0; i < 3; ++i) page.records[*rc::gen::inRange<std::size_t>(0, 31)] = random_volume();
+        expect_comes_back(page);
+    }));
+    EXPECT_TRUE(rc::check("map", [] {
+        MapPage page;
+        for (int i = 0; i < 3; ++i) page.zones[*rc::gen::inRange<std::size_t>(0, 31)] = random_zone();
+        expect_comes_back(page);
+    }));
+}
+
+TEST(TablePages, ReadOutsideNothingWhateverTheBytes) {
+    EXPECT_TRUE(rc::check("random bytes decode to what encodes again, or not at all", [] {
+        Block block;
+        MapPage().encode(block.span());
+        for (int i = 0; i < 40; ++i) {
+            block.bytes[*rc::gen::inRange<std::size_t>(64, kPageSize)] =
+                static_cast<std::byte>(*rc::gen::inRange(0, 30));
+        }
+        if (const auto map = MapPage::decode(block.view())) expect_comes_back(*map);
+        if (const auto volumes = VolumesPage::decode(block.view())) expect_comes_back(*volumes);
+        if (const auto intent = Intent::decode(block.view())) expect_comes_back(*intent);
+        if (const auto state = GroupState::decode(block.view())) expect_comes_back(*state);
+        if (const auto config = GroupConfig::decode(block.view())) expect_comes_back(*config);
+    }));
+}
+
+}  // namespace braid
