@@ -91,8 +91,11 @@ public:
     Task<Result<VolumeRecord>> create_volume(std::string name, std::uint64_t size);
     /// Two steps: `deleting` (ports close everywhere), then zones and record go. not_found, busy while it has ports.
     Task<Status> delete_volume(VolumeId id);
-    /// not_found, exists / not_found for the port.
-    Task<Status> set_port(VolumeId id, ControllerSlot slot, bool present);
+    /// not_found, exists; busy while an earlier port of this slot is still closing.
+    Task<Status> add_port(VolumeId id, ControllerSlot slot);
+    /// First `closing` (the slot's controller drains it), then gone. not_found.
+    Task<Status> close_port(VolumeId id, ControllerSlot slot);
+    Task<Status> remove_port(VolumeId id, ControllerSlot slot);
 
     // ---- intents (own slot)
     /// True and noted as used now, or false: then mark_intent() first.
@@ -116,51 +119,61 @@ public:
     std::uint64_t version() const { return version_; }
 
 private:
-    struct PageState {
-        std::uint64_t sequence = 0;
-    };
     struct RegionState {
         std::uint32_t pins = 0;
         bool marked = false;
         Nanos last_use{};
     };
-    using PageImage = std::array<std::byte, kPageSize>;
+
+    using Pick = std::optional<std::pair<PageHeader, Buffer>>;
+    struct VolumePlace {
+        PageNumber page;
+        std::size_t record = 0;
+    };
 
     // tables.cc: view change, agreement
     void send_version(ControllerId to);
     void send_update(ControllerId to);
     void check_settled();
-    bool is_loaded(ControllerId id) const;
-    Task<Status> agree(PageNumber page, std::span<const std::byte> bytes);
+    bool all_versions_in() const;
+    Task<void> agree(PageNumber page, Buffer bytes);
     void on_update(ControllerId from, const Message& message);
-    void on_version(ControllerId from, const Message& message);
-    void on_page(ControllerId from, const Message& message);
-    void on_fetch(ControllerId from);
+    void on_page(const Message& message);
+    void send_all_pages(ControllerId to);
+    Task<void> reload();
 
-    // table_pages_io.cc: content and disks
+    // load.cc: content and disks
     Status apply_page(PageNumber page, ConstPageBytes bytes);
+    Status apply_config(ConstPageBytes bytes);
+    void apply_zones(std::uint32_t first, const MapPage& content);
     Buffer encode_page(PageNumber page, std::uint64_t sequence) const;
-    Task<Status> store_page(PageNumber page, const Buffer& bytes);
+    Task<std::vector<Pick>> read_page(PageNumber page, bool failed_too);
+    Task<Status> store_page(PageNumber page, Buffer bytes);
     Task<Status> load_from_disks();
     Task<Status> load_from_peer(ControllerId peer);
-    Task<Status> repair_pages();
-    Task<Status> commit(PageNumber page);
-    Task<std::vector<Buffer>> read_slots(PageNumber page);
-    Status adopt_config(ConstPageBytes bytes);
-    std::vector<PageNumber> all_pages() const;
+    Task<Status> load_own_intents();
+    Task<Status> verify_pages();
+    Status check_quorum() const;
+    std::uint32_t page_count() const { return kFirstMapPage.v + map_pages(); }
+    std::uint32_t map_pages() const { return (config_.extents + kZonesPerPage - 1) / kZonesPerPage; }
+    static bool is_shared(PageNumber page) { return kind_of(page) != PageKind::intent; }
 
-    // table_changes.cc
+    // changes.cc
     Task<Result<LockPin>> begin_change();
-    Task<Status> record_failures();
-    Task<Status> zero_segments(const Zone& zone);
-    void rebuild_allocator();
-    VolumeRecord* find_volume(VolumeId id);
-    PageNumber volume_page(VolumeId id) const;
+    Task<Status> commit_page(PageNumber page, Buffer bytes);
+    template <class Content>
+    Task<Status> commit(PageNumber page, Content content);
+    Task<Status> end_change();
+    Task<Status> zero_segments(Zone zone);
+    Task<Status> free_zones(VolumeRecord volume);
+    std::optional<VolumePlace> find_volume(VolumeId id) const;
+    Task<Status> put_volume(VolumePlace place, VolumeRecord record);
     Result<ExtentIndex> find_space(std::uint32_t extents) const;
 
     // intents.cc
-    Task<Status> write_intents();
+    Task<Status> store_intents();
     Task<void> intent_writer();
+    void want_intent_write();
 
     Executor& executor_;
     Clock& clock_;
@@ -175,7 +188,7 @@ private:
     GroupState state_;
     std::vector<VolumesPage> volume_pages_;
     std::vector<Zone> zones_;
-    std::vector<PageState> pages_;
+    std::vector<std::uint64_t> sequences_;  ///< by page; 0 = never written
     std::optional<SegmentAllocator> allocator_;
     std::uint64_t allocated_extents_ = 0;
     bool loaded_ = false;
@@ -192,22 +205,21 @@ private:
     std::set<std::uint16_t> acked_;
     struct LastChange {
         PageNumber page;
-        Bytes bytes;
+        Buffer bytes;
     };
     std::optional<LastChange> last_change_;
     bool change_open_ = false;
-    std::map<std::uint32_t, Bytes> fetched_;
+    std::optional<std::map<std::uint32_t, Buffer>> fetched_;  ///< while pages come from a peer
     bool fetch_done_ = false;
-    bool fetching_ = false;
 
     std::vector<RegionState> regions_;
     std::vector<RegionIndex> former_intents_;
+    std::set<std::uint32_t> wanted_regions_;  ///< the set to be on the disks
     std::uint64_t intent_sequence_ = 0;
-    std::size_t marked_regions_ = 0;
-    bool intent_write_running_ = false;
+    bool intent_writer_runs_ = false;
     std::uint64_t intents_wanted_ = 0;     ///< version of the set in memory
     std::uint64_t intents_stored_ = 0;     ///< version of the set on the disks
-    std::optional<Error> intent_error_;
+    Status intent_status_;                 ///< of the last write
     Event intents_changed_;
     Scope scope_;
 };

@@ -1,0 +1,152 @@
+#include "tables/assembly.h"
+
+#include <algorithm>
+#include <map>
+
+#include "base/buffer.h"
+#include "base/log.h"
+#include "ondisk/space.h"
+
+namespace braid {
+
+Task<Result<Superblock>> read_superblock(Executor& executor, Disk& disk) {
+    if (disk.size() < kTableStart + kPageSize) co_return fail(Errc::not_found);
+    const Buffer first(kPageSize), copy(kPageSize);
+    const Status first_read = co_await read(executor, disk, kSuperblockOffset, first.span());
+    const Status copy_read = co_await read(executor, disk, superblock_copy_offset(disk.size()), copy.span());
+    if (!first_read && !copy_read) co_return std::unexpected(first_read.error());
+    if (!first_read) std::ranges::fill(first.span(), std::byte{0});
+    if (!copy_read) std::ranges::fill(copy.span(), std::byte{0});
+    const auto choice = choose_superblock(ConstPageBytes(first.span()), ConstPageBytes(copy.span()));
+    if (!choice) co_return std::unexpected(choice.error());
+    co_return choice->superblock;
+}
+
+Task<std::vector<FoundGroup>> scan_shelf(Executor& executor, DiskShelf& shelf, std::vector<std::string> skip) {
+    std::map<Uuid, std::map<std::uint8_t, FoundMember>> found;
+    for (const std::string& name : shelf.scan()) {
+        if (std::find(skip.begin(), skip.end(), name) != skip.end()) continue;
+        Result<std::unique_ptr<Disk>> disk = shelf.open(name);
+        if (!disk) {
+            LOG_WARN("disk.not_opened", {"disk", name}, {"reason", to_string(disk.error().code)});
+            continue;
+        }
+        Result<Superblock> superblock = co_await read_superblock(executor, **disk);
+        if (!superblock) {
+            if (superblock.error().code != Errc::not_found) {
+                LOG_WARN("disk.bad_superblock", {"disk", name}, {"reason", to_string(superblock.error().code)});
+            }
+            continue;
+        }
+        auto& members = found[superblock->group];
+        const auto twin = members.find(superblock->member.v);
+        if (twin != members.end()) {
+            LOG_WARN("disk.second_claim", {"disk", name}, {"member", superblock->member},
+                     {"other", twin->second.disk->name()});
+            if (twin->second.superblock.sequence >= superblock->sequence) continue;
+        }
+        members.insert_or_assign(superblock->member.v, FoundMember{std::move(*disk), std::move(*superblock)});
+    }
+    std::vector<FoundGroup> groups;
+    for (auto& [uuid, members] : found) {
+        FoundGroup group{uuid, members.begin()->second.superblock.group_name, {}};
+        for (auto& [index, member] : members) group.members.push_back(std::move(member));
+        groups.push_back(std::move(group));
+    }
+    co_return groups;
+}
+
+Task<Result<GroupConfig>> read_config(Executor& executor, const FoundGroup& group) {
+    std::uint64_t newest = 0;
+    Result<GroupConfig> config = fail(Errc::corrupt);
+    const Buffer slots(2 * kPageSize);
+    for (const FoundMember& member : group.members) {
+        const std::uint64_t at = slot_offset(member.superblock.table_start, kConfigPage, 0);
+        const Status got = co_await read(executor, *member.disk, at, slots.span());
+        if (!got) continue;
+        const std::span<const std::byte> bytes = slots.span();
+        const PagePick pick = pick_slot(ConstPageBytes(bytes.first(kPageSize)),
+                                        ConstPageBytes(bytes.subspan(kPageSize)), group.group, kConfigPage);
+        if (!pick.found || pick.header.sequence <= newest) continue;
+        Result<GroupConfig> decoded = GroupConfig::decode(ConstPageBytes(bytes.subspan(pick.slot * kPageSize, kPageSize)));
+        if (!decoded) continue;
+        newest = pick.header.sequence;
+        config = std::move(decoded);
+    }
+    co_return config;
+}
+
+static Task<Status> write_everywhere(Executor& executor, Disk& disk, std::uint64_t at, Buffer bytes) {
+    co_return co_await write(executor, disk, at, bytes.span());
+}
+
+Task<Result<Uuid>> format_group(Executor& executor, Random& random, NewGroup wish, std::vector<Disk*> disks) {
+    std::vector<std::uint64_t> sizes;
+    for (const Disk* disk : disks) sizes.push_back(disk->size());
+    CO_TRY_LET(const SpacePlan plan, plan_space(wish.geometry, sizes));
+
+    const Uuid group = random.uuid();
+    GroupConfig config;
+    config.name = wish.name;
+    config.geometry = wish.geometry;
+    config.lock_unit_stripes = wish.lock_unit_stripes;
+    config.dimension = wish.dimension;
+    config.data_start = plan.data_start;
+    config.page_count = plan.page_count;
+    config.extents = plan.extents;
+    config.controllers = wish.controllers;
+    GroupState state;
+    for (std::size_t i = 0; i < disks.size(); ++i) {
+        config.members.push_back({random.uuid(), plan.segment_counts[i]});
+        state.members.push_back({});
+    }
+    state.clean = true;
+
+    // Tables first, superblocks last: a disk with a superblock has its tables.
+    for (std::size_t i = 0; i < disks.size(); ++i) {
+        Disk& disk = *disks[i];
+        Join join(executor);
+        DiskOp clear(DiskVerb::zero, 0, {}, plan.data_start);
+        disk.submit(clear, join);
+        co_await join;
+        CO_TRY(clear.status);
+        const auto put_page = [&](PageNumber page, const auto& content) {
+            Buffer bytes = Buffer::zeroed(kPageSize);
+            write_page(PageBytes(bytes.span()), content, PageHeader{page, group, 1, Epoch(0), ControllerSlot(0)});
+            return write_everywhere(executor, disk, slot_offset(plan.table_start, page, slot_of(1)), std::move(bytes));
+        };
+        CO_TRY(co_await put_page(kConfigPage, config));
+        CO_TRY(co_await put_page(kStatePage, state));
+        CO_TRY(co_await run(executor, disk, DiskVerb::flush, 0, {}));
+    }
+    for (std::size_t i = 0; i < disks.size(); ++i) {
+        Disk& disk = *disks[i];
+        Superblock superblock;
+        superblock.sequence = 1;
+        superblock.group = group;
+        superblock.disk = config.members[i].disk;
+        superblock.member = MemberIndex(static_cast<std::uint8_t>(i));
+        superblock.group_name = wish.name;
+        superblock.disk_size = disk.size();
+        superblock.table_start = plan.table_start;
+        superblock.page_count = plan.page_count;
+        superblock.data_start = plan.data_start;
+        superblock.segment_size = plan.segment_size;
+        superblock.segment_count = plan.segment_counts[i];
+        Buffer block = Buffer::zeroed(kPageSize);
+        superblock.encode(PageBytes(block.span()));
+        CO_TRY(co_await write(executor, disk, superblock_copy_offset(disk.size()), block.span()));
+        CO_TRY(co_await write(executor, disk, kSuperblockOffset, block.span()));
+        CO_TRY(co_await run(executor, disk, DiskVerb::flush, 0, {}));
+    }
+    co_return group;
+}
+
+Task<Status> wipe_superblock(Executor& executor, Disk& disk) {
+    const Buffer zeros = Buffer::zeroed(kPageSize);
+    CO_TRY(co_await write(executor, disk, superblock_copy_offset(disk.size()), zeros.span()));
+    CO_TRY(co_await write(executor, disk, kSuperblockOffset, zeros.span()));
+    co_return co_await run(executor, disk, DiskVerb::flush, 0, {});
+}
+
+}  // namespace braid

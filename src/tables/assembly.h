@@ -1,0 +1,54 @@
+// From disks to groups: who carries a superblock of which group, and making a new group of empty disks.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "io/clock.h"
+#include "io/disk.h"
+#include "io/random.h"
+#include "ondisk/superblock.h"
+#include "ondisk/table_pages.h"
+
+namespace braid {
+
+/// A disk of a group that was found on the shelf, open.
+struct FoundMember {
+    std::unique_ptr<Disk> disk;
+    Superblock superblock;
+};
+
+struct FoundGroup {
+    Uuid group;
+    std::string name;
+    std::vector<FoundMember> members;  ///< each member index once; ordered by it
+};
+
+/// Reads the superblock of an open disk. not_found: it has none of ours.
+Task<Result<Superblock>> read_superblock(Executor& executor, Disk& disk);
+
+/// Opens all disks of the shelf but those whose names are in `skip` and sorts those with a superblock by group. Of two
+/// disks that claim one place the one with the higher superblock sequence is taken and the other logged.
+Task<std::vector<FoundGroup>> scan_shelf(Executor& executor, DiskShelf& shelf, std::vector<std::string> skip);
+
+/// The newest configuration page that the members carry: to know who shares the group before its tables are loaded.
+Task<Result<GroupConfig>> read_config(Executor& executor, const FoundGroup& group);
+
+struct NewGroup {
+    std::string name;
+    Geometry geometry;
+    std::uint32_t lock_unit_stripes = 1;
+    std::uint8_t dimension = 2;
+    std::vector<std::string> controllers;
+};
+
+/// Writes superblocks and first tables on `disks`, which become members 0 .. n-1 in this order. Destroys what is there:
+/// the caller has asked. invalid, no_space, io_error.
+Task<Result<Uuid>> format_group(Executor& executor, Random& random, NewGroup wish, std::vector<Disk*> disks);
+
+/// Takes the superblock off a disk, so that it is nobody's.
+Task<Status> wipe_superblock(Executor& executor, Disk& disk);
+
+}  // namespace braid

@@ -1,0 +1,264 @@
+// Changes of the tables: each is one page (deleting a virtual disk is several, each of them harmless alone), decided and
+// written under the tables lock, and visible in memory only after every AMF of the view has it.
+#include <algorithm>
+
+#include "base/log.h"
+#include "tables/tables.h"
+
+namespace braid {
+
+Task<Result<LockPin>> Tables::begin_change() {
+    Result<LockPin> pin = co_await locks_->acquire(kTablesUnit, LockMode::write);
+    if (!pin) co_return std::unexpected(pin.error());
+    while (!settled()) co_await changed_.next();
+    if (offline()) co_return fail(Errc::offline);
+    if (verify_before_change_) CO_TRY(co_await verify_pages());
+    co_return std::move(*pin);
+}
+
+/// Members that failed a write on the way are declared failed while the lock is still held.
+Task<Status> Tables::end_change() {
+    while (true) {
+        GroupState state = state_;
+        bool changed = false;
+        for (const std::uint8_t member : write_errors_) {
+            MemberStatus& status = state.members[member];
+            if (status.state == MemberState::failed) continue;
+            status = {MemberState::failed, view_.epoch, status.errors + 1};
+            changed = true;
+        }
+        if (!changed) break;
+        const auto failed = std::count_if(state.members.begin(), state.members.end(),
+                                          [](const MemberStatus& s) { return s.state == MemberState::failed; });
+        if (failed > config_.geometry.m) {
+            lost_quorum_ = true;
+            if (listener_) listener_();
+            co_return fail(Errc::offline);
+        }
+        CO_TRY(co_await commit(kStatePage, std::move(state)));
+        LOG_WARN("group.member_failed", {"group", config_.name}, {"failed", static_cast<int>(failed)},
+                 {"epoch", view_.epoch});
+    }
+    write_errors_.clear();
+    co_return Status{};
+}
+
+Task<Status> Tables::commit_page(PageNumber page, Buffer bytes) {
+    CO_TRY(co_await store_page(page, bytes));
+    co_await agree(page, bytes);
+    const Status applied = apply_page(page, ConstPageBytes(bytes.span()));
+    ASSERT(applied.has_value());
+    if (listener_) listener_();
+    co_return Status{};
+}
+
+template <class Content>
+Task<Status> Tables::commit(PageNumber page, Content content) {
+    Buffer bytes = Buffer::zeroed(kPageSize);
+    const PageHeader header{page, group_, sequences_[page.v] + 1, view_.epoch, slot_};
+    write_page(PageBytes(bytes.span()), content, header);
+    co_return co_await commit_page(page, std::move(bytes));
+}
+
+// ---- zones
+
+Task<Status> Tables::zero_segments(Zone zone) {
+    std::vector<DiskOp> ops(zone.width);
+    Join join(executor_);
+    for (const DiskVerb verb : {DiskVerb::zero, DiskVerb::flush}) {
+        for (std::size_t i = 0; i < zone.width; ++i) {
+            const Segment& segment = zone.segments[i];
+            if (!member_ok(segment.member) || write_errors_.contains(segment.member.v)) continue;
+            ops[i].verb = verb;
+            ops[i].offset = config_.data_start + segment.index.v * geometry().segment_size();
+            ops[i].zero_length = geometry().segment_size();
+            disks_[segment.member.v]->submit(ops[i], join);
+        }
+        co_await join;
+        for (std::size_t i = 0; i < zone.width; ++i) {
+            if (!ops[i].status) write_errors_.insert(zone.segments[i].member.v);
+        }
+    }
+    co_return Status{};
+}
+
+Task<Result<const Zone*>> Tables::allocate_zone(ExtentIndex extent) {
+    CO_TRY_LET(const LockPin pin, co_await begin_change());
+    if (const Zone* present = zone(extent)) co_return present;
+    MemberMask usable, reserve;
+    for (std::size_t i = 0; i < disks_.size(); ++i) {
+        (member_ok(MemberIndex(static_cast<std::uint8_t>(i))) ? usable : reserve).set(i);
+    }
+    Result<Zone> place = allocator_->allocate(extent, usable, reserve);
+    if (!place) {
+        LOG_WARN("group.no_space", {"group", config_.name}, {"extent", extent});
+        co_return std::unexpected(place.error());
+    }
+    allocator_->release(*place);  // taken for good when the page is applied, here as everywhere
+    place->generation = zones_[extent.v].generation + 1;
+    CO_TRY(co_await zero_segments(*place));
+
+    MapPage content;
+    const std::uint32_t first = extent.v - map_entry(extent);
+    const std::uint32_t count = std::min<std::uint32_t>(kZonesPerPage, config_.extents - first);
+    for (std::uint32_t i = 0; i < count; ++i) content.zones[i] = zones_[first + i];
+    content.zones[map_entry(extent)] = *place;
+    CO_TRY(co_await commit(map_page(extent), std::move(content)));
+    CO_TRY(co_await end_change());
+    co_return zone(extent);
+}
+
+Task<Status> Tables::free_zones(VolumeRecord volume) {
+    const std::uint32_t end = volume.first_extent.v + volume.extents;
+    for (std::uint32_t extent = volume.first_extent.v; extent < end;) {
+        const std::uint32_t first = extent - map_entry(ExtentIndex(extent));
+        const std::uint32_t count = std::min<std::uint32_t>(kZonesPerPage, config_.extents - first);
+        MapPage content;
+        bool changed = false;
+        for (std::uint32_t i = 0; i < count; ++i) {
+            content.zones[i] = zones_[first + i];
+            if (first + i < extent || first + i >= end || !content.zones[i].allocated()) continue;
+            content.zones[i] = Zone{};
+            content.zones[i].generation = zones_[first + i].generation + 1;
+            changed = true;
+        }
+        if (changed) CO_TRY(co_await commit(map_page(ExtentIndex(extent)), std::move(content)));
+        extent = first + kZonesPerPage;
+    }
+    co_return Status{};
+}
+
+// ---- members
+
+Task<Status> Tables::fail_member(MemberIndex member) {
+    if (member.v >= disks_.size()) co_return fail(Errc::not_found);
+    if (offline()) co_return fail(Errc::offline);
+    Result<LockPin> pin = co_await begin_change();
+    if (!pin) co_return std::unexpected(pin.error());
+    if (state_.members[member.v].state == MemberState::failed) co_return Status{};
+    write_errors_.insert(member.v);
+    co_return co_await end_change();
+}
+
+// ---- virtual disks
+
+std::optional<Tables::VolumePlace> Tables::find_volume(VolumeId id) const {
+    for (std::uint32_t page = 0; page < volume_pages_.size(); ++page) {
+        const auto& records = volume_pages_[page].records;
+        for (std::size_t i = 0; i < records.size(); ++i) {
+            if (records[i].state != VolumeState::free && records[i].id == id) {
+                return VolumePlace{PageNumber(kFirstVolumePage.v + page), i};
+            }
+        }
+    }
+    return std::nullopt;
+}
+
+Task<Status> Tables::put_volume(VolumePlace place, VolumeRecord record) {
+    VolumesPage content = volume_pages_[place.page.v - kFirstVolumePage.v];
+    content.records[place.record] = std::move(record);
+    co_return co_await commit(place.page, std::move(content));
+}
+
+/// First fit between the virtual disks that are there.
+Result<ExtentIndex> Tables::find_space(std::uint32_t extents) const {
+    std::vector<VolumeRecord> present = volumes();
+    std::sort(present.begin(), present.end(), [](const VolumeRecord& a, const VolumeRecord& b) {
+        return a.first_extent < b.first_extent;
+    });
+    std::uint32_t at = 0;
+    for (const VolumeRecord& volume : present) {
+        if (volume.first_extent.v - at >= extents) return ExtentIndex(at);
+        at = volume.first_extent.v + volume.extents;
+    }
+    if (config_.extents - at >= extents) return ExtentIndex(at);
+    return fail(Errc::no_space);
+}
+
+Task<Result<VolumeRecord>> Tables::create_volume(std::string name, std::uint64_t size) {
+    if (!valid_name(name) || size == 0 || size % 512 != 0) co_return fail(Errc::invalid);
+    CO_TRY_LET(const LockPin pin, co_await begin_change());
+    std::uint32_t highest = 0;
+    for (const VolumeRecord& volume : volumes()) {
+        if (volume.name == name) co_return fail(Errc::exists);
+        highest = std::max(highest, volume.id.v);
+    }
+    const std::uint64_t extents = (size + kExtentSize - 1) / kExtentSize;
+    if (extents > config_.extents) co_return fail(Errc::no_space);
+    CO_TRY_LET(const ExtentIndex first, find_space(static_cast<std::uint32_t>(extents)));
+    VolumeRecord record;
+    record.state = VolumeState::ok;
+    record.id = VolumeId(highest + 1);
+    record.name = std::move(name);
+    record.first_extent = first;
+    record.extents = static_cast<std::uint32_t>(extents);
+    record.size = size;
+    for (std::uint32_t page = 0; page < volume_pages_.size(); ++page) {
+        const auto& records = volume_pages_[page].records;
+        for (std::size_t i = 0; i < records.size(); ++i) {
+            if (records[i].state != VolumeState::free) continue;
+            const VolumePlace place{PageNumber(kFirstVolumePage.v + page), i};
+            CO_TRY(co_await put_volume(place, record));
+            CO_TRY(co_await end_change());
+            co_return record;
+        }
+    }
+    co_return fail(Errc::no_space);
+}
+
+Task<Status> Tables::delete_volume(VolumeId id) {
+    CO_TRY_LET(const LockPin pin, co_await begin_change());
+    const auto place = find_volume(id);
+    if (!place) co_return fail(Errc::not_found);
+    VolumeRecord record = volume_pages_[place->page.v - kFirstVolumePage.v].records[place->record];
+    if (record.ports != 0 || record.closing != 0) co_return fail(Errc::busy);
+    record.state = VolumeState::deleting;
+    CO_TRY(co_await put_volume(*place, record));
+    CO_TRY(co_await free_zones(record));
+    CO_TRY(co_await put_volume(*place, VolumeRecord{}));
+    co_return co_await end_change();
+}
+
+// ---- ports
+
+Task<Status> Tables::add_port(VolumeId id, ControllerSlot slot) {
+    CO_TRY_LET(const LockPin pin, co_await begin_change());
+    const auto place = find_volume(id);
+    if (!place) co_return fail(Errc::not_found);
+    VolumeRecord record = volume_pages_[place->page.v - kFirstVolumePage.v].records[place->record];
+    const auto bit = static_cast<std::uint16_t>(1u << slot.v);
+    if (record.state != VolumeState::ok) co_return fail(Errc::not_found);
+    if ((record.closing & bit) != 0) co_return fail(Errc::busy);
+    if ((record.ports & bit) != 0) co_return fail(Errc::exists);
+    record.ports = static_cast<std::uint16_t>(record.ports | bit);
+    CO_TRY(co_await put_volume(*place, record));
+    co_return co_await end_change();
+}
+
+Task<Status> Tables::close_port(VolumeId id, ControllerSlot slot) {
+    CO_TRY_LET(const LockPin pin, co_await begin_change());
+    const auto place = find_volume(id);
+    if (!place) co_return fail(Errc::not_found);
+    VolumeRecord record = volume_pages_[place->page.v - kFirstVolumePage.v].records[place->record];
+    const auto bit = static_cast<std::uint16_t>(1u << slot.v);
+    if ((record.ports & bit) == 0) co_return fail(Errc::not_found);
+    if ((record.closing & bit) != 0) co_return Status{};
+    record.closing = static_cast<std::uint16_t>(record.closing | bit);
+    CO_TRY(co_await put_volume(*place, record));
+    co_return co_await end_change();
+}
+
+Task<Status> Tables::remove_port(VolumeId id, ControllerSlot slot) {
+    CO_TRY_LET(const LockPin pin, co_await begin_change());
+    const auto place = find_volume(id);
+    if (!place) co_return fail(Errc::not_found);
+    VolumeRecord record = volume_pages_[place->page.v - kFirstVolumePage.v].records[place->record];
+    const auto mask = static_cast<std::uint16_t>(~(1u << slot.v));
+    if (((record.ports | record.closing) & ~mask) == 0) co_return fail(Errc::not_found);
+    record.ports = static_cast<std::uint16_t>(record.ports & mask);
+    record.closing = static_cast<std::uint16_t>(record.closing & mask);
+    CO_TRY(co_await put_volume(*place, record));
+    co_return co_await end_change();
+}
+
+}  // namespace braid

@@ -1,0 +1,164 @@
+// The intent page of this controller's slot: the regions that may hold half-written stripes if it dies. One writer, this
+// AMF; a change that comes while a write is under way goes with the next one.
+#include <algorithm>
+
+#include "base/log.h"
+#include "tables/tables.h"
+
+namespace braid {
+
+bool Tables::intent_marked(RegionIndex region) {
+    RegionState& state = regions_[region.v];
+    state.last_use = clock_.now();
+    return state.marked;
+}
+
+void Tables::pin_intent(RegionIndex region) { ++regions_[region.v].pins; }
+
+void Tables::unpin_intent(RegionIndex region) {
+    ASSERT(regions_[region.v].pins > 0);
+    --regions_[region.v].pins;
+}
+
+void Tables::want_intent_write() {
+    ++intents_wanted_;
+    if (intent_writer_runs_) return;
+    intent_writer_runs_ = true;
+    scope_.spawn(intent_writer());
+}
+
+Task<void> Tables::intent_writer() {
+    while (intents_stored_ != intents_wanted_) {
+        const std::uint64_t writing = intents_wanted_;
+        std::vector<RegionIndex> regions;
+        for (std::uint32_t region : wanted_regions_) regions.push_back(RegionIndex(region));
+        intent_status_ = co_await store_intents();
+        intents_stored_ = writing;
+        if (intent_status_) {
+            for (RegionIndex region : regions) regions_[region.v].marked = wanted_regions_.contains(region.v);
+        }
+        intents_changed_.notify_all();
+        if (!write_errors_.empty() && !offline()) {
+            Result<LockPin> pin = co_await begin_change();
+            if (pin) (void)co_await end_change();
+        }
+    }
+    intent_writer_runs_ = false;
+}
+
+Task<Status> Tables::store_intents() {
+    const PageNumber page = intent_page(slot_);
+    co_return co_await store_page(page, encode_page(page, ++intent_sequence_));
+}
+
+Task<Status> Tables::mark_intent(RegionIndex region) {
+    pin_intent(region);  // no clearing between here and the return
+    while (!regions_[region.v].marked) {
+        if (offline()) {
+            unpin_intent(region);
+            co_return fail(Errc::offline);
+        }
+        if (!wanted_regions_.contains(region.v)) {
+            if (wanted_regions_.size() >= kMaxIntentRegions) {
+                (void)co_await clear_idle_intents(Nanos{0});
+                if (wanted_regions_.size() >= kMaxIntentRegions) {
+                    co_await sleep_for(clock_, 1ms);
+                    continue;
+                }
+            }
+            wanted_regions_.insert(region.v);
+            want_intent_write();
+        }
+        const std::uint64_t need = intents_wanted_;
+        while (intents_stored_ < need) co_await intents_changed_.next();
+        if (!intent_status_ && offline()) continue;
+        if (!regions_[region.v].marked && intent_status_) continue;
+        if (!intent_status_) want_intent_write();
+    }
+    regions_[region.v].last_use = clock_.now();
+    unpin_intent(region);
+    co_return Status{};
+}
+
+Task<Status> Tables::clear_idle_intents(Nanos idle) {
+    const Nanos now = clock_.now();
+    bool changed = false;
+    for (auto it = wanted_regions_.begin(); it != wanted_regions_.end();) {
+        RegionState& state = regions_[*it];
+        if (state.marked && state.pins == 0 && now - state.last_use >= idle) {
+            state.marked = false;  // at once: a writer that comes now marks it again
+            it = wanted_regions_.erase(it);
+            changed = true;
+        } else {
+            ++it;
+        }
+    }
+    if (changed) {
+        want_intent_write();
+        const std::uint64_t need = intents_wanted_;
+        while (intents_stored_ < need) co_await intents_changed_.next();
+    }
+    co_return intent_status_;
+}
+
+Task<Status> Tables::load_own_intents() {
+    intent_sequence_ = 0;
+    std::set<std::uint32_t> found;
+    const auto picks = co_await read_page(intent_page(slot_), false);
+    std::uint64_t newest = 0;
+    for (const Pick& pick : picks) {
+        if (pick) newest = std::max(newest, pick->first.sequence);
+    }
+    for (const Pick& pick : picks) {
+        // Of two writes the last may stand on some members only: the regions of both count.
+        if (!pick || pick->first.sequence + 1 < newest) continue;
+        const auto intent = Intent::decode(ConstPageBytes(pick->second.span()));
+        if (!intent) continue;
+        for (RegionIndex region : intent->regions) {
+            if (region.v < regions_.size()) found.insert(region.v);
+        }
+    }
+    intent_sequence_ = newest;
+    former_intents_.clear();
+    for (std::uint32_t region : found) {
+        former_intents_.push_back(RegionIndex(region));
+        if (wanted_regions_.size() < kMaxIntentRegions) wanted_regions_.insert(region);
+        regions_[region].marked = wanted_regions_.contains(region);
+        regions_[region].last_use = clock_.now();
+    }
+    co_return Status{};
+}
+
+Task<Result<std::vector<RegionIndex>>> Tables::intents_of(ControllerSlot slot) {
+    std::set<std::uint32_t> found;
+    const auto picks = co_await read_page(intent_page(slot), false);
+    for (const Pick& pick : picks) {
+        if (!pick) continue;
+        const auto intent = Intent::decode(ConstPageBytes(pick->second.span()));
+        if (!intent) continue;
+        for (RegionIndex region : intent->regions) {
+            if (region.v < regions_.size()) found.insert(region.v);
+        }
+    }
+    std::vector<RegionIndex> out;
+    for (std::uint32_t region : found) out.push_back(RegionIndex(region));
+    co_return out;
+}
+
+Task<Status> Tables::clear_intents_of(ControllerSlot slot, std::function<bool()> still_absent) {
+    CO_TRY_LET(const LockPin pin, co_await begin_change());
+    if (!still_absent()) co_return Status{};
+    const PageNumber page = intent_page(slot);
+    const auto picks = co_await read_page(page, false);
+    std::uint64_t newest = 0;
+    for (const Pick& pick : picks) {
+        if (pick) newest = std::max(newest, pick->first.sequence);
+    }
+    if (newest == 0) co_return Status{};
+    Buffer bytes = Buffer::zeroed(kPageSize);
+    write_page(PageBytes(bytes.span()), Intent{}, PageHeader{page, group_, newest + 1, view_.epoch, slot_});
+    CO_TRY(co_await store_page(page, std::move(bytes)));
+    co_return co_await end_change();
+}
+
+}  // namespace braid

@@ -1,0 +1,240 @@
+// Pages between memory and disks: which copy of a page is right, and bringing all members to it.
+#include "base/log.h"
+#include "tables/tables.h"
+
+namespace braid {
+
+// ---- content
+
+Status Tables::apply_config(ConstPageBytes bytes) {
+    TRY_LET(GroupConfig config, GroupConfig::decode(bytes));
+    if (config.members.size() != disks_.size()) return fail(Errc::corrupt);
+    const bool first = sequences_.empty();
+    config_ = std::move(config);
+    if (first) {
+        sequences_.assign(page_count(), 0);
+        zones_.assign(config_.extents, Zone{});
+        volume_pages_.assign(kVolumePages, VolumesPage{});
+        const std::uint64_t regions = config_.extents * (kExtentSize / kRegionSize);
+        regions_.assign(regions, RegionState{});
+        state_.members.assign(disks_.size(), MemberStatus{});
+        std::vector<std::uint32_t> segments;
+        for (const MemberRecord& member : config_.members) segments.push_back(member.segments);
+        allocator_.emplace(config_.geometry.width(), segments);
+    }
+    return {};
+}
+
+void Tables::apply_zones(std::uint32_t first, const MapPage& content) {
+    const std::uint32_t count = std::min<std::uint32_t>(kZonesPerPage, config_.extents - first);
+    for (std::uint32_t i = 0; i < count; ++i) {
+        Zone& zone = zones_[first + i];
+        if (zone == content.zones[i]) continue;
+        if (zone.allocated()) {
+            allocator_->release(zone);
+            --allocated_extents_;
+        }
+    }
+    for (std::uint32_t i = 0; i < count; ++i) {
+        Zone& zone = zones_[first + i];
+        if (zone == content.zones[i]) continue;
+        zone = content.zones[i];
+        if (zone.allocated()) {
+            const Status taken = allocator_->take(zone);
+            if (!taken) LOG_ERROR("tables.segment_taken_twice", {"extent", first + i});
+            ASSERT(taken.has_value());
+            ++allocated_extents_;
+        }
+    }
+}
+
+Status Tables::apply_page(PageNumber page, ConstPageBytes bytes) {
+    TRY_LET(const PageHeader header, open_page(bytes, group_, page));
+    if (page != kConfigPage && (sequences_.empty() || page.v >= page_count())) return fail(Errc::corrupt);
+    switch (kind_of(page)) {
+        case PageKind::config: TRY(apply_config(bytes)); break;
+        case PageKind::state: {
+            TRY_LET(GroupState state, GroupState::decode(bytes));
+            if (state.members.size() != disks_.size()) return fail(Errc::corrupt);
+            state_ = std::move(state);
+            break;
+        }
+        case PageKind::intent: return fail(Errc::invalid);
+        case PageKind::volumes: {
+            TRY_LET(volume_pages_[page.v - kFirstVolumePage.v], VolumesPage::decode(bytes));
+            break;
+        }
+        case PageKind::map: {
+            TRY_LET(const MapPage content, MapPage::decode(bytes));
+            apply_zones((page.v - kFirstMapPage.v) * kZonesPerPage, content);
+            break;
+        }
+    }
+    sequences_[page.v] = header.sequence;
+    return {};
+}
+
+Buffer Tables::encode_page(PageNumber page, std::uint64_t sequence) const {
+    Buffer buffer = Buffer::zeroed(kPageSize);
+    const PageBytes bytes(buffer.span());
+    const PageHeader header{page, group_, sequence, view_.epoch, slot_};
+    switch (kind_of(page)) {
+        case PageKind::config: write_page(bytes, config_, header); break;
+        case PageKind::state: write_page(bytes, state_, header); break;
+        case PageKind::intent: {
+            Intent intent;
+            for (std::uint32_t region : wanted_regions_) intent.regions.push_back(RegionIndex(region));
+            write_page(bytes, intent, header);
+            break;
+        }
+        case PageKind::volumes: write_page(bytes, volume_pages_[page.v - kFirstVolumePage.v], header); break;
+        case PageKind::map: {
+            MapPage content;
+            const std::uint32_t first = (page.v - kFirstMapPage.v) * kZonesPerPage;
+            const std::uint32_t count = std::min<std::uint32_t>(kZonesPerPage, config_.extents - first);
+            for (std::uint32_t i = 0; i < count; ++i) content.zones[i] = zones_[first + i];
+            write_page(bytes, content, header);
+            break;
+        }
+    }
+    return buffer;
+}
+
+// ---- disks
+
+/// What each member has of a page, by member: nothing where it is absent, failed (unless `failed_too`) or unreadable.
+Task<std::vector<Tables::Pick>> Tables::read_page(PageNumber page, bool failed_too) {
+    std::vector<Pick> picks(disks_.size());
+    std::vector<Buffer> slots(disks_.size());
+    std::vector<DiskOp> ops(disks_.size());
+    Join join(executor_);
+    for (std::size_t i = 0; i < disks_.size(); ++i) {
+        if (disks_[i] == nullptr) continue;
+        if (!failed_too && state_.members[i].state != MemberState::ok) continue;
+        slots[i] = Buffer(2 * kPageSize);
+        ops[i].verb = DiskVerb::read;
+        ops[i].offset = slot_offset(table_start_, page, 0);
+        ops[i].memory = slots[i].span();
+        disks_[i]->submit(ops[i], join);
+    }
+    co_await join;
+    for (std::size_t i = 0; i < disks_.size(); ++i) {
+        if (slots[i].empty() || !ops[i].status) continue;
+        const auto bytes = std::span<const std::byte>(slots[i].span());
+        const PagePick pick = pick_slot(ConstPageBytes(bytes.first(kPageSize)),
+                                        ConstPageBytes(bytes.subspan(kPageSize)), group_, page);
+        if (!pick.found) continue;
+        picks[i].emplace(pick.header, Buffer::copy_of(bytes.subspan(pick.slot * kPageSize, kPageSize)));
+    }
+    co_return picks;
+}
+
+/// Writes and flushes a sealed page on all ok members. Members that fail it are noted in write_errors_; offline when
+/// more of them are gone than the level survives.
+Task<Status> Tables::store_page(PageNumber page, Buffer bytes) {
+    const auto header = open_page(ConstPageBytes(bytes.span()), group_, page);
+    ASSERT(header.has_value());
+    const std::uint64_t offset = slot_offset(table_start_, page, slot_of(header->sequence));
+    std::vector<DiskOp> ops(disks_.size());
+    Join join(executor_);
+    unsigned missing = 0;
+    const auto writable = [&](std::size_t i) {
+        return member_ok(MemberIndex(static_cast<std::uint8_t>(i))) &&
+               !write_errors_.contains(static_cast<std::uint8_t>(i));
+    };
+    for (const DiskVerb verb : {DiskVerb::write, DiskVerb::flush}) {
+        for (std::size_t i = 0; i < disks_.size(); ++i) {
+            if (!writable(i)) continue;
+            ops[i].verb = verb;
+            ops[i].offset = verb == DiskVerb::write ? offset : 0;
+            ops[i].memory = verb == DiskVerb::write ? bytes.span() : std::span<std::byte>{};
+            ops[i].status = {};
+            disks_[i]->submit(ops[i], join);
+        }
+        co_await join;
+        missing = 0;
+        for (std::size_t i = 0; i < disks_.size(); ++i) {
+            if (!ops[i].status && writable(i)) {
+                LOG_WARN("tables.member_failed_write", {"disk", disks_[i]->name()}, {"member", i});
+                write_errors_.insert(static_cast<std::uint8_t>(i));
+            }
+            if (!writable(i)) ++missing;
+        }
+    }
+    if (missing > config_.geometry.m) {
+        lost_quorum_ = true;
+        co_return fail(Errc::offline);
+    }
+    co_return Status{};
+}
+
+/// The newest tables are known for certain if more than half of the members that they call ok are here.
+Status Tables::check_quorum() const {
+    std::size_t ok = 0, here = 0;
+    for (std::size_t i = 0; i < disks_.size(); ++i) {
+        if (state_.members[i].state != MemberState::ok) continue;
+        ++ok;
+        if (disks_[i] != nullptr) ++here;
+    }
+    if (2 * here > ok) return {};
+    LOG_ERROR("tables.no_quorum", {"here", here}, {"ok_members", ok});
+    return fail(Errc::offline);
+}
+
+Task<Status> Tables::load_from_disks() {
+    for (const PageNumber page : {kConfigPage, kStatePage}) {
+        const auto picks = co_await read_page(page, true);
+        const Pick* newest = nullptr;
+        for (const Pick& pick : picks) {
+            if (pick && (newest == nullptr || pick->first.sequence > (*newest)->first.sequence)) newest = &pick;
+        }
+        if (newest == nullptr) co_return fail(Errc::corrupt);
+        CO_TRY(apply_page(page, ConstPageBytes((*newest)->second.span())));
+    }
+    CO_TRY(check_quorum());
+    for (std::uint32_t number = 0; number < page_count(); ++number) {
+        const PageNumber page(number);
+        if (!is_shared(page)) continue;
+        const auto picks = co_await read_page(page, false);
+        const Pick* newest = nullptr;
+        bool differ = false;
+        for (std::size_t i = 0; i < picks.size(); ++i) {
+            const Pick& pick = picks[i];
+            if (!member_ok(MemberIndex(static_cast<std::uint8_t>(i)))) continue;
+            if (newest != nullptr && (!pick || pick->first.sequence != (*newest)->first.sequence)) differ = true;
+            if (pick && (newest == nullptr || pick->first.sequence > (*newest)->first.sequence)) {
+                if (newest != nullptr || i != 0) differ = true;
+                newest = &pick;
+            }
+        }
+        if (newest == nullptr) continue;
+        CO_TRY(apply_page(page, ConstPageBytes((*newest)->second.span())));
+        if (differ) CO_TRY(co_await store_page(page, (*newest)->second));
+    }
+    co_return Status{};
+}
+
+/// After a loss: a page on some member may be newer than what anybody alive knows (its writer died before it told),
+/// or a member may lack what all know. What all know wins, under a new sequence number.
+Task<Status> Tables::verify_pages() {
+    for (std::uint32_t number = 0; number < page_count(); ++number) {
+        const PageNumber page(number);
+        if (!is_shared(page)) continue;
+        const auto picks = co_await read_page(page, false);
+        std::uint64_t highest = sequences_[number];
+        bool differ = false;
+        for (std::size_t i = 0; i < picks.size(); ++i) {
+            if (!member_ok(MemberIndex(static_cast<std::uint8_t>(i)))) continue;
+            const std::uint64_t sequence = picks[i] ? picks[i]->first.sequence : 0;
+            if (sequence != sequences_[number]) differ = true;
+            highest = std::max(highest, sequence);
+        }
+        if (!differ) continue;
+        LOG_INFO("tables.page_repaired", {"page", number}, {"sequence", highest + 1});
+        CO_TRY(co_await commit_page(page, encode_page(page, highest + 1)));
+    }
+    verify_before_change_ = false;
+    co_return Status{};
+}
+
+}  // namespace braid

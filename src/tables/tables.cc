@@ -1,0 +1,288 @@
+#include "tables/tables.h"
+
+#include "base/log.h"
+
+namespace braid {
+namespace {
+
+constexpr std::uint32_t kLastPageMark = 0xffffffff;  // table_page: the answer is complete
+
+}  // namespace
+
+Tables::Tables(Executor& executor, Clock& clock, Transport& transport, const Uuid& group, std::uint64_t table_start,
+               std::vector<Disk*> disks, ControllerSlot slot)
+    : executor_(executor),
+      clock_(clock),
+      transport_(transport),
+      group_(group),
+      table_start_(table_start),
+      disks_(std::move(disks)),
+      slot_(slot),
+      settled_(executor),
+      changed_(executor),
+      intents_changed_(executor),
+      scope_(executor) {}
+
+Tables::~Tables() = default;
+
+const Zone* Tables::zone(ExtentIndex extent) const {
+    ASSERT(extent.v < zones_.size());
+    const Zone& zone = zones_[extent.v];
+    return zone.allocated() ? &zone : nullptr;
+}
+
+unsigned Tables::failed_members() const {
+    unsigned failed = 0;
+    for (std::size_t i = 0; i < state_.members.size(); ++i) {
+        if (state_.members[i].state != MemberState::ok || disks_[i] == nullptr) ++failed;
+    }
+    return failed;
+}
+
+std::vector<VolumeRecord> Tables::volumes() const {
+    std::vector<VolumeRecord> out;
+    for (const VolumesPage& page : volume_pages_) {
+        for (const VolumeRecord& record : page.records) {
+            if (record.state != VolumeState::free) out.push_back(record);
+        }
+    }
+    return out;
+}
+
+// ---- the view
+
+void Tables::adopt(const AmfView& view) {
+    for (const AmfMember& old : view_.members) {
+        if (!view.contains(old)) verify_before_change_ = true;
+    }
+    view_ = view;
+    settled_.reset();
+    versions_.clear();
+    acked_.clear();
+    for (const AmfMember& peer : view_.members) {
+        if (peer.id == view_.self) continue;
+        send_version(peer.id);
+        if (change_open_) send_update(peer.id);
+    }
+    check_settled();
+    changed_.notify_all();
+}
+
+void Tables::send_version(ControllerId to) {
+    Message message{group_, MessageType::table_version, {}, {}};
+    Writer(message.head).put(loaded_ ? version_ : std::uint64_t{0});
+    transport_.send(to, std::move(message));
+}
+
+void Tables::send_update(ControllerId to) {
+    if (!last_change_) return;
+    Message message{group_, MessageType::table_update, {}, Slice(last_change_->bytes)};
+    Writer writer(message.head);
+    writer.put(version_);
+    writer.put(last_change_->page);
+    transport_.send(to, std::move(message));
+}
+
+bool Tables::all_versions_in() const {
+    if (!view_.contains(view_.self)) return false;
+    for (const AmfMember& peer : view_.members) {
+        if (peer.id != view_.self && !versions_.contains(peer.id.v)) return false;
+    }
+    return true;
+}
+
+void Tables::check_settled() {
+    if (!loaded_ || settled_.is_set() || !all_versions_in()) return;
+    for (const auto& [id, version] : versions_) {
+        if (version > version_) return;
+    }
+    settled_.set();
+    changed_.notify_all();
+}
+
+void Tables::deliver(ControllerId from, const Message& message) {
+    Reader reader(message.head);
+    switch (message.type) {
+        case MessageType::table_update: return on_update(from, message);
+        case MessageType::table_page: return on_page(message);
+        case MessageType::table_fetch:
+            if (loaded_) send_all_pages(from);
+            return;
+        case MessageType::table_version: {
+            const auto version = reader.get<std::uint64_t>();
+            if (!reader.done()) return;
+            versions_[from.v] = version;
+            // A peer that lacks the last change gets it from everybody who has it; applying it twice is harmless.
+            if (loaded_ && version != 0 && version + 1 == version_ && !change_open_) send_update(from);
+            check_settled();
+            changed_.notify_all();
+            return;
+        }
+        case MessageType::table_ack: {
+            const auto version = reader.get<std::uint64_t>();
+            if (!reader.done() || version != version_) return;
+            acked_.insert(from.v);
+            changed_.notify_all();
+            return;
+        }
+        default: return;
+    }
+}
+
+/// Makes every AMF of the present view, whatever it becomes meanwhile, have the page.
+Task<void> Tables::agree(PageNumber page, Buffer bytes) {
+    ++version_;
+    last_change_ = LastChange{page, std::move(bytes)};
+    change_open_ = true;
+    acked_.clear();
+    for (const AmfMember& peer : view_.members) {
+        if (peer.id != view_.self) send_update(peer.id);
+    }
+    while (true) {
+        bool all = view_.contains(view_.self);
+        for (const AmfMember& peer : view_.members) {
+            if (peer.id != view_.self && !acked_.contains(peer.id.v)) all = false;
+        }
+        if (all) break;
+        co_await changed_.next();
+    }
+    change_open_ = false;
+}
+
+void Tables::on_update(ControllerId from, const Message& message) {
+    Reader reader(message.head);
+    const auto version = reader.get<std::uint64_t>();
+    const auto page = reader.get<PageNumber>();
+    if (!reader.done() || message.payload.bytes.size() != kPageSize) {
+        LOG_WARN("tables.bad_update", {"from", from});
+        return;
+    }
+    if (loaded_ && version == version_ + 1) {
+        const Status applied = apply_page(page, ConstPageBytes(message.payload.bytes));
+        if (!applied) {
+            LOG_ERROR("tables.bad_page", {"from", from}, {"page", page}, {"reason", to_string(applied.error().code)});
+            return;
+        }
+        version_ = version;
+        last_change_ = LastChange{page, Buffer::copy_of(message.payload.bytes)};
+        check_settled();
+        changed_.notify_all();
+        if (listener_) listener_();
+    } else if (loaded_ && version > version_ + 1) {
+        LOG_ERROR("tables.version_gap", {"from", from}, {"mine", version_}, {"theirs", version});
+        loaded_ = false;
+        settled_.reset();
+        scope_.spawn(reload());
+    }
+    Message ack{group_, MessageType::table_ack, {}, {}};
+    Writer(ack.head).put(version);
+    transport_.send(from, std::move(ack));
+}
+
+Task<void> Tables::reload() {
+    const Status status = co_await load();
+    if (!status) LOG_ERROR("tables.reload_failed", {"reason", to_string(status.error().code)});
+}
+
+// ---- a joiner
+
+Task<Status> Tables::load() {
+    Result<LockPin> pin = co_await locks_->acquire(kTablesUnit, LockMode::write);
+    if (!pin) co_return std::unexpected(pin.error());
+    const auto lacks_disk = [this](std::size_t i) {
+        return disks_[i] == nullptr && state_.members[i].state == MemberState::ok;
+    };
+    Status status;
+    bool from_peer = false;
+    while (true) {
+        while (!all_versions_in()) co_await changed_.next();
+        ControllerId source;
+        std::uint64_t highest = 0;
+        for (const auto& [id, version] : versions_) {
+            if (version > highest) {
+                highest = version;
+                source = ControllerId(id);
+            }
+        }
+        if (highest == 0) {
+            version_ = 1;
+            status = co_await load_from_disks();
+            break;
+        }
+        const Epoch epoch = view_.epoch;
+        status = co_await load_from_peer(source);
+        if (view_.epoch != epoch) continue;
+        version_ = highest;
+        from_peer = true;
+        break;
+    }
+    for (std::size_t i = 0; from_peer && status && i < disks_.size(); ++i) {
+        // Others work with this disk: that this controller does not reach it does not make it a failed one.
+        if (lacks_disk(i)) {
+            LOG_ERROR("tables.disk_not_reached", {"group", config_.name}, {"member", i});
+            status = fail(Errc::refused, static_cast<std::uint32_t>(i));
+        }
+    }
+    if (status) status = co_await load_own_intents();
+    if (!status) co_return status;
+    loaded_ = true;
+    for (const AmfMember& peer : view_.members) {
+        if (peer.id != view_.self) send_version(peer.id);
+    }
+    check_settled();
+    // Members that nobody has brought are declared failed before anything is written.
+    for (std::size_t i = 0; i < disks_.size(); ++i) {
+        if (lacks_disk(i)) write_errors_.insert(static_cast<std::uint8_t>(i));
+    }
+    if (!write_errors_.empty()) {
+        while (!settled()) co_await changed_.next();
+        (void)co_await end_change();
+    }
+    if (listener_) listener_();
+    co_return Status{};
+}
+
+Task<Status> Tables::load_from_peer(ControllerId peer) {
+    const Epoch epoch = view_.epoch;
+    fetched_.emplace();
+    fetch_done_ = false;
+    transport_.send(peer, Message{group_, MessageType::table_fetch, {}, {}});
+    while (!fetch_done_ && view_.epoch == epoch) co_await changed_.next();
+    auto pages = std::move(*fetched_);
+    fetched_.reset();
+    if (!fetch_done_) co_return fail(Errc::stale_epoch);
+    for (const auto& [number, bytes] : pages) {
+        CO_TRY(apply_page(PageNumber(number), ConstPageBytes(bytes.span())));
+    }
+    verify_before_change_ = true;
+    co_return Status{};
+}
+
+void Tables::on_page(const Message& message) {
+    if (!fetched_) return;
+    Reader reader(message.head);
+    const auto page = reader.get<std::uint32_t>();
+    if (!reader.done()) return;
+    if (page == kLastPageMark) {
+        fetch_done_ = true;
+        changed_.notify_all();
+    } else if (message.payload.bytes.size() == kPageSize) {
+        (*fetched_)[page] = Buffer::copy_of(message.payload.bytes);
+    }
+}
+
+void Tables::send_all_pages(ControllerId to) {
+    const auto send = [&](std::uint32_t page, Slice bytes) {
+        Message message{group_, MessageType::table_page, {}, std::move(bytes)};
+        Writer(message.head).put(page);
+        transport_.send(to, std::move(message));
+    };
+    for (std::uint32_t page = 0; page < page_count(); ++page) {
+        if (is_shared(PageNumber(page)) && sequences_[page] != 0) {
+            send(page, Slice(encode_page(PageNumber(page), sequences_[page])));
+        }
+    }
+    send(kLastPageMark, {});
+}
+
+}  // namespace braid
