@@ -1,0 +1,231 @@
+// Update records of one AMF: its own at its partners, and those it keeps for others (rows R1 R2 R6, O4).
+//
+// A record of ours:
+//
+//   begin() -> redo() -> waiting() false -> [disk writes] -> end() -> acknowledged by all holders: forgotten
+//
+// Guarantees: `waiting()` turns false only when every partner of the present view has begin and redo, and when no
+// earlier record of the same stripe is left at anybody who does not have this one, so that what survives us is always
+// enough to finish the stripe and nothing older can be replayed over it. A view change gives open records to the new
+// partners and repeats ends that were not acknowledged.
+//
+// Partners are the `dimension - 1` AMFs that follow us in the ring of the view; fewer if fewer are alive.
+// Needs: adopt() before everything else of the new view; the Replicator outlives all OpenRecords.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <set>
+#include <vector>
+
+#include "async/sync.h"
+#include "async/task.h"
+#include "icl/message.h"
+#include "icl/view.h"
+#include "replica/record.h"
+#include "replica/record_store.h"
+
+namespace braid {
+
+/// At most one entry per controller that can share a group.
+class ControllerSet {
+public:
+    bool contains(ControllerId id) const {
+        for (std::size_t i = 0; i < size_; ++i) {
+            if (ids_[i] == id) return true;
+        }
+        return false;
+    }
+    void insert(ControllerId id) {
+        if (contains(id)) return;
+        ASSERT(size_ < ids_.size());
+        ids_[size_++] = id;
+    }
+    bool erase(ControllerId id) {
+        for (std::size_t i = 0; i < size_; ++i) {
+            if (ids_[i] != id) continue;
+            ids_[i] = ids_[--size_];
+            return true;
+        }
+        return false;
+    }
+    void clear() { size_ = 0; }
+    bool empty() const { return size_ == 0; }
+    std::size_t size() const { return size_; }
+    const ControllerId* begin() const { return ids_.data(); }
+    const ControllerId* end() const { return ids_.data() + size_; }
+
+private:
+    std::array<ControllerId, kMaxControllers> ids_{};
+    std::size_t size_ = 0;
+};
+
+class OpenRecord;
+
+struct ReplicatorCounters {
+    std::uint64_t records = 0, resent = 0, ended = 0, stored = 0, refused = 0;
+};
+
+class Replicator {
+public:
+    Replicator(Executor& executor, Transport& transport, const Uuid& group)
+        : executor_(executor), transport_(transport), group_(group), ended_(executor), answered_(executor) {}
+    Replicator(const Replicator&) = delete;
+    Replicator& operator=(const Replicator&) = delete;
+
+    /// Once, when the group's configuration is known; until then nobody here writes. `dimension` 1 .. 8.
+    void configure(unsigned dimension, const RecordLimits& limits);
+
+    void adopt(const AmfView& view);
+    /// Takes record_* and the two fetch messages. A frame that does not decode is counted and dropped.
+    void deliver(ControllerId from, const Message& message);
+
+    bool fenced() const { return fenced_; }
+    /// Copies that a new record has now, the writer's included, and how many there ought to be.
+    unsigned copies() const { return static_cast<unsigned>(1 + partners_.size()); }
+    unsigned dimension() const { return dimension_; }
+    const ControllerSet& partners() const { return partners_; }
+
+    /// Goes on when nobody holds a record of ours for a stripe in [first, first + count) any more: the lock may leave.
+    /// Abandoned records do not count.
+    Task<void> quiesced(StripeIndex first, std::uint64_t count);
+
+    // ---- recovery
+    const RecordStore& store() const { return store_; }
+    /// Brings all orphans of these stripes that anybody alive has into our store. fenced.
+    Task<Status> gather(StripeIndex first, std::uint32_t count);
+    /// Removes records of the dead here and at everybody alive, and returns when all have acknowledged. fenced.
+    Task<Status> forget(std::vector<EndFrame> ends);
+    /// Stripes that could not be finished: they fail with io_error until somebody repairs them.
+    bool quarantined(StripeIndex stripe) const { return !quarantine_.empty() && quarantine_.contains(stripe); }
+    const std::set<StripeIndex>& quarantine() const { return quarantine_; }
+
+    const ReplicatorCounters& counters() const { return counters_; }
+    /// Records of ours that are open or whose end is not acknowledged.
+    std::size_t live_records() const { return entries_.size() - free_.size(); }
+
+private:
+    friend class OpenRecord;
+    static constexpr std::uint32_t kNone = ~0u;
+    static constexpr std::size_t kBuckets = 1024;
+    static constexpr unsigned kSlotBits = 24;
+
+    /// A record of ours until nobody holds it. `open` is null once it was ended (or its operation is gone).
+    struct Entry {
+        std::uint64_t sequence = 0;  ///< 0: free. The low kSlotBits are the entry's place in the table
+        StripeIndex stripe;
+        OpenRecord* open = nullptr;
+        ControllerSet holders;  ///< may have a copy
+        bool ended = false;
+        bool abandoned = false;
+        std::uint32_t next = kNone;  ///< in its bucket
+    };
+    struct Forgetting {
+        EndFrame end;
+        ControllerSet waiting;
+    };
+    struct Gathering {
+        FetchFrame fetch;
+        ControllerSet waiting;
+    };
+
+    std::uint32_t& bucket(StripeIndex stripe) { return buckets_[stripe.v % kBuckets]; }
+    std::uint32_t open_entry(OpenRecord& record, StripeIndex stripe);
+    void retire(std::uint32_t slot);
+    Entry* find(const RecordId& id);
+    bool older_copies_elsewhere(const OpenRecord& record) const;
+    void wake_stripe(StripeIndex stripe);
+
+    void send_begin(const OpenRecord& record, ControllerId to);
+    void send_redo(const OpenRecord& record, ControllerId to);
+    void send_stored(const StoredRecord& record, ControllerId to);
+    void send_end(const RecordId& id, StripeIndex stripe, ControllerId to);
+    void choose_partners();
+    void adopt_own_records(const AmfView& before);
+    void adopt_recovery(const AmfView& before);
+    ControllerSet others() const;
+
+    void on_begin(ControllerId from, const Message& message);
+    void on_redo(ControllerId from, const Message& message);
+    void on_end(ControllerId from, const Message& message);
+    void on_ack(ControllerId from, const Message& message);
+    void on_fetch(ControllerId from, const Message& message);
+    void on_fetched(ControllerId from, const Message& message);
+    void refuse(ControllerId from, const Message& message);
+    bool may_send(ControllerId from, const RecordId& id) const;
+    void acknowledge(ControllerId to, const RecordId& id, AckedPart part);
+    RecordId own_id(std::uint64_t sequence) const { return {view_.self, incarnation_, sequence}; }
+
+    Executor& executor_;
+    Transport& transport_;
+    Uuid group_;
+    unsigned dimension_ = 1;
+    RecordLimits limits_;
+    AmfView view_;
+    Incarnation incarnation_;
+    bool fenced_ = false;
+    ControllerSet partners_;
+
+    std::vector<Entry> entries_;
+    std::vector<std::uint32_t> free_;
+    std::array<std::uint32_t, kBuckets> buckets_ = [] {
+        std::array<std::uint32_t, kBuckets> none;
+        none.fill(kNone);
+        return none;
+    }();
+    std::uint64_t next_number_ = 1;
+    Event ended_;  ///< an entry is gone
+
+    RecordStore store_;
+    std::vector<Forgetting> forgetting_;
+    std::vector<Gathering> gathering_;
+    std::uint64_t next_ticket_ = 1;
+    Event answered_;
+    std::set<StripeIndex> quarantine_;
+    ReplicatorCounters counters_;
+};
+
+/// One record, in the frame of the coroutine that writes the stripe. An operation that returns calls end() or
+/// abandon(). Destroying it without either is what a crash does: nothing is sent, and the stripe stays blocked for
+/// quiesced(), because a partner holds a record that nobody will end.
+class OpenRecord {
+public:
+    explicit OpenRecord(Replicator& replicator) : replicator_(replicator), moved_(replicator.executor_) {}
+    OpenRecord(const OpenRecord&) = delete;
+    OpenRecord& operator=(const OpenRecord&) = delete;
+    ~OpenRecord();
+
+    /// Sends the new data of [offset, offset + data) of the stripe. The bytes stay unchanged as long as their owner lives,
+    /// which is not null.
+    void begin(StripeIndex stripe, std::uint32_t offset, Slice data);
+    /// The same for a write that finishes an orphan's.
+    void begin_recovery(const StoredRecord& orphan, std::uint8_t attempts);
+    /// Sends the new parity.
+    void redo(Redo redo);
+
+    /// `while (r.waiting()) co_await r.moved().next();` then check fenced().
+    bool waiting() const;
+    Event& moved() { return moved_; }
+    bool fenced() const { return replicator_.fenced_; }
+
+    /// The stripe is consistent: partners may forget. Returns at once.
+    void end();
+    /// The stripe may be half-written and nobody can finish it now: partners keep the record.
+    void abandon();
+
+    const RecordInfo& info() const { return info_; }
+
+private:
+    friend class Replicator;
+    void open();
+    Replicator& replicator_;
+    RecordInfo info_;
+    Slice data_;
+    Redo redo_;
+    bool redone_ = false;
+    std::uint32_t slot_ = Replicator::kNone;
+    ControllerSet acked_;  ///< have all of it
+    Event moved_;
+};
+
+}  // namespace braid
