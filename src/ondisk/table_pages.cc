@@ -24,7 +24,7 @@ constexpr std::size_t kIntentRegions = 72;
 static_assert(kIntentRegions + kMaxIntentRegions * 4 <= kPageSize);
 
 constexpr std::size_t kVolumeRecordSize = 128;
-constexpr std::size_t kVolumeUsed = 24 + kNameField;
+constexpr std::size_t kVolumeUsed = 26 + kNameField;
 static_assert(kVolumeUsed <= kVolumeRecordSize);
 static_assert(kPageHeaderSize + kVolumesPerPage * kVolumeRecordSize <= kPageSize);
 
@@ -53,7 +53,7 @@ bool is_valid(const GroupConfig& c) {
 bool is_valid(const VolumeRecord& v) {
     if (v.state == VolumeState::free) return v == VolumeRecord{};
     return v.state <= VolumeState::deleting && valid_name(v.name) && v.size <= v.extents * kExtentSize &&
-           std::uint64_t{v.first_extent.v} + v.extents <= UINT32_MAX;
+           std::uint64_t{v.first_extent.v} + v.extents <= UINT32_MAX && (v.closing & ~v.ports) == 0;
 }
 
 bool is_valid(const Zone& zone) {
@@ -207,6 +207,7 @@ void VolumesPage::encode(PageBytes page) const {
         out.put(volume.extents);
         out.put(volume.size);
         out.name(volume.name, kNameField);
+        out.put(volume.closing);
         out.pad_to(begin + kVolumeRecordSize);
     }
     out.finish();
@@ -224,6 +225,7 @@ Result<VolumesPage> VolumesPage::decode(ConstPageBytes page) {
         volume.extents = in.get<std::uint32_t>();
         volume.size = in.get<std::uint64_t>();
         volume.name = read_name(in, kNameField);
+        volume.closing = in.get<std::uint16_t>();
         in.raw(kVolumeRecordSize - kVolumeUsed);
         if (!in.ok() || !is_valid(volume)) return fail(Errc::corrupt);
     }

@@ -69,6 +69,7 @@ VolumeRecord random_volume() {
     volume.extents = *rc::gen::inRange<std::uint32_t>(0, 1u << 31);
     volume.size = *rc::gen::inRange<std::uint64_t>(0, volume.extents * kExtentSize + 1);
     volume.ports = *rc::gen::arbitrary<std::uint16_t>();
+    volume.closing = static_cast<std::uint16_t>(volume.ports & *rc::gen::arbitrary<std::uint16_t>());
     return volume;
 }
 

@@ -49,6 +49,12 @@ void xor_all(std::span<unsigned char* const> sources, unsigned char* target, std
 }  // namespace
 
 void xor_into(std::byte* target, const std::byte* source, std::size_t length) {
+    // ISA-L reads a piece of all sources before it writes that piece, so the target may be one of them.
+    std::array<unsigned char*, 3> vectors = {bytes(target), bytes(source), bytes(target)};
+    if (length > 0 && length <= kMaxCall && aligned(vectors, length)) {
+        xor_gen(3, static_cast<int>(length), reinterpret_cast<void**>(vectors.data()));
+        return;
+    }
     std::size_t at = 0;
     for (; at + 64 <= length; at += 64) {
         std::array<std::uint64_t, 8> a;
