@@ -1,0 +1,227 @@
+// What a controller can tell and be told by an operator: the seam between the controller below and the
+// control API above.
+//
+// Guarantees asked of an implementation: the reading calls answer from memory and never wait for a peer or a
+// disk; a changing call returns when its effect is visible through every controller of the view; with
+// `dry_run` it checks everything, changes nothing and returns the plan. Called on the data thread only;
+// parameters are by value because a task outlives its caller's statement. A refusal names the thing, the
+// reason and what to do (AdminError).
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "async/task.h"
+#include "base/result.h"
+#include "base/types.h"
+
+namespace braid {
+
+/// `detail` names the object and the reason ("disk d3 carries an ext4 file system"), `hint` the next step
+/// ("--force"). Meaning of the codes for operators: not_found no such object; would_lose_data refused; busy
+/// conflict, retry; invalid a wrong argument; exists the name is taken; all others failed.
+struct AdminError {
+    Errc code = Errc::invalid;
+    std::string detail;
+    std::string hint;
+};
+
+template <class T>
+using AdminResult = std::expected<T, AdminError>;
+
+inline std::unexpected<AdminError> refuse(Errc code, std::string detail, std::string hint = {}) {
+    return std::unexpected(AdminError{code, std::move(detail), std::move(hint)});
+}
+
+// ---- what is there
+
+enum class Health : std::uint8_t {
+    ok,
+    degraded,
+    critical,
+    offline
+};  ///< in order: the worst of all parts is shown
+enum class Severity : std::uint8_t { info, warning, error };
+
+/// Something an operator should know. It is there while it is true and names its fix.
+struct Condition {
+    std::string
+        code;  ///< "CONTROLLER_DOWN", "DISK_FAILED", "GROUP_DEGRADED", "GROUP_OFFLINE", "DISK_MISSING"
+    Severity severity = Severity::warning;
+    std::string object;  ///< name of the controller, disk or group
+    std::string text;    ///< one sentence for people
+    Nanos since{};       ///< on the clock of StatusReport::now
+    std::string fix;     ///< a command, or what to look at
+};
+
+enum class ControllerState : std::uint8_t { up, down, fenced };  ///< down: it left in order
+
+struct ControllerInfo {
+    std::string name;
+    ControllerId id;
+    std::uint64_t pid = 0;  ///< of its last start
+    ControllerState state = ControllerState::up;
+    Incarnation incarnation;          ///< 0 when it is not up
+    std::string address;              ///< where its peers dial it; empty when it is not up
+    std::uint64_t left_epoch = 0;     ///< 0 while up
+    std::vector<std::string> groups;  ///< names of the groups it serves now
+};
+
+/// Place of a disk in the picture "[UU_U]": U ok, _ failed, ? not found on this machine.
+enum class MemberCondition : std::uint8_t { ok, failed, missing };
+
+struct GroupInfo {
+    std::string name;
+    Uuid id;
+    std::string level;              ///< "raid6"
+    unsigned data = 0, parity = 0;  ///< 4+2
+    Health health = Health::ok;
+    bool assembling = false;       ///< not serving yet
+    std::uint64_t strip_size = 0;  ///< bytes
+    std::uint64_t lock_unit = 1;   ///< stripes
+    unsigned dimension = 1;
+    std::uint64_t usable_bytes = 0;
+    std::uint64_t used_bytes = 0;       ///< extents that have a zone
+    unsigned redundancy_remaining = 0;  ///< disks that may still fail
+    std::uint64_t dirty_regions = 0;    ///< regions of 4 MiB whose stripes may be half-written (own intents)
+    std::vector<MemberCondition> members;
+    std::vector<std::string> disks;        ///< by member; empty for a disk that is not found
+    std::vector<std::string> controllers;  ///< those that share it
+    std::vector<std::string> attached;     ///< those that serve it now
+};
+
+struct VolumeInfo {
+    std::string name;
+    std::string group;
+    std::uint64_t id = 0;
+    std::uint64_t size = 0;
+    bool deleting = false;
+    std::vector<std::string> ports;  ///< controllers that have a port
+};
+
+enum class PortState : std::uint8_t { open, closing, absent };  ///< absent: its controller is not up
+
+struct PortInfo {
+    std::string volume;
+    std::string group;
+    std::string controller;
+    PortState state = PortState::open;
+    std::optional<std::uint64_t> in_flight;  ///< known for the answering controller's ports only
+};
+
+enum class DiskState : std::uint8_t { member, failed, missing, empty, foreign, unreadable };
+
+struct DiskInfo {
+    std::string name;  ///< as DiskShelf::scan() says it: a path
+    std::optional<std::uint64_t> size;
+    DiskState state = DiskState::empty;
+    std::string content;  ///< foreign: "ext4 file system"
+    std::string group;    ///< member, failed, missing: of which group
+    std::optional<unsigned> member;
+    std::uint64_t reads = 0, writes = 0, read_bytes = 0, written_bytes = 0,
+                  errors = 0;  ///< by this controller
+};
+
+enum class JobState : std::uint8_t { running, done, failed, cancelled };
+
+struct JobInfo {
+    std::uint64_t id = 0;
+    std::string kind;  ///< "resync", "verify", "recover"
+    std::string group;
+    std::uint64_t done_bytes = 0, total_bytes = 0;
+    std::optional<std::uint64_t> rate_bps;  ///< of finished bytes, bytes per second; nothing = not known yet
+    JobState state = JobState::running;
+    std::uint64_t mismatches = 0;  ///< verify: stripes whose parity does not fit
+    std::string detail;            ///< why it failed, which stripes
+};
+
+struct StatusReport {
+    std::string observed_by;  ///< name of the controller that answers
+    Nanos now{};
+    Epoch epoch;
+    Health health = Health::ok;
+    std::optional<unsigned> redundancy_remaining;  ///< smallest of all groups; nothing without a group
+    std::vector<ControllerInfo> controllers;
+    std::vector<GroupInfo> groups;
+    std::vector<JobInfo> jobs;
+    std::vector<Condition> conditions;
+    std::vector<std::string>
+        nbd_addresses;  ///< where this controller serves NBD: "127.0.0.1:10809", "unix:/run/x"
+};
+
+/// One number for the metrics page. Names and labels as Prometheus wants them; samples of one name follow
+/// each other.
+struct Metric {
+    std::string name;  ///< "braid_stripe_writes_total"
+    std::string help;
+    bool counter = true;  ///< else a gauge
+    std::vector<std::pair<std::string, std::string>> labels;
+    double value = 0;
+};
+
+// ---- what can be asked for
+
+struct CreateGroup {
+    std::string name;
+    std::string level;                     ///< mirror, raid5, raid6, raid7.3
+    std::vector<std::string> disks;        ///< 3 to 24 names as DiskInfo::name
+    std::uint64_t strip_size = 64 << 10;   ///< bytes, a power of two, 4 KiB .. 1 MiB
+    std::vector<std::string> controllers;  ///< that share it; empty: all that are up
+    unsigned dimension = 0;                ///< copies of an update record; 0: min(controllers, 2)
+    std::uint64_t lock_unit = 1;           ///< stripes
+    unsigned copies = 0;                   ///< mirror: copies of each block; 0: 2
+    bool force = false;                    ///< overwrite what the disks hold
+    bool dry_run = false;
+};
+
+struct CreateVolume {
+    std::string name;
+    std::string group;  ///< empty: the only group there is
+    std::uint64_t size = 0;
+    bool dry_run = false;
+};
+
+struct CreatePorts {
+    std::string volume;
+    std::vector<std::string> controllers;  ///< empty: all that share the group
+    bool dry_run = false;
+};
+
+/// What was done, or with dry_run what would be done, one sentence a line.
+struct Outcome {
+    std::vector<std::string> steps;
+    std::optional<std::uint64_t> job;  ///< the work goes on in this job
+};
+
+class AdminTarget {
+public:
+    virtual ~AdminTarget() = default;
+
+    virtual StatusReport status() = 0;
+    virtual std::vector<VolumeInfo> volumes() = 0;
+    virtual std::vector<PortInfo> ports() = 0;
+    virtual std::vector<DiskInfo> disks() = 0;
+    virtual std::vector<Metric> metrics() = 0;
+
+    virtual Task<AdminResult<Outcome>> create_group(CreateGroup request) = 0;
+    /// Compares parity with data, stripe by stripe under its lock, repairs nothing. Outcome::job tells how
+    /// far it is.
+    virtual Task<AdminResult<Outcome>> verify_group(std::string group, bool dry_run) = 0;
+    virtual Task<AdminResult<Outcome>> create_volume(CreateVolume request) = 0;
+    /// would_lose_data unless forced while it has open ports: with `force` the ports are closed first.
+    virtual Task<AdminResult<Outcome>> delete_volume(std::string volume, bool force, bool dry_run) = 0;
+    virtual Task<AdminResult<Outcome>> create_ports(CreatePorts request) = 0;
+    /// Returns when the port has finished what was in flight and is gone.
+    virtual Task<AdminResult<Outcome>> delete_port(std::string volume, std::string controller,
+                                                   bool dry_run) = 0;
+    /// Declares a disk failed by agreement. would_lose_data if the group would go offline.
+    virtual Task<AdminResult<Outcome>> fail_disk(std::string disk, bool dry_run) = 0;
+    /// Ends a controller for good: its process is killed, its open operations are finished by the others.
+    virtual Task<AdminResult<Outcome>> fence_controller(std::string controller, bool dry_run) = 0;
+};
+
+}  // namespace braid
