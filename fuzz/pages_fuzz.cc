@@ -33,9 +33,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const braid::PageNumber page(data[0]);
     Block block{};
     std::ranges::copy(input.subspan(1, std::min(size - 1, braid::kPageSize)), block.begin());
-    braid::Uuid group;
-    std::copy_n(data + 1 + std::min<std::size_t>(size - 1, 16),
-                std::min<std::size_t>(size > 33 ? 16 : 0, size - 1), group.bytes.begin());
+    // The group that the page names is the one that is asked for: otherwise nothing gets beyond that check.
+    const braid::Uuid group = braid::Reader(std::span(block).subspan(16)).uuid();
 
     (void)braid::open_page(block, group, page);
     (void)braid::pick_slot(block, block, group, page);

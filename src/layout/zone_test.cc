@@ -50,7 +50,7 @@ TEST(SegmentAllocator, TurnsEqualMembersWithTheExtent) {
 }
 
 TEST(SegmentAllocator, UsesMissingMembersOnlyToCompleteTheWidth) {
-    const std::vector<std::uint32_t> segments = {1, 9, 9, 9};
+    const std::vector<std::uint32_t> segments = {1, 9, 9, 12};
     SegmentAllocator allocator(3, segments);
     const MemberMask usable = first_members(4).reset(1).reset(2);
     EXPECT_EQ(allocator.allocate(ExtentIndex(0), usable).error().code, Errc::no_space);
