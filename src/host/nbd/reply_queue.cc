@@ -1,0 +1,67 @@
+#include "host/nbd/reply_queue.h"
+
+#include <utility>
+
+#include "host/nbd/yield.h"
+
+namespace braid::nbd {
+namespace {
+
+// Pieces of one call: below the kernel's limit of 1024.
+constexpr std::size_t kMaxPieces = 512;
+
+}  // namespace
+
+void ReplyQueue::push(const ReplyHead& head, Slice data, std::size_t charge) {
+    if (dead_) return admission_.leave(charge);
+    queue_.push_back({head, std::move(data), charge});
+    work_.notify_all();
+}
+
+void ReplyQueue::finish() {
+    finishing_ = true;
+    work_.notify_all();
+}
+
+Task<void> ReplyQueue::run() {
+    while (true) {
+        while (queue_.empty() && !finishing_) co_await work_.next();
+        if (queue_.empty()) co_return;
+        co_await Yield{executor_};  // what else completes in this turn goes along
+        std::swap(queue_, batch_);
+        batch_begin_ = batch_end_ = 0;
+        while (batch_begin_ != batch_.size()) {
+            if (!dead_) {
+                gather();
+                writing_since_ = clock_.now();
+                dead_ = !co_await write_pieces(executor_, stream_, pieces_);
+                writing_since_ = Nanos{};
+                if (dead_) stream_.shutdown();
+            } else {
+                batch_end_ = batch_.size();
+            }
+            recycle();
+        }
+        batch_.clear();
+    }
+}
+
+void ReplyQueue::gather() {
+    pieces_.clear();
+    while (batch_end_ != batch_.size() && pieces_.size() + 2 <= kMaxPieces) {
+        const Reply& reply = batch_[batch_end_++];
+        pieces_.push_back(reply.head.span());
+        if (!reply.data.bytes.empty()) pieces_.push_back(reply.data.bytes);
+    }
+}
+
+// The data goes back to its pool at once, the room for the reply at the end of the batch.
+void ReplyQueue::recycle() {
+    for (; batch_begin_ != batch_end_; ++batch_begin_) {
+        Reply& reply = batch_[batch_begin_];
+        reply.data = Slice();
+        admission_.leave(reply.charge);
+    }
+}
+
+}  // namespace braid::nbd

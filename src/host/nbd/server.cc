@@ -1,0 +1,158 @@
+#include "host/nbd/server.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "base/log.h"
+#include "host/nbd/intake.h"
+#include "host/nbd/negotiation.h"
+#include "host/nbd/transmission.h"
+
+namespace braid::nbd {
+
+// A client from its first byte to its last; stands in the server's list as long as it lives.
+class Connection {
+public:
+    Connection(Server& server, std::unique_ptr<ByteStream> stream)
+        : server_(server),
+          stream_(std::move(stream)),
+          intake_(server.executor_, *stream_, std::max<std::size_t>(server.limits_.option_length, 4096)),
+          place_(server.connections_.insert(server.connections_.end(), this)),
+          watch_(server.executor_) {
+        ++server_.counters_.connections_opened;
+        ++server_.counters_.connections_open;
+    }
+    Connection(const Connection&) = delete;
+    Connection& operator=(const Connection&) = delete;
+    ~Connection() {
+        server_.connections_.erase(place_);
+        --server_.counters_.connections_open;
+    }
+
+    Task<void> run() {
+        watch_.spawn(handshake_deadline());
+        Result<Agreement> agreement = co_await negotiate();
+        watch_.destroy_all();
+        if (!agreement) {
+            if (agreement.error().code != Errc::cancelled) {
+                ++server_.counters_.handshakes_failed;
+                LOG_INFO("nbd.handshake_failed", {"peer", stream_->peer_name()},
+                         {"reason", to_string(agreement.error().code)});
+            }
+            stream_->shutdown();
+            co_return;
+        }
+        transmission_.emplace(server_.executor_, server_.clock_, *stream_, intake_, std::move(*agreement),
+                              server_.limits_, server_.budget_, server_.counters_);
+        if (server_.stopping_) transmission_->drain();
+        co_await transmission_->run();
+    }
+
+    void stop() {
+        if (transmission_) {
+            transmission_->drain();
+        } else {
+            stream_->shutdown();
+        }
+    }
+
+    bool cut_if_stalled_since(Nanos limit) {
+        if (!transmission_) return false;
+        const Nanos since = transmission_->stalled_since();
+        if (since == Nanos{} || since > limit) return false;
+        LOG_WARN("nbd.connection_stalled", {"peer", stream_->peer_name()});
+        stream_->shutdown();
+        return true;
+    }
+
+private:
+    Task<Result<Agreement>> negotiate() {
+        Negotiation negotiation(server_.executor_, *stream_, intake_, server_.ports_, server_.limits_);
+        co_return co_await negotiation.run();
+    }
+
+    Task<void> handshake_deadline() {
+        co_await sleep_for(server_.clock_, server_.limits_.handshake_deadline);
+        stream_->shutdown();
+    }
+
+    Server& server_;
+    std::unique_ptr<ByteStream> stream_;
+    Intake intake_;
+    std::list<Connection*>::iterator place_;
+    std::optional<Transmission> transmission_;
+    Scope watch_;
+};
+
+Server::Server(Executor& executor, Clock& clock, Network& network, const PortRegistry& ports, Limits limits)
+    : executor_(executor),
+      clock_(clock),
+      network_(network),
+      ports_(ports),
+      limits_(limits),
+      budget_(executor, limits.total_bytes_in_flight),
+      scope_(executor),
+      watch_(executor) {
+    watch_.spawn(reclaim());
+}
+
+Server::~Server() = default;
+
+Status Server::listen(std::string_view address) {
+    TRY_LET(listeners_.emplace_back(), network_.listen(address));
+    LOG_INFO("nbd.listening", {"address", listeners_.back()->address()});
+    scope_.spawn(accept_on(*listeners_.back()));
+    return {};
+}
+
+std::vector<std::string> Server::addresses() const {
+    std::vector<std::string> all;
+    for (const auto& listener : listeners_) all.push_back(listener->address());
+    return all;
+}
+
+Task<void> Server::accept_on(Listener& listener) {
+    constexpr Nanos kPause = 100ms;  // when descriptors are short: closing connections make room
+    while (!stopping_) {
+        Result<std::unique_ptr<ByteStream>> stream = co_await listener.accept();
+        if (!stream) {
+            if (stopping_ || stream.error().code == Errc::closed) break;
+            LOG_WARN("nbd.accept_failed", {"address", listener.address()},
+                     {"reason", to_string(stream.error().code)});
+            co_await sleep_for(clock_, kPause);
+        } else if (stopping_ || connections_.size() >= limits_.connections) {
+            ++counters_.connections_refused;
+            (*stream)->shutdown();
+        } else {
+            scope_.spawn(serve(std::move(*stream)));
+        }
+    }
+}
+
+Task<void> Server::serve(std::unique_ptr<ByteStream> stream) {
+    Connection connection(*this, std::move(stream));
+    co_await connection.run();
+}
+
+Task<void> Server::reclaim() {
+    while (true) {
+        if (budget_.waiting() == 0) co_await budget_.shortage().next();
+        co_await sleep_for(clock_, limits_.stall_deadline / 4);
+        if (budget_.waiting() == 0) continue;
+        const Nanos limit = clock_.now() - limits_.stall_deadline;
+        for (Connection* connection : connections_) {
+            if (connection->cut_if_stalled_since(limit)) ++counters_.stalled;
+        }
+    }
+}
+
+Task<void> Server::stop() {
+    stopping_ = true;
+    for (const auto& listener : listeners_) listener->close();
+    for (Connection* connection : connections_) connection->stop();
+    co_await scope_.join();
+    watch_.destroy_all();
+}
+
+}  // namespace braid::nbd

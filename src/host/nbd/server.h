@@ -1,0 +1,65 @@
+// The NBD server of one controller: accepts on any number of addresses, negotiates, and serves the ports of a
+// registry.
+//
+// Guarantees: memory for clients' work is bounded (Limits) and shared fairly; no client can disturb another
+// one; stop() answers what is inside and returns when no connection and no operation of one is left. Needs:
+// everything it is given outlives it; stop() before it is destroyed, except in a simulated crash. One thread.
+#pragma once
+
+#include <list>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "async/scope.h"
+#include "host/nbd/admission.h"
+#include "host/nbd/limits.h"
+#include "io/clock.h"
+#include "io/stream.h"
+#include "volume/port_registry.h"
+
+namespace braid::nbd {
+
+class Connection;
+
+class Server {
+public:
+    Server(Executor& executor, Clock& clock, Network& network, const PortRegistry& ports, Limits limits = {});
+    Server(const Server&) = delete;
+    Server& operator=(const Server&) = delete;
+    ~Server();
+
+    /// Begins to accept. May be called again for further addresses.
+    Status listen(std::string_view address);
+    /// The addresses it really has, in the order of the calls.
+    std::vector<std::string> addresses() const;
+    /// Orderly end: accepts nothing more, answers new requests with "shutting down", finishes what is inside.
+    Task<void> stop();
+
+    const Counters& counters() const { return counters_; }
+    std::size_t connections() const { return connections_.size(); }
+
+private:
+    friend class Connection;
+
+    Task<void> accept_on(Listener& listener);
+    Task<void> serve(std::unique_ptr<ByteStream> stream);
+    /// Cuts clients that hold memory and do not move while others wait for it.
+    Task<void> reclaim();
+
+    Executor& executor_;
+    Clock& clock_;
+    Network& network_;
+    const PortRegistry& ports_;
+    const Limits limits_;
+    Counters counters_;
+    SharedBudget budget_;
+    bool stopping_ = false;
+    std::vector<std::unique_ptr<Listener>> listeners_;
+    std::list<Connection*> connections_;  // each lives in the frame of its serve()
+    Scope scope_;
+    Scope watch_;
+};
+
+}  // namespace braid::nbd
