@@ -108,6 +108,8 @@ public:
     /// Removes regions that nobody has used for `idle`; one page write if there are any.
     Task<Status> clear_idle_intents(Nanos idle);
     const std::vector<RegionIndex>& former_intents() const { return former_intents_; }
+    /// Regions that stand in this slot's page or are about to.
+    std::size_t dirty_regions() const { return wanted_regions_.size(); }
     /// What the page of a slot whose controller is not in the view says, on the disks.
     Task<Result<std::vector<RegionIndex>>> intents_of(ControllerSlot slot);
     /// Empties that page; does nothing if `still_absent` says no under the tables lock.

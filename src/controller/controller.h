@@ -1,0 +1,110 @@
+// One controller: links, membership, a runtime for each group it shares, ports, and the answers to operators. It is the only
+// place where a view is taken apart: on_view() is synchronous, links first, then every group, so all of a controller stands
+// in one epoch.
+//
+//   start: listen -> join the view -> scan the disks -> for each group that names this controller: attach (a new view) -> load -> ports
+//   stop:  ports closed and drained -> groups left in order -> leave the view -> links closed
+//
+// A controller that is not in the view any more touches nothing: fenced() is set and everything it runs is dropped.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cluster/membership.h"
+#include "controller/admin_target.h"
+#include "controller/environment.h"
+#include "controller/group_runtime.h"
+#include "controller/jobs.h"
+#include "host/nbd/server.h"
+#include "icl/icl.h"
+
+namespace braid {
+
+class Controller final : public AdminTarget, private MembershipEvents, private IclEvents, private MessageSink {
+public:
+    Controller(const Environment& env, ControllerConfig config);
+    ~Controller() override;
+    Controller(const Controller&) = delete;
+    Controller& operator=(const Controller&) = delete;
+
+    /// Joins, attaches what it finds and begins to serve. Groups that cannot be served yet are tried again for ever; only a
+    /// cluster that cannot be joined or an address that cannot be listened on is an error.
+    Task<Status> start();
+    /// Orderly end: hosts see their ports close, peers see this controller leave.
+    Task<void> stop();
+
+    const std::string& name() const { return config_.name; }
+    const View& view() const { return view_; }
+    /// Set when the view has gone on without us: stop at once.
+    Event& fenced() { return fenced_; }
+    PortRegistry& registry() { return registry_; }
+    Icl& icl() { return icl_; }
+    const std::map<Uuid, std::unique_ptr<GroupRuntime>>& groups() const { return groups_; }
+    GroupRuntime* find_group(std::string_view name) const;
+
+    // AdminTarget
+    StatusReport status() override;
+    std::vector<VolumeInfo> volumes() override;
+    std::vector<PortInfo> ports() override;
+    std::vector<DiskInfo> disks() override;
+    std::vector<Metric> metrics() override;
+    Task<AdminResult<Outcome>> create_group(CreateGroup request) override;
+    Task<AdminResult<Outcome>> verify_group(std::string group, bool dry_run) override;
+    Task<AdminResult<Outcome>> create_volume(CreateVolume request) override;
+    Task<AdminResult<Outcome>> delete_volume(std::string volume, bool force, bool dry_run) override;
+    Task<AdminResult<Outcome>> create_ports(CreatePorts request) override;
+    Task<AdminResult<Outcome>> delete_port(std::string volume, std::string controller, bool dry_run) override;
+    Task<AdminResult<Outcome>> fail_disk(std::string disk, bool dry_run) override;
+    Task<AdminResult<Outcome>> fence_controller(std::string controller, bool dry_run) override;
+
+private:
+    struct VolumeRef {
+        GroupRuntime* group = nullptr;
+        VolumeRecord record;
+    };
+
+    // controller.cc: the view and the groups
+    void deliver(ControllerId from, Message message) override;
+    Task<void> rescan_loop();
+    Task<void> rescan();
+    Task<void> serve_group(Uuid uuid);
+    void drop_everything();
+    void tell_groups_changed();
+    void want_rescan();
+
+    // queries.cc
+    GroupInfo describe(const GroupRuntime& group) const;
+    void add_conditions(StatusReport& report);
+    Nanos since(const std::string& key);
+    std::string controller_name(ControllerId id) const;
+
+    // changes.cc
+    AdminResult<VolumeRef> find_volume(std::string_view name) const;
+    AdminResult<GroupRuntime*> serving_group(std::string_view name) const;
+    const ViewMember* live(std::string_view controller) const;
+    Task<AdminResult<std::vector<std::unique_ptr<Disk>>>> open_for_group(CreateGroup request);
+    Task<bool> wait_attached(Uuid group, std::vector<std::string> controllers);
+    Task<AdminResult<Outcome>> close_ports(VolumeRef volume, std::vector<ControllerSlot> slots);
+
+    Environment env_;
+    ControllerConfig config_;
+    Icl icl_;
+    std::unique_ptr<Membership> membership_;
+    PortRegistry registry_;
+    nbd::Server nbd_;
+    View view_;
+    ControllerId self_;
+    std::map<Uuid, std::unique_ptr<GroupRuntime>> groups_;
+    std::map<std::string, Nanos> condition_since_;
+    Jobs jobs_;
+    Event view_changed_;
+    Event fenced_;
+    Event rescan_wanted_;
+    bool stopping_ = false;
+    Scope scope_;
+};
+
+}  // namespace braid

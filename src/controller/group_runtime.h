@@ -1,0 +1,86 @@
+// One redundancy group on one controller: its disks, tables and AMF, and the ports that the tables give this controller.
+//
+//   attaching -> loading -> serving <-> (degraded, offline are states of the group, not of the runtime)
+//        \          \-> refused (tables not readable here)      serving -> stopping
+//
+// Needs: adopt() of every view that has this controller attached, before start(). Never decides membership.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "amf/amf.h"
+#include "async/scope.h"
+#include "controller/environment.h"
+#include "icl/icl.h"
+#include "tables/assembly.h"
+#include "tables/tables.h"
+#include "volume/port_registry.h"
+
+namespace braid {
+
+class GroupRuntime final : public MessageSink {
+public:
+    enum class State : std::uint8_t { attaching, loading, serving, refused, stopping };
+
+    /// `found` becomes this object's own. `config` names this controller among those that share the group.
+    GroupRuntime(const Environment& env, const ControllerConfig& controller, Transport& transport,
+                 PortRegistry& registry, FoundGroup found, const GroupConfig& config);
+    ~GroupRuntime() override;
+
+    const Uuid& uuid() const { return uuid_; }
+    const std::string& name() const { return name_; }
+    State state() const { return state_; }
+    ControllerSlot slot() const { return slot_; }
+    Tables& tables() { return tables_; }
+    const Tables& tables() const { return tables_; }
+    Amf& amf() { return amf_; }
+    const Amf& amf() const { return amf_; }
+    std::vector<std::string> disk_names() const;
+    std::size_t member_count() const { return disks_.size(); }
+    Disk* disk(MemberIndex member) const { return disks_[member.v].get(); }
+
+    void adopt(const AmfView& view);
+    void deliver(ControllerId from, Message message) override;
+
+    /// Loads the tables, repairs what this controller's earlier life left open, opens the ports. On an error the state is
+    /// `refused` and the group can be tried again by making a new runtime.
+    Task<Status> start();
+    /// Closes the ports, waits for their operations, clears the intents.
+    Task<void> stop();
+    /// Something in the tables or of the state changed: for those who wait for an outcome.
+    Event& changed() { return changed_; }
+    /// The slot of a controller in the group's list, or not_found.
+    Result<ControllerSlot> slot_of(std::string_view controller_name) const;
+
+private:
+    struct OpenPort {
+        std::shared_ptr<Port> port;
+        bool closing = false;
+    };
+
+    void on_tables_changed();
+    void open_ports();
+    Task<void> drain_port(VolumeId id);
+    Task<void> housekeeping();
+    Task<Status> resync_former_life();
+    static std::vector<Disk*> raw(const std::vector<std::unique_ptr<Disk>>& disks);
+
+    Environment env_;
+    const ControllerConfig& controller_;
+    PortRegistry& registry_;
+    Uuid uuid_;
+    std::string name_;
+    ControllerSlot slot_;
+    std::vector<std::unique_ptr<Disk>> disks_;  ///< by member, null where absent
+    Tables tables_;
+    Amf amf_;
+    State state_ = State::attaching;
+    std::map<std::uint32_t, OpenPort> ports_;   ///< by VolumeId
+    Event changed_;
+    Scope scope_;
+};
+
+}  // namespace braid

@@ -1,0 +1,258 @@
+// What a controller says of itself and of what it knows of the others: all from memory.
+#include <algorithm>
+#include <set>
+
+#include "controller/controller.h"
+
+namespace braid {
+namespace {
+
+Health worst(Health a, Health b) { return std::max(a, b); }
+
+ControllerState state_of(const KnownController& known) {
+    if (known.left_epoch == 0) return ControllerState::up;
+    return known.fenced ? ControllerState::fenced : ControllerState::down;
+}
+
+}  // namespace
+
+std::string Controller::controller_name(ControllerId id) const {
+    for (const KnownController& known : view_.known) {
+        if (known.id == id) return known.name;
+    }
+    return "?";
+}
+
+GroupInfo Controller::describe(const GroupRuntime& group) const {
+    GroupInfo info;
+    info.name = group.name();
+    info.id = group.uuid();
+    const Tables& tables = group.tables();
+    for (const ViewMember& member : view_.members) {
+        if (member.attached(group.uuid())) info.attached.push_back(member.name);
+    }
+    info.assembling = group.state() != GroupRuntime::State::serving;
+    if (!tables.loaded()) {
+        info.health = Health::offline;
+        return info;
+    }
+    const GroupConfig& config = tables.config();
+    info.level = to_string(config.geometry.level);
+    info.data = config.geometry.k;
+    info.parity = config.geometry.m;
+    info.strip_size = config.geometry.strip_size;
+    info.lock_unit = config.lock_unit_stripes;
+    info.dimension = config.dimension;
+    info.usable_bytes = config.extents * kExtentSize;
+    info.used_bytes = tables.allocated_extents() * kExtentSize;
+    info.dirty_regions = tables.dirty_regions();
+    for (const std::string& name : config.controllers) {
+        if (!name.empty()) info.controllers.push_back(name);
+    }
+    for (std::size_t i = 0; i < config.members.size(); ++i) {
+        const Disk* disk = tables.disk(MemberIndex(static_cast<std::uint8_t>(i)));
+        const bool failed = tables.state().members[i].state == MemberState::failed;
+        info.members.push_back(failed ? MemberCondition::failed
+                                      : (disk == nullptr ? MemberCondition::missing : MemberCondition::ok));
+        info.disks.push_back(disk == nullptr ? std::string{} : disk->name());
+    }
+    const unsigned gone = tables.failed_members();
+    info.redundancy_remaining = gone > info.parity ? 0 : info.parity - gone;
+    if (tables.offline()) {
+        info.health = Health::offline;
+    } else if (gone != 0) {
+        info.health = info.redundancy_remaining == 0 ? Health::critical : Health::degraded;
+    }
+    return info;
+}
+
+/// The time at which a condition was first seen; forgotten when it is not asked for in a report.
+Nanos Controller::since(const std::string& key) { return condition_since_.try_emplace(key, env_.clock.now()).first->second; }
+
+StatusReport Controller::status() {
+    StatusReport report;
+    report.observed_by = config_.name;
+    report.now = env_.clock.now();
+    report.epoch = view_.epoch;
+    for (const KnownController& known : view_.known) {
+        ControllerInfo info;
+        info.name = known.name;
+        info.id = known.id;
+        info.pid = known.pid;
+        info.state = state_of(known);
+        info.left_epoch = known.left_epoch;
+        if (const ViewMember* member = view_.find(known.id)) {
+            info.incarnation = member->incarnation;
+            info.address = member->address;
+            for (const auto& [uuid, group] : groups_) {
+                if (member->attached(uuid)) info.groups.push_back(group->name());
+            }
+        }
+        report.controllers.push_back(std::move(info));
+    }
+    for (const auto& [uuid, group] : groups_) {
+        report.groups.push_back(describe(*group));
+        const GroupInfo& info = report.groups.back();
+        report.health = worst(report.health, info.health);
+        if (!report.redundancy_remaining || info.redundancy_remaining < *report.redundancy_remaining) {
+            report.redundancy_remaining = info.redundancy_remaining;
+        }
+    }
+    report.jobs = jobs_.list();
+    report.nbd_addresses = nbd_.addresses();
+    add_conditions(report);
+    return report;
+}
+
+void Controller::add_conditions(StatusReport& report) {
+    std::set<std::string> present;
+    const auto add = [&](std::string code, Severity severity, std::string object, std::string text, std::string fix) {
+        const std::string key = code + ' ' + object;
+        present.insert(key);
+        report.conditions.push_back(
+            {std::move(code), severity, std::move(object), std::move(text), since(key), std::move(fix)});
+    };
+    for (const ControllerInfo& controller : report.controllers) {
+        if (controller.state == ControllerState::up) continue;
+        const std::string epoch = std::to_string(controller.left_epoch);
+        const bool fenced = controller.state == ControllerState::fenced;
+        add("CONTROLLER_DOWN", fenced ? Severity::warning : Severity::info, controller.name,
+            fenced ? "fenced in epoch " + epoch + ", its open operations were finished by the others"
+                   : "left in order in epoch " + epoch,
+            "start its daemon again: braidd --config FILE (in a demo: braid demo start " + controller.name + ")");
+    }
+    for (const auto& [uuid, group] : groups_) {
+        const GroupInfo info = describe(*group);
+        if (group->state() == GroupRuntime::State::refused) {
+            add("GROUP_NOT_ASSEMBLED", Severity::error, info.name,
+                "its tables cannot be read here: too few of its disks are reachable",
+                "braid disk list; bring the missing disks back, assembly is tried again by itself");
+            continue;
+        }
+        if (!group->tables().loaded()) continue;
+        if (info.health == Health::offline) {
+            add("GROUP_OFFLINE", Severity::error, info.name,
+                "more disks are gone than " + info.level + " survives; nothing is written any more",
+                "bring back disks, then restart the controllers");
+        } else if (info.health != Health::ok) {
+            add("GROUP_DEGRADED", info.health == Health::critical ? Severity::error : Severity::warning, info.name,
+                "can still lose " + std::to_string(info.redundancy_remaining) + " disks", "replace the failed disks");
+        }
+        for (std::size_t i = 0; i < info.members.size(); ++i) {
+            if (info.members[i] == MemberCondition::ok) continue;
+            const std::string disk = info.disks[i].empty() ? info.name + "/" + std::to_string(i) : info.disks[i];
+            const bool failed = info.members[i] == MemberCondition::failed;
+            add(failed ? "DISK_FAILED" : "DISK_MISSING", Severity::warning, disk,
+                "member " + std::to_string(i) + " of " + info.name + (failed ? " was declared failed" : " is not found"),
+                "check the disk and its cables; its place stays empty until it is rebuilt");
+        }
+        const unsigned wanted = std::min<unsigned>(info.dimension, static_cast<unsigned>(info.controllers.size()));
+        if (group->amf().copies() < wanted) {
+            add("COPIES_REDUCED", Severity::warning, info.name,
+                "open writes have " + std::to_string(group->amf().copies()) + " copies instead of " +
+                    std::to_string(info.dimension),
+                "start the controllers that are down");
+        }
+        if (group->amf().quarantined_stripes() != 0) {
+            add("STRIPES_QUARANTINED", Severity::error, info.name,
+                std::to_string(group->amf().quarantined_stripes()) +
+                    " stripes could not be finished after two crashes and answer with errors",
+                "restore their data from a backup");
+        }
+    }
+    std::erase_if(condition_since_, [&](const auto& entry) { return !present.contains(entry.first); });
+}
+
+std::vector<VolumeInfo> Controller::volumes() {
+    std::vector<VolumeInfo> out;
+    for (const auto& [uuid, group] : groups_) {
+        if (!group->tables().loaded()) continue;
+        for (const VolumeRecord& record : group->tables().volumes()) {
+            VolumeInfo info;
+            info.name = record.name;
+            info.group = group->name();
+            info.id = record.id.v;
+            info.size = record.size;
+            info.deleting = record.state == VolumeState::deleting;
+            const auto& names = group->tables().config().controllers;
+            for (std::size_t slot = 0; slot < names.size(); ++slot) {
+                if ((record.ports >> slot & 1) != 0) info.ports.push_back(names[slot]);
+            }
+            out.push_back(std::move(info));
+        }
+    }
+    return out;
+}
+
+std::vector<PortInfo> Controller::ports() {
+    std::vector<PortInfo> out;
+    for (const auto& [uuid, group] : groups_) {
+        if (!group->tables().loaded()) continue;
+        const auto& names = group->tables().config().controllers;
+        for (const VolumeRecord& record : group->tables().volumes()) {
+            for (std::size_t slot = 0; slot < names.size(); ++slot) {
+                if ((record.ports >> slot & 1) == 0) continue;
+                PortInfo info;
+                info.volume = record.name;
+                info.group = group->name();
+                info.controller = names[slot];
+                info.state = live(names[slot]) == nullptr         ? PortState::absent
+                             : (record.closing >> slot & 1) != 0 ? PortState::closing
+                                                                 : PortState::open;
+                if (names[slot] == config_.name) {
+                    if (const auto port = registry_.find(record.name)) info.in_flight = port->in_flight();
+                }
+                out.push_back(std::move(info));
+            }
+        }
+    }
+    return out;
+}
+
+std::vector<DiskInfo> Controller::disks() {
+    std::vector<DiskInfo> out;
+    std::set<std::string> ours;
+    for (const auto& [uuid, group] : groups_) {
+        for (std::size_t i = 0; i < group->member_count(); ++i) {
+            const MemberIndex member(static_cast<std::uint8_t>(i));
+            const Disk* disk = group->disk(member);
+            DiskInfo info;
+            info.group = group->name();
+            info.member = static_cast<unsigned>(i);
+            info.name = group->name() + "/" + std::to_string(i);
+            info.state = DiskState::missing;
+            if (disk != nullptr) {
+                info.name = disk->name();
+                info.size = disk->size();
+                info.state = DiskState::member;
+                const DiskCounters& counters = disk->counters();
+                info.reads = counters.reads;
+                info.writes = counters.writes;
+                info.read_bytes = counters.read_bytes;
+                info.written_bytes = counters.written_bytes;
+                info.errors = counters.errors;
+                ours.insert(disk->name());
+            }
+            if (group->tables().loaded() && group->tables().state().members[i].state == MemberState::failed) {
+                info.state = DiskState::failed;
+            }
+            out.push_back(std::move(info));
+        }
+    }
+    for (const std::string& name : env_.shelf.scan()) {
+        if (ours.contains(name)) continue;
+        DiskInfo info;
+        info.name = name;
+        const auto content = env_.shelf.probe(name);
+        if (!content) {
+            info.state = DiskState::unreadable;
+        } else if (!content->empty) {
+            info.state = DiskState::foreign;
+            info.content = content->what;
+        }
+        out.push_back(std::move(info));
+    }
+    return out;
+}
+
+}  // namespace braid
