@@ -1,0 +1,169 @@
+#include "replica/record.h"
+
+#include <bit>
+
+namespace braid {
+namespace {
+
+void put(Writer& out, const RecordId& id) {
+    out.put(id.origin);
+    out.put(id.incarnation);
+    out.put(id.sequence);
+}
+
+RecordId get_id(Reader& in) {
+    RecordId id;
+    id.origin = in.get<ControllerId>();
+    id.incarnation = in.get<Incarnation>();
+    id.sequence = in.get<std::uint64_t>();
+    if (id.origin.v == 0 || id.sequence == 0) in.fail();
+    return id;
+}
+
+Message make(const Uuid& group, MessageType type) {
+    Message message{group, type, {}, {}};
+    message.head.reserve(64);
+    return message;
+}
+
+bool whole_blocks(std::uint32_t a, std::uint32_t b) { return a % kBlockSize == 0 && b % kBlockSize == 0; }
+
+}  // namespace
+
+Message encode(const Uuid& group, const BeginFrame& frame) {
+    Message message = make(group, MessageType::record_begin);
+    Writer out(message.head);
+    put(out, frame.info.id);
+    put(out, frame.info.root);
+    out.put(frame.info.attempts);
+    out.put(frame.info.stripe);
+    out.put(frame.info.offset);
+    out.put(frame.info.length);
+    out.put(frame.at);
+    message.payload = frame.data;
+    return message;
+}
+
+Result<BeginFrame> decode_begin(const Message& message, const RecordLimits& limits) {
+    Reader in(message.head);
+    BeginFrame frame;
+    frame.info.id = get_id(in);
+    frame.info.root = get_id(in);
+    frame.info.attempts = in.get<std::uint8_t>();
+    frame.info.stripe = in.get<StripeIndex>();
+    frame.info.offset = in.get<std::uint32_t>();
+    frame.info.length = in.get<std::uint32_t>();
+    frame.at = in.get<std::uint32_t>();
+    if (!in.done()) return fail(Errc::corrupt);
+    const RecordInfo& info = frame.info;
+    if (info.stripe.v >= limits.stripes || info.length == 0 || !whole_blocks(info.offset, info.length) ||
+        info.length > limits.stripe_size || info.offset > limits.stripe_size - info.length) {
+        return fail(Errc::corrupt);
+    }
+    if (frame.at % kMaxRecordFrame != 0 || frame.at >= info.length) return fail(Errc::corrupt);
+    if (message.payload.bytes.size() != std::min(kMaxRecordFrame, info.length - frame.at)) return fail(Errc::corrupt);
+    frame.data = message.payload;
+    return frame;
+}
+
+Message encode(const Uuid& group, const RedoFrame& frame) {
+    Message message = make(group, MessageType::record_redo);
+    Writer out(message.head);
+    put(out, frame.id);
+    out.put(frame.redo.parities);
+    out.put(frame.redo.at);
+    out.put(frame.redo.length);
+    message.payload = frame.redo.bytes;
+    return message;
+}
+
+Result<RedoFrame> decode_redo(const Message& message, const RecordLimits& limits) {
+    Reader in(message.head);
+    RedoFrame frame;
+    frame.id = get_id(in);
+    frame.redo.parities = in.get<std::uint8_t>();
+    frame.redo.at = in.get<std::uint32_t>();
+    frame.redo.length = in.get<std::uint32_t>();
+    if (!in.done()) return fail(Errc::corrupt);
+    const Redo& redo = frame.redo;
+    if (redo.parities >= (1u << limits.parity) || redo.length == 0 || !whole_blocks(redo.at, redo.length) ||
+        redo.length > limits.strip_size || redo.at > limits.strip_size - redo.length) {
+        return fail(Errc::corrupt);
+    }
+    const std::uint64_t expected = std::uint64_t{redo.length} * static_cast<unsigned>(std::popcount(redo.parities));
+    if (message.payload.bytes.size() != expected) return fail(Errc::corrupt);
+    frame.redo.bytes = message.payload;
+    return frame;
+}
+
+Message encode(const Uuid& group, const EndFrame& frame) {
+    Message message = make(group, MessageType::record_end);
+    Writer out(message.head);
+    put(out, frame.id);
+    out.put(frame.stripe);
+    out.put(static_cast<std::uint8_t>(frame.quarantine ? 1 : 0));
+    return message;
+}
+
+Result<EndFrame> decode_end(const Message& message) {
+    Reader in(message.head);
+    EndFrame frame;
+    frame.id = get_id(in);
+    frame.stripe = in.get<StripeIndex>();
+    const auto flags = in.get<std::uint8_t>();
+    if (!in.done() || flags > 1 || !message.payload.bytes.empty()) return fail(Errc::corrupt);
+    frame.quarantine = flags != 0;
+    return frame;
+}
+
+Message encode(const Uuid& group, const AckFrame& frame) {
+    Message message = make(group, MessageType::record_ack);
+    Writer out(message.head);
+    put(out, frame.id);
+    out.put(static_cast<std::uint8_t>(frame.part));
+    return message;
+}
+
+Result<AckFrame> decode_ack(const Message& message) {
+    Reader in(message.head);
+    AckFrame frame;
+    frame.id = get_id(in);
+    const auto part = in.get<std::uint8_t>();
+    if (!in.done() || part < 1 || part > 2 || !message.payload.bytes.empty()) return fail(Errc::corrupt);
+    frame.part = static_cast<AckedPart>(part);
+    return frame;
+}
+
+Message encode(const Uuid& group, const FetchFrame& frame) {
+    Message message = make(group, kRecordFetch);
+    Writer out(message.head);
+    out.put(frame.ticket);
+    out.put(frame.first);
+    out.put(frame.count);
+    return message;
+}
+
+Result<FetchFrame> decode_fetch(const Message& message) {
+    Reader in(message.head);
+    FetchFrame frame;
+    frame.ticket = in.get<std::uint64_t>();
+    frame.first = in.get<StripeIndex>();
+    frame.count = in.get<std::uint32_t>();
+    if (!in.done() || frame.count == 0 || !message.payload.bytes.empty()) return fail(Errc::corrupt);
+    return frame;
+}
+
+Message encode_fetched(const Uuid& group, std::uint64_t ticket) {
+    Message message = make(group, kRecordFetched);
+    Writer(message.head).put(ticket);
+    return message;
+}
+
+Result<std::uint64_t> decode_fetched(const Message& message) {
+    Reader in(message.head);
+    const auto ticket = in.get<std::uint64_t>();
+    if (!in.done() || !message.payload.bytes.empty()) return fail(Errc::corrupt);
+    return ticket;
+}
+
+}  // namespace braid

@@ -1,0 +1,288 @@
+#include "replica/replicator.h"
+
+#include <algorithm>
+
+#include "base/assert.h"
+#include "base/log.h"
+
+namespace braid {
+namespace {
+
+/// Alive now and all the time since `before`: an AMF that came again has forgotten everything.
+bool stayed(ControllerId id, const AmfView& before, const AmfView& now) {
+    for (const AmfMember& member : before.members) {
+        if (member.id == id) return now.contains(member);
+    }
+    return false;
+}
+
+void keep_stayed(ControllerSet& set, const AmfView& before, const AmfView& now) {
+    const ControllerSet all = set;
+    for (ControllerId id : all) {
+        if (!stayed(id, before, now)) set.erase(id);
+    }
+}
+
+}  // namespace
+
+void Replicator::configure(unsigned dimension, const RecordLimits& limits) {
+    dimension_ = std::max(dimension, 1u);
+    limits_ = limits;
+    choose_partners();
+}
+
+// ---- the view
+
+ControllerSet Replicator::others() const {
+    ControllerSet out;
+    for (const AmfMember& member : view_.members) {
+        if (member.id != view_.self) out.insert(member.id);
+    }
+    return out;
+}
+
+void Replicator::choose_partners() {
+    partners_.clear();
+    const auto& members = view_.members;
+    const auto self = std::ranges::find(members, view_.self, &AmfMember::id);
+    if (self == members.end()) return;
+    const std::size_t count = std::min<std::size_t>(dimension_, members.size()) - 1;
+    const auto place = static_cast<std::size_t>(self - members.begin());
+    for (std::size_t i = 1; i <= count; ++i) partners_.insert(members[(place + i) % members.size()].id);
+}
+
+void Replicator::adopt(const AmfView& view) {
+    const AmfView before = std::exchange(view_, view);
+    store_.adopt(view_);
+    const auto self = std::ranges::find(view_.members, view_.self, &AmfMember::id);
+    fenced_ = fenced_ || self == view_.members.end() || (incarnation_.v != 0 && self->incarnation != incarnation_);
+    if (!fenced_) incarnation_ = self->incarnation;
+    choose_partners();
+    if (!fenced_) {
+        adopt_own_records(before);
+        adopt_recovery(before);
+    }
+    for (Entry& entry : entries_) {
+        if (entry.open != nullptr) entry.open->moved_.notify_all();
+    }
+    ended_.notify_all();
+    answered_.notify_all();
+}
+
+// Ends first: a partner that gets a stripe's next record must have forgotten the one before.
+void Replicator::adopt_own_records(const AmfView& before) {
+    for (std::uint32_t slot = 0; slot < entries_.size(); ++slot) {
+        Entry& entry = entries_[slot];
+        if (entry.sequence == 0) continue;
+        keep_stayed(entry.holders, before, view_);
+        if (!entry.ended) continue;
+        if (entry.holders.empty()) {
+            retire(slot);
+            continue;
+        }
+        for (ControllerId holder : entry.holders) send_end(own_id(entry.sequence), entry.stripe, holder);
+    }
+    for (Entry& entry : entries_) {
+        if (entry.open == nullptr) continue;
+        OpenRecord& record = *entry.open;
+        keep_stayed(record.acked_, before, view_);
+        for (ControllerId partner : partners_) {
+            if (record.acked_.contains(partner)) continue;
+            entry.holders.insert(partner);
+            send_begin(record, partner);
+            if (record.redone_) send_redo(record, partner);
+            ++counters_.resent;
+        }
+    }
+}
+
+void Replicator::adopt_recovery(const AmfView& before) {
+    for (const AmfMember& member : view_.members) {
+        if (member.id == view_.self || stayed(member.id, before, view_)) continue;
+        for (StripeIndex stripe : quarantine_) {
+            // Under a name of ours that no record has: only the stripe matters to the newcomer.
+            transport_.send(member.id, encode(group_, EndFrame{own_id(~0ull), stripe, true}));
+        }
+    }
+    for (Forgetting& f : forgetting_) {
+        f.waiting = others();
+        for (ControllerId id : f.waiting) transport_.send(id, encode(group_, f.end));
+    }
+    for (Gathering& g : gathering_) {
+        g.waiting = others();
+        for (ControllerId id : g.waiting) transport_.send(id, encode(group_, g.fetch));
+    }
+}
+
+// ---- our own records
+
+std::uint32_t Replicator::open_entry(OpenRecord& record, StripeIndex stripe) {
+    std::uint32_t slot;
+    if (free_.empty()) {
+        slot = static_cast<std::uint32_t>(entries_.size());
+        ASSERT(slot < (1u << kSlotBits));
+        entries_.emplace_back();
+    } else {
+        slot = free_.back();
+        free_.pop_back();
+    }
+    Entry& entry = entries_[slot];
+    entry.sequence = (next_number_++ << kSlotBits) | slot;
+    entry.stripe = stripe;
+    entry.open = &record;
+    entry.holders.clear();
+    entry.ended = entry.abandoned = false;
+    entry.next = std::exchange(bucket(stripe), slot);
+    return slot;
+}
+
+void Replicator::retire(std::uint32_t slot) {
+    Entry& entry = entries_[slot];
+    std::uint32_t* link = &bucket(entry.stripe);
+    while (*link != slot) link = &entries_[*link].next;
+    *link = entry.next;
+    entry.sequence = 0;
+    entry.open = nullptr;
+    free_.push_back(slot);
+    ended_.notify_all();
+    wake_stripe(entry.stripe);
+}
+
+void Replicator::wake_stripe(StripeIndex stripe) {
+    for (std::uint32_t i = bucket(stripe); i != kNone; i = entries_[i].next) {
+        if (entries_[i].stripe == stripe && entries_[i].open != nullptr) entries_[i].open->moved_.notify_all();
+    }
+}
+
+Replicator::Entry* Replicator::find(const RecordId& id) {
+    const std::size_t slot = id.sequence & ((1u << kSlotBits) - 1);
+    if (id != own_id(id.sequence) || slot >= entries_.size()) return nullptr;
+    Entry& entry = entries_[slot];
+    return entry.sequence == id.sequence ? &entry : nullptr;
+}
+
+// Whoever has all of this record has it over a link that told the ends before it.
+bool Replicator::older_copies_elsewhere(const OpenRecord& record) const {
+    const StripeIndex stripe = record.info_.stripe;
+    for (std::uint32_t i = buckets_[stripe.v % kBuckets]; i != kNone; i = entries_[i].next) {
+        const Entry& entry = entries_[i];
+        if (i == record.slot_ || entry.stripe != stripe || !entry.ended) continue;
+        for (ControllerId holder : entry.holders) {
+            if (!record.acked_.contains(holder)) return true;
+        }
+    }
+    return false;
+}
+
+Task<void> Replicator::quiesced(StripeIndex first, std::uint64_t count) {
+    const auto live = [this, first, count] {
+        if (count <= 16) {  // the usual lock units: look where these stripes are
+            for (std::uint64_t s = first.v; s < first.v + count; ++s) {
+                for (std::uint32_t i = bucket(StripeIndex(s)); i != kNone; i = entries_[i].next) {
+                    if (entries_[i].stripe.v == s && !entries_[i].abandoned) return true;
+                }
+            }
+            return false;
+        }
+        return std::ranges::any_of(entries_, [&](const Entry& e) {
+            return e.sequence != 0 && !e.abandoned && e.stripe >= first && e.stripe.v - first.v < count;
+        });
+    };
+    while (live()) co_await ended_.next();
+}
+
+void Replicator::send_begin(const OpenRecord& record, ControllerId to) {
+    const auto bytes = record.data_.bytes;
+    for (std::uint32_t at = 0; at < record.info_.length; at += kMaxRecordFrame) {
+        const std::uint32_t size = std::min(kMaxRecordFrame, record.info_.length - at);
+        const BeginFrame frame{record.info_, at, Slice(record.data_.owner, bytes.subspan(at, size))};
+        transport_.send(to, encode(group_, frame));
+    }
+}
+
+void Replicator::send_redo(const OpenRecord& record, ControllerId to) {
+    transport_.send(to, encode(group_, RedoFrame{record.info_.id, record.redo_}));
+}
+
+void Replicator::send_end(const RecordId& id, StripeIndex stripe, ControllerId to) {
+    transport_.send(to, encode(group_, EndFrame{id, stripe, false}));
+}
+
+OpenRecord::~OpenRecord() {
+    if (slot_ == Replicator::kNone) return;
+    replicator_.entries_[slot_].open = nullptr;
+}
+
+void OpenRecord::begin(StripeIndex stripe, std::uint32_t offset, Slice data) {
+    ASSERT(slot_ == Replicator::kNone && !data.owner.empty());
+    info_.stripe = stripe;
+    info_.offset = offset;
+    info_.length = static_cast<std::uint32_t>(data.bytes.size());
+    data_ = std::move(data);
+    slot_ = replicator_.open_entry(*this, stripe);
+    info_.id = replicator_.own_id(replicator_.entries_[slot_].sequence);
+    info_.root = info_.id;
+    open();
+}
+
+void OpenRecord::begin_recovery(const StoredRecord& orphan, std::uint8_t attempts) {
+    ASSERT(slot_ == Replicator::kNone && orphan.has_data());
+    info_ = orphan.info;
+    info_.attempts = attempts;
+    data_ = orphan.data;
+    slot_ = replicator_.open_entry(*this, info_.stripe);
+    info_.id = replicator_.own_id(replicator_.entries_[slot_].sequence);
+    open();
+}
+
+void OpenRecord::open() {
+    ++replicator_.counters_.records;
+    if (replicator_.fenced_) return;
+    Replicator::Entry& entry = replicator_.entries_[slot_];
+    for (ControllerId partner : replicator_.partners_) {
+        entry.holders.insert(partner);
+        replicator_.send_begin(*this, partner);
+    }
+}
+
+void OpenRecord::redo(Redo redo) {
+    ASSERT(slot_ != Replicator::kNone && !redone_);
+    redo_ = std::move(redo);
+    redone_ = true;
+    if (replicator_.fenced_) return;
+    for (ControllerId partner : replicator_.partners_) replicator_.send_redo(*this, partner);
+}
+
+bool OpenRecord::waiting() const {
+    ASSERT(redone_);
+    if (replicator_.fenced_) return false;
+    for (ControllerId partner : replicator_.partners_) {
+        if (!acked_.contains(partner)) return true;
+    }
+    return replicator_.older_copies_elsewhere(*this);
+}
+
+void OpenRecord::end() {
+    ASSERT(slot_ != Replicator::kNone);
+    const std::uint32_t slot = std::exchange(slot_, Replicator::kNone);
+    Replicator::Entry& entry = replicator_.entries_[slot];
+    entry.open = nullptr;
+    entry.ended = true;
+    ++replicator_.counters_.ended;
+    if (entry.holders.empty()) {
+        replicator_.retire(slot);
+        return;
+    }
+    if (replicator_.fenced_) return;
+    for (ControllerId holder : entry.holders) replicator_.send_end(info_.id, info_.stripe, holder);
+}
+
+void OpenRecord::abandon() {
+    ASSERT(slot_ != Replicator::kNone);
+    const std::uint32_t slot = std::exchange(slot_, Replicator::kNone);
+    replicator_.entries_[slot].open = nullptr;
+    replicator_.entries_[slot].abandoned = true;
+    replicator_.ended_.notify_all();
+}
+
+}  // namespace braid

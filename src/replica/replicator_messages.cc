@@ -1,0 +1,154 @@
+// What a Replicator does with what it is told: as a partner, as the writer, and in recovery.
+#include <algorithm>
+
+#include "base/log.h"
+#include "replica/replicator.h"
+
+namespace braid {
+
+void Replicator::deliver(ControllerId from, const Message& message) {
+    if (fenced_) return;
+    switch (message.type) {
+        case MessageType::record_begin: return on_begin(from, message);
+        case MessageType::record_redo: return on_redo(from, message);
+        case MessageType::record_end: return on_end(from, message);
+        case MessageType::record_ack: return on_ack(from, message);
+        case kRecordFetch: return on_fetch(from, message);
+        case kRecordFetched: return on_fetched(from, message);
+        default: return refuse(from, message);
+    }
+}
+
+void Replicator::refuse(ControllerId from, const Message& message) {
+    ++counters_.refused;
+    LOG_WARN("record.refused", {"from", from}, {"type", static_cast<unsigned>(message.type)});
+}
+
+/// A record comes from its living writer, or, of a dead one, from anybody.
+bool Replicator::may_send(ControllerId from, const RecordId& id) const {
+    return store_.orphan(id) || from == id.origin;
+}
+
+void Replicator::acknowledge(ControllerId to, const RecordId& id, AckedPart part) {
+    transport_.send(to, encode(group_, AckFrame{id, part}));
+}
+
+void Replicator::on_begin(ControllerId from, const Message& message) {
+    Result<BeginFrame> frame = decode_begin(message, limits_);
+    if (!frame || !may_send(from, frame->info.id)) return refuse(from, message);
+    const RecordId id = frame->info.id;
+    const auto record = store_.begin(std::move(*frame));
+    if (!record) return refuse(from, message);
+    if ((*record)->complete() && from == id.origin) acknowledge(from, id, AckedPart::stored);
+}
+
+void Replicator::on_redo(ControllerId from, const Message& message) {
+    Result<RedoFrame> frame = decode_redo(message, limits_);
+    if (!frame || !may_send(from, frame->id)) return refuse(from, message);
+    const RecordId id = frame->id;
+    const auto record = store_.redo(std::move(*frame));
+    if (!record || *record == nullptr) return refuse(from, message);
+    if (!(*record)->complete() || from != id.origin) return;
+    ++counters_.stored;
+    acknowledge(from, id, AckedPart::stored);
+}
+
+void Replicator::on_end(ControllerId from, const Message& message) {
+    const Result<EndFrame> frame = decode_end(message);
+    if (!frame || (!may_send(from, frame->id))) return refuse(from, message);
+    if (frame->quarantine && quarantine_.insert(frame->stripe).second) {
+        LOG_ERROR("stripe.quarantined", {"stripe", frame->stripe});
+    }
+    store_.drop(frame->id);
+    acknowledge(from, frame->id, AckedPart::ended);
+}
+
+void Replicator::on_ack(ControllerId from, const Message& message) {
+    const Result<AckFrame> ack = decode_ack(message);
+    if (!ack) return refuse(from, message);
+    if (Entry* entry = find(ack->id)) {
+        if (ack->part == AckedPart::stored && entry->open != nullptr) {
+            entry->open->acked_.insert(from);
+            if (entry->open->redone_ && !entry->open->waiting()) entry->open->moved_.notify_all();
+        } else if (ack->part == AckedPart::ended && entry->ended) {
+            entry->holders.erase(from);
+            if (entry->holders.empty()) {
+                retire(static_cast<std::uint32_t>(entry - entries_.data()));
+            } else {
+                wake_stripe(entry->stripe);
+            }
+        }
+        return;
+    }
+    if (ack->part != AckedPart::ended) return;
+    for (Forgetting& f : forgetting_) {
+        if (f.end.id == ack->id && f.waiting.erase(from) && f.waiting.empty()) answered_.notify_all();
+    }
+}
+
+// ---- recovery
+
+Task<Status> Replicator::gather(StripeIndex first, std::uint32_t count) {
+    const std::uint64_t ticket = next_ticket_++;
+    gathering_.push_back({{ticket, first, count}, others()});
+    for (ControllerId id : gathering_.back().waiting) transport_.send(id, encode(group_, gathering_.back().fetch));
+    while (true) {
+        const auto mine = std::ranges::find(gathering_, ticket, [](const Gathering& g) { return g.fetch.ticket; });
+        if (fenced_ || mine->waiting.empty()) {
+            gathering_.erase(mine);
+            break;
+        }
+        co_await answered_.next();
+    }
+    if (fenced_) co_return fail(Errc::fenced);
+    co_return Status{};
+}
+
+void Replicator::on_fetch(ControllerId from, const Message& message) {
+    const Result<FetchFrame> fetch = decode_fetch(message);
+    if (!fetch) return refuse(from, message);
+    for (const StoredRecord* record : store_.orphans(fetch->first, fetch->count)) send_stored(*record, from);
+    transport_.send(from, encode_fetched(group_, fetch->ticket));
+}
+
+void Replicator::send_stored(const StoredRecord& record, ControllerId to) {
+    for (std::uint32_t at = 0; at < record.info.length; at += kMaxRecordFrame) {
+        if ((record.frames_received & (1u << (at / kMaxRecordFrame))) == 0) continue;
+        const std::uint32_t size = std::min(kMaxRecordFrame, record.info.length - at);
+        const Slice part(record.data.owner, record.data.bytes.subspan(at, size));
+        transport_.send(to, encode(group_, BeginFrame{record.info, at, part}));
+    }
+    if (record.redo) transport_.send(to, encode(group_, RedoFrame{record.info.id, *record.redo}));
+}
+
+void Replicator::on_fetched(ControllerId from, const Message& message) {
+    const Result<std::uint64_t> ticket = decode_fetched(message);
+    if (!ticket) return refuse(from, message);
+    for (Gathering& g : gathering_) {
+        if (g.fetch.ticket == *ticket && g.waiting.erase(from) && g.waiting.empty()) answered_.notify_all();
+    }
+}
+
+Task<Status> Replicator::forget(std::vector<EndFrame> ends) {
+    for (const EndFrame& end : ends) {
+        if (end.quarantine && quarantine_.insert(end.stripe).second) {
+            LOG_ERROR("stripe.quarantined", {"stripe", end.stripe});
+        }
+        forgetting_.push_back({end, others()});
+        for (ControllerId id : forgetting_.back().waiting) transport_.send(id, encode(group_, end));
+    }
+    const auto asked_by_us = [&](const Forgetting& f) {
+        return std::ranges::any_of(ends, [&](const EndFrame& end) { return end.id == f.end.id; });
+    };
+    while (!fenced_ && std::ranges::any_of(forgetting_, [&](const Forgetting& f) {
+        return asked_by_us(f) && !f.waiting.empty();
+    })) {
+        co_await answered_.next();
+    }
+    std::erase_if(forgetting_, asked_by_us);
+    if (fenced_) co_return fail(Errc::fenced);
+    for (const EndFrame& end : ends) store_.drop(end.id);
+    co_return Status{};
+}
+
+}  // namespace braid
