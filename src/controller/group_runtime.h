@@ -14,28 +14,28 @@
 #include "amf/amf.h"
 #include "async/scope.h"
 #include "controller/environment.h"
-#include "icl/icl.h"
+#include "controller/jobs.h"
 #include "tables/assembly.h"
 #include "tables/tables.h"
 #include "volume/port_registry.h"
 
 namespace braid {
 
-class GroupRuntime final : public MessageSink {
+class GroupRuntime {
 public:
     enum class State : std::uint8_t { attaching, loading, serving, refused, stopping };
 
     /// `found` becomes this object's own. `config` names this controller among those that share the group.
     GroupRuntime(const Environment& env, const ControllerConfig& controller, Transport& transport,
-                 PortRegistry& registry, FoundGroup found, const GroupConfig& config);
-    ~GroupRuntime() override;
+                 PortRegistry& registry, Jobs& jobs, FoundGroup found, const GroupConfig& config);
+    ~GroupRuntime();
 
     const Uuid& uuid() const { return uuid_; }
     const std::string& name() const { return name_; }
     State state() const { return state_; }
     ControllerSlot slot() const { return slot_; }
-    Tables& tables() { return tables_; }
-    const Tables& tables() const { return tables_; }
+    Tables& tables() { return amf_.tables(); }
+    const Tables& tables() const { return amf_.tables(); }
     Amf& amf() { return amf_; }
     const Amf& amf() const { return amf_; }
     std::vector<std::string> disk_names() const;
@@ -43,7 +43,6 @@ public:
     Disk* disk(MemberIndex member) const { return disks_[member.v].get(); }
 
     void adopt(const AmfView& view);
-    void deliver(ControllerId from, Message message) override;
 
     /// Loads the tables, repairs what this controller's earlier life left open, opens the ports. On an error the state is
     /// `refused` and the group can be tried again by making a new runtime.
@@ -64,18 +63,15 @@ private:
     void on_tables_changed();
     void open_ports();
     Task<void> drain_port(VolumeId id);
-    Task<void> housekeeping();
-    Task<Status> resync_former_life();
-    static std::vector<Disk*> raw(const std::vector<std::unique_ptr<Disk>>& disks);
 
     Environment env_;
     const ControllerConfig& controller_;
     PortRegistry& registry_;
+    Jobs& jobs_;
     Uuid uuid_;
     std::string name_;
     ControllerSlot slot_;
     std::vector<std::unique_ptr<Disk>> disks_;  ///< by member, null where absent
-    Tables tables_;
     Amf amf_;
     State state_ = State::attaching;
     std::map<std::uint32_t, OpenPort> ports_;   ///< by VolumeId

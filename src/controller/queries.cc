@@ -146,17 +146,22 @@ void Controller::add_conditions(StatusReport& report) {
                 "member " + std::to_string(i) + " of " + info.name + (failed ? " was declared failed" : " is not found"),
                 "check the disk and its cables; its place stays empty until it is rebuilt");
         }
-        const unsigned wanted = std::min<unsigned>(info.dimension, static_cast<unsigned>(info.controllers.size()));
-        if (group->amf().copies() < wanted) {
+        const AmfConditions amf = group->amf().conditions();
+        if (amf.missing_copies != 0) {
             add("COPIES_REDUCED", Severity::warning, info.name,
-                "open writes have " + std::to_string(group->amf().copies()) + " copies instead of " +
+                "open writes have " + std::to_string(info.dimension - amf.missing_copies) + " copies instead of " +
                     std::to_string(info.dimension),
                 "start the controllers that are down");
         }
-        if (group->amf().quarantined_stripes() != 0) {
+        if (amf.recovering_units != 0) {
+            add("RECOVERING", Severity::info, info.name,
+                std::to_string(amf.recovering_units) + " stripes of a lost controller are being finished",
+                "wait, it ends by itself");
+        }
+        if (amf.quarantined_stripes != 0) {
             add("STRIPES_QUARANTINED", Severity::error, info.name,
-                std::to_string(group->amf().quarantined_stripes()) +
-                    " stripes could not be finished after two crashes and answer with errors",
+                std::to_string(amf.quarantined_stripes) +
+                    " stripes could not be finished after repeated crashes and answer with errors",
                 "restore their data from a backup");
         }
     }

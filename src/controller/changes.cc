@@ -1,0 +1,395 @@
+// What operators ask a controller to change. Everything is checked before anything is touched; a refusal names the thing,
+// the reason and what to do.
+#include <algorithm>
+#include <set>
+
+#include "base/log.h"
+#include "controller/controller.h"
+
+namespace braid {
+namespace {
+
+constexpr Nanos kAttachPatience = 10s;
+
+AdminError from(const Error& error, std::string what) {
+    switch (error.code) {
+        case Errc::no_space: return {error.code, what + ": there is not enough free space", "braid group list"};
+        case Errc::offline:
+            return {error.code, what + ": the group is offline, more disks are gone than its level survives",
+                    "braid status"};
+        case Errc::exists: return {error.code, what + ": it exists already", {}};
+        case Errc::not_found: return {error.code, what + ": there is no such object", {}};
+        case Errc::busy: return {error.code, what + ": another change is under way", "try again"};
+        default: return {error.code, what + ": " + std::string(to_string(error.code)), "see the daemon's log"};
+    }
+}
+
+std::string join(const std::vector<std::string>& names) {
+    std::string out;
+    for (const std::string& name : names) out += (out.empty() ? "" : ", ") + name;
+    return out;
+}
+
+}  // namespace
+
+GroupRuntime* Controller::find_group(std::string_view name) const {
+    for (const auto& [uuid, group] : groups_) {
+        if (group->name() == name) return group.get();
+    }
+    return nullptr;
+}
+
+const ViewMember* Controller::live(std::string_view controller) const {
+    for (const ViewMember& member : view_.members) {
+        if (member.name == controller) return &member;
+    }
+    return nullptr;
+}
+
+AdminResult<GroupRuntime*> Controller::serving_group(std::string_view name) const {
+    if (name.empty()) {
+        if (groups_.empty()) return refuse(Errc::not_found, "this controller serves no group", "braid group create");
+        if (groups_.size() > 1) return refuse(Errc::invalid, "there are several groups", "name one: --group NAME");
+    }
+    GroupRuntime* group = name.empty() ? groups_.begin()->second.get() : find_group(name);
+    if (group == nullptr) {
+        return refuse(Errc::not_found, "group " + std::string(name) + " is not served by " + config_.name,
+                      "braid group list; ask a controller that shares it with --api");
+    }
+    if (group->state() != GroupRuntime::State::serving) {
+        return refuse(Errc::busy, "group " + group->name() + " is not assembled yet", "try again; braid status");
+    }
+    return group;
+}
+
+AdminResult<Controller::VolumeRef> Controller::find_volume(std::string_view name) const {
+    for (const auto& [uuid, group] : groups_) {
+        if (!group->tables().loaded()) continue;
+        for (const VolumeRecord& record : group->tables().volumes()) {
+            if (record.name == name) return VolumeRef{group.get(), record};
+        }
+    }
+    return refuse(Errc::not_found, "there is no volume " + std::string(name), "braid volume list");
+}
+
+// ---- groups
+
+Task<AdminResult<std::vector<std::unique_ptr<Disk>>>> Controller::open_for_group(CreateGroup request) {
+    std::vector<std::unique_ptr<Disk>> disks;
+    const std::vector<std::string> shelf = env_.shelf.scan();
+    std::set<std::string> taken;
+    for (const auto& [uuid, group] : groups_) {
+        for (const std::string& name : group->disk_names()) taken.insert(name);
+    }
+    for (const std::string& wanted : request.disks) {
+        const auto named = [&](const std::string& path) { return path == wanted || path.ends_with("/" + wanted); };
+        const auto found = std::find_if(shelf.begin(), shelf.end(), named);
+        if (found == shelf.end()) {
+            co_return refuse(Errc::not_found, "disk " + wanted + " matches none of this controller's [disks] scan patterns",
+                             "braid disk list");
+        }
+        if (!taken.insert(*found).second) {
+            co_return refuse(Errc::would_lose_data, "disk " + wanted + " is in use or named twice", "braid disk list");
+        }
+        const auto content = env_.shelf.probe(*found);
+        if (!content) {
+            co_return refuse(content.error().code, "disk " + wanted + " cannot be read", "check the path and permissions");
+        }
+        if (!content->empty && !request.force) {
+            co_return refuse(Errc::would_lose_data, "disk " + wanted + " holds " + content->what,
+                             "use another disk, or --force to overwrite it");
+        }
+        Result<std::unique_ptr<Disk>> disk = env_.shelf.open(*found);
+        if (!disk) co_return refuse(disk.error().code, "disk " + wanted + " cannot be opened", "check permissions");
+        const Result<Superblock> superblock = co_await read_superblock(env_.executor, **disk);
+        const bool ours = superblock || superblock.error().code != Errc::not_found;
+        if (ours && !request.force) {
+            co_return refuse(Errc::would_lose_data,
+                             "disk " + wanted + " belongs to the group " +
+                                 (superblock ? superblock->group_name : std::string("of an unreadable superblock")),
+                             "use another disk, or --force to overwrite it");
+        }
+        disks.push_back(std::move(*disk));
+    }
+    co_return disks;
+}
+
+Task<bool> Controller::wait_attached(Uuid uuid, std::vector<std::string> controllers) {
+    const Nanos deadline = env_.clock.now() + kAttachPatience;
+    while (true) {
+        const auto own = groups_.find(uuid);
+        bool all = own == groups_.end() || own->second->state() == GroupRuntime::State::serving;
+        for (const std::string& name : controllers) {
+            const ViewMember* member = live(name);
+            if (member != nullptr && !member->attached(uuid)) all = false;
+            if (name == config_.name && own == groups_.end()) all = false;
+        }
+        if (all) co_return true;
+        if (env_.clock.now() >= deadline) co_return false;
+        co_await sleep_for(env_.clock, 5ms);
+    }
+}
+
+Task<AdminResult<Outcome>> Controller::create_group(CreateGroup request) {
+    const std::string what = "group " + request.name;
+    if (!valid_name(request.name)) {
+        co_return refuse(Errc::invalid, "'" + request.name + "' is not a name",
+                         "letters, digits, '.', '_', '-', at most 63, not beginning with '.' or '-'");
+    }
+    if (find_group(request.name) != nullptr) co_return refuse(Errc::exists, what + " exists already", "braid group list");
+    const auto level = parse_level(request.level);
+    if (!level) {
+        co_return refuse(Errc::invalid, "level '" + request.level + "' is unknown", "mirror, raid5, raid6 or raid7.3");
+    }
+    if (request.disks.size() < 3 || request.disks.size() > kMaxMembers) {
+        co_return refuse(Errc::invalid, what + " names " + std::to_string(request.disks.size()) + " disks",
+                         "a group has 3 to 24 disks");
+    }
+    const auto geometry = Geometry::make(*level, request.disks.size(), static_cast<std::uint32_t>(request.strip_size),
+                                         *level == Level::mirror ? request.copies : 0);
+    if (!geometry || request.strip_size > kMaxStripSize) {
+        co_return refuse(Errc::invalid,
+                         what + ": " + request.level + " on " + std::to_string(request.disks.size()) +
+                             " disks with a strip of " + std::to_string(request.strip_size) + " bytes is not possible",
+                         "strip size: a power of two from 4 KiB to 1 MiB; disks: raid5 3, raid6 4, raid7.3 5 or more; "
+                         "mirror 2 to 4 copies");
+    }
+    NewGroup wish;
+    wish.name = request.name;
+    wish.geometry = *geometry;
+    wish.controllers = request.controllers;
+    if (wish.controllers.empty()) {
+        for (const ViewMember& member : view_.members) wish.controllers.push_back(member.name);
+    }
+    if (wish.controllers.size() > kMaxControllers) {
+        co_return refuse(Errc::invalid, what + " names more than 16 controllers", "name fewer with --controllers");
+    }
+    for (const std::string& name : wish.controllers) {
+        const bool known = std::any_of(view_.known.begin(), view_.known.end(),
+                                       [&](const KnownController& k) { return k.name == name; });
+        if (!known) co_return refuse(Errc::not_found, "controller " + name + " is unknown", "braid controller list");
+    }
+    if (std::find(wish.controllers.begin(), wish.controllers.end(), config_.name) == wish.controllers.end()) {
+        co_return refuse(Errc::invalid, config_.name + " is not among the controllers of " + what,
+                         "ask one that will share the group: --api");
+    }
+    if (request.dimension > kMaxDimension || request.lock_unit == 0 || request.lock_unit > kMaxLockUnitStripes) {
+        co_return refuse(Errc::invalid, what + ": dimension or lock unit out of range",
+                         "dimension 1 to 8, lock unit 1 to 1048576 stripes");
+    }
+    wish.dimension = static_cast<std::uint8_t>(
+        request.dimension != 0 ? request.dimension : std::min<std::size_t>(2, wish.controllers.size()));
+    wish.lock_unit_stripes = static_cast<std::uint32_t>(request.lock_unit);
+
+    auto disks = co_await open_for_group(request);
+    if (!disks) co_return std::unexpected(disks.error());
+    Outcome outcome;
+    outcome.steps.push_back("writes " + std::to_string(disks->size()) + " superblocks: " + join(request.disks));
+    outcome.steps.push_back("makes " + what + ", " + request.level + ' ' + std::to_string(geometry->k) + '+' +
+                            std::to_string(geometry->m) + ", shared by " + join(wish.controllers));
+    if (request.dry_run) co_return outcome;
+
+    std::vector<Disk*> raw;
+    for (const auto& disk : *disks) raw.push_back(disk.get());
+    const std::vector<std::string> sharing = wish.controllers;
+    const Result<Uuid> uuid = co_await format_group(env_.executor, env_.random, std::move(wish), std::move(raw));
+    if (!uuid) co_return std::unexpected(from(uuid.error(), what));
+    disks->clear();
+    LOG_INFO("group.created", {"group", request.name}, {"level", request.level}, {"disks", request.disks.size()});
+    tell_groups_changed();
+    want_rescan();
+    if (!co_await wait_attached(*uuid, sharing)) {
+        co_return refuse(Errc::timeout, what + " was created, but not all of its controllers serve it yet",
+                         "braid status; braid group show " + request.name);
+    }
+    co_return outcome;
+}
+
+// ---- virtual disks and ports
+
+Task<AdminResult<Outcome>> Controller::create_volume(CreateVolume request) {
+    const auto group = serving_group(request.group);
+    if (!group) co_return std::unexpected(group.error());
+    const std::string what = "volume " + request.name;
+    if (!valid_name(request.name)) {
+        co_return refuse(Errc::invalid, "'" + request.name + "' is not a name",
+                         "letters, digits, '.', '_', '-', at most 63, not beginning with '.' or '-'");
+    }
+    if (request.size == 0 || request.size % 512 != 0) {
+        co_return refuse(Errc::invalid, what + ": " + std::to_string(request.size) + " bytes is not a size",
+                         "a multiple of 512 bytes");
+    }
+    if (find_volume(request.name)) co_return refuse(Errc::exists, what + " exists already", "braid volume list");
+    Outcome outcome;
+    outcome.steps.push_back("makes " + what + " of " + std::to_string(request.size) + " bytes in " + (*group)->name());
+    if (request.dry_run) co_return outcome;
+    const auto record = co_await (*group)->tables().create_volume(request.name, request.size);
+    if (!record) co_return std::unexpected(from(record.error(), what));
+    co_return outcome;
+}
+
+Task<AdminResult<Outcome>> Controller::close_ports(VolumeRef volume, std::vector<ControllerSlot> slots) {
+    Tables& tables = volume.group->tables();
+    const std::string what = "port of " + volume.record.name;
+    std::uint16_t waiting = 0;
+    for (const ControllerSlot slot : slots) {
+        const bool alive = live(tables.config().controllers[slot.v]) != nullptr;
+        // Nobody drains the port of a controller that is gone: its operations ended with it.
+        const Status status = co_await (alive ? tables.close_port(volume.record.id, slot)
+                                              : tables.remove_port(volume.record.id, slot));
+        if (!status) co_return std::unexpected(from(status.error(), what));
+        waiting = static_cast<std::uint16_t>(waiting | 1u << slot.v);
+    }
+    const Nanos deadline = env_.clock.now() + 30s;
+    while (true) {
+        const auto now = find_volume(volume.record.name);
+        if (!now || now->record.id != volume.record.id) co_return Outcome{};
+        std::uint16_t left = static_cast<std::uint16_t>(now->record.ports & waiting);
+        for (std::uint8_t slot = 0; slot < kMaxControllers; ++slot) {
+            const bool present = (left >> slot & 1) != 0;
+            if (!present || live(tables.config().controllers[slot]) != nullptr) continue;
+            (void)co_await tables.remove_port(volume.record.id, ControllerSlot(slot));
+            left = static_cast<std::uint16_t>(left & ~(1u << slot));
+        }
+        if (left == 0) co_return Outcome{};
+        if (env_.clock.now() >= deadline) {
+            co_return refuse(Errc::timeout, what + " is closing, operations of its hosts are still in flight",
+                             "braid port list");
+        }
+        co_await sleep_for(env_.clock, 5ms);
+    }
+}
+
+Task<AdminResult<Outcome>> Controller::delete_volume(std::string name, bool force, bool dry_run) {
+    const auto volume = find_volume(name);
+    if (!volume) co_return std::unexpected(volume.error());
+    const std::string what = "volume " + name;
+    if (volume->record.ports != 0 && !force) {
+        co_return refuse(Errc::would_lose_data, what + " has ports, hosts may use it",
+                         "braid port delete " + name + " CONTROLLER, or --force");
+    }
+    Outcome outcome;
+    std::vector<ControllerSlot> slots;
+    for (std::uint8_t slot = 0; slot < kMaxControllers; ++slot) {
+        if ((volume->record.ports >> slot & 1) != 0) slots.push_back(ControllerSlot(slot));
+    }
+    if (!slots.empty()) outcome.steps.push_back("closes " + std::to_string(slots.size()) + " ports");
+    outcome.steps.push_back("deletes " + what + " and gives its space back");
+    if (dry_run) co_return outcome;
+    if (!slots.empty()) {
+        const auto closed = co_await close_ports(*volume, std::move(slots));
+        if (!closed) co_return std::unexpected(closed.error());
+    }
+    const Status status = co_await volume->group->tables().delete_volume(volume->record.id);
+    if (!status) co_return std::unexpected(from(status.error(), what));
+    co_return outcome;
+}
+
+Task<AdminResult<Outcome>> Controller::create_ports(CreatePorts request) {
+    const auto volume = find_volume(request.volume);
+    if (!volume) co_return std::unexpected(volume.error());
+    Tables& tables = volume->group->tables();
+    std::vector<std::string> names = request.controllers;
+    const auto& sharing = tables.config().controllers;
+    if (names.empty()) {
+        for (std::size_t slot = 0; slot < sharing.size(); ++slot) {
+            const bool present = (volume->record.ports >> slot & 1) != 0;
+            if (!sharing[slot].empty() && !present) names.push_back(sharing[slot]);
+        }
+    }
+    Outcome outcome;
+    std::vector<ControllerSlot> slots;
+    for (const std::string& name : names) {
+        const auto slot = volume->group->slot_of(name);
+        if (!slot) {
+            co_return refuse(Errc::not_found, "controller " + name + " does not share group " + volume->group->name(),
+                             "braid group show " + volume->group->name());
+        }
+        if ((volume->record.ports >> slot->v & 1) != 0) {
+            co_return refuse(Errc::exists, "volume " + request.volume + " has a port on " + name + " already",
+                             "braid port list");
+        }
+        slots.push_back(*slot);
+        outcome.steps.push_back("opens a port of " + request.volume + " on " + name);
+    }
+    if (request.dry_run) co_return outcome;
+    for (const ControllerSlot slot : slots) {
+        const Status status = co_await tables.add_port(volume->record.id, slot);
+        if (!status) co_return std::unexpected(from(status.error(), "port of " + request.volume));
+    }
+    co_return outcome;
+}
+
+Task<AdminResult<Outcome>> Controller::delete_port(std::string name, std::string controller, bool dry_run) {
+    const auto volume = find_volume(name);
+    if (!volume) co_return std::unexpected(volume.error());
+    const auto slot = volume->group->slot_of(controller);
+    if (!slot || (volume->record.ports >> slot->v & 1) == 0) {
+        co_return refuse(Errc::not_found, "volume " + name + " has no port on " + controller, "braid port list");
+    }
+    Outcome outcome;
+    outcome.steps.push_back("closes the port of " + name + " on " + controller + " when what is in flight has finished");
+    if (dry_run) co_return outcome;
+    const auto closed = co_await close_ports(*volume, {*slot});
+    if (!closed) co_return std::unexpected(closed.error());
+    co_return outcome;
+}
+
+// ---- disks, controllers, jobs
+
+Task<AdminResult<Outcome>> Controller::fail_disk(std::string name, bool dry_run) {
+    for (const auto& [uuid, group] : groups_) {
+        if (!group->tables().loaded()) continue;
+        Tables& tables = group->tables();
+        for (std::size_t i = 0; i < group->member_count(); ++i) {
+            const MemberIndex member(static_cast<std::uint8_t>(i));
+            const Disk* disk = group->disk(member);
+            const std::string place = group->name() + "/" + std::to_string(i);
+            const bool named = name == place || (disk != nullptr && (disk->name() == name || disk->name().ends_with("/" + name)));
+            if (!named) continue;
+            if (tables.state().members[i].state == MemberState::failed) {
+                co_return refuse(Errc::exists, "disk " + name + " is failed already", "braid disk list");
+            }
+            if (tables.failed_members() + 1 > tables.geometry().m) {
+                co_return refuse(Errc::would_lose_data,
+                                 "group " + group->name() + " would go offline without disk " + name,
+                                 "replace the disks that have failed before");
+            }
+            Outcome outcome;
+            outcome.steps.push_back("declares disk " + name + " (" + place + ") failed, on all controllers");
+            if (dry_run) co_return outcome;
+            const Status status = co_await tables.fail_member(member);
+            if (!status) co_return std::unexpected(from(status.error(), "disk " + name));
+            co_return outcome;
+        }
+    }
+    co_return refuse(Errc::not_found, "no group has a disk " + name, "braid disk list");
+}
+
+Task<AdminResult<Outcome>> Controller::fence_controller(std::string name, bool dry_run) {
+    const ViewMember* member = live(name);
+    if (member == nullptr) {
+        co_return refuse(Errc::not_found, "controller " + name + " is not up", "braid controller list");
+    }
+    if (name == config_.name) {
+        co_return refuse(Errc::invalid, "a controller does not fence itself", "ask another one: --api");
+    }
+    Outcome outcome;
+    outcome.steps.push_back("kills " + name + " (pid " + std::to_string(member->process.pid) +
+                            "), the others finish its open operations");
+    if (dry_run) co_return outcome;
+    const ControllerId id = member->id;
+    const Incarnation incarnation = member->incarnation;
+    membership_->suspect(id, SuspectReason::operator_request);
+    const Nanos deadline = env_.clock.now() + 10s;
+    while (const ViewMember* still = view_.find(id)) {
+        if (still->incarnation != incarnation) break;
+        if (env_.clock.now() >= deadline) {
+            co_return refuse(Errc::timeout, "controller " + name + " is still in the view", "braid controller list");
+        }
+        co_await sleep_for(env_.clock, 2ms);
+    }
+    co_return outcome;
+}
+
+}  // namespace braid
