@@ -1,0 +1,167 @@
+// A controller that exists in memory only, and the thread it lives on: what tests of the control API and of
+// its command line talk to.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <future>
+#include <mutex>
+#include <thread>
+
+#include "admin/calls.h"
+#include "controller/admin_target.h"
+
+namespace braid::admin {
+
+class FakeTarget final : public AdminTarget {
+public:
+    explicit FakeTarget(Executor& executor) : never_(executor) {
+        for (int i = 0; i < 6; ++i) disk_names.push_back(fmt::format("/srv/disks/d{}", i));
+    }
+
+    StatusReport status() override {
+        StatusReport r;
+        r.observed_by = "ctl-a";
+        r.now = 100s;
+        r.epoch = Epoch(4);
+        r.health = Health::degraded;
+        r.controllers = {
+            {"ctl-a", ControllerId(1), 41, ControllerState::up, Incarnation(1), "127.0.0.1:7420", 0, {"g0"}},
+            {"ctl-b", ControllerId(2), 42, ControllerState::fenced, Incarnation(0), "", 4, {}}};
+        for (const CreateGroup& g : groups) {
+            GroupInfo info;
+            info.name = g.name;
+            info.level = g.level;
+            info.data = static_cast<unsigned>(g.disks.size()) - 2;
+            info.parity = 2;
+            info.health = Health::degraded;
+            info.usable_bytes = 4ull << 30;
+            info.used_bytes = 1ull << 30;
+            info.redundancy_remaining = 1;
+            info.members.assign(g.disks.size(), MemberCondition::ok);
+            info.members[3] = MemberCondition::failed;
+            info.disks = g.disks;
+            r.groups.push_back(info);
+            r.redundancy_remaining = 1;
+        }
+        r.jobs = jobs;
+        r.conditions = {
+            {"CONTROLLER_DOWN", Severity::warning, "ctl-b", "it was fenced", 90s, "braid demo start ctl-b"}};
+        r.nbd_addresses = {"127.0.0.1:10809", "unix:/run/nbd.sock"};
+        return r;
+    }
+    std::vector<VolumeInfo> volumes() override { return volumes_; }
+    std::vector<PortInfo> ports() override {
+        return {{"v0", "g0", "ctl-a", PortState::open, 3}, {"v0", "g0", "ctl-b", PortState::absent, {}}};
+    }
+    std::vector<DiskInfo> disks() override {
+        std::vector<DiskInfo> all;
+        for (const std::string& name : disk_names) all.push_back(DiskInfo{.name = name, .size = 1ull << 30});
+        return all;
+    }
+    std::vector<Metric> metrics() override {
+        return {{"braid_disk_io_bytes_total", "Bytes", true, {{"disk", "d\"0"}}, 4096},
+                {"braid_other", "Other", false, {}, 1.5},
+                {"braid_disk_io_bytes_total", "Bytes", true, {{"disk", "d1"}}, 1}};
+    }
+    Task<AdminResult<Outcome>> create_group(CreateGroup r) override {
+        if (!r.force && r.disks[0].ends_with("d5")) {
+            co_return refuse(Errc::would_lose_data, "disk d5 carries an ext4 file system",
+                             "--force overwrites it");
+        }
+        if (!r.dry_run) groups.push_back(r);
+        co_return Outcome{{fmt::format("create {}", r.name)}, {}};
+    }
+    Task<AdminResult<Outcome>> verify_group(std::string group, bool) override {
+        if (groups.empty() || groups[0].name != group) co_return refuse(Errc::not_found, "no group " + group);
+        jobs = {{.id = 7,
+                 .kind = "verify",
+                 .group = group,
+                 .done_bytes = 50,
+                 .total_bytes = 100,
+                 .rate_bps = 10}};
+        co_return Outcome{{"verify " + group}, 7};
+    }
+    Task<AdminResult<Outcome>> create_volume(CreateVolume r) override {
+        if (!r.dry_run) volumes_.push_back({r.name, r.group, 1, r.size, false, {}});
+        co_return Outcome{{"create " + r.name}, {}};
+    }
+    Task<AdminResult<Outcome>> delete_volume(std::string volume, bool, bool) override {
+        const auto gone = std::erase_if(volumes_, [&](const VolumeInfo& v) { return v.name == volume; });
+        if (gone == 0) co_return refuse(Errc::not_found, "no virtual disk " + volume);
+        co_return Outcome{{"delete " + volume}, {}};
+    }
+    Task<AdminResult<Outcome>> create_ports(CreatePorts r) override {
+        co_return Outcome{{"port " + r.volume}, {}};
+    }
+    Task<AdminResult<Outcome>> delete_port(std::string volume, std::string controller, bool) override {
+        co_return Outcome{{fmt::format("delete {} {}", volume, controller)}, {}};
+    }
+    Task<AdminResult<Outcome>> fail_disk(std::string disk, bool) override {
+        co_return Outcome{{"fail " + disk}, {}};
+    }
+    Task<AdminResult<Outcome>> fence_controller(std::string, bool) override {
+        co_await never_;
+        co_return refuse(Errc::busy, "never said");
+    }
+
+    std::vector<std::string> disk_names;
+    std::vector<CreateGroup> groups;
+    std::vector<JobInfo> jobs;
+
+private:
+    std::vector<VolumeInfo> volumes_;
+    Event never_;
+};
+
+/// Runs what is posted until it is destroyed.
+class FakeDataThread final : public DataThread {
+public:
+    FakeDataThread() : thread_([this] { run(); }) {}
+    ~FakeDataThread() override {
+        post([this] { stop_ = true; });
+        thread_.join();
+    }
+    void post(std::move_only_function<void()> act) override {
+        const std::lock_guard guard(mutex_);
+        acts_.push_back(std::move(act));
+        changed_.notify_one();
+    }
+    Executor& executor() override { return executor_; }
+    /// Runs `act` there and waits for it.
+    void call(std::move_only_function<void()> act) {
+        std::promise<void> done;
+        post([&] {
+            act();
+            done.set_value();
+        });
+        done.get_future().wait();
+    }
+
+private:
+    void run() {
+        while (!stop_) {
+            std::move_only_function<void()> act;
+            {
+                std::unique_lock guard(mutex_);
+                changed_.wait(guard, [this] { return !acts_.empty(); });
+                act = std::move(acts_.front());
+                acts_.pop_front();
+            }
+            act();
+            executor_.run_until_idle();
+        }
+    }
+    std::mutex mutex_;  // guards acts_
+    std::condition_variable changed_;
+    std::deque<std::move_only_function<void()>> acts_;
+    bool stop_ = false;
+    Executor executor_;
+    std::thread thread_;
+};
+
+}  // namespace braid::admin
