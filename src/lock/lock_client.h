@@ -1,0 +1,159 @@
+// What one AMF holds. A pure machine: it is told, and puts what is to be done into an outbox (rows L1 L2 L9).
+//
+//   none --wait()--> requested --grant--> held --asked, no pins--> releasing --release_prepared()--> none
+//                                          ^ |                     (read: at once)
+//                                    pins  +-+  kept until asked, or until too many are held idle
+//
+// Guarantees: a lock leaves only when no local operation has it pinned, and a write lock only after
+// release_prepared(); operations that waited at the grant are served before it leaves; those that come after
+// somebody asked wait for the next grant. What is held survives a view change (it is reported), what is
+// requested is requested again. A lock granted with `recover` serves nobody: it is held from the recover
+// output until recovered(). Needs: waiters are cancelled before they are destroyed. Out of the view
+// everything is lost and the pins count no more.
+#pragma once
+
+#include <span>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "lock/lock_types.h"
+
+namespace braid {
+
+/// One operation that waits for a unit; lives in its coroutine's frame.
+struct LockWaiter {
+    UnitIndex unit;
+    LockMode mode = LockMode::read;
+    bool queued = false;
+    bool granted = false;  ///< it has a pin
+    LockWaiter* prev = nullptr;
+    LockWaiter* next = nullptr;
+};
+
+class LockClient {
+public:
+    static constexpr std::size_t kHeldIdle = 65536;
+
+    struct Prepare {
+        UnitIndex unit;
+        std::uint64_t ticket;
+    };
+    /// Done by the driver in this order: wake, reports, messages, prepare, recover.
+    struct Outbox {
+        std::vector<LockWaiter*> granted;
+        std::vector<std::pair<ControllerId, LockReport>> reports;
+        std::vector<LockSend> messages;
+        std::vector<Prepare> prepare;    ///< answer each with release_prepared()
+        std::vector<UnitIndex> recover;  ///< answer each with recovered()
+        bool empty() const {
+            return granted.empty() && reports.empty() && messages.empty() && prepare.empty() &&
+                   recover.empty();
+        }
+    };
+
+    /// Of the units that no operation uses, at most `held_idle` are kept; the least recently used go first.
+    explicit LockClient(std::size_t held_idle = kHeldIdle) : held_idle_(held_idle) {}
+    LockClient(const LockClient&) = delete;
+    LockClient& operator=(const LockClient&) = delete;
+
+    void adopt(const AmfView& view, std::span<const LockClaim> claims);
+
+    /// Pins the unit if it is held in a mode that covers `mode` and nobody asked for it.
+    bool try_pin(UnitIndex unit, LockMode mode);
+    /// After try_pin() said no: queues `waiter`; it comes out as granted, with its pin, or stays.
+    void wait(LockWaiter& waiter);
+    /// A queued waiter gives up.
+    void cancel(LockWaiter& waiter);
+    /// `life` is what life() was at the pin.
+    void unpin(UnitIndex unit, std::uint32_t life);
+    /// Counts how often everything was lost.
+    std::uint32_t life() const { return life_; }
+    /// All queued waiters, oldest unit first, taken out of their queues.
+    std::vector<LockWaiter*> cancel_all();
+
+    void granted(const LockFrame& frame);
+    void revoked(const LockFrame& frame);
+    void release_prepared(UnitIndex unit, std::uint64_t ticket);
+    void recovered(UnitIndex unit);
+
+    bool in_view() const { return in_view_; }
+    const AmfView& view() const { return view_; }
+    /// Units held, those in recovery and those being released included.
+    std::size_t held() const { return held_; }
+    std::size_t idle() const { return idle_; }
+    /// Units that anything is known of: nothing is kept of others.
+    std::size_t units() const { return entries_.size(); }
+
+    /// call(unit, mode) for all held units, oldest entry first.
+    template <class Call>
+    void for_each_held(Call&& call) const {
+        for (const Entry* e = all_.first; e != nullptr; e = e->all.next) {
+            if (e->held) call(e->unit, e->mode);
+        }
+    }
+
+    Outbox& outbox() { return outbox_; }
+
+private:
+    struct Entry;
+    struct Links {
+        Entry* prev = nullptr;
+        Entry* next = nullptr;
+    };
+    /// Intrusive FIFO through one of an entry's links.
+    struct List {
+        Entry* first = nullptr;
+        Entry* last = nullptr;
+        void push(Entry& e, Links Entry::* links);
+        void remove(Entry& e, Links Entry::* links);
+    };
+    struct Entry {
+        UnitIndex unit;
+        std::uint64_t hold_ticket = 0;
+        std::uint64_t request_ticket = 0;  ///< 0: nothing requested
+        std::uint64_t claim_ticket = 0;    ///< 0: no claim waits at the arbiter
+        std::uint32_t pins = 0;
+        LockMode mode = LockMode::read;  ///< if held
+        bool held = false;
+        bool asked = false;  ///< shall be released when the pins are gone
+        bool preparing = false;
+        bool recovering = false;
+        bool in_idle = false;
+        LockWaiter* first = nullptr;
+        LockWaiter* last = nullptr;
+        Links all;
+        Links idle;
+    };
+
+    Entry& entry(UnitIndex unit);
+    Entry* find(UnitIndex unit);
+    static bool serves(const Entry& e, LockMode mode);
+    static void unlink(Entry& e, LockWaiter& waiter);
+    void pin(Entry& e);
+    void serve(Entry& e);
+    /// Brings an entry to what its state calls for: release, request, idle list, or forgetting it.
+    void settle(Entry& e);
+    void release(Entry& e);
+    void finish_release(Entry& e);
+    void request(Entry& e);
+    void set_idle(Entry& e, bool idle);
+    void trim();
+    void lose_all();
+    void make_reports(std::span<const LockClaim> claims);
+    void send(const Entry& e, MessageType type, std::uint64_t ticket, LockMode mode);
+
+    std::size_t held_idle_;
+    AmfView view_;
+    bool in_view_ = false;
+    std::uint32_t life_ = 0;
+    std::uint64_t next_ticket_ = 1;
+    std::size_t held_ = 0;
+    std::size_t idle_ = 0;
+    std::unordered_map<UnitIndex, Entry> entries_;
+    List all_;
+    List idle_units_;  ///< least recently used first
+    Outbox outbox_;
+};
+
+}  // namespace braid

@@ -1,0 +1,177 @@
+// The locks of one group on one AMF: arbiter and client, joined to the links and to the coroutines that wait.
+//
+//   { LockPin pin = ...acquire(unit, mode)...; work under the lock }   // the pin's end lets the lock go when
+//   asked for
+//
+// Guarantees: rows L1 L2 L3 L6 L8 L9, see arbiter.h and lock_client.h. An acquire that waits is cancelled by
+// destroying its frame. While this AMF is not in the view acquire() waits; what it held is lost then, and
+// pins of that time mean nothing any more. Needs: adopt() for every view of the group, before any message of
+// that epoch is delivered; the transport, the hooks and the clock outlive the manager, and it outlives all
+// pins and waiting acquires.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <vector>
+
+#include "async/scope.h"
+#include "async/task.h"
+#include "base/result.h"
+#include "icl/message.h"
+#include "icl/view.h"
+#include "io/clock.h"
+#include "lock/arbiter.h"
+#include "lock/lock_client.h"
+#include "lock/lock_types.h"
+
+namespace braid {
+
+/// What the AMF does for its locks.
+class LockHooks {
+public:
+    virtual ~LockHooks() = default;
+    /// The release rule: returns when no partner holds live state of a stripe in the unit. Called for write
+    /// locks that nobody here uses any more; nobody here gets the unit before it has returned.
+    virtual Task<void> before_release(UnitIndex unit) = 0;
+    /// The unit is held for writing, for recovery alone: finish what the orphan records say, then call
+    /// recovered(), also when there is nothing (left) to finish. Views may change meanwhile: the unit stays
+    /// held, and a unit that was claimed again is given again afterwards. If this AMF leaves the view
+    /// meanwhile, recovered() does nothing. Returns at once.
+    virtual void recover(UnitIndex unit) = 0;
+};
+
+struct LockOptions {
+    std::size_t held_idle = LockClient::kHeldIdle;       ///< units kept though no operation uses them
+    const LockQueuePolicy* policy = &fifo_lock_queue();  ///< outlives the manager
+};
+
+struct LockCounters {
+    std::uint64_t held = 0;       ///< acquires served by what was held: no message
+    std::uint64_t peer = 0;       ///< acquires that had to wait
+    std::uint64_t cancelled = 0;  ///< of those that waited
+    std::uint64_t requests_sent = 0, grants_sent = 0, revokes_sent = 0, released_sent = 0, reports_sent = 0;
+    std::uint64_t recoveries = 0;  ///< units given to this AMF for recovery
+    std::uint64_t dropped = 0;     ///< messages that made no sense
+    /// Waits by duration: bucket i counts those of [2^i, 2^(i+1)) ns, the last one all longer ones.
+    std::array<std::uint64_t, 40> waits{};
+    std::uint64_t wait_ns = 0;  ///< all of them together
+};
+
+class LockManager;
+
+/// Keeps a unit locked. Movable; an empty one holds nothing.
+class [[nodiscard]] LockPin {
+public:
+    LockPin() = default;
+    LockPin(LockPin&& other) noexcept
+        : locks_(std::exchange(other.locks_, nullptr)),
+          unit_(other.unit_),
+          mode_(other.mode_),
+          life_(other.life_) {}
+    LockPin& operator=(LockPin&& other) noexcept {
+        if (this != &other) {
+            release();
+            locks_ = std::exchange(other.locks_, nullptr);
+            unit_ = other.unit_;
+            mode_ = other.mode_;
+            life_ = other.life_;
+        }
+        return *this;
+    }
+    ~LockPin() { release(); }
+
+    /// Ends the pin early. Never resumes or calls anybody.
+    void release();
+    explicit operator bool() const { return locks_ != nullptr; }
+    UnitIndex unit() const { return unit_; }
+    LockMode mode() const { return mode_; }  ///< the mode that was asked for
+
+private:
+    friend class LockManager;
+    LockPin(LockManager& locks, UnitIndex unit, LockMode mode, std::uint32_t life)
+        : locks_(&locks), unit_(unit), mode_(mode), life_(life) {}
+    LockManager* locks_ = nullptr;
+    UnitIndex unit_;
+    LockMode mode_ = LockMode::read;
+    std::uint32_t life_ = 0;
+};
+
+class LockManager {
+public:
+    LockManager(Executor& executor, Clock& clock, Transport& transport, const Uuid& group,
+                LockOptions options, LockHooks& hooks);
+    LockManager(const LockManager&) = delete;
+    LockManager& operator=(const LockManager&) = delete;
+    ~LockManager();
+
+    /// Reports to every member of the view what is held, then requests again what is waited for. `claims`:
+    /// units with stripes of orphan records that this AMF keeps; duplicates are fine, the most progress
+    /// counts.
+    void adopt(const AmfView& view, const std::vector<LockClaim>& claims);
+    /// Takes lock_*. What makes no sense is counted and dropped.
+    void deliver(ControllerId from, const Message& message);
+
+    /// Pins the unit without waiting: it is held in a mode that covers `mode`, and nobody asked for it. Does
+    /// not allocate.
+    bool try_acquire(UnitIndex unit, LockMode mode, LockPin& pin) {
+        if (stopped_ || !client_.try_pin(unit, mode)) return false;
+        ++counters_.held;
+        pin = LockPin(*this, unit, mode, client_.life());
+        return true;
+    }
+    /// Waits as long as it takes. cancelled: stop() was called.
+    Task<Result<LockPin>> acquire(UnitIndex unit, LockMode mode);
+
+    /// The end of what hooks.recover() began.
+    void recovered(UnitIndex unit);
+
+    /// Acquires fail from now on, and those that wait do. Arbitration and giving back go on until the manager
+    /// is gone.
+    void stop();
+    bool stopped() const { return stopped_; }
+
+    /// Units held; call(UnitIndex, LockMode) for each, in a fixed order. No two AMFs alive ever hold what
+    /// does not go together.
+    std::size_t held() const { return client_.held(); }
+    template <class Call>
+    void for_each_held(Call&& call) const {
+        client_.for_each_held(std::forward<Call>(call));
+    }
+    /// All members of the present view have reported here.
+    bool thawed() const { return arbiter_.thawed(); }
+    const LockCounters& counters() const { return counters_; }
+
+private:
+    friend class LockPin;
+    class Wait;
+
+    void unpin(UnitIndex unit, std::uint32_t life);
+    void dispatch(ControllerId from, const Message& message, bool& understood);
+    void take_frame(ControllerId from, const LockFrame& frame, bool& understood);
+    Task<void> pump_when_due();
+    Task<void> prepare_release(UnitIndex unit, std::uint64_t ticket);
+    /// Carries out what the machines put out. Called within itself it leaves the work to the outer call.
+    void pump();
+    void pump_client();
+    void send(const LockSend& out);
+    void send_report(ControllerId to, const LockReport& report);
+
+    Executor& executor_;
+    Clock& clock_;
+    Transport& transport_;
+    Uuid group_;
+    LockHooks& hooks_;
+    Arbiter arbiter_;
+    LockClient client_;
+    LockCounters counters_;
+    bool stopped_ = false;
+    bool pumping_ = false;
+    Event due_;    ///< the machines put something out where nobody may be called
+    Scope scope_;  ///< last: its tasks use all of the above
+};
+
+inline void LockPin::release() {
+    if (locks_ != nullptr) std::exchange(locks_, nullptr)->unpin(unit_, life_);
+}
+
+}  // namespace braid

@@ -1,0 +1,81 @@
+// What the lock protocol talks about: units, modes, and the frames of docs/protocols.md.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/result.h"
+#include "icl/message.h"
+#include "icl/view.h"
+
+namespace braid {
+
+/// A lock unit of a group: `lock_unit_stripes` neighbouring stripes.
+using UnitIndex = Strong<struct UnitIndexTag, std::uint64_t>;
+/// The group's tables.
+constexpr UnitIndex kTablesUnit{~0ull};
+/// Neighbouring units that share an arbiter, so that a failure moves few neighbourhoods and neighbours cost
+/// one look.
+constexpr std::uint64_t kNeighbourhoodUnits = 64;
+
+/// Many readers or one writer. A write lock covers reads.
+enum class LockMode : std::uint8_t { read = 1, write = 2 };
+
+constexpr bool covers(LockMode held, LockMode wanted) { return held >= wanted; }
+constexpr bool compatible(LockMode a, LockMode b) { return a == LockMode::read && b == LockMode::read; }
+
+/// This AMF keeps records of a dead writer for stripes of the unit. More progress goes first.
+struct LockClaim {
+    UnitIndex unit;
+    std::uint8_t progress = 0;
+};
+
+/// Who decides about the unit in this view: rendezvous hash of its neighbourhood. Needs a view with members.
+ControllerId arbiter_of(UnitIndex unit, const AmfView& view);
+
+/// A request, grant, revoke or released. `ticket` is the requester's number of the request that is meant; it
+/// is never used twice by one client, so what crosses on the way is told apart.
+struct LockFrame {
+    MessageType type{};
+    UnitIndex unit;
+    std::uint64_t ticket = 0;
+    LockMode mode = LockMode::read;  ///< request, grant
+    bool release_when_done = false;  ///< grant: somebody waits already, no revoke will come
+    bool recover = false;            ///< grant: answers a claim
+    friend bool operator==(const LockFrame&, const LockFrame&) = default;
+};
+
+enum class ReportKind : std::uint8_t { held = 0, recovering = 1, claim = 2 };
+
+/// One line of a report: what the sender holds or claims.
+struct LockReportEntry {
+    UnitIndex unit;
+    std::uint64_t ticket = 0;
+    ReportKind kind = ReportKind::held;
+    LockMode mode = LockMode::read;  ///< of what is held; a claim is for writing
+    std::uint8_t progress = 0;       ///< of a claim
+    friend bool operator==(const LockReportEntry&, const LockReportEntry&) = default;
+};
+
+/// Lines for one arbiter. A report may come in several frames; `last` ends it.
+struct LockReport {
+    std::vector<LockReportEntry> entries;
+    bool last = true;
+    friend bool operator==(const LockReport&, const LockReport&) = default;
+};
+
+constexpr std::size_t kReportEntries = 2048;  ///< of one frame: below 64 KiB
+
+Bytes encode(const LockFrame& frame);
+Bytes encode(const LockReport& report);
+/// corrupt: short, long, or values that mean nothing.
+Result<LockFrame> decode_lock_frame(MessageType type, std::span<const std::byte> head);
+Result<LockReport> decode_lock_report(std::span<const std::byte> head);
+
+/// A frame and where it goes: what the machines put out.
+struct LockSend {
+    ControllerId to;
+    LockFrame frame;
+};
+
+}  // namespace braid
