@@ -40,7 +40,7 @@ void serve(std::span<const std::byte> in, std::size_t receive_most, bool skip_ha
         wire->send(testing::Script().u32(3).u64(kOptionMagic).u32(8).u32(0));  // structured replies
         wire->send(testing::Script()
                        .u64(kOptionMagic)
-                       .u32(11)
+                       .u32(10)
                        .u32(27)
                        .u32(2)
                        .text("v0")
@@ -49,7 +49,7 @@ void serve(std::span<const std::byte> in, std::size_t receive_most, bool skip_ha
                        .text(kAllocationContext.substr(0, 13)));  // not a context: ignored
         wire->send(testing::Script()
                        .u64(kOptionMagic)
-                       .u32(11)
+                       .u32(10)
                        .u32(28)
                        .u32(2)
                        .text("v0")

@@ -109,7 +109,7 @@ protected:
         auto wire = dial();
         send(*wire, Script().u32(3));
         if (structured) send(*wire, option(8));
-        if (structured) send(*wire, meta(11, name, {"base:allocation"}));
+        if (structured) send(*wire, meta(10, name, {"base:allocation"}));
         send(*wire, go(name));
         EXPECT_FALSE(wire->server_ended);
         received(*wire);
@@ -224,7 +224,7 @@ TEST_F(NbdHandshake, ListNamesAllExportsInOrder) {
 TEST_F(NbdHandshake, MetaContextsNeedStructuredRepliesAndAnExport) {
     const auto wire = dial();
     send(*wire, Script().u32(3));
-    EXPECT_EQ(ask(*wire, meta(11, "v0", {"base:allocation"})), option_reply(11, 0x80000003).bytes());
+    EXPECT_EQ(ask(*wire, meta(10, "v0", {"base:allocation"})), option_reply(10, 0x80000003).bytes());
     send(*wire, option(8));
     received(*wire);
     const auto found = [](unsigned number, unsigned id) {
@@ -233,14 +233,14 @@ TEST_F(NbdHandshake, MetaContextsNeedStructuredRepliesAndAnExport) {
         all.insert(all.end(), ack.begin(), ack.end());
         return all;
     };
-    EXPECT_EQ(ask(*wire, meta(10, "v0", {})), found(10, 0));
-    EXPECT_EQ(ask(*wire, meta(10, "v0", {"base:"})), found(10, 0));
-    EXPECT_EQ(ask(*wire, meta(10, "v0", {"x-other:thing"})), option_reply(10, 1).bytes());
-    EXPECT_EQ(ask(*wire, meta(11, "v0", {"base:"})), option_reply(11, 1).bytes());
-    EXPECT_EQ(ask(*wire, meta(11, "nobody", {"base:allocation"})), option_reply(11, 0x80000006).bytes());
-    EXPECT_EQ(ask(*wire, option(11, Script().u32(2).text("v0").u32(0xffffffff))),
-              option_reply(11, 0x80000003).bytes());
-    EXPECT_EQ(ask(*wire, meta(11, "v0", {"x", "base:allocation"})), found(11, 1));
+    EXPECT_EQ(ask(*wire, meta(9, "v0", {})), found(9, 0));
+    EXPECT_EQ(ask(*wire, meta(9, "v0", {"base:"})), found(9, 0));
+    EXPECT_EQ(ask(*wire, meta(9, "v0", {"x-other:thing"})), option_reply(9, 1).bytes());
+    EXPECT_EQ(ask(*wire, meta(10, "v0", {"base:"})), option_reply(10, 1).bytes());
+    EXPECT_EQ(ask(*wire, meta(10, "nobody", {"base:allocation"})), option_reply(10, 0x80000006).bytes());
+    EXPECT_EQ(ask(*wire, option(10, Script().u32(2).text("v0").u32(0xffffffff))),
+              option_reply(10, 0x80000003).bytes());
+    EXPECT_EQ(ask(*wire, meta(10, "v0", {"x", "base:allocation"})), found(10, 1));
 }
 
 TEST_F(NbdHandshake, AContextCountsOnlyForTheExportItWasSelectedFor) {
@@ -248,7 +248,7 @@ TEST_F(NbdHandshake, AContextCountsOnlyForTheExportItWasSelectedFor) {
     const auto wire = dial();
     send(*wire, Script().u32(3));
     send(*wire, option(8));
-    send(*wire, meta(11, "v0", {"base:allocation"}));
+    send(*wire, meta(10, "v0", {"base:allocation"}));
     send(*wire, go("other"));
     received(*wire);
     EXPECT_EQ(ask(*wire, request(kBlockStatus, 5, 0, 10)), error_reply(5, 22).bytes());

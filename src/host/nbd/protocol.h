@@ -47,8 +47,8 @@ enum class Option : std::uint32_t {
     info = 6,
     go = 7,
     structured_reply = 8,
-    list_meta_context = 10,
-    set_meta_context = 11,
+    list_meta_context = 9,
+    set_meta_context = 10,
 };
 
 enum class OptionReply : std::uint32_t {
