@@ -55,9 +55,10 @@ void Replicator::adopt(const AmfView& view) {
     const AmfView before = std::exchange(view_, view);
     store_.adopt(view_);
     const auto self = std::ranges::find(view_.members, view_.self, &AmfMember::id);
+    choose_partners();
+    if (incarnation_.v == 0 && self == view_.members.end()) return;  // not attached yet
     fenced_ = fenced_ || self == view_.members.end() || (incarnation_.v != 0 && self->incarnation != incarnation_);
     if (!fenced_) incarnation_ = self->incarnation;
-    choose_partners();
     if (!fenced_) {
         adopt_own_records(before);
         adopt_recovery(before);

@@ -1,0 +1,201 @@
+#include "amf/amf.h"
+
+#include <algorithm>
+
+#include "amf/piece_slot.h"
+#include "base/log.h"
+
+namespace braid {
+namespace {
+
+// Deaths that come within this time count as one: the copies of the first had no time to be made again.
+constexpr Nanos kTogether = 10s;
+
+}  // namespace
+
+Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& group, const GroupConfig& config,
+         std::uint64_t table_start, std::vector<Disk*> disks, ControllerSlot slot, AmfOptions options)
+    : executor_(executor),
+      clock_(clock),
+      group_(group),
+      geometry_(config.geometry),
+      data_start_(config.data_start),
+      unit_stripes_(config.lock_unit_stripes),
+      extents_(config.extents),
+      disks_(disks),
+      options_(options),
+      code_(config.geometry.k, config.geometry.m),
+      replicator_(executor, transport, group),
+      locks_(executor, clock, transport, group, LockOptions{}, *this),
+      tables_(executor, clock, transport, group, table_start, std::move(disks), slot),
+      stripe_locks_(executor),
+      pieces_(executor, options.pieces),
+      gate_(executor),
+      read_errors_(disks_.size()),
+      scope_(executor) {
+    tables_.use_locks(locks_);
+    const RecordLimits limits{std::uint64_t{extents_} * geometry_.rows_per_extent(), geometry_.stripe_size(),
+                              geometry_.strip_size, geometry_.m};
+    replicator_.configure(config.dimension, limits);
+}
+
+Amf::~Amf() = default;
+
+Task<Status> Amf::start() {
+    CO_TRY(co_await tables_.load());
+    while (!tables_.settled()) co_await tables_.settled_event();
+    ready_ = true;
+    scope_.spawn(housekeeping());
+    co_return Status{};
+}
+
+Task<void> Amf::stop() {
+    gate_.close();
+    co_await gate_.drained();
+    locks_.stop();
+    co_await replicator_.quiesced(StripeIndex(0), ~0ull);
+    while (!recovering_.empty() && !replicator_.fenced()) co_await sleep_for(clock_, 1ms);
+    if (ready_ && !tables_.offline()) (void)co_await tables_.clear_idle_intents(Nanos{0});
+    ready_ = false;
+    scope_.destroy_all();  // only housekeeping is left, and it holds nothing
+}
+
+Task<void> Amf::housekeeping() {
+    while (true) {
+        co_await sleep_for(clock_, options_.housekeeping);
+        if (!tables_.offline()) (void)co_await tables_.clear_idle_intents(options_.intent_idle);
+    }
+}
+
+// ---- the view
+
+void Amf::adopt(const AmfView& view) {
+    const AmfView before = std::exchange(view_, view);
+    note_losses(before);
+    tables_.adopt(view);
+    replicator_.adopt(view);
+    locks_.adopt(view, claims());
+}
+
+std::vector<LockClaim> Amf::claims() const {
+    std::vector<LockClaim> out;
+    for (const auto& [id, record] : replicator_.store().all()) {
+        if (!replicator_.store().orphan(id)) continue;
+        const std::uint8_t progress = record.complete() ? 3 : record.has_data() ? 2 : 1;
+        out.push_back({unit_of(record.info.stripe), progress});
+    }
+    return out;
+}
+
+/// If as many as keep one record die together, records may be gone, and with them the only way to finish their stripes.
+void Amf::note_losses(const AmfView& before) {
+    const Nanos now = clock_.now();
+    std::erase_if(losses_, [&](const Loss& loss) { return now - loss.when > kTogether; });
+    bool lost = false;
+    for (const AmfMember& member : before.members) {
+        if (view_.contains(member) || member.id == view_.self) continue;
+        losses_.push_back({now, member});
+        lost = true;
+    }
+    const std::size_t copies = std::min<std::size_t>(replicator_.dimension(), before.members.size());
+    if (!lost || losses_.size() < copies) return;
+    for (const Loss& loss : losses_) unaccounted_.push_back(loss.amf);
+    losses_.clear();
+}
+
+void Amf::deliver(ControllerId from, Message message) {
+    const auto type = static_cast<unsigned>(message.type);
+    if (type >= static_cast<unsigned>(MessageType::table_update) &&
+        type <= static_cast<unsigned>(MessageType::table_page)) {
+        tables_.deliver(from, message);
+    } else if (type >= static_cast<unsigned>(MessageType::lock_request) &&
+               type <= static_cast<unsigned>(MessageType::lock_report)) {
+        locks_.deliver(from, message);
+    } else {
+        replicator_.deliver(from, message);
+    }
+}
+
+Task<void> Amf::before_release(UnitIndex unit) {
+    if (unit == kTablesUnit) co_return;
+    co_await replicator_.quiesced(first_stripe(unit), unit_stripes_);
+}
+
+AmfConditions Amf::conditions() const {
+    AmfConditions out;
+    out.fenced = replicator_.fenced();
+    out.offline = ready_ && tables_.offline();
+    out.failed_members = ready_ ? tables_.failed_members() : 0;
+    out.missing_copies = replicator_.dimension() - std::min(replicator_.copies(), replicator_.dimension());
+    out.quarantined_stripes = replicator_.quarantine().size();
+    out.recovering_units = recovering_.size();
+    return out;
+}
+
+// ---- members
+
+RoleMask Amf::writable(const Spot& spot) const {
+    RoleMask out;
+    for (unsigned role = 0; role < geometry_.width(); ++role) {
+        out[role] = tables_.member_ok(place(spot, role).member);
+    }
+    return out;
+}
+
+Task<void> Amf::declare_failed(MemberIndex member) {
+    if (failing_[member.v]) co_return;
+    failing_.set(member.v);
+    (void)co_await tables_.fail_member(member);
+    failing_.reset(member.v);
+}
+
+Task<Status> Amf::fail_members(MemberMask members) {
+    for (std::uint8_t i = 0; i < disks_.size(); ++i) {
+        if (members[i]) CO_TRY(co_await tables_.fail_member(MemberIndex(i)));
+    }
+    co_return Status{};
+}
+
+// ---- operations of several pieces
+
+Task<Status> Amf::in_pieces(std::vector<Task<Status>> pieces) {
+    Status status;
+    for (std::size_t at = 0; at < pieces.size(); at += options_.pieces_per_operation) {
+        const std::size_t end = std::min(pieces.size(), at + options_.pieces_per_operation);
+        std::vector<Task<Status>> some;
+        for (std::size_t i = at; i < end; ++i) some.push_back(std::move(pieces[i]));
+        for (const Status& s : co_await gather(executor_, std::move(some))) {
+            if (status && !s) status = s;
+        }
+    }
+    co_return status;
+}
+
+Task<Status> Amf::then_flush(Task<Status> operation) {
+    CO_TRY(co_await std::move(operation));
+    co_return co_await flush();
+}
+
+/// The members' own caches, all of them: what was answered is on the members.
+Task<Status> Amf::flush() {
+    if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
+    const GateGuard inside(gate_);
+    ++counters_.flushes;
+    while (!tables_.settled()) co_await tables_.settled_event();
+    MemberMask failed;
+    {
+        DiskBatch batch(executor_);
+        for (std::uint8_t i = 0; i < disks_.size(); ++i) {
+            if (tables_.member_ok(MemberIndex(i))) batch.flush(i, *disks_[i]);
+        }
+        co_await batch.done();
+        for (std::size_t i = 0; i < batch.size(); ++i) {
+            if (!batch.status(i)) failed.set(batch.role(i));
+        }
+    }
+    if (failed.any()) CO_TRY(co_await fail_members(failed));
+    if (tables_.offline()) co_return fail(Errc::offline);
+    co_return Status{};
+}
+
+}  // namespace braid

@@ -1,0 +1,76 @@
+// Parity of one stripe against its data: for scrub (compare only) and resync (compare and write).
+#include <cstring>
+
+#include "amf/amf.h"
+#include "amf/piece_slot.h"
+#include "base/log.h"
+
+namespace braid {
+
+Task<Result<StripeVerdict>> Amf::check_stripe(StripeIndex stripe, bool correct) {
+    if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
+    const GateGuard inside(gate_);
+    const LockMode mode = correct ? LockMode::write : LockMode::read;
+    CO_TRY_LET(const LockPin pin, co_await locks_.acquire(unit_of(stripe), mode));
+    const StripeLocks::Guard guard = co_await StripeLocks::Awaiter(stripe_locks_, stripe, correct);
+    while (!tables_.settled()) co_await tables_.settled_event();
+    const Zone* zone = tables_.zone(geometry_.extent_of(stripe));
+    if (zone == nullptr) co_return StripeVerdict::absent;
+    if (replicator_.quarantined(stripe)) co_return StripeVerdict::incomplete;
+
+    const Spot where = spot(stripe, *zone);
+    const RoleMask readable = writable(where);
+    const std::size_t strip = geometry_.strip_size;
+    const unsigned k = geometry_.k;
+    const Buffer memory((geometry_.width() + geometry_.m) * strip);
+    std::array<const std::byte*, kMaxMembers> columns{};
+    std::array<std::byte*, kMaxParity> computed{};
+    RoleMask good = readable;
+    {
+        DiskBatch batch(executor_);
+        for (unsigned role = 0; role < geometry_.width(); ++role) {
+            const auto into = memory.span(role * strip, strip);
+            if (role < k) columns[role] = into.data();
+            if (!readable[role]) continue;
+            const DiskPlace at = place(where, role);
+            batch.read(role, *disks_[at.member.v], at.offset, into);
+        }
+        co_await batch.done();
+        for (std::size_t i = 0; i < batch.size(); ++i) {
+            if (!batch.status(i)) good.reset(batch.role(i));
+        }
+    }
+    for (unsigned role = 0; role < k; ++role) {
+        if (!good[role]) co_return StripeVerdict::incomplete;
+    }
+    for (unsigned j = 0; j < geometry_.m; ++j) computed[j] = memory.data() + (geometry_.width() + j) * strip;
+    code_.encode({columns.data(), k}, {computed.data(), geometry_.m}, strip);
+
+    RoleMask wrong;
+    for (unsigned j = 0; j < geometry_.m; ++j) {
+        const bool differs = !good[k + j] || std::memcmp(computed[j], memory.data() + (k + j) * strip, strip) != 0;
+        if (readable[k + j] && differs) wrong.set(k + j);
+    }
+    if (wrong.none()) co_return StripeVerdict::clean;
+    LOG_WARN("stripe.parity_wrong", {"stripe", stripe}, {"strips", wrong.count()});
+    if (!correct) co_return StripeVerdict::wrong;
+    if (tables_.offline()) co_return fail(Errc::offline);
+    MemberMask failed;
+    {
+        DiskBatch batch(executor_);
+        for (unsigned j = 0; j < geometry_.m; ++j) {
+            if (!wrong[k + j]) continue;
+            const DiskPlace at = place(where, k + j);
+            batch.write(k + j, *disks_[at.member.v], at.offset, {computed[j], strip});
+        }
+        co_await batch.done();
+        for (std::size_t i = 0; i < batch.size(); ++i) {
+            if (!batch.status(i)) failed.set(place(where, batch.role(i)).member.v);
+        }
+    }
+    if (failed.any()) CO_TRY(co_await fail_members(failed));
+    ++counters_.resynced;
+    co_return StripeVerdict::corrected;
+}
+
+}  // namespace braid

@@ -1,0 +1,173 @@
+// Reads: each stripe's part on its own, straight into the caller's memory where that is aligned; what cannot be read is
+// computed from any k other strips.
+#include <algorithm>
+#include <cstring>
+
+#include "amf/amf.h"
+#include "amf/piece_slot.h"
+#include "base/log.h"
+
+namespace braid {
+namespace {
+
+bool aligned(const void* memory) { return reinterpret_cast<std::uintptr_t>(memory) % kBlockSize == 0; }
+std::uint32_t block_floor(std::uint32_t at) { return at / kBlockSize * kBlockSize; }
+std::uint32_t block_ceil(std::uint32_t at) { return (at + kBlockSize - 1) / kBlockSize * kBlockSize; }
+
+constexpr std::size_t kMaxRepairs = 64;  // tasks in the background; what is not repaired now is found again
+
+}  // namespace
+
+Task<Status> Amf::read(std::uint64_t offset, std::span<std::byte> into) {
+    ASSERT(offset + into.size() <= extents_ * kExtentSize);
+    ++counters_.reads;
+    counters_.read_bytes += into.size();
+    const StripePlace first = geometry_.locate(offset);
+    if (!into.empty() && into.size() <= geometry_.range_of(first.stripe).length - first.offset) {
+        return read_piece({first.stripe, first.offset, static_cast<std::uint32_t>(into.size()), 0}, into);
+    }
+    std::vector<Task<Status>> pieces;
+    for_each_stripe(geometry_, {offset, into.size()}, [&](const StripePiece& piece) {
+        pieces.push_back(read_piece(piece, into.subspan(piece.range_offset, piece.length)));
+    });
+    return in_pieces(std::move(pieces));
+}
+
+Task<Status> Amf::read_piece(StripePiece piece, std::span<std::byte> into) {
+    co_await pieces_.take();
+    const PieceSlot slot(pieces_);
+    if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
+    const GateGuard inside(gate_);
+    LockPin pin;
+    if (!locks_.try_acquire(unit_of(piece.stripe), LockMode::read, pin)) {
+        CO_TRY_LET(pin, co_await locks_.acquire(unit_of(piece.stripe), LockMode::read));
+    }
+    const StripeLocks::Guard guard = co_await stripe_locks_.read(piece.stripe);
+    while (!tables_.settled()) co_await tables_.settled_event();
+    if (replicator_.quarantined(piece.stripe)) co_return fail(Errc::io_error);
+
+    const Zone* zone = tables_.zone(geometry_.extent_of(piece.stripe));
+    if (zone == nullptr) {
+        std::memset(into.data(), 0, into.size());
+        co_return Status{};
+    }
+    const std::uint32_t from = block_floor(piece.offset);
+    const std::uint32_t to = block_ceil(piece.offset + piece.length);
+    if (to - from == piece.length && aligned(into.data())) {
+        co_return co_await read_blocks(spot(piece.stripe, *zone), from, into);
+    }
+    const Buffer bounce(to - from);
+    CO_TRY(co_await read_blocks(spot(piece.stripe, *zone), from, bounce.span()));
+    std::memcpy(into.data(), bounce.data() + (piece.offset - from), into.size());
+    co_return Status{};
+}
+
+/// Whole blocks of a stripe into aligned memory. The stripe is locked.
+Task<Status> Amf::read_blocks(Spot spot, std::uint32_t offset, std::span<std::byte> into) {
+    const StripeWrite range{geometry_.strip_size, offset, static_cast<std::uint32_t>(into.size())};
+    const RoleMask readable = writable(spot);
+    RoleMask good;
+    RoleMask bad;
+    {
+        DiskBatch batch(executor_);
+        for (unsigned column = range.first_column(); column <= range.last_column(); ++column) {
+            if (!readable[column]) continue;
+            const StripRange part = range.part(column);
+            const DiskPlace at = place(spot, column);
+            batch.read(column, *disks_[at.member.v], at.offset + part.from,
+                       into.subspan(range.data_at(column), part.length()));
+        }
+        co_await batch.done();
+        for (std::size_t i = 0; i < batch.size(); ++i) {
+            const unsigned column = batch.role(i);
+            if (batch.status(i)) {
+                good.set(column);
+            } else {
+                bad.set(column);
+                note_read_error(spot, column, range.part(column), batch.status(i).error());
+            }
+        }
+    }
+    for (unsigned column = range.first_column(); column <= range.last_column(); ++column) {
+        if (good[column]) continue;
+        const StripRange part = range.part(column);
+        CO_TRY(co_await regenerate(spot, column, part, into.subspan(range.data_at(column), part.length()), bad));
+    }
+    co_return Status{};
+}
+
+/// A part of one strip, from any k others. The stripe is locked and consistent.
+Task<Status> Amf::regenerate(Spot spot, unsigned role, StripRange range, std::span<std::byte> into,
+                             RoleMask unreadable) {
+    ++counters_.regenerated;
+    unreadable.set(role);
+    const Buffer memory(std::size_t{geometry_.k} * range.length());
+    while (true) {
+        const RoleMask readable = writable(spot) & ~unreadable;
+        if (readable.count() < geometry_.k) break;
+        std::array<std::byte*, kMaxMembers> strips{};
+        RoleMask present;
+        DiskBatch batch(executor_);
+        for (unsigned from = 0; from < geometry_.width() && present.count() < geometry_.k; ++from) {
+            if (!readable[from]) continue;
+            const auto target = memory.span(present.count() * range.length(), range.length());
+            strips[from] = target.data();
+            present.set(from);
+            const DiskPlace at = place(spot, from);
+            batch.read(from, *disks_[at.member.v], at.offset + range.from, target);
+        }
+        co_await batch.done();
+        if (batch.all_ok()) {
+            strips[role] = into.data();
+            RoleMask wanted;
+            wanted.set(role);
+            co_return code_.decode(present, {strips.data(), geometry_.width()}, wanted, range.length());
+        }
+        for (std::size_t i = 0; i < batch.size(); ++i) {
+            if (batch.status(i)) continue;
+            unreadable.set(batch.role(i));
+            note_read_error(spot, batch.role(i), range, batch.status(i).error());
+        }
+    }
+    LOG_ERROR("stripe.unreadable", {"stripe", spot.stripe}, {"role", role});
+    co_return fail(writable(spot).count() < geometry_.k ? Errc::offline : Errc::media_error);
+}
+
+void Amf::note_read_error(const Spot& spot, unsigned role, StripRange range, Error error) {
+    ++counters_.member_errors;
+    const MemberIndex member = place(spot, role).member;
+    LOG_WARN("member.read_error", {"member", member}, {"stripe", spot.stripe}, {"reason", to_string(error.code)});
+    if (error.code == Errc::media_error) {
+        if (scope_.running() < kMaxRepairs) scope_.spawn(repair(spot.stripe, role, range));
+    } else if (++read_errors_[member.v] >= options_.read_errors) {
+        scope_.spawn(declare_failed(member));
+    }
+}
+
+/// Writes again what could not be read, so that the device can put it elsewhere.
+Task<void> Amf::repair(StripeIndex stripe, unsigned role, StripRange range) {
+    if (!gate_.try_enter()) co_return;
+    const GateGuard inside(gate_);
+    const Result<LockPin> pin = co_await locks_.acquire(unit_of(stripe), LockMode::write);
+    if (!pin) co_return;
+    const StripeLocks::Guard guard = co_await stripe_locks_.write(stripe);
+    while (!tables_.settled()) co_await tables_.settled_event();
+    const Zone* zone = tables_.zone(geometry_.extent_of(stripe));
+    if (zone == nullptr || tables_.offline() || replicator_.quarantined(stripe)) co_return;
+    const Spot where = spot(stripe, *zone);
+    const DiskPlace at = place(where, role);
+    if (!writable(where)[role]) co_return;
+    const Buffer content(range.length());
+    if (!co_await regenerate(where, role, range, content.span(), {})) co_return;
+    DiskBatch batch(executor_);
+    batch.write(role, *disks_[at.member.v], at.offset + range.from, content.span());
+    co_await batch.done();
+    if (batch.all_ok()) {
+        ++counters_.repaired;
+        LOG_INFO("member.repaired", {"member", at.member}, {"stripe", stripe});
+    } else {
+        co_await declare_failed(at.member);
+    }
+}
+
+}  // namespace braid

@@ -1,0 +1,111 @@
+// Finishing what a dead AMF left (rows O4, O5). The arbiter gave us the unit before anybody else may use it. First every
+// copy that anybody alive has is brought here, then each write is finished from its best copy:
+//
+//   a copy with redo      the disks may be half-written: data and parity are written again, as the record says them
+//   data, no redo         the disks were not touched: the data is written by a normal write
+//   data incomplete       the disks were not touched and nobody was answered: dropped
+//
+// then every copy is forgotten everywhere, and only then may the unit be used. What is done here is itself a record with
+// its own partners before a disk is touched, so that the next AMF can go on if this one dies too.
+#include <algorithm>
+#include <cstring>
+
+#include "amf/amf.h"
+#include "amf/piece_slot.h"
+#include "base/log.h"
+
+namespace braid {
+
+void Amf::recover(UnitIndex unit) {
+    recovering_.push_back(unit);
+    scope_.spawn(recover_unit(unit));
+}
+
+Task<void> Amf::recover_unit(UnitIndex unit) {
+    const StripeIndex first = first_stripe(unit);
+    while (!tables_.settled()) co_await tables_.settled_event();
+    while (true) {
+        if (!co_await replicator_.gather(first, unit_stripes_)) co_return;  // fenced
+        const auto orphans = replicator_.store().orphans(first, unit_stripes_);
+        if (orphans.empty()) break;
+        // All copies of the oldest write of the first stripe; the next round takes the next.
+        std::vector<StoredRecord> copies;
+        for (const StoredRecord* record : orphans) {
+            const bool same =
+                record->info.stripe == orphans.front()->info.stripe && record->info.root == orphans.front()->info.root;
+            if (same) copies.push_back(*record);
+        }
+        std::vector<EndFrame> ends;
+        for (const StoredRecord& copy : copies) ends.push_back({copy.info.id, copy.info.stripe, false});
+        const Status status = co_await recover_write(std::move(copies));
+        if (!status && status.error().code == Errc::fenced) co_return;
+        if (!status) {
+            const bool hopeless = status.error().code != Errc::offline;
+            LOG_ERROR("stripe.not_recovered", {"stripe", ends.front().stripe},
+                      {"reason", to_string(status.error().code)});
+            if (!hopeless) break;  // nothing is written in an offline group: the copies stay for what comes later
+            for (EndFrame& end : ends) end.quarantine = true;
+        }
+        if (!co_await replicator_.forget(std::move(ends))) co_return;
+    }
+    std::erase(recovering_, unit);
+    locks_.recovered(unit);
+}
+
+/// `copies` of one write, at least one.
+Task<Status> Amf::recover_write(std::vector<StoredRecord> copies) {
+    const StoredRecord* best = &copies.front();
+    std::uint8_t attempts = 0;
+    for (const StoredRecord& copy : copies) {
+        attempts = std::max(attempts, copy.info.attempts);
+        const auto worth = [](const StoredRecord& r) { return r.complete() ? 2 : r.has_data() ? 1 : 0; };
+        if (worth(copy) > worth(*best)) best = &copy;
+    }
+    LOG_INFO("stripe.recover", {"stripe", best->info.stripe}, {"writer", best->info.root.origin},
+             {"copies", copies.size()}, {"redo", best->complete()}, {"attempt", attempts + 1});
+    if (attempts >= options_.recovery_attempts) co_return fail(Errc::io_error);
+    // A record whose numbers do not fit the group is no record of ours.
+    const LogicalRange range = geometry_.range_of(best->info.stripe);
+    if (range.end() > extents_ * kExtentSize || best->info.offset + best->info.length > range.length) {
+        co_return fail(Errc::corrupt);
+    }
+    ++attempts;
+    if (best->complete()) {
+        ++counters_.recovered_redo;
+        co_return co_await replay(*best, attempts);
+    }
+    if (!best->has_data()) {
+        ++counters_.recovered_dropped;
+        co_return Status{};
+    }
+    ++counters_.recovered_data;
+    const StripePiece piece{best->info.stripe, best->info.offset, best->info.length, 0};
+    const Status written = co_await write_locked(piece, best->data, best, attempts);
+    // Nobody was told that this write was done, so that a stripe too broken to take it stays as it is.
+    if (!written && written.error().code == Errc::media_error) co_return Status{};
+    co_return written;
+}
+
+Task<Status> Amf::replay(StoredRecord record, std::uint8_t attempts) {
+    const Zone* zone = tables_.zone(geometry_.extent_of(record.info.stripe));
+    if (zone == nullptr) co_return fail(Errc::corrupt);
+    const auto aligned = [](Slice& slice) {
+        if (reinterpret_cast<std::uintptr_t>(slice.bytes.data()) % kBlockSize != 0) {
+            slice = Slice(Buffer::copy_of(slice.bytes));
+        }
+    };
+    aligned(record.data);
+    aligned(record.redo->bytes);
+    if (tables_.offline()) co_return fail(Errc::offline);
+    IntentPin intent(tables_, region_of(geometry_.range_of(record.info.stripe).offset));
+    if (!tables_.intent_marked(intent.region)) CO_TRY(co_await tables_.mark_intent(intent.region));
+    const StripeWrite write{geometry_.strip_size, record.info.offset, record.info.length};
+    OpenRecord again(replicator_);
+    again.begin_recovery(record, attempts);
+    const Status status =
+        co_await finish(again, spot(record.info.stripe, *zone), write, record.data, *record.redo);
+    if (!status) intent.keep();
+    co_return status;
+}
+
+}  // namespace braid

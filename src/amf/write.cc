@@ -1,0 +1,307 @@
+// Writes. The order of the phases is the heart of the matter: docs/architecture.md, "A write".
+#include <algorithm>
+#include <cstring>
+
+#include "amf/amf.h"
+#include "amf/piece_slot.h"
+#include "base/log.h"
+
+namespace braid {
+namespace {
+
+using How = WritePlan::How;
+
+bool in_blocks(std::uint32_t at, std::uint32_t length) { return at % kBlockSize == 0 && length % kBlockSize == 0; }
+
+/// Owned, and aligned as disks need it; copied if it is not.
+Slice settled_slice(Slice data) {
+    const bool aligned = reinterpret_cast<std::uintptr_t>(data.bytes.data()) % kBlockSize == 0;
+    if (aligned && !data.owner.empty()) return data;
+    return Slice(Buffer::copy_of(data.bytes));
+}
+
+}  // namespace
+
+Task<Status> Amf::write(std::uint64_t offset, Slice data, bool fua) {
+    const std::size_t size = data.bytes.size();
+    ASSERT(offset + size <= extents_ * kExtentSize);
+    ++counters_.writes;
+    counters_.written_bytes += size;
+    const StripePlace first = geometry_.locate(offset);
+    const std::uint32_t strip = geometry_.strip_size;
+    const bool one_strip = size != 0 && first.offset % strip + size <= strip &&
+                           first.offset + size <= geometry_.range_of(first.stripe).length;
+    if (one_strip) {
+        Task<Status> only = write_piece({first.stripe, first.offset, static_cast<std::uint32_t>(size), 0},
+                                        std::move(data));
+        return fua ? then_flush(std::move(only)) : std::move(only);
+    }
+    std::vector<Task<Status>> pieces;
+    const auto add = [&](StripePiece piece, std::uint32_t from, std::uint32_t length) {
+        piece.offset += from;
+        piece.range_offset += from;
+        piece.length = length;
+        pieces.push_back(write_piece(piece, Slice(data.owner, data.bytes.subspan(piece.range_offset, length))));
+    };
+    for_each_stripe(geometry_, {offset, size}, [&](const StripePiece& piece) {
+        // The end of one strip and the start of the next have no parity in common: cheaper as two.
+        const StripeWrite write{strip, piece.offset, piece.length};
+        const unsigned column = write.first_column();
+        if (write.last_column() == column + 1 && write.part(column).from > write.part(column + 1).to) {
+            add(piece, 0, write.part(column).length());
+            add(piece, write.part(column).length(), piece.length - write.part(column).length());
+        } else {
+            add(piece, 0, piece.length);
+        }
+    });
+    Task<Status> all = in_pieces(std::move(pieces));
+    return fua ? then_flush(std::move(all)) : std::move(all);
+}
+
+Task<Status> Amf::write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_leave_hole, bool fua) {
+    ASSERT(offset + length <= extents_ * kExtentSize);
+    if (!ready_) co_return fail(Errc::not_ready);
+    // A write that was answered has made its zone known to all AMFs that have settled since.
+    while (!tables_.settled()) co_await tables_.settled_event();
+    if (zeros_.empty()) zeros_ = Buffer::zeroed(geometry_.stripe_size());
+    std::vector<Task<Status>> pieces;
+    Status status;
+    const std::uint64_t end = offset + length;
+    while (offset < end && status) {
+        const StripePlace at = geometry_.locate(offset);
+        const std::uint64_t rest = geometry_.range_of(at.stripe).length - at.offset;
+        const auto size = static_cast<std::uint32_t>(std::min(end - offset, rest));
+        if (!may_leave_hole || tables_.zone(geometry_.extent_of(at.stripe)) != nullptr) {
+            pieces.push_back(write_piece({at.stripe, at.offset, size, 0}, Slice(zeros_, zeros_.span(0, size))));
+        }
+        offset += size;
+        if (pieces.size() == options_.pieces_per_operation || offset == end) {
+            status = co_await in_pieces(std::exchange(pieces, {}));
+        }
+    }
+    if (status && fua) status = co_await flush();
+    co_return status;
+}
+
+Task<Status> Amf::write_piece(StripePiece piece, Slice data) {
+    co_await pieces_.take();
+    const PieceSlot slot(pieces_);
+    if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
+    const GateGuard inside(gate_);
+    LockPin pin;
+    if (!locks_.try_acquire(unit_of(piece.stripe), LockMode::write, pin)) {
+        CO_TRY_LET(pin, co_await locks_.acquire(unit_of(piece.stripe), LockMode::write));
+    }
+    const StripeLocks::Guard guard = co_await stripe_locks_.write(piece.stripe);
+    while (!tables_.settled()) co_await tables_.settled_event();
+    if (replicator_.quarantined(piece.stripe)) co_return fail(Errc::io_error);
+    co_return co_await write_locked(piece, std::move(data), nullptr, 0);
+}
+
+/// The stripe is locked and consistent. `orphan`: the write of a dead AMF that is done here again.
+Task<Status> Amf::write_locked(StripePiece piece, Slice data, const StoredRecord* orphan, std::uint8_t attempts) {
+    if (tables_.offline()) co_return fail(Errc::offline);
+    const ExtentIndex extent = geometry_.extent_of(piece.stripe);
+    const Zone* zone = tables_.zone(extent);
+    if (zone == nullptr) {
+        CO_TRY_LET(zone, co_await tables_.allocate_zone(extent));
+    }
+    const Spot where = spot(piece.stripe, *zone);
+    IntentPin intent(tables_, region_of(geometry_.range_of(piece.stripe).offset));
+    if (!tables_.intent_marked(intent.region)) CO_TRY(co_await tables_.mark_intent(intent.region));
+
+    if (!in_blocks(piece.offset, piece.length)) {
+        CO_TRY_LET(data, co_await whole_blocks(where, piece, std::move(data)));
+        piece.offset -= piece.offset % kBlockSize;
+        piece.length = static_cast<std::uint32_t>(data.bytes.size());
+    } else {
+        data = settled_slice(std::move(data));
+    }
+    const StripeWrite write{geometry_.strip_size, piece.offset, piece.length};
+
+    OpenRecord record(replicator_);
+    if (orphan == nullptr) {
+        record.begin(piece.stripe, piece.offset, data);
+    } else {
+        record.begin_recovery(*orphan, attempts);
+    }
+
+    // Old data and parity, while the new data is on its way to the partners.
+    Buffer memory;
+    std::array<std::byte*, kMaxMembers> old{};
+    WritePlan plan;
+    RoleMask targets;
+    RoleMask unreadable;
+    while (true) {
+        targets = writable(where);
+        plan = plan_write(write, geometry_.k, geometry_.m, targets, targets & ~unreadable);
+        if (plan.how == How::impossible) {
+            record.end();
+            co_return fail(targets.count() < geometry_.k ? Errc::offline : Errc::media_error);
+        }
+        const std::size_t need = (plan.reads.count() + plan.regenerate.count()) * write.hull().length();
+        if (need == 0) break;
+        memory = Buffer(need);
+        DiskBatch batch(executor_);
+        read_old(batch, where, write, plan, memory.span(), old);
+        co_await batch.done();
+        if (batch.all_ok()) break;
+        for (std::size_t i = 0; i < batch.size(); ++i) {
+            if (batch.status(i)) continue;
+            unreadable.set(batch.role(i));
+            note_read_error(where, batch.role(i), write.hull(), batch.status(i).error());
+        }
+    }
+    ++counters_.stripe_writes[static_cast<std::size_t>(plan.path)];
+    const Status status = co_await finish(record, where, write, data, make_redo(write, plan, targets, data, old));
+    if (!status) intent.keep();
+    co_return status;
+}
+
+/// The new data with the rest of its first and last block.
+Task<Result<Slice>> Amf::whole_blocks(Spot spot, StripePiece piece, Slice data) {
+    const std::uint32_t from = piece.offset / kBlockSize * kBlockSize;
+    const std::uint32_t end = piece.offset + piece.length;
+    const std::uint32_t to = (end + kBlockSize - 1) / kBlockSize * kBlockSize;
+    const Buffer blocks(to - from);
+    if (from != piece.offset) CO_TRY(co_await read_blocks(spot, from, blocks.span(0, kBlockSize)));
+    const std::uint32_t last = to - kBlockSize;
+    if (to != end && (last != from || from == piece.offset)) {
+        CO_TRY(co_await read_blocks(spot, last, blocks.span(last - from, kBlockSize)));
+    }
+    std::memcpy(blocks.data() + (piece.offset - from), data.bytes.data(), piece.length);
+    co_return Slice(blocks);
+}
+
+/// Starts the plan's reads into `memory`; `old[role]` is where the role's hull then is.
+void Amf::read_old(DiskBatch& batch, const Spot& spot, const StripeWrite& write, const WritePlan& plan,
+                   std::span<std::byte> memory, std::array<std::byte*, kMaxMembers>& old) {
+    const StripRange hull = write.hull();
+    std::size_t used = 0;
+    for (unsigned role = 0; role < geometry_.width(); ++role) {
+        if (!plan.reads[role] && !plan.regenerate[role]) continue;
+        old[role] = memory.data() + used;
+        used += hull.length();
+        if (!plan.reads[role]) continue;
+        // An update needs of a data strip only what changes.
+        const StripRange part = plan.how == How::update && role < geometry_.k ? write.part(role) : hull;
+        const DiskPlace at = place(spot, role);
+        batch.read(role, *disks_[at.member.v], at.offset + part.from,
+                   {old[role] + (part.from - hull.from), part.length()});
+    }
+}
+
+/// The new parity of the roles in `targets`, from what the plan has read. Uses up `old`.
+Redo Amf::make_redo(const StripeWrite& write, const WritePlan& plan, RoleMask targets, const Slice& data,
+                    std::array<std::byte*, kMaxMembers>& old) const {
+    const StripRange hull = write.hull();
+    const unsigned k = geometry_.k;
+    Redo redo{0, hull.from, hull.length(), {}};
+    if (plan.how == How::copy) return redo;
+
+    std::array<std::byte*, kMaxParity> parity{};
+    std::size_t count = 0;
+    for (unsigned j = 0; j < geometry_.m; ++j) count += targets[k + j] ? 1 : 0;
+    const Buffer memory(count * hull.length());
+    std::byte* next = memory.data();
+    for (unsigned j = 0; j < geometry_.m; ++j) {
+        if (!targets[k + j]) continue;
+        redo.parities = static_cast<std::uint8_t>(redo.parities | (1u << j));
+        parity[j] = std::exchange(next, next + hull.length());
+    }
+    redo.bytes = Slice(memory);
+    const std::span<std::byte* const> rows(parity.data(), geometry_.m);
+
+    if (plan.how == How::update) {
+        for (unsigned j = 0; j < geometry_.m; ++j) {
+            if (parity[j] != nullptr) std::memcpy(parity[j], old[k + j], hull.length());
+        }
+        for (unsigned column = write.first_column(); column <= write.last_column(); ++column) {
+            const StripRange part = write.part(column);
+            std::byte* delta = old[column] + (part.from - hull.from);
+            xor_into(delta, data.bytes.data() + write.data_at(column), part.length());
+            std::array<std::byte*, kMaxParity> at = parity;
+            for (std::byte*& p : at) {
+                if (p != nullptr) p += part.from - hull.from;
+            }
+            code_.update(column, delta, {at.data(), geometry_.m}, part.length());
+        }
+        return redo;
+    }
+    if (plan.regenerate.any()) {
+        const Status decoded =
+            code_.decode(plan.reads, {old.data(), geometry_.width()}, plan.regenerate, hull.length());
+        ASSERT(decoded.has_value());
+    }
+    std::array<const std::byte*, kMaxMembers> columns{};
+    for (unsigned column = 0; column < k; ++column) {
+        if (!write.touches(column)) {
+            columns[column] = old[column];
+            continue;
+        }
+        const StripRange part = write.part(column);
+        const std::byte* fresh = data.bytes.data() + write.data_at(column);
+        if (part == hull) {
+            columns[column] = fresh;
+            continue;
+        }
+        std::memcpy(old[column] + (part.from - hull.from), fresh, part.length());
+        columns[column] = old[column];
+    }
+    code_.encode({columns.data(), k}, rows, hull.length());
+    return redo;
+}
+
+/// From here on the write can be finished without us: parity to the partners, then everything to the disks.
+Task<Status> Amf::finish(OpenRecord& record, Spot spot, StripeWrite write, Slice data, Redo redo) {
+    record.redo(redo);
+    while (record.waiting()) co_await record.moved().next();
+    if (record.fenced()) co_return fail(Errc::fenced);
+    if (tables_.offline()) {
+        record.abandon();
+        co_return fail(Errc::offline);
+    }
+    const RoleMask targets = writable(spot);
+    const unsigned k = geometry_.k;
+    MemberMask failed;
+    {
+        DiskBatch batch(executor_);
+        const auto put = [&](unsigned role, std::uint32_t from, std::span<const std::byte> bytes) {
+            if (!targets[role]) return;
+            const DiskPlace at = place(spot, role);
+            batch.write(role, *disks_[at.member.v], at.offset + from, bytes);
+        };
+        for (unsigned column = write.first_column(); column <= write.last_column(); ++column) {
+            const StripRange part = write.part(column);
+            put(column, part.from, data.bytes.subspan(write.data_at(column), part.length()));
+        }
+        const std::byte* next = redo.bytes.bytes.data();
+        for (unsigned j = 0; j < geometry_.m; ++j) {
+            if (k == 1) {
+                put(k + j, write.offset, data.bytes);
+            } else if ((redo.parities & (1u << j)) != 0) {
+                put(k + j, redo.at, {std::exchange(next, next + redo.length), redo.length});
+            }
+        }
+        co_await batch.done();
+        for (std::size_t i = 0; i < batch.size(); ++i) {
+            if (batch.status(i)) continue;
+            const MemberIndex member = place(spot, batch.role(i)).member;
+            failed.set(member.v);
+            ++counters_.member_errors;
+            LOG_WARN("member.write_error", {"member", member}, {"stripe", spot.stripe},
+                     {"reason", to_string(batch.status(i).error().code)});
+        }
+    }
+    if (failed.any()) {
+        const Status agreed = co_await fail_members(failed);
+        if (!agreed) {
+            record.abandon();
+            co_return agreed;
+        }
+    }
+    record.end();
+    co_return Status{};
+}
+
+}  // namespace braid
