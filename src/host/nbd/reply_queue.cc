@@ -9,8 +9,15 @@ namespace {
 
 // Pieces of one call: below the kernel's limit of 1024.
 constexpr std::size_t kMaxPieces = 512;
+constexpr std::size_t kMaxHead = sizeof(ReplyHead::bytes);
+constexpr std::size_t kHeadRoom = 1024 * kMaxHead;
 
 }  // namespace
+
+ReplyQueue::ReplyQueue(Executor& executor, Clock& clock, ByteStream& stream, Admission& admission)
+    : executor_(executor), clock_(clock), stream_(stream), admission_(admission), work_(executor) {
+    heads_.reserve(kHeadRoom);
+}
 
 void ReplyQueue::push(const ReplyHead& head, Slice data, std::size_t charge) {
     if (dead_) return admission_.leave(charge);
@@ -46,12 +53,23 @@ Task<void> ReplyQueue::run() {
     }
 }
 
+// Heads that follow each other without data between them become one piece.
 void ReplyQueue::gather() {
     pieces_.clear();
-    while (batch_end_ != batch_.size() && pieces_.size() + 2 <= kMaxPieces) {
+    heads_.clear();
+    bool head_is_last = false;
+    while (batch_end_ != batch_.size() && pieces_.size() + 2 <= kMaxPieces &&
+           heads_.size() + kMaxHead <= kHeadRoom) {
         const Reply& reply = batch_[batch_end_++];
-        pieces_.push_back(reply.head.span());
-        if (!reply.data.bytes.empty()) pieces_.push_back(reply.data.bytes);
+        const std::byte* head = heads_.data() + heads_.size();  // stays in place: the room is reserved
+        heads_.insert(heads_.end(), reply.head.bytes.begin(), reply.head.bytes.begin() + reply.head.size);
+        if (head_is_last) {
+            pieces_.back() = {pieces_.back().data(), pieces_.back().size() + reply.head.size};
+        } else {
+            pieces_.emplace_back(head, reply.head.size);
+        }
+        head_is_last = reply.data.bytes.empty();
+        if (!head_is_last) pieces_.push_back(reply.data.bytes);
     }
 }
 

@@ -3,7 +3,6 @@
 // reply's share is given back when it has been sent. Nodes are reused; nothing is allocated once warm.
 #pragma once
 
-#include <memory>
 #include <span>
 #include <vector>
 
@@ -16,8 +15,7 @@ namespace braid::nbd {
 
 class ReplyQueue {
 public:
-    ReplyQueue(Executor& executor, Clock& clock, ByteStream& stream, Admission& admission)
-        : executor_(executor), clock_(clock), stream_(stream), admission_(admission), work_(executor) {}
+    ReplyQueue(Executor& executor, Clock& clock, ByteStream& stream, Admission& admission);
 
     /// Queues a reply whose request holds `charge` of the admission. Never waits.
     void push(const ReplyHead& head, Slice data, std::size_t charge);
@@ -47,6 +45,7 @@ private:
     std::vector<Reply> queue_;  // filled while batch_ is being sent; the two change places
     std::vector<Reply> batch_;
     std::vector<std::span<const std::byte>> pieces_;
+    std::vector<std::byte> heads_;
     std::size_t batch_begin_ = 0;
     std::size_t batch_end_ = 0;
     Nanos writing_since_{};

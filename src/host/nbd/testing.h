@@ -212,6 +212,10 @@ public:
         bytes_.resize(bytes_.size() + count, static_cast<std::byte>(value));
         return *this;
     }
+    Script& append(std::span<const std::byte> more) {
+        bytes_.insert(bytes_.end(), more.begin(), more.end());
+        return *this;
+    }
     const Bytes& bytes() const { return bytes_; }
     operator std::span<const std::byte>() const { return bytes_; }
 
