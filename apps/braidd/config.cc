@@ -1,0 +1,209 @@
+#include "braidd/config.h"
+
+#include <fmt/format.h>
+
+#define TOML_EXCEPTIONS 0
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <charconv>
+#include <functional>
+#include <optional>
+#include <utility>
+
+namespace braid {
+
+namespace {
+
+ConfigError error_at(const toml::source_region& where, std::string text) {
+    return {std::move(text), static_cast<std::uint32_t>(where.begin.line),
+            static_cast<std::uint32_t>(where.begin.column)};
+}
+
+/// Reads one value; returns what is wrong with it, or nothing.
+using Setter = std::function<std::string(const toml::node&)>;
+
+struct Key {
+    const char* section;
+    const char* name;
+    Setter set;
+};
+
+Setter text(std::string& out) {
+    return [&out](const toml::node& node) -> std::string {
+        const auto value = node.value_exact<std::string>();
+        if (!value) return "must be a string";
+        if (value->empty()) return "must not be empty";
+        out = *value;
+        return {};
+    };
+}
+
+Setter texts(std::vector<std::string>& out) {
+    return [&out](const toml::node& node) -> std::string {
+        constexpr const char* kWrong = "must be a list of strings";
+        const toml::array* const list = node.as_array();
+        if (list == nullptr) return kWrong;
+        out.clear();
+        for (const toml::node& element : *list) {
+            const auto value = element.value_exact<std::string>();
+            if (!value || value->empty()) return kWrong;
+            out.push_back(*value);
+        }
+        return {};
+    };
+}
+
+Setter number(std::uint32_t& out, std::uint32_t least, std::uint32_t most) {
+    return [&out, least, most](const toml::node& node) -> std::string {
+        const auto value = node.value_exact<std::int64_t>();
+        if (!value || *value < least || *value > most)
+            return fmt::format("must be a number from {} to {}", least, most);
+        out = static_cast<std::uint32_t>(*value);
+        return {};
+    };
+}
+
+template <class T>
+Setter one_of(T& out, std::vector<std::pair<std::string_view, T>> choices) {
+    return [&out, choices = std::move(choices)](const toml::node& node) -> std::string {
+        const auto value = node.value_exact<std::string>();
+        std::string names;
+        for (const auto& [name, choice] : choices) {
+            if (value == name) {
+                out = choice;
+                return {};
+            }
+            names += fmt::format("{}\"{}\"", names.empty() ? "" : ", ", name);
+        }
+        return "must be one of " + names;
+    };
+}
+
+/// "256MiB", "1GiB", "65536"; a plain number is bytes.
+std::optional<std::uint64_t> parse_size(std::string_view value) {
+    std::uint64_t number = 0;
+    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+    if (error != std::errc{}) return std::nullopt;
+    const std::string_view unit(end, static_cast<std::size_t>(value.data() + value.size() - end));
+    constexpr std::pair<std::string_view, unsigned> kUnits[]{
+        {"", 0}, {"KiB", 10}, {"MiB", 20}, {"GiB", 30}, {"TiB", 40}};
+    for (const auto& [name, shift] : kUnits) {
+        if (unit == name && number <= (UINT64_MAX >> shift)) return number << shift;
+    }
+    return std::nullopt;
+}
+
+Setter size(std::uint64_t& out, std::uint64_t least, std::uint64_t most) {
+    return [&out, least, most](const toml::node& node) -> std::string {
+        std::optional<std::uint64_t> value;
+        if (const auto number = node.value_exact<std::int64_t>(); number && *number >= 0) {
+            value = static_cast<std::uint64_t>(*number);
+        } else if (const auto spelled = node.value_exact<std::string>()) {
+            value = parse_size(*spelled);
+        }
+        if (!value || *value < least || *value > most) {
+            return fmt::format("must be a size from {} MiB to {} MiB, as \"256MiB\"", least >> 20,
+                               most >> 20);
+        }
+        out = *value;
+        return {};
+    };
+}
+
+std::vector<Key> keys_of(DaemonConfig& c, std::string& provider) {
+    return {
+        {"controller", "name", text(c.name)},
+        {"controller", "state", text(c.state)},
+        {"listen", "nbd", texts(c.nbd)},
+        {"listen", "peers", text(c.peers)},
+        {"listen", "api", texts(c.api)},
+        {"cluster", "provider", one_of<std::string>(provider, {{"local", "local"}})},
+        {"cluster", "directory", text(c.cluster_directory)},
+        {"cluster", "ping_timeout_ms", number(c.ping_timeout_ms, 10, 600'000)},
+        {"disks", "scan", texts(c.scan)},
+        {"disks", "engine",
+         one_of<DiskEngine>(c.engine, {{"auto", DiskEngine::automatic},
+                                       {"uring", DiskEngine::uring},
+                                       {"threads", DiskEngine::threads}})},
+        {"limits", "memory", size(c.memory, 16ull << 20, 1ull << 40)},
+        {"limits", "spin_us", number(c.spin_us, 0, 10'000)},
+        {"log", "level",
+         one_of<LogLevel>(c.log_level, {{"debug", LogLevel::debug},
+                                        {"info", LogLevel::info},
+                                        {"warn", LogLevel::warn},
+                                        {"error", LogLevel::error}})},
+    };
+}
+
+std::string known_names(const std::vector<Key>& keys, std::string_view section) {
+    std::string names;
+    for (const Key& key : keys) {
+        const std::string_view name = section.empty() ? key.section : key.name;
+        if (!section.empty() && key.section != section) continue;
+        if (names.find(name) != std::string::npos && section.empty()) continue;
+        names += fmt::format("{}{}", names.empty() ? "" : ", ", name);
+    }
+    return names;
+}
+
+std::optional<ConfigError> read_section(const std::vector<Key>& keys, std::string_view section,
+                                        const toml::node& node) {
+    const bool known = std::ranges::any_of(keys, [&](const Key& k) { return section == k.section; });
+    if (!known) {
+        return error_at(node.source(), fmt::format("unknown section [{}]: the sections are {}", section,
+                                                   known_names(keys, "")));
+    }
+    const toml::table* const table = node.as_table();
+    if (table == nullptr)
+        return error_at(node.source(), fmt::format("'{}' must be a section: [{}]", section, section));
+    for (const auto& [name, value] : *table) {
+        const auto key = std::ranges::find_if(
+            keys, [&](const Key& k) { return section == k.section && name.str() == k.name; });
+        if (key == keys.end()) {
+            return error_at(name.source(), fmt::format("unknown key '{}' in [{}]: the keys are {}",
+                                                       name.str(), section, known_names(keys, section)));
+        }
+        if (const std::string wrong = key->set(value); !wrong.empty()) {
+            return error_at(value.source(), fmt::format("'{}' in [{}] {}", name.str(), section, wrong));
+        }
+    }
+    return std::nullopt;
+}
+
+bool valid_controller_name(std::string_view name) {
+    return name.size() <= 31 && name[0] != '.' && name[0] != '-' && std::ranges::all_of(name, [](char c) {
+               return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                      c == '.' || c == '_' || c == '-';
+           });
+}
+
+}  // namespace
+
+std::expected<DaemonConfig, ConfigError> parse_config(std::string_view text) {
+    const toml::parse_result parsed = toml::parse(text);
+    if (!parsed)
+        return std::unexpected(error_at(parsed.error().source(), std::string(parsed.error().description())));
+    DaemonConfig config;
+    std::string provider;
+    const std::vector<Key> keys = keys_of(config, provider);
+    for (const auto& [section, node] : parsed.table()) {
+        if (auto wrong = read_section(keys, section.str(), node)) return std::unexpected(std::move(*wrong));
+    }
+    if (config.name.empty())
+        return std::unexpected(ConfigError{"[controller] name is missing: write name = \"ctl-a\""});
+    if (!valid_controller_name(config.name)) {
+        return std::unexpected(
+            ConfigError{fmt::format("'{}' is not a controller's name: 1 to 31 letters, digits, '.', '_', "
+                                    "'-', not beginning with '.' or '-'",
+                                    config.name)});
+    }
+    if (config.scan.empty()) {
+        return std::unexpected(
+            ConfigError{"[disks] scan is missing: write scan = [\"/dev/disk/by-id/...\"]"});
+    }
+    if (config.cluster_directory.empty()) config.cluster_directory = config.state + "/cluster";
+    return config;
+}
+
+}  // namespace braid

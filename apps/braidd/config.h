@@ -1,0 +1,51 @@
+// braidd.toml: the facts of this machine. Groups, virtual disks and ports stand on the disks, never here.
+//
+//   [controller]  name = "ctl-a"  state = "/var/lib/braidd"
+//   [listen]      nbd = ["127.0.0.1:10809", "unix:/run/braidd/nbd.sock"]  peers = "127.0.0.1:0"
+//                 api = ["unix:/run/braidd/api.sock", "127.0.0.1:9420"]
+//   [cluster]     provider = "local"  directory = "/run/braidd/cluster"  ping_timeout_ms = 1000
+//   [disks]       scan = ["/srv/disks/d*"]  engine = "auto"
+//   [limits]      memory = "256MiB"  spin_us = 50
+//   [log]         level = "info"
+//
+// Unknown keys, wrong types and syntax errors are errors with line and column. Nothing is guessed.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/log.h"
+
+namespace braid {
+
+enum class DiskEngine : std::uint8_t { automatic, uring, threads };
+
+struct DaemonConfig {
+    std::string name;                       ///< required
+    std::string state = "/var/lib/braidd";  ///< directory
+    std::vector<std::string> nbd;           ///< none: no NBD server
+    std::string peers = "127.0.0.1:0";
+    std::vector<std::string> api;
+    std::string cluster_directory;         ///< of the member store; default: "cluster" in the state directory
+    std::uint32_t ping_timeout_ms = 1000;  ///< 10 .. 600000
+    std::vector<std::string> scan;         ///< required: glob patterns
+    DiskEngine engine = DiskEngine::automatic;
+    std::uint64_t memory = 256ull << 20;  ///< bytes that requests of hosts may hold, 16 MiB .. 1 TiB
+    std::uint32_t spin_us = 50;           ///< 0 .. 10000
+    LogLevel log_level = LogLevel::info;
+};
+
+/// One line for the operator: what is wrong, and what to write instead. 1-based; 0 where no place can be
+/// named.
+struct ConfigError {
+    std::string text;
+    std::uint32_t line = 0;
+    std::uint32_t column = 0;
+};
+
+std::expected<DaemonConfig, ConfigError> parse_config(std::string_view text);
+
+}  // namespace braid

@@ -1,0 +1,101 @@
+#include "braidd/config.h"
+
+#include <gtest/gtest.h>
+
+namespace braid {
+namespace {
+
+constexpr std::string_view kSmallest = "[controller]\nname = \"ctl-a\"\n[disks]\nscan = [\"/srv/d*\"]\n";
+
+ConfigError error_of(const std::string& text) {
+    auto parsed = parse_config(text);
+    EXPECT_FALSE(parsed) << text;
+    return parsed ? ConfigError{} : parsed.error();
+}
+
+TEST(Config, SmallestFileHasTheDocumentedDefaults) {
+    const auto c = parse_config(kSmallest);
+    ASSERT_TRUE(c) << c.error().text;
+    EXPECT_EQ(c->name, "ctl-a");
+    EXPECT_EQ(c->scan, std::vector<std::string>{"/srv/d*"});
+    EXPECT_EQ(c->cluster_directory, "/var/lib/braidd/cluster");
+    EXPECT_EQ(c->ping_timeout_ms, 1000u);
+    EXPECT_EQ(c->memory, 256ull << 20);
+}
+
+TEST(Config, EveryKeyIsRead) {
+    const auto c = parse_config(R"(
+[controller]
+name = "b"
+state = "/s"
+[listen]
+nbd = ["127.0.0.1:10809", "unix:/run/n"]
+peers = "unix:/run/p"
+api = ["unix:/run/a"]
+[cluster]
+provider = "local"
+directory = "/c"
+ping_timeout_ms = 250
+[disks]
+scan = ["/a*", "/b"]
+engine = "threads"
+[limits]
+memory = "1GiB"
+spin_us = 0
+[log]
+level = "debug"
+)");
+    ASSERT_TRUE(c) << c.error().text;
+    EXPECT_EQ(c->state, "/s");
+    EXPECT_EQ(c->nbd, (std::vector<std::string>{"127.0.0.1:10809", "unix:/run/n"}));
+    EXPECT_EQ(c->peers, "unix:/run/p");
+    EXPECT_EQ(c->api, std::vector<std::string>{"unix:/run/a"});
+    EXPECT_EQ(c->cluster_directory, "/c");
+    EXPECT_EQ(c->ping_timeout_ms, 250u);
+    EXPECT_EQ(c->scan.size(), 2u);
+    EXPECT_EQ(c->engine, DiskEngine::threads);
+    EXPECT_EQ(c->memory, 1ull << 30);
+    EXPECT_EQ(c->spin_us, 0u);
+    EXPECT_EQ(c->log_level, LogLevel::debug);
+}
+
+TEST(Config, SyntaxErrorsHaveLineAndColumn) {
+    const ConfigError e = error_of("[controller]\nname = \n");
+    EXPECT_EQ(e.line, 2u);
+    EXPECT_GT(e.column, 5u);
+}
+
+TEST(Config, UnknownKeysAreErrorsThatNameTheKnownOnes) {
+    const ConfigError key = error_of(std::string(kSmallest) + "[log]\n  levle = \"info\"\n");
+    EXPECT_EQ(key.text, "unknown key 'levle' in [log]: the keys are level");
+    EXPECT_EQ(key.line, 6u);
+    EXPECT_EQ(key.column, 3u);
+    const ConfigError section = error_of(std::string(kSmallest) + "[logs]\n");
+    EXPECT_EQ(section.text,
+              "unknown section [logs]: the sections are controller, listen, cluster, disks, limits, log");
+}
+
+TEST(Config, WrongValuesSayWhatWouldBeRight) {
+    const std::string small(kSmallest);
+    EXPECT_EQ(error_of(small + "[limits]\nspin_us = \"fast\"\n").text,
+              "'spin_us' in [limits] must be a number from 0 to 10000");
+    EXPECT_EQ(error_of(small + "[limits]\nmemory = \"1PB\"\n").line, 6u);
+    EXPECT_EQ(error_of(small + "[limits]\nmemory = -1\n").line, 6u);
+    EXPECT_EQ(error_of(small + "[listen]\nnbd = \"127.0.0.1:1\"\n").text,
+              "'nbd' in [listen] must be a list of strings");
+    EXPECT_EQ(error_of(small + "[cluster]\nprovider = \"corosync\"\n").text,
+              "'provider' in [cluster] must be one of \"local\"");
+    EXPECT_EQ(error_of("disks = 3\n").text, "'disks' must be a section: [disks]");
+}
+
+TEST(Config, NameAndScanAreRequired) {
+    EXPECT_EQ(error_of("[disks]\nscan = [\"/d\"]\n").text,
+              "[controller] name is missing: write name = \"ctl-a\"");
+    EXPECT_EQ(error_of("[controller]\nname = \"a\"\n").text.substr(0, 23), "[disks] scan is missing");
+    EXPECT_NE(error_of("[controller]\nname = \"a b\"\n[disks]\nscan = [\"/d\"]\n")
+                  .text.find("not a controller's name"),
+              std::string::npos);
+}
+
+}  // namespace
+}  // namespace braid
