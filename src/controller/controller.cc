@@ -11,3 +11,140 @@ namespace {
 constexpr Nanos kRescanPause = 2s;  // between attempts to assemble what could not be assembled
 
 }  // namespace
+
+Controller::Controller(const Environment& env, ControllerConfig config)
+    : env_(env),
+      config_(std::move(config)),
+      icl_(env.executor, env.clock, env.network, *this, IclOptions{.ping_timeout = config_.ping_timeout}),
+      membership_(std::make_unique<LocalMembership>(env.executor, env.clock, env.members, env.random, icl_, *this,
+                                                    LocalMembershipOptions{.lock_patience = config_.ping_timeout})),
+      nbd_(env.executor, env.clock, env.network, registry_, config_.nbd_limits),
+      jobs_(env.clock),
+      view_changed_(env.executor),
+      fenced_(env.executor),
+      rescan_wanted_(env.executor),
+      scope_(env.executor) {}
+
+Controller::~Controller() = default;
+
+Task<Status> Controller::start() {
+    icl_.subscribe(Uuid{}, *this);
+    CO_TRY_LET(std::string address, icl_.listen(config_.peer_address));
+    const auto joined = co_await membership_->join(JoinRequest{config_.name, std::move(address), {}});
+    if (!joined) co_return std::unexpected(joined.error());
+    for (const std::string& where : config_.nbd) CO_TRY(nbd_.listen(where));
+    co_await rescan();
+    scope_.spawn(rescan_loop());
+    co_return Status{};
+}
+
+Task<void> Controller::stop() {
+    stopping_ = true;
+    rescan_wanted_.notify_all();
+    for (auto& [uuid, group] : groups_) co_await group->stop();
+    co_await nbd_.stop();
+    (void)co_await membership_->leave();
+    co_await icl_.stop();
+    scope_.destroy_all();
+}
+
+// ---- the view
+
+void Controller::on_joined(const Joined& joined) {
+    self_ = joined.self;
+    icl_.start(joined.cluster, joined.self, joined.incarnation);
+}
+
+void Controller::on_view(const View& view) {
+    view_ = view;
+    icl_.adopt(view_);
+    for (auto& [uuid, group] : groups_) {
+        const AmfView amf = amf_view(view_, uuid, self_);
+        if (amf.contains(self_)) group->adopt(amf);
+    }
+    LOG_INFO("view.adopted", {"epoch", view_.epoch}, {"controllers", view_.members.size()});
+    view_changed_.notify_all();
+}
+
+void Controller::on_fenced() {
+    LOG_ERROR("controller.fenced", {"epoch", view_.epoch});
+    fenced_.set();
+}
+
+void Controller::on_suspect(ControllerId peer, SuspectReason reason) { membership_->suspect(peer, reason); }
+void Controller::on_restored(ControllerId peer) { membership_->restored(peer); }
+void Controller::on_newer_epoch(Epoch) { membership_->refresh(); }
+
+void Controller::deliver(ControllerId, Message message) {
+    if (message.type == MessageType::groups_changed) want_rescan();
+}
+
+void Controller::tell_groups_changed() {
+    for (const ViewMember& member : view_.members) {
+        if (member.id != self_) icl_.send(member.id, Message{Uuid{}, MessageType::groups_changed, {}, {}});
+    }
+}
+
+// ---- groups
+
+void Controller::want_rescan() {
+    rescan_wanted_.set();
+    rescan_wanted_.notify_all();
+}
+
+Task<void> Controller::rescan_loop() {
+    while (!stopping_) {
+        (void)co_await wait_until(rescan_wanted_, env_.clock, env_.clock.now() + kRescanPause);
+        rescan_wanted_.reset();
+        if (!stopping_) co_await rescan();
+    }
+}
+
+/// Attaches the groups on the shelf that name this controller and are not attached yet; gives those another try that
+/// could not be assembled.
+Task<void> Controller::rescan() {
+    for (auto it = groups_.begin(); it != groups_.end();) {
+        if (it->second->state() != GroupRuntime::State::refused) {
+            ++it;
+            continue;
+        }
+        icl_.unsubscribe(it->first);
+        const Uuid uuid = it->first;
+        (void)co_await membership_->detach(uuid);
+        it = groups_.erase(groups_.find(uuid));
+    }
+    std::vector<std::string> in_use;
+    for (const auto& [uuid, group] : groups_) {
+        for (std::string& name : group->disk_names()) in_use.push_back(std::move(name));
+    }
+    std::vector<FoundGroup> found = co_await scan_shelf(env_.executor, env_.shelf, std::move(in_use));
+    for (FoundGroup& group : found) {
+        if (groups_.contains(group.group)) continue;
+        const Result<GroupConfig> config = co_await read_config(env_.executor, group);
+        if (!config) {
+            LOG_WARN("group.no_config", {"group", group.name}, {"reason", to_string(config.error().code)});
+            continue;
+        }
+        const auto& sharing = config->controllers;
+        if (std::find(sharing.begin(), sharing.end(), config_.name) == sharing.end()) continue;
+        const Uuid uuid = group.group;
+        auto runtime = std::make_unique<GroupRuntime>(env_, config_, icl_, registry_, jobs_, std::move(group), *config);
+        icl_.subscribe(uuid, runtime->amf());
+        groups_.emplace(uuid, std::move(runtime));
+        const Status attached = co_await membership_->attach(uuid);
+        if (!attached) {
+            LOG_WARN("group.not_attached", {"reason", to_string(attached.error().code)});
+            icl_.unsubscribe(uuid);
+            groups_.erase(uuid);
+            continue;
+        }
+        scope_.spawn(serve_group(uuid));
+    }
+}
+
+Task<void> Controller::serve_group(Uuid uuid) {
+    (void)co_await groups_.at(uuid)->start();
+    view_changed_.notify_all();
+}
+
+}  // namespace braid

@@ -67,11 +67,16 @@ private:
     };
 
     // controller.cc: the view and the groups
+    void on_joined(const Joined& joined) override;
+    void on_view(const View& view) override;
+    void on_fenced() override;
+    void on_suspect(ControllerId peer, SuspectReason reason) override;
+    void on_restored(ControllerId peer) override;
+    void on_newer_epoch(Epoch epoch) override;
     void deliver(ControllerId from, Message message) override;
     Task<void> rescan_loop();
     Task<void> rescan();
     Task<void> serve_group(Uuid uuid);
-    void drop_everything();
     void tell_groups_changed();
     void want_rescan();
 
@@ -94,10 +99,10 @@ private:
     Icl icl_;
     std::unique_ptr<Membership> membership_;
     PortRegistry registry_;
-    nbd::Server nbd_;
     View view_;
     ControllerId self_;
     std::map<Uuid, std::unique_ptr<GroupRuntime>> groups_;
+    nbd::Server nbd_;  ///< after the groups: its connections' operations go first
     std::map<std::string, Nanos> condition_since_;
     Jobs jobs_;
     Event view_changed_;
