@@ -57,7 +57,7 @@ public:
     /// A ticket that is not held (any more) is ignored.
     void released(ControllerId from, const LockFrame& frame);
 
-    bool thawed() const { return missing_.empty(); }
+    bool thawed() const { return in_view_ && missing_.empty(); }
     /// Units that somebody holds, claims or waits for.
     std::size_t units() const { return units_.size(); }
     std::size_t waiting(UnitIndex unit) const;
@@ -90,12 +90,15 @@ private:
     void decide_claims(UnitIndex index, Unit& unit);
     void decide_requests(UnitIndex index, Unit& unit);
     void ask(UnitIndex index, Holder& holder);
+    void grant(UnitIndex index, const Holder& holder);
     static bool fits(const Unit& unit, const WaitingRequest& request);
 
     const LockQueuePolicy* policy_;
+    bool in_view_ = false;
     std::vector<ControllerId> missing_;  ///< members whose report is not complete
     std::unordered_map<UnitIndex, Unit> units_;
-    std::vector<UnitIndex> undecided_;  ///< touched while frozen, in order of the first touch or so
+    std::vector<UnitIndex>
+        undecided_;  ///< touched while frozen, in the order of what came; repeats do no harm
     std::vector<LockSend> outbox_;
 };
 

@@ -26,7 +26,8 @@ struct LockWaiter {
     UnitIndex unit;
     LockMode mode = LockMode::read;
     bool queued = false;
-    bool granted = false;  ///< it has a pin
+    bool granted = false;    ///< it has a pin
+    std::uint32_t life = 0;  ///< the client's at the grant
     LockWaiter* prev = nullptr;
     LockWaiter* next = nullptr;
 };
@@ -72,7 +73,8 @@ public:
     /// All queued waiters, oldest unit first, taken out of their queues.
     std::vector<LockWaiter*> cancel_all();
 
-    void granted(const LockFrame& frame);
+    /// False: the grant makes no sense. A grant of a request that is not ours (any more) is given back.
+    bool granted(const LockFrame& frame);
     void revoked(const LockFrame& frame);
     void release_prepared(UnitIndex unit, std::uint64_t ticket);
     void recovered(UnitIndex unit);
@@ -129,6 +131,7 @@ private:
     Entry& entry(UnitIndex unit);
     Entry* find(UnitIndex unit);
     static bool serves(const Entry& e, LockMode mode);
+    static void enqueue(Entry& e, LockWaiter& waiter);
     static void unlink(Entry& e, LockWaiter& waiter);
     void pin(Entry& e);
     void serve(Entry& e);
@@ -141,7 +144,8 @@ private:
     void trim();
     void lose_all();
     void make_reports(std::span<const LockClaim> claims);
-    void send(const Entry& e, MessageType type, std::uint64_t ticket, LockMode mode);
+    void send(UnitIndex unit, MessageType type, std::uint64_t ticket, LockMode mode);
+    void forget(Entry& e);
 
     std::size_t held_idle_;
     AmfView view_;

@@ -146,13 +146,17 @@ private:
     class Wait;
 
     void unpin(UnitIndex unit, std::uint32_t life);
-    void dispatch(ControllerId from, const Message& message, bool& understood);
-    void take_frame(ControllerId from, const LockFrame& frame, bool& understood);
+    void count_wait(Nanos waited);
+    void call_when_due();
+    /// False: the message made no sense.
+    bool take(ControllerId from, const Message& message);
+    bool take_report(ControllerId from, const LockReport& report);
+    bool take_frame(ControllerId from, const LockFrame& frame);
     Task<void> pump_when_due();
     Task<void> prepare_release(UnitIndex unit, std::uint64_t ticket);
     /// Carries out what the machines put out. Called within itself it leaves the work to the outer call.
     void pump();
-    void pump_client();
+    void carry_out(const LockClient::Outbox& work);
     void send(const LockSend& out);
     void send_report(ControllerId to, const LockReport& report);
 
@@ -164,6 +168,8 @@ private:
     Arbiter arbiter_;
     LockClient client_;
     LockCounters counters_;
+    LockClient::Outbox work_;        ///< being carried out
+    std::vector<LockSend> sending_;  ///< of the arbiter, being sent
     bool stopped_ = false;
     bool pumping_ = false;
     Event due_;    ///< the machines put something out where nobody may be called

@@ -1,0 +1,294 @@
+#include "lock/lock_client.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/assert.h"
+
+namespace braid {
+
+void LockClient::List::push(Entry& e, Links Entry::* links) {
+    (e.*links) = {last, nullptr};
+    (last == nullptr ? first : (last->*links).next) = &e;
+    last = &e;
+}
+
+void LockClient::List::remove(Entry& e, Links Entry::* links) {
+    const Links at = e.*links;
+    (at.prev == nullptr ? first : (at.prev->*links).next) = at.next;
+    (at.next == nullptr ? last : (at.next->*links).prev) = at.prev;
+    (e.*links) = {};
+}
+
+LockClient::Entry& LockClient::entry(UnitIndex unit) {
+    const auto [place, fresh] = entries_.try_emplace(unit);
+    Entry& e = place->second;
+    if (fresh) {
+        e.unit = unit;
+        all_.push(e, &Entry::all);
+    }
+    return e;
+}
+
+LockClient::Entry* LockClient::find(UnitIndex unit) {
+    const auto place = entries_.find(unit);
+    return place == entries_.end() ? nullptr : &place->second;
+}
+
+void LockClient::forget(Entry& e) {
+    set_idle(e, false);
+    all_.remove(e, &Entry::all);
+    entries_.erase(e.unit);
+}
+
+bool LockClient::serves(const Entry& e, LockMode mode) { return e.held && !e.asked && covers(e.mode, mode); }
+
+void LockClient::enqueue(Entry& e, LockWaiter& waiter) {
+    waiter.queued = true;
+    waiter.granted = false;
+    waiter.prev = e.last;
+    waiter.next = nullptr;
+    (e.last == nullptr ? e.first : e.last->next) = &waiter;
+    e.last = &waiter;
+}
+
+void LockClient::unlink(Entry& e, LockWaiter& waiter) {
+    (waiter.prev == nullptr ? e.first : waiter.prev->next) = waiter.next;
+    (waiter.next == nullptr ? e.last : waiter.next->prev) = waiter.prev;
+    waiter.prev = waiter.next = nullptr;
+    waiter.queued = false;
+}
+
+// ---- local operations
+
+bool LockClient::try_pin(UnitIndex unit, LockMode mode) {
+    Entry* e = find(unit);
+    if (e == nullptr || !serves(*e, mode)) return false;
+    pin(*e);
+    return true;
+}
+
+void LockClient::pin(Entry& e) {
+    ++e.pins;
+    set_idle(e, false);
+}
+
+void LockClient::wait(LockWaiter& waiter) {
+    ASSERT(!waiter.queued);
+    Entry& e = entry(waiter.unit);
+    enqueue(e, waiter);
+    settle(e);
+}
+
+void LockClient::cancel(LockWaiter& waiter) {
+    ASSERT(waiter.queued);
+    Entry& e = *find(waiter.unit);
+    unlink(e, waiter);
+    settle(e);
+}
+
+std::vector<LockWaiter*> LockClient::cancel_all() {
+    std::vector<LockWaiter*> waiters;
+    for (Entry* e = all_.first; e != nullptr; e = e->all.next) {
+        for (LockWaiter* w = e->first; w != nullptr; w = w->next) waiters.push_back(w);
+    }
+    for (LockWaiter* w : waiters) cancel(*w);
+    return waiters;
+}
+
+void LockClient::unpin(UnitIndex unit, std::uint32_t life) {
+    if (life != life_) return;
+    Entry* e = find(unit);
+    ASSERT(e != nullptr && e->pins > 0);
+    if (--e->pins == 0) settle(*e);
+}
+
+void LockClient::serve(Entry& e) {
+    for (LockWaiter* w = e.first; w != nullptr;) {
+        LockWaiter* const next = w->next;
+        if (covers(e.mode, w->mode)) {
+            unlink(e, *w);
+            w->granted = true;
+            w->life = life_;
+            pin(e);
+            outbox_.granted.push_back(w);
+        }
+        w = next;
+    }
+}
+
+// ---- from the arbiters
+
+bool LockClient::granted(const LockFrame& frame) {
+    Entry* e = find(frame.unit);
+    const bool ours = e != nullptr && frame.ticket == (frame.recover ? e->claim_ticket : e->request_ticket);
+    if (!ours) {
+        send(frame.unit, MessageType::lock_released, frame.ticket, frame.mode);
+        return true;
+    }
+    // Only a reader that asked to write may be granted what it holds already.
+    if (e->held && (frame.recover || e->mode == LockMode::write)) return false;
+    if (frame.recover && frame.mode != LockMode::write) return false;
+    if (!std::exchange(e->held, true)) ++held_;
+    e->mode = frame.mode;
+    e->hold_ticket = frame.ticket;
+    if (frame.recover) {
+        e->claim_ticket = 0;
+        e->asked = e->recovering = true;
+        outbox_.recover.push_back(e->unit);
+        return true;
+    }
+    e->request_ticket = 0;
+    e->asked = frame.release_when_done;
+    serve(*e);
+    settle(*e);
+    return true;
+}
+
+void LockClient::revoked(const LockFrame& frame) {
+    Entry* e = find(frame.unit);
+    if (e == nullptr || !e->held || e->hold_ticket != frame.ticket)
+        return;  // it crossed with our release or request
+    e->asked = true;
+    settle(*e);
+}
+
+void LockClient::release_prepared(UnitIndex unit, std::uint64_t ticket) {
+    Entry* e = find(unit);
+    if (e == nullptr || !e->preparing || e->hold_ticket != ticket) return;  // lost meanwhile
+    ASSERT(e->pins == 0);
+    finish_release(*e);
+    settle(*e);
+}
+
+void LockClient::recovered(UnitIndex unit) {
+    Entry* e = find(unit);
+    if (e == nullptr || !e->recovering) return;  // lost meanwhile
+    e->recovering = false;
+    settle(*e);
+}
+
+// ---- what follows
+
+void LockClient::settle(Entry& e) {
+    if (e.held && e.asked && e.pins == 0 && !e.recovering && !e.preparing) release(e);
+    const bool may_request = !e.held || (e.mode == LockMode::read && !e.asked);
+    if (may_request && e.first != nullptr && e.request_ticket == 0 && in_view_) request(e);
+    if (!e.held && e.first == nullptr && e.request_ticket == 0 && e.claim_ticket == 0) {
+        forget(e);
+        return;
+    }
+    set_idle(e, e.held && !e.asked && e.pins == 0 && e.first == nullptr && e.request_ticket == 0);
+    trim();
+}
+
+void LockClient::release(Entry& e) {
+    if (e.mode == LockMode::read) {
+        finish_release(e);  // a reader has no state at partners
+        return;
+    }
+    e.preparing = true;
+    outbox_.prepare.push_back({e.unit, e.hold_ticket});
+}
+
+void LockClient::finish_release(Entry& e) {
+    send(e.unit, MessageType::lock_released, e.hold_ticket, e.mode);
+    e.held = e.asked = e.preparing = false;
+    --held_;
+}
+
+void LockClient::request(Entry& e) {
+    LockMode mode = LockMode::read;
+    for (const LockWaiter* w = e.first; w != nullptr; w = w->next) mode = std::max(mode, w->mode);
+    e.request_ticket = next_ticket_++;
+    send(e.unit, MessageType::lock_request, e.request_ticket, mode);
+}
+
+void LockClient::set_idle(Entry& e, bool idle) {
+    if (e.in_idle == idle) return;
+    e.in_idle = idle;
+    if (idle) {
+        idle_units_.push(e, &Entry::idle);
+        ++idle_;
+    } else {
+        idle_units_.remove(e, &Entry::idle);
+        --idle_;
+    }
+}
+
+void LockClient::trim() {
+    while (idle_ > held_idle_) {
+        Entry& oldest = *idle_units_.first;
+        set_idle(oldest, false);
+        oldest.asked = true;
+        settle(oldest);
+    }
+}
+
+void LockClient::send(UnitIndex unit, MessageType type, std::uint64_t ticket, LockMode mode) {
+    outbox_.messages.push_back({arbiter_of(unit, view_), {type, unit, ticket, mode}});
+}
+
+// ---- views
+
+void LockClient::adopt(const AmfView& view, std::span<const LockClaim> claims) {
+    view_ = view;
+    in_view_ = view.contains(view.self);
+    outbox_.messages.clear();  // of the epoch that has passed
+    outbox_.reports.clear();
+    if (!in_view_) {
+        lose_all();
+        return;
+    }
+    for (Entry* e = all_.first; e != nullptr; e = e->all.next) e->request_ticket = e->claim_ticket = 0;
+    make_reports(claims);
+    std::vector<UnitIndex> busy;
+    for (Entry* e = all_.first; e != nullptr; e = e->all.next) {
+        if (!e->in_idle) busy.push_back(e->unit);
+    }
+    for (const UnitIndex unit : busy) {
+        if (Entry* e = find(unit)) settle(*e);
+    }
+}
+
+void LockClient::lose_all() {
+    ++life_;
+    outbox_.prepare.clear();
+    outbox_.recover.clear();
+    held_ = 0;
+    for (Entry* e = all_.first; e != nullptr;) {
+        Entry* const next = e->all.next;
+        e->request_ticket = e->claim_ticket = e->hold_ticket = 0;
+        e->held = e->asked = e->preparing = e->recovering = false;
+        e->pins = 0;
+        set_idle(*e, false);
+        if (e->first == nullptr) forget(*e);
+        e = next;
+    }
+}
+
+void LockClient::make_reports(std::span<const LockClaim> claims) {
+    std::vector<LockClaim> sorted(claims.begin(), claims.end());
+    std::sort(sorted.begin(), sorted.end(), [](const LockClaim& a, const LockClaim& b) {
+        return a.unit != b.unit ? a.unit < b.unit : a.progress > b.progress;
+    });
+    for (const AmfMember& member : view_.members) outbox_.reports.push_back({member.id, {}});
+    const auto add = [this](const LockReportEntry& entry) {
+        const ControllerId arbiter = arbiter_of(entry.unit, view_);
+        for (auto& [to, report] : outbox_.reports) {
+            if (to == arbiter) report.entries.push_back(entry);
+        }
+    };
+    for (const Entry* e = all_.first; e != nullptr; e = e->all.next) {
+        if (!e->held) continue;
+        add({e->unit, e->hold_ticket, e->recovering ? ReportKind::recovering : ReportKind::held, e->mode});
+    }
+    for (const LockClaim& claim : sorted) {
+        Entry& e = entry(claim.unit);
+        if (e.claim_ticket != 0) continue;
+        e.claim_ticket = next_ticket_++;
+        add({claim.unit, e.claim_ticket, ReportKind::claim, LockMode::write, claim.progress});
+    }
+}
+
+}  // namespace braid
