@@ -14,9 +14,9 @@ namespace {
 
 constexpr int kResumesPerTurn = 256;
 constexpr Nanos kLongestSleep = 10s;
-constexpr Nanos kShortestSpin = 2us;  // below this a spin is not worth its loads
-constexpr Nanos kWakeCost =
-    40us;  // an event that comes this long after the longest spin would have been caught
+constexpr int kEmptySpins = 3;
+constexpr Nanos kFirstSpinPause = 250us;
+constexpr Nanos kLongestSpinPause = 16ms;
 
 std::unique_ptr<Engine> make_engine(LoopOptions::EngineKind kind) {
     if (kind == LoopOptions::EngineKind::threads) return make_thread_engine();
@@ -77,7 +77,7 @@ std::optional<Nanos> Loop::RealClock::next_deadline() const {
 }
 
 Loop::Loop(LoopOptions options)
-    : options_(options), engine_(make_engine(options.engine)), spin_(options.spin) {
+    : options_(options), engine_(make_engine(options.engine)), spin_pause_(kFirstSpinPause) {
     wake_.fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     ASSERT(wake_.fd >= 0);
     wake_.loop = this;
@@ -124,25 +124,29 @@ void Loop::turn(bool may_sleep) {
     rest();
 }
 
-/// Adaptive as the kernel's halt polling: an event within reach of the longest spin brings the spin back to
-/// its full length, a longer idle time halves it, so that an idle process soon goes to sleep at once.
+/// Spins only while spins find something. A run of empty ones means that nothing comes, or that what should
+/// come needs this very core (its sender waits behind the spin): then none for a while, doubling, so that an
+/// idle or crowded machine pays one spin in 16 ms.
 void Loop::rest() {
     const Nanos begin = clock_.now();
     const std::optional<Nanos> deadline = clock_.next_deadline();
-    Nanos spin_end = begin + spin_;
-    if (deadline && *deadline < spin_end) spin_end = *deadline;
-    if (spin_ > Nanos{0} && spin_until(spin_end)) return;
-    const Nanos slept_from = clock_.now();
-    if (!deadline || *deadline > slept_from) {
-        ++counters_.sleeps;
-        engine_->wait(std::min(deadline ? *deadline - slept_from : kLongestSleep, kLongestSleep));
+    Nanos now = begin;
+    if (options_.spin > Nanos{0} && begin >= spin_again_at_) {
+        const Nanos end = begin + options_.spin;
+        if (spin_until(deadline ? std::min(end, *deadline) : end)) {
+            empty_spins_ = 0;
+            spin_pause_ = kFirstSpinPause;
+            return;
+        }
+        now = clock_.now();
+        if (++empty_spins_ >= kEmptySpins) {
+            spin_again_at_ = now + spin_pause_;
+            spin_pause_ = std::min(spin_pause_ * 2, kLongestSpinPause);
+        }
     }
-    const Nanos idle = clock_.now() - begin;
-    if (idle <= options_.spin + kWakeCost) {
-        spin_ = options_.spin;
-    } else {
-        spin_ = spin_ / 2 < kShortestSpin ? Nanos{0} : spin_ / 2;
-    }
+    if (deadline && *deadline <= now) return;
+    ++counters_.sleeps;
+    engine_->wait(std::min(deadline ? *deadline - now : kLongestSleep, kLongestSleep));
 }
 
 bool Loop::spin_until(Nanos end) {

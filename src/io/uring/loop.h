@@ -103,7 +103,9 @@ private:
     bool stopping_ = false;
     KernelOp* first_done_ = nullptr;  // finish_later's FIFO
     KernelOp** last_done_ = &first_done_;
-    Nanos spin_;  // what the next spin may take: follows what spins found
+    int empty_spins_ = 0;  // in a row
+    Nanos spin_again_at_{};
+    Nanos spin_pause_;
     Counters counters_;
 
     struct Wake : KernelOp {

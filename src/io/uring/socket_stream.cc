@@ -44,6 +44,7 @@ void SocketStream::submit(StreamOp& op, Join& join) {
     }
 }
 
+/// No recv() first: between exchanges it finds nothing, and costs 0.7 us of a 10 us exchange.
 void SocketStream::start_read() {
     read_.memory = read_.op->into.data();
     read_.length = read_.op->into.size();
