@@ -58,8 +58,6 @@ public:
           settled_(executor) {}
     Admission(const Admission&) = delete;
     Admission& operator=(const Admission&) = delete;
-    /// A crash destroys requests without their replies; the others get the memory back.
-    ~Admission() { shared_.bytes().give(held_); }
 
     /// What a request with this much payload or reply is charged: the memory its buffer really takes.
     std::size_t charge_for(std::size_t bytes) const {
@@ -69,7 +67,7 @@ public:
         if (!requests_.try_take()) return false;
         if (bytes_.try_take(charge)) {
             if (shared_.bytes().try_take(charge)) {
-                entered(charge);
+                ++inside_;
                 return true;
             }
             bytes_.give(charge);
@@ -84,10 +82,9 @@ public:
             const SharedBudget::Waiter waiter(shared_);
             co_await shared_.bytes().take(charge);
         }
-        entered(charge);
+        ++inside_;
     }
     void leave(std::size_t charge) {
-        held_ -= charge;
         requests_.give();
         bytes_.give(charge);
         shared_.bytes().give(charge);
@@ -99,16 +96,10 @@ public:
     Event& settled() { return settled_; }
 
 private:
-    void entered(std::size_t charge) {
-        held_ += charge;
-        ++inside_;
-    }
-
     Semaphore requests_;
     Semaphore bytes_;
     std::size_t most_;
     SharedBudget& shared_;
-    std::size_t held_ = 0;
     std::size_t inside_ = 0;
     Event settled_;
 };

@@ -254,6 +254,19 @@ TEST_F(NbdHandshake, AContextCountsOnlyForTheExportItWasSelectedFor) {
     EXPECT_EQ(ask(*wire, request(kBlockStatus, 5, 0, 10)), error_reply(5, 22).bytes());
 }
 
+TEST_F(NbdHandshake, ANewChoiceOfContextsReplacesTheOldOneEvenIfItIsEmptyOrWrong) {
+    for (const Script& second : {meta(10, "v0", {}), meta(10, "nobody", {"base:allocation"})}) {
+        const auto wire = dial();
+        send(*wire, Script().u32(3));
+        send(*wire, option(8));
+        send(*wire, meta(10, "v0", {"base:allocation"}));
+        send(*wire, second);
+        send(*wire, go("v0"));
+        received(*wire);
+        EXPECT_EQ(ask(*wire, request(kBlockStatus, 5, 0, 10)), error_reply(5, 22).bytes());
+    }
+}
+
 TEST_F(NbdHandshake, WorksByteByByte) {
     const auto wire = dial();
     Bytes all;
@@ -290,6 +303,36 @@ TEST_F(NbdTransmission, StructuredReadsAreOneChunk) {
               chunk(1, 2, 13).u64(9).fill(1, 0).text("abc").fill(1, 0).bytes());
     EXPECT_EQ(ask(*wire, request(kRead, 3, 9, 0)), chunk(0, 3, 0).bytes());
     EXPECT_EQ(ask(*wire, request(kRead, 4, kDiskSize, 1)), error_reply(4, 22).bytes());
+}
+
+/// Keeps where the data of the last write lay.
+struct PlacedSpace final : GroupSpace {
+    std::uintptr_t address = 0;
+    Task<Status> read(std::uint64_t, std::span<std::byte> into) override {
+        address = reinterpret_cast<std::uintptr_t>(into.data());
+        co_return Status{};
+    }
+    Task<Status> write(std::uint64_t, Slice data, bool) override {
+        address = reinterpret_cast<std::uintptr_t>(data.bytes.data());
+        co_return Status{};
+    }
+    Task<Status> write_zeroes(std::uint64_t, std::uint64_t, bool, bool) override { co_return Status{}; }
+    Task<Status> flush() override { co_return Status{}; }
+    bool allocated(ExtentIndex) const override { return true; }
+};
+
+TEST_F(NbdTransmission, DataLiesInMemoryAsItLiesInItsBlocks) {
+    PlacedSpace placed;
+    ASSERT_TRUE(
+        ports.add(std::make_shared<Port>(executor, placed, VirtualDisk{"p", "", 1u << 20, ExtentIndex(0)})));
+    const auto wire = attach(false, "p");
+    for (const unsigned offset : {0u, 8192u, 5000u, 4095u}) {
+        send(*wire, request(kWrite, 1, offset, 9000).fill(9000, 1));
+        EXPECT_EQ(placed.address % 4096, offset % 4096);
+        placed.address = 1;
+        send(*wire, request(kRead, 1, offset, 9000));
+        EXPECT_EQ(placed.address % 4096, offset % 4096);
+    }
 }
 
 TEST_F(NbdTransmission, LargePayloadsArriveWholeWhateverTheReceivesBring) {
@@ -410,6 +453,19 @@ TEST_F(NbdTransmission, MoreRepliesThanOneCallHoldsKeepTheirOrder) {
     EXPECT_EQ(ask(*wire, many), expected);
 }
 
+TEST_F(NbdTransmission, TheWriterWaitsForWhatIsAlreadyOnItsWay) {
+    const auto wire = attach();
+    space.hold();
+    send(*wire, request(kRead, 1, 0, 1));
+    wire->receive_most = 14;
+    const std::size_t before = wire->writes;
+    space.release();
+    wire->send(request(kTrim, 2, 0, 1));  // takes one round more than the read
+    executor.run_until_idle();
+    EXPECT_EQ(received(*wire), simple(1, 0).fill(1, 0).append(simple(2, 0)).bytes());
+    EXPECT_EQ(wire->writes - before, 1u);
+}
+
 TEST_F(NbdTransmission, ReadyRepliesDoNotWaitForSlowOnes) {
     const auto wire = attach();
     space.hold();
@@ -511,6 +567,23 @@ TEST_F(NbdHostile, OneConnectionTooManyIsClosedAtOnce) {
     EXPECT_EQ(received(*c), Bytes());
     EXPECT_EQ(server().counters().connections_refused, 1u);
     EXPECT_EQ(ask(*a, request(kFlush, 1, 0, 0)), simple(1, 0).bytes());
+}
+
+TEST_F(NbdHostile, AClientThatCannotBeAnsweredLosesItsConnection) {
+    const auto wire = attach();
+    wire->refuses_writes = true;
+    send(*wire, request(kFlush, 1, 0, 0));
+    EXPECT_TRUE(wire->server_ended);
+    EXPECT_EQ(server().connections(), 0u);
+}
+
+TEST_F(NbdHostile, AFloodDoesNotKeepTheThreadForItself) {
+    const auto flood = attach(), other = attach();
+    flood->receive_most = 28;
+    for (unsigned i = 0; i < 1000; ++i) flood->send(request(kTrim, i, 0, 1));
+    other->send(request(kTrim, 1, 0, 1));
+    while (other->from_server.empty()) ASSERT_TRUE(executor.run_one());
+    EXPECT_LT(server().counters().requests[kTrim], 20u);
 }
 
 TEST_F(NbdHostile, ADeadClientsBegunRequestsAreAwaitedAndTheRestDropped) {
@@ -655,6 +728,35 @@ TEST_F(NbdBounds, WhoKeepsMemoryWithoutMovingIsCutWhenOthersWait) {
     EXPECT_TRUE(stuck->server_ended);
     EXPECT_EQ(received(*other).size(), 16u + 4096);
     EXPECT_EQ(server().counters().stalled, 1u);
+}
+
+TEST_F(NbdBounds, WhoIsStuckStaysWhenTheOthersGotTheirMemoryMeanwhile) {
+    limits.total_bytes_in_flight = 64u << 10;
+    const auto stuck = attach(), busy = attach(), other = attach();
+    stuck->room = 0;
+    send(*stuck, request(kRead, 1, 0, 32u << 10));
+    clock.advance(limits.stall_deadline * 2);
+    space.hold();
+    send(*busy, request(kRead, 1, 0, 32u << 10));
+    send(*other, request(kRead, 1, 0, 32u << 10));
+    EXPECT_EQ(space.inside, 1u) << "the other waits";
+    space.release();
+    clock.advance(limits.stall_deadline * 2);
+    EXPECT_EQ(received(*other).size(), 16u + (32u << 10));
+    EXPECT_FALSE(stuck->server_ended);
+}
+
+TEST_F(NbdBounds, WhoWritesSlowlyButMovesStays) {
+    limits.total_bytes_in_flight = 64u << 10;
+    const auto slow = attach(), other = attach();
+    for (unsigned i = 0; i < 40; ++i) {
+        send(*slow, request(kWrite, i, 0, 60000).fill(30000, 1));
+        send(*other, request(kRead, i, 0, 4096));
+        clock.advance(limits.stall_deadline / 2);
+        send(*slow, Script().fill(30000, 1));
+    }
+    EXPECT_FALSE(slow->server_ended);
+    EXPECT_EQ(received(*other).size(), 40u * (16 + 4096));
 }
 
 TEST_F(NbdBounds, APayloadThatDoesNotComeIsCutWhenOthersWait) {

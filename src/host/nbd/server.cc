@@ -45,7 +45,6 @@ public:
         }
         transmission_.emplace(server_.executor_, server_.clock_, *stream_, intake_, std::move(*agreement),
                               server_.limits_, server_.budget_, server_.counters_);
-        if (server_.stopping_) transmission_->drain();
         co_await transmission_->run();
     }
 

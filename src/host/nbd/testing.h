@@ -64,6 +64,7 @@ struct Wire {
     std::size_t receive_most = ~std::size_t{0};  ///< bytes of one receive: short reads
     bool client_ended = false;
     bool server_ended = false;
+    bool refuses_writes = false;    ///< the server's writes fail, its reads do not
     std::size_t writes = 0;         ///< write_pieces calls
     std::function<void()> changed;  ///< the stream's: looks whether a call can go on
 
@@ -127,7 +128,7 @@ private:
     }
     void progress_write() {
         Wire& wire = *wire_;
-        if (wire.server_ended) return finish(write_, fail(Errc::closed));
+        if (wire.server_ended || wire.refuses_writes) return finish(write_, fail(Errc::closed));
         std::size_t skip = write_->progress, total = 0;
         for (const auto piece : write_->from) {
             total += piece.size();
