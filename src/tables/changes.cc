@@ -7,13 +7,14 @@
 
 namespace braid {
 
-Task<Result<LockPin>> Tables::begin_change() {
-    Result<LockPin> pin = co_await locks_->acquire(kTablesUnit, LockMode::write);
-    if (!pin) co_return std::unexpected(pin.error());
+Task<Result<Tables::Turn>> Tables::begin_change() {
+    co_await turn_.take();
+    Turn turn(turn_);
+    CO_TRY_LET(turn.pin, co_await locks_->acquire(kTablesUnit, LockMode::write));
     while (!settled()) co_await changed_.next();
     if (offline()) co_return fail(Errc::offline);
     if (verify_before_change_) CO_TRY(co_await verify_pages());
-    co_return std::move(*pin);
+    co_return std::move(turn);
 }
 
 /// Members that failed a write on the way are declared failed while the lock is still held.
@@ -83,7 +84,7 @@ Task<Status> Tables::zero_segments(Zone zone) {
 }
 
 Task<Result<const Zone*>> Tables::allocate_zone(ExtentIndex extent) {
-    CO_TRY_LET(const LockPin pin, co_await begin_change());
+    CO_TRY_LET(const Turn turn, co_await begin_change());
     if (const Zone* present = zone(extent)) co_return present;
     MemberMask usable, reserve;
     for (std::size_t i = 0; i < disks_.size(); ++i) {
@@ -133,8 +134,7 @@ Task<Status> Tables::free_zones(VolumeRecord volume) {
 Task<Status> Tables::fail_member(MemberIndex member) {
     if (member.v >= disks_.size()) co_return fail(Errc::not_found);
     if (offline()) co_return fail(Errc::offline);
-    Result<LockPin> pin = co_await begin_change();
-    if (!pin) co_return std::unexpected(pin.error());
+    CO_TRY_LET(const Turn turn, co_await begin_change());
     if (state_.members[member.v].state == MemberState::failed) co_return Status{};
     write_errors_.insert(member.v);
     co_return co_await end_change();
@@ -177,7 +177,7 @@ Result<ExtentIndex> Tables::find_space(std::uint32_t extents) const {
 
 Task<Result<VolumeRecord>> Tables::create_volume(std::string name, std::uint64_t size) {
     if (!valid_name(name) || size == 0 || size % 512 != 0) co_return fail(Errc::invalid);
-    CO_TRY_LET(const LockPin pin, co_await begin_change());
+    CO_TRY_LET(const Turn turn, co_await begin_change());
     std::uint32_t highest = 0;
     for (const VolumeRecord& volume : volumes()) {
         if (volume.name == name) co_return fail(Errc::exists);
@@ -207,7 +207,7 @@ Task<Result<VolumeRecord>> Tables::create_volume(std::string name, std::uint64_t
 }
 
 Task<Status> Tables::delete_volume(VolumeId id) {
-    CO_TRY_LET(const LockPin pin, co_await begin_change());
+    CO_TRY_LET(const Turn turn, co_await begin_change());
     const auto place = find_volume(id);
     if (!place) co_return fail(Errc::not_found);
     VolumeRecord record = volume_pages_[place->page.v - kFirstVolumePage.v].records[place->record];
@@ -222,7 +222,7 @@ Task<Status> Tables::delete_volume(VolumeId id) {
 // ---- ports
 
 Task<Status> Tables::add_port(VolumeId id, ControllerSlot slot) {
-    CO_TRY_LET(const LockPin pin, co_await begin_change());
+    CO_TRY_LET(const Turn turn, co_await begin_change());
     const auto place = find_volume(id);
     if (!place) co_return fail(Errc::not_found);
     VolumeRecord record = volume_pages_[place->page.v - kFirstVolumePage.v].records[place->record];
@@ -236,7 +236,7 @@ Task<Status> Tables::add_port(VolumeId id, ControllerSlot slot) {
 }
 
 Task<Status> Tables::close_port(VolumeId id, ControllerSlot slot) {
-    CO_TRY_LET(const LockPin pin, co_await begin_change());
+    CO_TRY_LET(const Turn turn, co_await begin_change());
     const auto place = find_volume(id);
     if (!place) co_return fail(Errc::not_found);
     VolumeRecord record = volume_pages_[place->page.v - kFirstVolumePage.v].records[place->record];
@@ -249,7 +249,7 @@ Task<Status> Tables::close_port(VolumeId id, ControllerSlot slot) {
 }
 
 Task<Status> Tables::remove_port(VolumeId id, ControllerSlot slot) {
-    CO_TRY_LET(const LockPin pin, co_await begin_change());
+    CO_TRY_LET(const Turn turn, co_await begin_change());
     const auto place = find_volume(id);
     if (!place) co_return fail(Errc::not_found);
     VolumeRecord record = volume_pages_[place->page.v - kFirstVolumePage.v].records[place->record];

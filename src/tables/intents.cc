@@ -39,8 +39,8 @@ Task<void> Tables::intent_writer() {
         }
         intents_changed_.notify_all();
         if (!write_errors_.empty() && !offline()) {
-            Result<LockPin> pin = co_await begin_change();
-            if (pin) (void)co_await end_change();
+            const Result<Turn> turn = co_await begin_change();
+            if (turn) (void)co_await end_change();
         }
     }
     intent_writer_runs_ = false;
@@ -146,7 +146,7 @@ Task<Result<std::vector<RegionIndex>>> Tables::intents_of(ControllerSlot slot) {
 }
 
 Task<Status> Tables::clear_intents_of(ControllerSlot slot, std::function<bool()> still_absent) {
-    CO_TRY_LET(const LockPin pin, co_await begin_change());
+    CO_TRY_LET(const Turn turn, co_await begin_change());
     if (!still_absent()) co_return Status{};
     const PageNumber page = intent_page(slot);
     const auto picks = co_await read_page(page, false);

@@ -14,6 +14,7 @@ Tables::Tables(Executor& executor, Clock& clock, Transport& transport, const Uui
     : executor_(executor),
       clock_(clock),
       transport_(transport),
+      turn_(executor, 1),
       group_(group),
       table_start_(table_start),
       disks_(std::move(disks)),
@@ -187,8 +188,9 @@ Task<void> Tables::reload() {
 // ---- a joiner
 
 Task<Status> Tables::load() {
-    Result<LockPin> pin = co_await locks_->acquire(kTablesUnit, LockMode::write);
-    if (!pin) co_return std::unexpected(pin.error());
+    co_await turn_.take();
+    Turn turn(turn_);
+    CO_TRY_LET(turn.pin, co_await locks_->acquire(kTablesUnit, LockMode::write));
     const auto lacks_disk = [this](std::size_t i) {
         return disks_[i] == nullptr && state_.members[i].state == MemberState::ok;
     };

@@ -121,6 +121,22 @@ public:
     std::uint64_t version() const { return version_; }
 
 private:
+    /// The tables lock is the AMF's; this makes one of its operations at a time the one that changes.
+    struct Turn {
+        Turn() = default;
+        explicit Turn(Semaphore& semaphore) : taken(&semaphore) {}
+        Turn(Turn&& o) noexcept : pin(std::move(o.pin)), taken(std::exchange(o.taken, nullptr)) {}
+        Turn& operator=(Turn&& o) noexcept {
+            std::swap(pin, o.pin);
+            std::swap(taken, o.taken);
+            return *this;
+        }
+        ~Turn() {
+            if (taken != nullptr) taken->give();
+        }
+        LockPin pin;
+        Semaphore* taken = nullptr;
+    };
     struct RegionState {
         std::uint32_t pins = 0;
         bool marked = false;
@@ -161,7 +177,7 @@ private:
     static bool is_shared(PageNumber page) { return kind_of(page) != PageKind::intent; }
 
     // changes.cc
-    Task<Result<LockPin>> begin_change();
+    Task<Result<Turn>> begin_change();
     Task<Status> commit_page(PageNumber page, Buffer bytes);
     template <class Content>
     Task<Status> commit(PageNumber page, Content content);
@@ -181,6 +197,7 @@ private:
     Clock& clock_;
     Transport& transport_;
     LockManager* locks_ = nullptr;
+    Semaphore turn_;
     Uuid group_;
     std::uint64_t table_start_;
     std::vector<Disk*> disks_;
