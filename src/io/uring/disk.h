@@ -2,7 +2,8 @@
 // one. The kernel owns the memory of a command until it is complete: destroying a DiskOp in flight is a
 // broken invariant unless the loop is stopping, and then waits for the kernel.
 //
-// Which way is fastest (bench/io_loop_bench, 4 KiB at depth 1 / 32, us per operation, Linux 6.18):
+// Which way is fastest (bare system calls at depth 1 against a bare ring at depth 1 / 32; 4 KiB random, us
+// per operation, one run on Linux 6.18; bench/io_loop_bench shows the chosen ways only):
 //   tmpfs           pread 0.9, pwrite 0.8; ring 50 / 2 (always a worker thread: tmpfs has no NOWAIT)  ->
 //   system calls ext4, O_DIRECT  pread 49, pwrite 44;   ring 49 / 12 -> ring ext4, buffered  pread 0.7,
 //   pwrite 2.4; ring 1 / 0.8 read, 59 / 4 write; may block at any time     -> ring
