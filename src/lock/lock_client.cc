@@ -7,6 +7,17 @@
 
 namespace braid {
 
+namespace {
+
+const AmfMember* find_self(const AmfView& view) {
+    for (const AmfMember& member : view.members) {
+        if (member.id == view.self) return &member;
+    }
+    return nullptr;
+}
+
+}  // namespace
+
 void LockClient::List::push(Entry& e, Links Entry::* links) {
     (e.*links) = {last, nullptr};
     (last == nullptr ? first : (last->*links).next) = &e;
@@ -233,13 +244,14 @@ void LockClient::send(UnitIndex unit, MessageType type, std::uint64_t ticket, Lo
 
 void LockClient::adopt(const AmfView& view, std::span<const LockClaim> claims) {
     view_ = view;
-    in_view_ = view.contains(view.self);
+    const AmfMember* const self = find_self(view);
+    in_view_ = self != nullptr;
     outbox_.messages.clear();  // of the epoch that has passed
     outbox_.reports.clear();
-    if (!in_view_) {
-        lose_all();
-        return;
-    }
+    // A new incarnation was out of the view between, seen here or not.
+    if (!in_view_ || self->incarnation != incarnation_) lose_all();
+    if (!in_view_) return;
+    incarnation_ = self->incarnation;
     for (Entry* e = all_.first; e != nullptr; e = e->all.next) e->request_ticket = e->claim_ticket = 0;
     make_reports(claims);
     std::vector<UnitIndex> busy;

@@ -150,6 +150,7 @@ private:
     std::size_t held_idle_;
     AmfView view_;
     bool in_view_ = false;
+    Incarnation incarnation_;
     std::uint32_t life_ = 0;
     std::uint64_t next_ticket_ = 1;
     std::size_t held_ = 0;

@@ -76,6 +76,7 @@ Result<LockReport> decode_lock_report(std::span<const std::byte> head);
 struct LockSend {
     ControllerId to;
     LockFrame frame;
+    friend bool operator==(const LockSend&, const LockSend&) = default;
 };
 
 }  // namespace braid
