@@ -40,6 +40,12 @@ Task<Result<StripeVerdict>> Amf::check_stripe(StripeIndex stripe, bool correct) 
             if (!batch.status(i)) good.reset(batch.role(i));
         }
     }
+    if (k == 1) {  // of a mirror any copy is the data
+        for (unsigned role = geometry_.width(); role-- > 0;) {
+            if (good[role]) columns[0] = memory.data() + role * strip;
+        }
+        good[0] = good.any();
+    }
     for (unsigned role = 0; role < k; ++role) {
         if (!good[role]) co_return StripeVerdict::incomplete;
     }

@@ -1,6 +1,6 @@
-// The logical space of one redundancy group as the virtual disks see it: the seam between `volume` above and the
-// AMF below. Any offset and length within the group's extents; the caller has checked the range. Used on the
-// executor's thread only.
+// The logical space of one redundancy group as the virtual disks see it: the seam between `volume` above and
+// the AMF below. Any offset and length within the group's extents; the caller has checked the range. Used on
+// the executor's thread only.
 #pragma once
 
 #include <cstddef>
@@ -20,11 +20,12 @@ public:
 
     /// Fills `into`, which stays valid until the task returns. Linearizable per 4 KiB block.
     virtual Task<Status> read(std::uint64_t offset, std::span<std::byte> into) = 0;
-    /// `data.bytes` stay valid and unchanged until the task returns. With `fua` the data is on stable storage by
-    /// then.
+    /// `data.bytes` stay valid and unchanged until the task returns. With `fua` the data is on stable storage
+    /// by then.
     virtual Task<Status> write(std::uint64_t offset, Slice data, bool fua) = 0;
     /// The range reads as zeros afterwards. `may_leave_hole`: an extent without a zone may stay without one.
-    virtual Task<Status> write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_leave_hole, bool fua) = 0;
+    virtual Task<Status> write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_leave_hole,
+                                      bool fua) = 0;
     /// Covers all writes that any controller had completed before the call.
     virtual Task<Status> flush() = 0;
     /// Whether the extent has a zone; without one it reads as zeros.

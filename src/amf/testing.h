@@ -1,0 +1,435 @@
+// A small world for tests of whole AMFs: disks in memory, links that keep order, one executor, and a step counter, so
+// that a test can stop the world at any step and kill a controller there. Real tables, locks and records run on it.
+// Tests only.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "amf/amf.h"
+#include "base/prng.h"
+#include "io/random.h"
+#include "tables/assembly.h"
+
+namespace braid::testing {
+
+class World;
+
+/// What is on a disk, whoever reads it.
+struct Media {
+    std::uint64_t size = 0;
+    std::map<std::uint64_t, Buffer> pages;  ///< by 4 KiB page; absent: zeros
+    std::set<std::uint64_t> bad;            ///< pages that fail to read until they are written
+    bool dead = false;                      ///< every command fails
+    std::int64_t fail_writes_after = -1;    ///< dies at the write with this number from now; -1: does not
+    std::uint64_t writes = 0;
+};
+
+class MemoryDisk final : public Disk {
+public:
+    MemoryDisk(World& world, Media& media, std::string name) : world_(world), media_(media), name_(std::move(name)) {}
+    std::uint64_t size() const override { return media_.size; }
+    const std::string& name() const override { return name_; }
+    void submit(DiskOp& op, Join& join) override;
+    void abandon(DiskOp& op) override;
+    /// Does the first `share` of 4 quarters of the command.
+    Status perform(DiskOp& op, unsigned share = 4);
+
+private:
+    World& world_;
+    Media& media_;
+    std::string name_;
+};
+
+class TestClock final : public Clock {
+public:
+    explicit TestClock(Executor& executor) : executor_(executor) {}
+    Nanos now() const override { return now_; }
+    void arm(TimerOp& op) override {
+        op.armed_by = this;
+        op.sequence = next_++;
+        queue_.emplace(std::pair(op.deadline, op.sequence), &op);
+    }
+    void disarm(TimerOp& op) override {
+        queue_.erase(std::pair(op.deadline, op.sequence));
+        op.armed_by = nullptr;
+    }
+    /// Fires the earliest timer, if it is due before `limit`.
+    bool advance(Nanos limit) {
+        if (queue_.empty() || queue_.begin()->first.first > limit) return false;
+        TimerOp& op = *queue_.begin()->second;
+        now_ = std::max(now_, op.deadline);
+        disarm(op);
+        op.fired = true;
+        executor_.post(*op.wakeup);
+        return true;
+    }
+
+private:
+    Executor& executor_;
+    Nanos now_{1s};
+    std::uint64_t next_ = 1;
+    std::map<std::pair<Nanos, std::uint64_t>, TimerOp*> queue_;
+};
+
+class TestRandom final : public Random {
+public:
+    std::uint64_t next() override { return prng_.next(); }
+
+private:
+    Prng prng_{7};
+};
+
+/// One controller with its AMF.
+class Node final : public Transport {
+public:
+    Node(World& world, ControllerId id, Incarnation incarnation);
+    ~Node() override;
+    void send(ControllerId to, Message message) override;
+
+    World& world;
+    ControllerId id;
+    Incarnation incarnation;
+    std::vector<std::unique_ptr<MemoryDisk>> disks;
+    std::unique_ptr<Amf> amf;
+    std::unique_ptr<Scope> scope;  ///< the operations of its hosts
+};
+
+struct WorldOptions {
+    Level level = Level::raid5;
+    std::size_t disks = 5;
+    std::uint32_t strip_size = 16u << 10;
+    unsigned width = 0;
+    std::uint32_t lock_unit = 1;
+    std::uint8_t dimension = 2;
+    std::uint32_t extents = 2;
+    std::uint64_t seed = 0;  ///< 0: first come first served; else commands and links take turns by chance
+    AmfOptions amf{};
+};
+
+/// What becomes of the writes in flight of a controller that is killed.
+enum class InFlight { lost, landed, torn, mixed };
+
+class World {
+public:
+    explicit World(WorldOptions options);
+    ~World();
+
+    // ---- controllers
+    Node& start(std::uint16_t id);
+    void kill(std::uint16_t id, InFlight fate = InFlight::mixed);
+    bool alive(std::uint16_t id) const { return nodes.contains(id); }
+    Node& node(std::uint16_t id) { return *nodes.at(id); }
+    Amf& amf(std::uint16_t id) { return *nodes.at(id)->amf; }
+    /// A new epoch with those that are alive.
+    void adopt();
+
+    // ---- time
+    bool step();
+    std::size_t steps() const { return steps_; }
+    template <class Done>
+    bool run_until(Done&& done, Nanos limit = 100s) {
+        const Nanos end = clock.now() + limit;
+        while (!done()) {
+            if (!step() && !clock.advance(end)) return false;
+        }
+        return true;
+    }
+    void settle() {
+        while (step()) {}
+    }
+    /// Runs a task on a node to its end.
+    template <class T>
+    T run(std::uint16_t id, Task<T> task) {
+        std::optional<T> out;
+        nodes.at(id)->scope->spawn(keep(std::move(task), out));
+        const bool ended = run_until([&] { return out.has_value(); });
+        ASSERT(ended);
+        return std::move(*out);
+    }
+    template <class T>
+    static Task<void> keep(Task<T> task, std::optional<T>& out) {
+        out.emplace(co_await std::move(task));
+    }
+
+    // ---- short forms
+    Status write(std::uint16_t id, std::uint64_t at, const Buffer& data, bool fua = false) {
+        return run(id, amf(id).write(at, Slice(data), fua));
+    }
+    Buffer read(std::uint16_t id, std::uint64_t at, std::size_t size) {
+        Buffer out(size);
+        const Status status = run(id, amf(id).read(at, out.span()));
+        if (!status) return {};
+        return out;
+    }
+    /// Stripes of the extents that are not clean.
+    std::vector<StripeIndex> unclean(std::uint16_t id, std::uint64_t bytes);
+    std::size_t bytes_left_at(std::uint16_t id) { return amf(id).replicator().store().bytes(); }
+
+    WorldOptions options;
+    Executor executor;
+    TestClock clock{executor};
+    TestRandom random;
+    Prng prng;
+    std::vector<std::unique_ptr<Media>> media;
+    Uuid group;
+    GroupConfig config;
+    std::uint64_t table_start = 0;
+    Epoch epoch;
+    std::map<std::uint16_t, std::unique_ptr<Node>> nodes;
+    InFlight fate = InFlight::lost;
+
+private:
+    friend class MemoryDisk;
+    friend class Node;
+    struct Command {
+        MemoryDisk* disk;
+        DiskOp* op;
+    };
+    struct Letter {
+        Epoch epoch;
+        Message message;
+    };
+    void format();
+    void complete(std::size_t index);
+    void deliver(std::pair<std::uint16_t, std::uint16_t> link);
+    std::deque<Command> commands_;
+    std::map<std::pair<std::uint16_t, std::uint16_t>, std::deque<Letter>> links_;
+    bool messages_first_ = false;
+    std::size_t steps_ = 0;
+};
+
+Buffer pattern(std::uint64_t seed, std::size_t size);
+
+// ---- definitions
+
+inline Buffer pattern(std::uint64_t seed, std::size_t size) {
+    Buffer out(size);
+    Prng prng(seed);
+    for (std::size_t i = 0; i < size; i += 8) {
+        const std::uint64_t word = prng.next();
+        std::memcpy(out.data() + i, &word, std::min<std::size_t>(8, size - i));
+    }
+    return out;
+}
+
+inline void MemoryDisk::submit(DiskOp& op, Join& join) {
+    ASSERT(op.offset % kBlockSize == 0 && op.memory.size() % kBlockSize == 0);
+    ASSERT(reinterpret_cast<std::uintptr_t>(op.memory.data()) % kBlockSize == 0);
+    ASSERT(op.offset + op.memory.size() + op.zero_length <= media_.size);
+    join.add();
+    op.join = &join;
+    op.in_flight = this;
+    world_.commands_.push_back({this, &op});
+}
+
+inline Status MemoryDisk::perform(DiskOp& op, unsigned share) {
+    if (op.verb == DiskVerb::write) {
+        ++media_.writes;
+        if (media_.fail_writes_after == 0) media_.dead = true;
+        if (media_.fail_writes_after >= 0) --media_.fail_writes_after;
+    }
+    if (media_.dead) return fail(Errc::io_error);
+    const std::uint64_t first = op.offset / kBlockSize;
+    if (op.verb == DiskVerb::zero) {
+        const auto end = media_.pages.lower_bound((op.offset + op.zero_length) / kBlockSize);
+        media_.pages.erase(media_.pages.lower_bound(first), end);
+        return {};
+    }
+    const std::size_t blocks = op.memory.size() / kBlockSize;
+    const std::size_t sectors = blocks * 8 * share / 4;
+    for (std::size_t i = 0; i < blocks; ++i) {
+        const auto memory = op.memory.subspan(i * kBlockSize, kBlockSize);
+        if (op.verb == DiskVerb::read) {
+            if (media_.bad.contains(first + i)) return fail(Errc::media_error);
+            const auto page = media_.pages.find(first + i);
+            if (page == media_.pages.end()) {
+                std::memset(memory.data(), 0, kBlockSize);
+            } else {
+                std::memcpy(memory.data(), page->second.data(), kBlockSize);
+            }
+        } else {
+            if (sectors <= i * 8) break;
+            Buffer& page = media_.pages[first + i];
+            if (page.empty()) page = Buffer::zeroed(kBlockSize);
+            std::memcpy(page.data(), memory.data(), std::min<std::size_t>(kBlockSize, (sectors - i * 8) * 512));
+            media_.bad.erase(first + i);
+        }
+    }
+    return {};
+}
+
+inline void MemoryDisk::abandon(DiskOp& op) {
+    std::erase_if(world_.commands_, [&](const World::Command& c) { return c.op == &op; });
+    op.in_flight = nullptr;
+    if (op.verb != DiskVerb::write) return;
+    switch (world_.fate) {
+        case InFlight::lost: break;
+        case InFlight::landed: (void)perform(op); break;
+        case InFlight::torn: (void)perform(op, 2); break;
+        case InFlight::mixed: (void)perform(op, static_cast<unsigned>(world_.prng.below(5))); break;
+    }
+}
+
+inline Node::Node(World& w, ControllerId i, Incarnation inc) : world(w), id(i), incarnation(inc) {
+    std::vector<Disk*> raw;
+    for (auto& m : world.media) {
+        if (m->dead) {
+            raw.push_back(nullptr);
+            continue;
+        }
+        disks.push_back(std::make_unique<MemoryDisk>(world, *m, "d" + std::to_string(disks.size())));
+        raw.push_back(disks.back().get());
+    }
+    amf = std::make_unique<Amf>(world.executor, world.clock, *this, world.group, world.config, world.table_start, raw,
+                                ControllerSlot(static_cast<std::uint8_t>(id.v - 1)), world.options.amf);
+    scope = std::make_unique<Scope>(world.executor);
+}
+
+inline Node::~Node() {
+    scope.reset();
+    amf.reset();
+}
+
+inline void Node::send(ControllerId to, Message message) {
+    ASSERT(message.payload.bytes.empty() || !message.payload.owner.empty());
+    world.links_[{id.v, to.v}].push_back({world.epoch, std::move(message)});
+}
+
+inline World::World(WorldOptions o) : options(o), prng(o.seed + 1) { format(); }
+inline World::~World() {
+    fate = InFlight::lost;
+    nodes.clear();
+}
+
+inline void World::format() {
+    const Geometry geometry = *Geometry::make(options.level, options.disks, options.strip_size, options.width);
+    const std::uint64_t share = (options.extents * geometry.width() + options.disks - 1) / options.disks;
+    const std::uint64_t size = (8u << 20) + (share + 1) * (geometry.segment_size() + (1u << 20));
+    FoundGroup found;
+    std::vector<Disk*> raw;
+    for (std::size_t i = 0; i < options.disks; ++i) {
+        media.push_back(std::make_unique<Media>());
+        media.back()->size = size;
+        found.members.push_back({std::make_unique<MemoryDisk>(*this, *media.back(), "d" + std::to_string(i)), {}});
+        raw.push_back(found.members.back().disk.get());
+    }
+    NewGroup wish{"g", geometry, options.lock_unit, options.dimension, {}};
+    for (int i = 1; i <= 8; ++i) wish.controllers.push_back("c" + std::to_string(i));
+    Scope scope(executor);
+    std::optional<Result<Uuid>> made;
+    scope.spawn(keep(format_group(executor, random, wish, raw), made));
+    settle();
+    ASSERT(made && *made);
+    group = **made;
+    for (FoundMember& member : found.members) {
+        std::optional<Result<Superblock>> block;
+        scope.spawn(keep(read_superblock(executor, *member.disk), block));
+        settle();
+        ASSERT(block && *block);
+        member.superblock = **block;
+    }
+    found.group = group;
+    table_start = found.members.front().superblock.table_start;
+    std::optional<Result<GroupConfig>> read;
+    scope.spawn(keep(read_config(executor, found), read));
+    settle();
+    ASSERT(read && *read);
+    config = **read;
+}
+
+inline Node& World::start(std::uint16_t id) {
+    nodes[id] = std::make_unique<Node>(*this, ControllerId(id), Incarnation(epoch.v + 1));
+    adopt();
+    const Status started = run(id, amf(id).start());
+    ASSERT(started.has_value());
+    return node(id);
+}
+
+inline void World::kill(std::uint16_t id, InFlight how) {
+    fate = how;
+    nodes.erase(id);
+    fate = InFlight::lost;
+    for (auto& [link, letters] : links_) {
+        if (link.second == id) letters.clear();
+    }
+}
+
+inline void World::adopt() {
+    epoch = epoch.next();
+    AmfView view{epoch, {}, {}};
+    for (auto& [id, n] : nodes) view.members.push_back({n->id, n->incarnation});
+    for (auto& [id, n] : nodes) {
+        view.self = n->id;
+        n->amf->adopt(view);
+    }
+}
+
+inline void World::complete(std::size_t index) {
+    const Command command = commands_[index];
+    commands_.erase(commands_.begin() + static_cast<std::ptrdiff_t>(index));
+    command.op->status = command.disk->perform(*command.op);
+    command.op->in_flight = nullptr;
+    command.op->join->done();
+}
+
+inline void World::deliver(std::pair<std::uint16_t, std::uint16_t> link) {
+    auto& letters = links_[link];
+    Letter letter = std::move(letters.front());
+    letters.pop_front();
+    if (letter.epoch != epoch || !nodes.contains(link.second)) return;
+    // Another machine has its own memory.
+    if (!letter.message.payload.bytes.empty()) {
+        letter.message.payload = Slice(Buffer::copy_of(letter.message.payload.bytes));
+    }
+    nodes.at(link.second)->amf->deliver(ControllerId(link.first), std::move(letter.message));
+}
+
+inline bool World::step() {
+    ++steps_;
+    if (executor.run_one()) return true;
+    std::vector<std::pair<std::uint16_t, std::uint16_t>> links;
+    for (const auto& [link, letters] : links_) {
+        if (!letters.empty()) links.push_back(link);
+    }
+    const std::size_t choices = links.size() + commands_.size();
+    if (choices == 0) {
+        --steps_;
+        return false;
+    }
+    if (options.seed != 0) {
+        const std::size_t choice = prng.below(choices);
+        if (choice < links.size()) {
+            deliver(links[choice]);
+        } else {
+            complete(choice - links.size());
+        }
+        return true;
+    }
+    messages_first_ = !messages_first_;
+    if (commands_.empty() || (messages_first_ && !links.empty())) {
+        deliver(links.front());
+    } else {
+        complete(0);
+    }
+    return true;
+}
+
+inline std::vector<StripeIndex> World::unclean(std::uint16_t id, std::uint64_t bytes) {
+    std::vector<StripeIndex> out;
+    const Geometry& geometry = config.geometry;
+    for (std::uint64_t at = 0; at < bytes;) {
+        const StripePlace place = geometry.locate(at);
+        const auto verdict = run(id, amf(id).check_stripe(place.stripe, false));
+        const bool fine = verdict && (*verdict == StripeVerdict::clean || *verdict == StripeVerdict::absent);
+        if (!fine) out.push_back(place.stripe);
+        at = geometry.range_of(place.stripe).end();
+    }
+    return out;
+}
+
+}  // namespace braid::testing
