@@ -40,6 +40,8 @@
 namespace braid {
 
 class Link;
+struct Frame;
+struct Hello;
 
 /// What the links see of the peers. Called from tasks of the Icl, never from inside one of its calls.
 class IclEvents {
@@ -97,19 +99,22 @@ public:
 
 private:
     enum class PeerState : std::uint8_t { fresh, up, broken };
-    struct Peer;
     struct Queued {
         Epoch epoch;
         Message message;
     };
+    struct Peer;
     using PeerRef = std::shared_ptr<Peer>;
     using LinkRef = std::shared_ptr<Link>;
 
     // icl.cc: peers and messages
+    void begin();
     PeerRef find(ControllerId id) const;
     void add_peer(const ViewMember& member);
     void drop_peer(Peer& peer);
-    void send_to_self(Message message);
+    void renew_peer(Peer& peer);
+    void send_link_message(Peer& peer, Message message);
+    void keep_fresh(Peer& peer, Message message);
     void deliver(ControllerId from, Message message);
     Task<void> loopback();
     Task<void> tick();
@@ -119,13 +124,14 @@ private:
     Task<void> accept_loop();
     Task<void> accept_one(std::unique_ptr<ByteStream> stream);
     Task<void> dial_loop(PeerRef peer);
-    Task<bool> dial_once(PeerRef peer);
+    Task<void> dial_once(PeerRef peer);
     Task<void> knock(ControllerId to, Incarnation incarnation, std::string address);
-    Task<PeerRef> read_hello(LinkRef link);
-    Message hello(ControllerId to, Incarnation incarnation) const;
+    Task<PeerRef> answer_hello(LinkRef link);
+    PeerRef check_hello(const Hello& hello, std::string_view where) const;
+    Message hello_to(ControllerId to, Incarnation incarnation) const;
     Task<void> session(PeerRef peer, LinkRef link);
     Task<void> receive(PeerRef peer, LinkRef link);
-    Task<bool> receive_one(Peer& peer, Link& link, ControllerId from, Epoch epoch, Message message);
+    bool link_message(Peer& peer, Link& link, const Frame& frame);
     void session_starts(Peer& peer, const LinkRef& link);
     void session_ends(Peer& peer, const Link& link);
 
@@ -144,10 +150,10 @@ private:
     std::map<Uuid, MessageSink*> sinks_;
     std::deque<Queued> to_self_;
     Event to_self_wake_;
-    Event epoch_changed_;
     Event stop_wanted_;
-    std::list<LinkRef> handshakes_;
+    std::list<LinkRef> handshakes_;  ///< connections whose far end is not known yet
     std::unique_ptr<Listener> listener_;
+    bool running_ = false;
     bool stopping_ = false;
     Scope scope_;
 };

@@ -1,5 +1,5 @@
-// What travels between controllers. The head is a small codec-encoded part, the payload block data that is sent from
-// where it lies. Who sends what and when: docs/protocols.md.
+// What travels between controllers. The head is a small codec-encoded part, the payload block data that is
+// sent from where it lies. Who sends what and when: docs/protocols.md.
 #pragma once
 
 #include <cstdint>
@@ -15,14 +15,14 @@ enum class MessageType : std::uint8_t {
     hello = 1,
     ping = 2,
     pong = 3,
-    view_changed = 4,     ///< a newer view stands in the member store
-    groups_changed = 5,   ///< rescan the disks: a group was created or destroyed
+    view_changed = 4,    ///< a newer view stands in the member store
+    groups_changed = 5,  ///< rescan the disks: a group was created or destroyed
     // locks
     lock_request = 16,
     lock_grant = 17,
-    lock_revoke = 18,     ///< the arbiter asks a holder to release when done
+    lock_revoke = 18,  ///< the arbiter asks a holder to release when done
     lock_released = 19,
-    lock_report = 20,     ///< at a view change: what the sender holds, claims and waits for
+    lock_report = 20,  ///< at a view change: what the sender holds, claims and waits for
     // update records
     record_begin = 32,
     record_redo = 33,
@@ -31,31 +31,31 @@ enum class MessageType : std::uint8_t {
     // tables
     table_update = 48,
     table_ack = 49,
-    table_version = 50,   ///< at a view change: the version the sender has
-    table_fetch = 51,     ///< a joiner asks for all pages
-    table_page = 52,      ///< one page of the answer
+    table_version = 50,  ///< at a view change: the version the sender has
+    table_fetch = 51,    ///< a joiner asks for all pages
+    table_page = 52,     ///< one page of the answer
     // AMF
-    amf_first = 64,       ///< 64 .. 95 are the AMF's own (recovery progress, flush)
+    amf_first = 64,  ///< 64 .. 95 are the AMF's own (recovery progress, flush)
     amf_last = 95,
 };
 
 struct Message {
-    Uuid group;           ///< nil: for the controller itself
+    Uuid group;  ///< nil: for the controller itself
     MessageType type{};
     Bytes head;
     Slice payload;
 };
 
-/// Takes the messages of one group (or, for the nil group, of the controller). Called on the executor, one at a time,
-/// in the order each sender sent; must not block: long work goes to a task.
+/// Takes the messages of one group (or, for the nil group, of the controller). Called on the executor, one at
+/// a time, in the order each sender sent; must not block: long work goes to a task.
 class MessageSink {
 public:
     virtual ~MessageSink() = default;
     virtual void deliver(ControllerId from, Message message) = 0;
 };
 
-/// How the protocols send. A message to oneself arrives like any other, later. Messages of an epoch that has passed
-/// are dropped on both ends: after a view change each protocol says again what still matters.
+/// How the protocols send. A message to oneself arrives like any other, later. Messages of an epoch that has
+/// passed are dropped on both ends: after a view change each protocol says again what still matters.
 class Transport {
 public:
     virtual ~Transport() = default;

@@ -1,5 +1,6 @@
-// A view: the epoch and who is alive in it. The membership decides it; everything on the links carries its epoch.
-// Any change of who serves a group is a change of view, so all AMFs of a group agree on each other in every epoch.
+// A view: the epoch and who is alive in it. The membership decides it; everything on the links carries its
+// epoch. Any change of who serves a group is a change of view, so all AMFs of a group agree on each other in
+// every epoch.
 #pragma once
 
 #include <algorithm>
@@ -13,11 +14,11 @@ namespace braid {
 
 struct ViewMember {
     ControllerId id;
-    Incarnation incarnation;       ///< epoch of the view that first held this start of the controller
-    std::string name;              ///< label, unique in the cluster: "ctl-a"
-    std::string address;           ///< where its peers dial it
+    Incarnation incarnation;  ///< epoch of the view that first held this start of the controller
+    std::string name;         ///< label, unique in the cluster: "ctl-a"
+    std::string address;      ///< where its peers dial it
     ProcessRef process;
-    std::vector<Uuid> groups;      ///< groups it has attached: it runs an AMF for each, sorted
+    std::vector<Uuid> groups;  ///< groups it has attached: it runs an AMF for each, sorted
 
     bool attached(const Uuid& group) const { return std::binary_search(groups.begin(), groups.end(), group); }
     friend bool operator==(const ViewMember&, const ViewMember&) = default;

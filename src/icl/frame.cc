@@ -1,0 +1,148 @@
+#include "icl/frame.h"
+
+#include "base/assert.h"
+#include "base/crc32c.h"
+
+namespace braid {
+namespace {
+
+constexpr std::uint32_t kMagic = 0x49647262;  // "brdI"
+constexpr std::size_t kCrcAt = 44;
+
+}  // namespace
+
+void encode_frame(Bytes& out, Epoch epoch, const Message& message) {
+    ASSERT(message.type != MessageType{} && message.type <= MessageType::amf_last);
+    ASSERT(message.head.size() <= kMaxFrameHead && message.payload.bytes.size() <= kMaxFramePayload);
+    const std::size_t begin = out.size();
+    Writer w(out);
+    w.put(kMagic);
+    w.put(kFrameVersion);
+    w.put(static_cast<std::uint8_t>(message.type));
+    w.put(std::uint16_t{0});
+    w.put(message.group);
+    w.put(epoch);
+    w.put(static_cast<std::uint32_t>(message.head.size()));
+    w.put(static_cast<std::uint32_t>(message.payload.bytes.size()));
+    w.put(crc32c(message.payload.bytes));
+    const std::uint32_t crc = crc32c(std::span(out).subspan(begin, kCrcAt));
+    w.put(crc32c(message.head, crc));
+    w.raw(message.head);
+}
+
+Result<FrameHeader> decode_frame_header(FrameHeaderBytes bytes, const FrameLimits& limits) {
+    Reader r(bytes);
+    if (r.get<std::uint32_t>() != kMagic) return fail(Errc::corrupt);
+    if (r.get<std::uint8_t>() != kFrameVersion) return fail(Errc::unsupported);
+    FrameHeader header;
+    const auto type = r.get<std::uint8_t>();
+    if (type == 0 || type > static_cast<std::uint8_t>(MessageType::amf_last)) return fail(Errc::corrupt);
+    header.type = static_cast<MessageType>(type);
+    if (r.get<std::uint16_t>() != 0) return fail(Errc::corrupt);
+    header.group = r.uuid();
+    header.epoch = r.get<Epoch>();
+    header.head_size = r.get<std::uint32_t>();
+    header.payload_size = r.get<std::uint32_t>();
+    header.payload_crc = r.get<std::uint32_t>();
+    header.crc = r.get<std::uint32_t>();
+    if (header.head_size > limits.head || header.payload_size > limits.payload) return fail(Errc::too_large);
+    return header;
+}
+
+Status check_frame_head(const FrameHeader& header, FrameHeaderBytes bytes, std::span<const std::byte> head) {
+    if (head.size() != header.head_size) return fail(Errc::corrupt);
+    if (crc32c(head, crc32c(bytes.first<kCrcAt>())) != header.crc) return fail(Errc::corrupt);
+    return {};
+}
+
+Status check_frame_payload(const FrameHeader& header, std::span<const std::byte> payload) {
+    if (payload.size() != header.payload_size || crc32c(payload) != header.payload_crc)
+        return fail(Errc::corrupt);
+    return {};
+}
+
+Bytes encode_hello(const Hello& hello) {
+    Bytes out;
+    out.reserve(kHelloSize);
+    Writer w(out);
+    w.put(std::uint16_t{1});  // version of what follows the hello; the frame has its own
+    w.put(hello.cluster);
+    w.put(hello.from);
+    w.put(hello.from_incarnation);
+    w.put(hello.to);
+    w.put(hello.to_incarnation);
+    return out;
+}
+
+Result<Hello> decode_hello(std::span<const std::byte> head) {
+    Reader r(head);
+    if (const auto version = r.get<std::uint16_t>(); r.ok() && version != 1) return fail(Errc::unsupported);
+    Hello hello;
+    hello.cluster = r.uuid();
+    hello.from = r.get<ControllerId>();
+    hello.from_incarnation = r.get<Incarnation>();
+    hello.to = r.get<ControllerId>();
+    hello.to_incarnation = r.get<Incarnation>();
+    if (!r.done()) return fail(Errc::corrupt);
+    return hello;
+}
+
+Bytes encode_view_changed(Epoch epoch) {
+    Bytes out;
+    Writer(out).put(epoch);
+    return out;
+}
+
+Result<Epoch> decode_view_changed(std::span<const std::byte> head) {
+    Reader r(head);
+    const Epoch epoch = r.get<Epoch>();
+    if (!r.done()) return fail(Errc::corrupt);
+    return epoch;
+}
+
+std::string_view to_string(MessageType type) {
+    switch (type) {
+        case MessageType::hello:
+            return "hello";
+        case MessageType::ping:
+            return "ping";
+        case MessageType::pong:
+            return "pong";
+        case MessageType::view_changed:
+            return "view_changed";
+        case MessageType::groups_changed:
+            return "groups_changed";
+        case MessageType::lock_request:
+            return "lock_request";
+        case MessageType::lock_grant:
+            return "lock_grant";
+        case MessageType::lock_revoke:
+            return "lock_revoke";
+        case MessageType::lock_released:
+            return "lock_released";
+        case MessageType::lock_report:
+            return "lock_report";
+        case MessageType::record_begin:
+            return "record_begin";
+        case MessageType::record_redo:
+            return "record_redo";
+        case MessageType::record_end:
+            return "record_end";
+        case MessageType::record_ack:
+            return "record_ack";
+        case MessageType::table_update:
+            return "table_update";
+        case MessageType::table_ack:
+            return "table_ack";
+        case MessageType::table_version:
+            return "table_version";
+        case MessageType::table_fetch:
+            return "table_fetch";
+        case MessageType::table_page:
+            return "table_page";
+        default:
+            return type >= MessageType::amf_first ? "amf" : "unknown";
+    }
+}
+
+}  // namespace braid
