@@ -12,7 +12,9 @@ Task<int> child(Event& event, int value) {
     co_return value;
 }
 
-Task<void> parent(Event& event, std::vector<int>& out, int value) { out.push_back(co_await child(event, value)); }
+Task<void> parent(Event& event, std::vector<int>& out, int value) {
+    out.push_back(co_await child(event, value));
+}
 
 TEST(Task, ReturnsThroughItsCallerAfterAWakeup) {
     Executor executor;

@@ -1,5 +1,6 @@
-// The run queue of one thread. Everything that wakes does so by standing in this FIFO: a completion never resumes a
-// coroutine inside the code that completed it, so the order of events is the order of the queue and nothing re-enters.
+// The run queue of one thread. Everything that wakes does so by standing in this FIFO: a completion never
+// resumes a coroutine inside the code that completed it, so the order of events is the order of the queue and
+// nothing re-enters.
 #pragma once
 
 #include <coroutine>
@@ -7,8 +8,8 @@
 
 namespace braid {
 
-/// A suspended coroutine's place in one list at a time: an event's waiters, or the run queue. Lives in the coroutine's
-/// frame, so destroying the frame takes it out of whatever list it stands in.
+/// A suspended coroutine's place in one list at a time: an event's waiters, or the run queue. Lives in the
+/// coroutine's frame, so destroying the frame takes it out of whatever list it stands in.
 class Wakeup {
 public:
     Wakeup() = default;
@@ -40,7 +41,8 @@ public:
     WakeupList(const WakeupList&) = delete;
     WakeupList& operator=(const WakeupList&) = delete;
     ~WakeupList() {
-        while (pop() != nullptr) {}
+        while (pop() != nullptr) {
+        }
         head_.prev_ = head_.next_ = nullptr;
     }
 
@@ -78,7 +80,8 @@ public:
         return true;
     }
     void run_until_idle() {
-        while (run_one()) {}
+        while (run_one()) {
+        }
     }
     std::size_t resumed() const { return resumed_; }
 

@@ -12,8 +12,8 @@ namespace braid {
 
 struct RootPromise;
 
-/// Owns the tasks it spawned. Destroying the scope destroys what still runs: callers that hold kernel-owned I/O must
-/// wait (`co_await scope.join()`) first; a simulated crash just destroys.
+/// Owns the tasks it spawned. Destroying the scope destroys what still runs: callers that hold kernel-owned
+/// I/O must wait (`co_await scope.join()`) first; a simulated crash just destroys.
 class Scope {
 public:
     explicit Scope(Executor& executor) : idle_(executor) {}
@@ -81,7 +81,8 @@ Task<std::vector<T>> gather(Executor& executor, std::vector<Task<T>> tasks) {
     std::vector<T> results(tasks.size());
     std::vector<detail::Leg> legs;
     legs.reserve(tasks.size());
-    for (std::size_t i = 0; i < tasks.size(); ++i) legs.push_back(detail::run_leg(std::move(tasks[i]), results[i]));
+    for (std::size_t i = 0; i < tasks.size(); ++i)
+        legs.push_back(detail::run_leg(std::move(tasks[i]), results[i]));
     Join join(executor);
     join.add(legs.size());
     for (auto& leg : legs) leg.start(join);

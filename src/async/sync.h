@@ -1,5 +1,5 @@
-// What coroutines wait for. All of it belongs to one executor; none of it is shared between threads. Destroying a
-// waiting frame is always safe: its place in the list goes with it.
+// What coroutines wait for. All of it belongs to one executor; none of it is shared between threads.
+// Destroying a waiting frame is always safe: its place in the list goes with it.
 #pragma once
 
 #include <cstddef>

@@ -1,7 +1,8 @@
-// Task<T>: a lazy coroutine with one owner. It starts when awaited, runs on its awaiter's stack of frames and hands
-// its value back; destroying it destroys its frame and everything below it. Call and return are symmetric transfers
-// (flat stack with clang at every optimisation level and sanitizer); waking after a suspension goes through Executor.
-// A task that outlives its caller's statement takes its parameters by value. Exceptions do not cross a task.
+// Task<T>: a lazy coroutine with one owner. It starts when awaited, runs on its awaiter's stack of frames and
+// hands its value back; destroying it destroys its frame and everything below it. Call and return are
+// symmetric transfers (flat stack with clang at every optimisation level and sanitizer); waking after a
+// suspension goes through Executor. A task that outlives its caller's statement takes its parameters by
+// value. Exceptions do not cross a task.
 #pragma once
 
 #include <coroutine>

@@ -19,12 +19,14 @@ struct Buffer::Head {
 namespace {
 
 constexpr std::size_t kAlignment = 4096;
-constexpr std::size_t kClasses = 16;                     // 4 KiB << class: up to 128 MiB
-constexpr std::size_t kPooledBytesPerClass = 64u << 20;  // beyond this a returned buffer goes back to the heap
+constexpr std::size_t kClasses = 16;  // 4 KiB << class: up to 128 MiB
+constexpr std::size_t kPooledBytesPerClass = 64u
+                                             << 20;  // beyond this a returned buffer goes back to the heap
 
 }  // namespace
 
-// Buffers returned on this thread, by class. Only ever reached on its own thread: a buffer must not outlive it.
+// Buffers returned on this thread, by class. Only ever reached on its own thread: a buffer must not outlive
+// it.
 struct Buffer::Pool {
     std::array<std::vector<Head*>, kClasses> free;
     std::size_t in_use = 0;

@@ -1,5 +1,5 @@
-// Memory for block data: 4 KiB aligned, reference counted, from a per-thread pool of size classes, so that the data
-// path does not allocate once warm. Not shared between threads.
+// Memory for block data: 4 KiB aligned, reference counted, from a per-thread pool of size classes, so that
+// the data path does not allocate once warm. Not shared between threads.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// Fixed little-endian encoding. A Writer appends to a byte vector; a Reader never reads beyond its span: after the
-// first short read it stays failed and yields zeros, so a decoder checks `ok()` once at the end.
+// Fixed little-endian encoding. A Writer appends to a byte vector; a Reader never reads beyond its span:
+// after the first short read it stays failed and yields zeros, so a decoder checks `ok()` once at the end.
 #pragma once
 
 #include <concepts>
@@ -28,7 +28,9 @@ public:
         }
     }
     template <class Tag, class Rep>
-    void put(Strong<Tag, Rep> value) { put(value.v); }
+    void put(Strong<Tag, Rep> value) {
+        put(value.v);
+    }
     void put(const Uuid& id) { raw(std::as_bytes(std::span(id.bytes))); }
     void raw(std::span<const std::byte> bytes) { out_.insert(out_.end(), bytes.begin(), bytes.end()); }
     /// u16 length, then the bytes.
@@ -57,13 +59,16 @@ public:
             return 0;
         }
         std::uint64_t value = 0;
-        for (std::size_t i = 0; i < sizeof(T); ++i) value |= std::to_integer<std::uint64_t>(in_[i]) << (8 * i);
+        for (std::size_t i = 0; i < sizeof(T); ++i)
+            value |= std::to_integer<std::uint64_t>(in_[i]) << (8 * i);
         in_ = in_.subspan(sizeof(T));
         return static_cast<T>(value);
     }
     template <class S>
         requires requires { typename S::rep; }
-    S get() { return S(get<typename S::rep>()); }
+    S get() {
+        return S(get<typename S::rep>());
+    }
     Uuid uuid() {
         Uuid id;
         const auto bytes = raw(id.bytes.size());

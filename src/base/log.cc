@@ -84,7 +84,8 @@ std::string last_events() {
 }
 
 void assert_failed(const char* condition, const char* file, int line) {
-    std::fprintf(stderr, "%s:%d: broken invariant: %s\nlast events:\n%s", file, line, condition, last_events().c_str());
+    std::fprintf(stderr, "%s:%d: broken invariant: %s\nlast events:\n%s", file, line, condition,
+                 last_events().c_str());
     std::fflush(stderr);
     std::abort();
 }

@@ -1,5 +1,5 @@
-// One line an event, as logfmt: time, level, event, key=value fields. The process installs a sink; without one only
-// the ring of last events is kept, which ASSERT prints. Never pass payload bytes or keys.
+// One line an event, as logfmt: time, level, event, key=value fields. The process installs a sink; without
+// one only the ring of last events is kept, which ASSERT prints. Never pass payload bytes or keys.
 #pragma once
 
 #include <cstdint>
@@ -43,9 +43,9 @@ std::string last_events();
 
 }  // namespace braid
 
-#define LOG_DEBUG(event, ...)                                             \
-    do {                                                                  \
-        if (::braid::log_enabled(::braid::LogLevel::debug))               \
+#define LOG_DEBUG(event, ...)                                                   \
+    do {                                                                        \
+        if (::braid::log_enabled(::braid::LogLevel::debug))                     \
             ::braid::log_event(::braid::LogLevel::debug, event, {__VA_ARGS__}); \
     } while (false)
 #define LOG_INFO(event, ...) ::braid::log_event(::braid::LogLevel::info, event, {__VA_ARGS__})

@@ -1,5 +1,6 @@
-// A small deterministic generator (xoshiro256**, Blackman and Vigna) seeded through splitmix64. Each device, link
-// and host of the simulator owns one, split from the run's seed, so that a draw in one does not move the others.
+// A small deterministic generator (xoshiro256**, Blackman and Vigna) seeded through splitmix64. Each device,
+// link and host of the simulator owns one, split from the run's seed, so that a draw in one does not move the
+// others.
 #pragma once
 
 #include <array>

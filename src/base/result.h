@@ -9,24 +9,24 @@
 namespace braid {
 
 enum class Errc : std::uint8_t {
-    io_error,       ///< a device or socket failed
-    media_error,    ///< these blocks are unreadable, the device answers otherwise
-    timeout,        ///< no answer in time
-    closed,         ///< the stream, link or queue has ended
-    refused,        ///< nobody listens, or the peer said no
-    fenced,         ///< this controller is not in the view any more
-    stale_epoch,    ///< the message or act belongs to another epoch
-    not_ready,      ///< a port that is closing, a group that is still assembling
+    io_error,     ///< a device or socket failed
+    media_error,  ///< these blocks are unreadable, the device answers otherwise
+    timeout,      ///< no answer in time
+    closed,       ///< the stream, link or queue has ended
+    refused,      ///< nobody listens, or the peer said no
+    fenced,       ///< this controller is not in the view any more
+    stale_epoch,  ///< the message or act belongs to another epoch
+    not_ready,    ///< a port that is closing, a group that is still assembling
     not_found,
     exists,
-    busy,           ///< a conflicting act is under way, retry
+    busy,  ///< a conflicting act is under way, retry
     no_space,
-    too_large,      ///< a length beyond the stated limit
-    corrupt,        ///< bytes that do not decode or whose checksum is wrong
-    unsupported,    ///< a version, feature or option this build does not know
-    invalid,        ///< an argument out of range
-    would_lose_data,///< refused: somebody's data or the quorum would be lost
-    offline,        ///< more members are missing than the level survives
+    too_large,        ///< a length beyond the stated limit
+    corrupt,          ///< bytes that do not decode or whose checksum is wrong
+    unsupported,      ///< a version, feature or option this build does not know
+    invalid,          ///< an argument out of range
+    would_lose_data,  ///< refused: somebody's data or the quorum would be lost
+    offline,          ///< more members are missing than the level survives
     cancelled,
 };
 
@@ -60,13 +60,12 @@ inline std::unexpected<Error> fail(Errc code, std::uint32_t detail = 0) {
 #define BRAID_CONCAT2(a, b) a##b
 #define BRAID_CONCAT(a, b) BRAID_CONCAT2(a, b)
 /// `TRY_LET(auto x, f());` declares x with the value of f(), or leaves with its error.
-#define TRY_LET(decl, expr)                                                                 \
-    auto BRAID_CONCAT(try_let_, __LINE__) = (expr);                                         \
-    if (!BRAID_CONCAT(try_let_, __LINE__))                                                  \
-        return std::unexpected(BRAID_CONCAT(try_let_, __LINE__).error());                   \
+#define TRY_LET(decl, expr)                                                                                  \
+    auto BRAID_CONCAT(try_let_, __LINE__) = (expr);                                                          \
+    if (!BRAID_CONCAT(try_let_, __LINE__)) return std::unexpected(BRAID_CONCAT(try_let_, __LINE__).error()); \
     decl = std::move(*BRAID_CONCAT(try_let_, __LINE__))
-#define CO_TRY_LET(decl, expr)                                                              \
-    auto BRAID_CONCAT(try_let_, __LINE__) = (expr);                                         \
-    if (!BRAID_CONCAT(try_let_, __LINE__))                                                  \
-        co_return std::unexpected(BRAID_CONCAT(try_let_, __LINE__).error());                \
+#define CO_TRY_LET(decl, expr)                                               \
+    auto BRAID_CONCAT(try_let_, __LINE__) = (expr);                          \
+    if (!BRAID_CONCAT(try_let_, __LINE__))                                   \
+        co_return std::unexpected(BRAID_CONCAT(try_let_, __LINE__).error()); \
     decl = std::move(*BRAID_CONCAT(try_let_, __LINE__))

@@ -25,11 +25,11 @@ using ExtentIndex = Strong<struct ExtentIndexTag, std::uint32_t>;
 /// A virtual disk's number within its group.
 using VolumeId = Strong<struct VolumeIdTag, std::uint32_t>;
 
-constexpr std::uint32_t kBlockSize = 4096;              ///< bytes; the unit of checks, alignment and parity
-constexpr std::uint64_t kExtentSize = 64ull << 20;      ///< bytes of a group's logical space
-constexpr std::size_t kMaxMembers = 24;                 ///< disks of a group
-constexpr std::size_t kMaxParity = 3;                   ///< parity strips of a stripe
-constexpr std::size_t kMaxControllers = 16;             ///< controllers that share a group
+constexpr std::uint32_t kBlockSize = 4096;          ///< bytes; the unit of checks, alignment and parity
+constexpr std::uint64_t kExtentSize = 64ull << 20;  ///< bytes of a group's logical space
+constexpr std::size_t kMaxMembers = 24;             ///< disks of a group
+constexpr std::size_t kMaxParity = 3;               ///< parity strips of a stripe
+constexpr std::size_t kMaxControllers = 16;         ///< controllers that share a group
 
 /// 16 bytes; of a group, a disk or a cluster.
 struct Uuid {
@@ -38,7 +38,7 @@ struct Uuid {
     bool is_nil() const { return *this == Uuid{}; }
 };
 
-std::string to_string(const Uuid& id);   ///< 8-4-4-4-12 hexadecimal digits
+std::string to_string(const Uuid& id);  ///< 8-4-4-4-12 hexadecimal digits
 
 /// Monotonic time that goes on in suspend, in nanoseconds. Never compared between machines.
 using Nanos = std::chrono::nanoseconds;

@@ -1,5 +1,5 @@
-// What operators ask a controller to change. Everything is checked before anything is touched; a refusal names the thing,
-// the reason and what to do.
+// What operators ask a controller to change. Everything is checked before anything is touched; a refusal
+// names the thing, the reason and what to do.
 #include <algorithm>
 #include <set>
 
@@ -13,14 +13,19 @@ constexpr Nanos kAttachPatience = 10s;
 
 AdminError from(const Error& error, std::string what) {
     switch (error.code) {
-        case Errc::no_space: return {error.code, what + ": there is not enough free space", "braid group list"};
+        case Errc::no_space:
+            return {error.code, what + ": there is not enough free space", "braid group list"};
         case Errc::offline:
             return {error.code, what + ": the group is offline, more disks are gone than its level survives",
                     "braid status"};
-        case Errc::exists: return {error.code, what + ": it exists already", {}};
-        case Errc::not_found: return {error.code, what + ": there is no such object", {}};
-        case Errc::busy: return {error.code, what + ": another change is under way", "try again"};
-        default: return {error.code, what + ": " + std::string(to_string(error.code)), "see the daemon's log"};
+        case Errc::exists:
+            return {error.code, what + ": it exists already", {}};
+        case Errc::not_found:
+            return {error.code, what + ": there is no such object", {}};
+        case Errc::busy:
+            return {error.code, what + ": another change is under way", "try again"};
+        default:
+            return {error.code, what + ": " + std::string(to_string(error.code)), "see the daemon's log"};
     }
 }
 
@@ -48,8 +53,10 @@ const ViewMember* Controller::live(std::string_view controller) const {
 
 AdminResult<GroupRuntime*> Controller::serving_group(std::string_view name) const {
     if (name.empty()) {
-        if (groups_.empty()) return refuse(Errc::not_found, "this controller serves no group", "braid group create");
-        if (groups_.size() > 1) return refuse(Errc::invalid, "there are several groups", "name one: --group NAME");
+        if (groups_.empty())
+            return refuse(Errc::not_found, "this controller serves no group", "braid group create");
+        if (groups_.size() > 1)
+            return refuse(Errc::invalid, "there are several groups", "name one: --group NAME");
     }
     GroupRuntime* group = name.empty() ? groups_.begin()->second.get() : find_group(name);
     if (group == nullptr) {
@@ -57,7 +64,8 @@ AdminResult<GroupRuntime*> Controller::serving_group(std::string_view name) cons
                       "braid group list; ask a controller that shares it with --api");
     }
     if (group->state() != GroupRuntime::State::serving) {
-        return refuse(Errc::busy, "group " + group->name() + " is not assembled yet", "try again; braid status");
+        return refuse(Errc::busy, "group " + group->name() + " is not assembled yet",
+                      "try again; braid status");
     }
     return group;
 }
@@ -82,32 +90,39 @@ Task<AdminResult<std::vector<std::unique_ptr<Disk>>>> Controller::open_for_group
         for (const std::string& name : group->disk_names()) taken.insert(name);
     }
     for (const std::string& wanted : request.disks) {
-        const auto named = [&](const std::string& path) { return path == wanted || path.ends_with("/" + wanted); };
+        const auto named = [&](const std::string& path) {
+            return path == wanted || path.ends_with("/" + wanted);
+        };
         const auto found = std::find_if(shelf.begin(), shelf.end(), named);
         if (found == shelf.end()) {
-            co_return refuse(Errc::not_found, "disk " + wanted + " matches none of this controller's [disks] scan patterns",
+            co_return refuse(Errc::not_found,
+                             "disk " + wanted + " matches none of this controller's [disks] scan patterns",
                              "braid disk list");
         }
         if (!taken.insert(*found).second) {
-            co_return refuse(Errc::would_lose_data, "disk " + wanted + " is in use or named twice", "braid disk list");
+            co_return refuse(Errc::would_lose_data, "disk " + wanted + " is in use or named twice",
+                             "braid disk list");
         }
         const auto content = env_.shelf.probe(*found);
         if (!content) {
-            co_return refuse(content.error().code, "disk " + wanted + " cannot be read", "check the path and permissions");
+            co_return refuse(content.error().code, "disk " + wanted + " cannot be read",
+                             "check the path and permissions");
         }
         if (!content->empty && !request.force) {
             co_return refuse(Errc::would_lose_data, "disk " + wanted + " holds " + content->what,
                              "use another disk, or --force to overwrite it");
         }
         Result<std::unique_ptr<Disk>> disk = env_.shelf.open(*found);
-        if (!disk) co_return refuse(disk.error().code, "disk " + wanted + " cannot be opened", "check permissions");
+        if (!disk)
+            co_return refuse(disk.error().code, "disk " + wanted + " cannot be opened", "check permissions");
         const Result<Superblock> superblock = co_await read_superblock(env_.executor, **disk);
         const bool ours = superblock || superblock.error().code != Errc::not_found;
         if (ours && !request.force) {
-            co_return refuse(Errc::would_lose_data,
-                             "disk " + wanted + " belongs to the group " +
-                                 (superblock ? superblock->group_name : std::string("of an unreadable superblock")),
-                             "use another disk, or --force to overwrite it");
+            co_return refuse(
+                Errc::would_lose_data,
+                "disk " + wanted + " belongs to the group " +
+                    (superblock ? superblock->group_name : std::string("of an unreadable superblock")),
+                "use another disk, or --force to overwrite it");
         }
         disks.push_back(std::move(*disk));
     }
@@ -136,23 +151,27 @@ Task<AdminResult<Outcome>> Controller::create_group(CreateGroup request) {
         co_return refuse(Errc::invalid, "'" + request.name + "' is not a name",
                          "letters, digits, '.', '_', '-', at most 63, not beginning with '.' or '-'");
     }
-    if (find_group(request.name) != nullptr) co_return refuse(Errc::exists, what + " exists already", "braid group list");
+    if (find_group(request.name) != nullptr)
+        co_return refuse(Errc::exists, what + " exists already", "braid group list");
     const auto level = parse_level(request.level);
     if (!level) {
-        co_return refuse(Errc::invalid, "level '" + request.level + "' is unknown", "mirror, raid5, raid6 or raid7.3");
+        co_return refuse(Errc::invalid, "level '" + request.level + "' is unknown",
+                         "mirror, raid5, raid6 or raid7.3");
     }
     if (request.disks.size() < 3 || request.disks.size() > kMaxMembers) {
         co_return refuse(Errc::invalid, what + " names " + std::to_string(request.disks.size()) + " disks",
                          "a group has 3 to 24 disks");
     }
-    const auto geometry = Geometry::make(*level, request.disks.size(), static_cast<std::uint32_t>(request.strip_size),
-                                         *level == Level::mirror ? request.copies : 0);
+    const auto geometry =
+        Geometry::make(*level, request.disks.size(), static_cast<std::uint32_t>(request.strip_size),
+                       *level == Level::mirror ? request.copies : 0);
     if (!geometry || request.strip_size > kMaxStripSize) {
-        co_return refuse(Errc::invalid,
-                         what + ": " + request.level + " on " + std::to_string(request.disks.size()) +
-                             " disks with a strip of " + std::to_string(request.strip_size) + " bytes is not possible",
-                         "strip size: a power of two from 4 KiB to 1 MiB; disks: raid5 3, raid6 4, raid7.3 5 or more; "
-                         "mirror 2 to 4 copies");
+        co_return refuse(
+            Errc::invalid,
+            what + ": " + request.level + " on " + std::to_string(request.disks.size()) +
+                " disks with a strip of " + std::to_string(request.strip_size) + " bytes is not possible",
+            "strip size: a power of two from 4 KiB to 1 MiB; disks: raid5 3, raid6 4, raid7.3 5 or more; "
+            "mirror 2 to 4 copies");
     }
     NewGroup wish;
     wish.name = request.name;
@@ -162,18 +181,21 @@ Task<AdminResult<Outcome>> Controller::create_group(CreateGroup request) {
         for (const ViewMember& member : view_.members) wish.controllers.push_back(member.name);
     }
     if (wish.controllers.size() > kMaxControllers) {
-        co_return refuse(Errc::invalid, what + " names more than 16 controllers", "name fewer with --controllers");
+        co_return refuse(Errc::invalid, what + " names more than 16 controllers",
+                         "name fewer with --controllers");
     }
     for (const std::string& name : wish.controllers) {
         const bool known = std::any_of(view_.known.begin(), view_.known.end(),
                                        [&](const KnownController& k) { return k.name == name; });
-        if (!known) co_return refuse(Errc::not_found, "controller " + name + " is unknown", "braid controller list");
+        if (!known)
+            co_return refuse(Errc::not_found, "controller " + name + " is unknown", "braid controller list");
     }
     if (std::find(wish.controllers.begin(), wish.controllers.end(), config_.name) == wish.controllers.end()) {
         co_return refuse(Errc::invalid, config_.name + " is not among the controllers of " + what,
                          "ask one that will share the group: --api");
     }
-    if (request.dimension > kMaxDimension || request.lock_unit == 0 || request.lock_unit > kMaxLockUnitStripes) {
+    if (request.dimension > kMaxDimension || request.lock_unit == 0 ||
+        request.lock_unit > kMaxLockUnitStripes) {
         co_return refuse(Errc::invalid, what + ": dimension or lock unit out of range",
                          "dimension 1 to 8, lock unit 1 to 1048576 stripes");
     }
@@ -184,7 +206,8 @@ Task<AdminResult<Outcome>> Controller::create_group(CreateGroup request) {
     auto disks = co_await open_for_group(request);
     if (!disks) co_return std::unexpected(disks.error());
     Outcome outcome;
-    outcome.steps.push_back("writes " + std::to_string(disks->size()) + " superblocks: " + join(request.disks));
+    outcome.steps.push_back("writes " + std::to_string(disks->size()) +
+                            " superblocks: " + join(request.disks));
     outcome.steps.push_back("makes " + what + ", " + request.level + ' ' + std::to_string(geometry->k) + '+' +
                             std::to_string(geometry->m) + ", shared by " + join(wish.controllers));
     if (request.dry_run) co_return outcome;
@@ -192,10 +215,12 @@ Task<AdminResult<Outcome>> Controller::create_group(CreateGroup request) {
     std::vector<Disk*> raw;
     for (const auto& disk : *disks) raw.push_back(disk.get());
     const std::vector<std::string> sharing = wish.controllers;
-    const Result<Uuid> uuid = co_await format_group(env_.executor, env_.random, std::move(wish), std::move(raw));
+    const Result<Uuid> uuid =
+        co_await format_group(env_.executor, env_.random, std::move(wish), std::move(raw));
     if (!uuid) co_return std::unexpected(from(uuid.error(), what));
     disks->clear();
-    LOG_INFO("group.created", {"group", request.name}, {"level", request.level}, {"disks", request.disks.size()});
+    LOG_INFO("group.created", {"group", request.name}, {"level", request.level},
+             {"disks", request.disks.size()});
     tell_groups_changed();
     want_rescan();
     if (!co_await wait_attached(*uuid, sharing)) {
@@ -219,9 +244,11 @@ Task<AdminResult<Outcome>> Controller::create_volume(CreateVolume request) {
         co_return refuse(Errc::invalid, what + ": " + std::to_string(request.size) + " bytes is not a size",
                          "a multiple of 512 bytes");
     }
-    if (find_volume(request.name)) co_return refuse(Errc::exists, what + " exists already", "braid volume list");
+    if (find_volume(request.name))
+        co_return refuse(Errc::exists, what + " exists already", "braid volume list");
     Outcome outcome;
-    outcome.steps.push_back("makes " + what + " of " + std::to_string(request.size) + " bytes in " + (*group)->name());
+    outcome.steps.push_back("makes " + what + " of " + std::to_string(request.size) + " bytes in " +
+                            (*group)->name());
     if (request.dry_run) co_return outcome;
     const auto record = co_await (*group)->tables().create_volume(request.name, request.size);
     if (!record) co_return std::unexpected(from(record.error(), what));
@@ -302,7 +329,8 @@ Task<AdminResult<Outcome>> Controller::create_ports(CreatePorts request) {
     for (const std::string& name : names) {
         const auto slot = volume->group->slot_of(name);
         if (!slot) {
-            co_return refuse(Errc::not_found, "controller " + name + " does not share group " + volume->group->name(),
+            co_return refuse(Errc::not_found,
+                             "controller " + name + " does not share group " + volume->group->name(),
                              "braid group show " + volume->group->name());
         }
         if ((volume->record.ports >> slot->v & 1) != 0) {
@@ -325,10 +353,12 @@ Task<AdminResult<Outcome>> Controller::delete_port(std::string name, std::string
     if (!volume) co_return std::unexpected(volume.error());
     const auto slot = volume->group->slot_of(controller);
     if (!slot || (volume->record.ports >> slot->v & 1) == 0) {
-        co_return refuse(Errc::not_found, "volume " + name + " has no port on " + controller, "braid port list");
+        co_return refuse(Errc::not_found, "volume " + name + " has no port on " + controller,
+                         "braid port list");
     }
     Outcome outcome;
-    outcome.steps.push_back("closes the port of " + name + " on " + controller + " when what is in flight has finished");
+    outcome.steps.push_back("closes the port of " + name + " on " + controller +
+                            " when what is in flight has finished");
     if (dry_run) co_return outcome;
     const auto closed = co_await close_ports(*volume, {*slot});
     if (!closed) co_return std::unexpected(closed.error());
@@ -345,7 +375,9 @@ Task<AdminResult<Outcome>> Controller::fail_disk(std::string name, bool dry_run)
             const MemberIndex member(static_cast<std::uint8_t>(i));
             const Disk* disk = group->disk(member);
             const std::string place = group->name() + "/" + std::to_string(i);
-            const bool named = name == place || (disk != nullptr && (disk->name() == name || disk->name().ends_with("/" + name)));
+            const bool named =
+                name == place ||
+                (disk != nullptr && (disk->name() == name || disk->name().ends_with("/" + name)));
             if (!named) continue;
             if (tables.state().members[i].state == MemberState::failed) {
                 co_return refuse(Errc::exists, "disk " + name + " is failed already", "braid disk list");
@@ -385,7 +417,8 @@ Task<AdminResult<Outcome>> Controller::fence_controller(std::string name, bool d
     while (const ViewMember* still = view_.find(id)) {
         if (still->incarnation != incarnation) break;
         if (env_.clock.now() >= deadline) {
-            co_return refuse(Errc::timeout, "controller " + name + " is still in the view", "braid controller list");
+            co_return refuse(Errc::timeout, "controller " + name + " is still in the view",
+                             "braid controller list");
         }
         co_await sleep_for(env_.clock, 2ms);
     }

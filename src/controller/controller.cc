@@ -16,8 +16,9 @@ Controller::Controller(const Environment& env, ControllerConfig config)
     : env_(env),
       config_(std::move(config)),
       icl_(env.executor, env.clock, env.network, *this, IclOptions{.ping_timeout = config_.ping_timeout}),
-      membership_(std::make_unique<LocalMembership>(env.executor, env.clock, env.members, env.random, icl_, *this,
-                                                    LocalMembershipOptions{.lock_patience = config_.ping_timeout})),
+      membership_(
+          std::make_unique<LocalMembership>(env.executor, env.clock, env.members, env.random, icl_, *this,
+                                            LocalMembershipOptions{.lock_patience = config_.ping_timeout})),
       nbd_(env.executor, env.clock, env.network, registry_, config_.nbd_limits),
       jobs_(env.clock),
       view_changed_(env.executor),
@@ -100,8 +101,8 @@ Task<void> Controller::rescan_loop() {
     }
 }
 
-/// Attaches the groups on the shelf that name this controller and are not attached yet; gives those another try that
-/// could not be assembled.
+/// Attaches the groups on the shelf that name this controller and are not attached yet; gives those another
+/// try that could not be assembled.
 Task<void> Controller::rescan() {
     for (auto it = groups_.begin(); it != groups_.end();) {
         if (it->second->state() != GroupRuntime::State::refused) {
@@ -128,7 +129,8 @@ Task<void> Controller::rescan() {
         const auto& sharing = config->controllers;
         if (std::find(sharing.begin(), sharing.end(), config_.name) == sharing.end()) continue;
         const Uuid uuid = group.group;
-        auto runtime = std::make_unique<GroupRuntime>(env_, config_, icl_, registry_, jobs_, std::move(group), *config);
+        auto runtime =
+            std::make_unique<GroupRuntime>(env_, config_, icl_, registry_, jobs_, std::move(group), *config);
         icl_.subscribe(uuid, runtime->amf());
         groups_.emplace(uuid, std::move(runtime));
         const Status attached = co_await membership_->attach(uuid);

@@ -1,11 +1,13 @@
-// One controller: links, membership, a runtime for each group it shares, ports, and the answers to operators. It is the only
-// place where a view is taken apart: on_view() is synchronous, links first, then every group, so all of a controller stands
-// in one epoch.
+// One controller: links, membership, a runtime for each group it shares, ports, and the answers to operators.
+// It is the only place where a view is taken apart: on_view() is synchronous, links first, then every group,
+// so all of a controller stands in one epoch.
 //
-//   start: listen -> join the view -> scan the disks -> for each group that names this controller: attach (a new view) -> load -> ports
-//   stop:  ports closed and drained -> groups left in order -> leave the view -> links closed
+//   start: listen -> join the view -> scan the disks -> for each group that names this controller: attach (a
+//   new view) -> load -> ports stop:  ports closed and drained -> groups left in order -> leave the view ->
+//   links closed
 //
-// A controller that is not in the view any more touches nothing: fenced() is set and everything it runs is dropped.
+// A controller that is not in the view any more touches nothing: fenced() is set and everything it runs is
+// dropped.
 #pragma once
 
 #include <map>
@@ -23,15 +25,18 @@
 
 namespace braid {
 
-class Controller final : public AdminTarget, private MembershipEvents, private IclEvents, private MessageSink {
+class Controller final : public AdminTarget,
+                         private MembershipEvents,
+                         private IclEvents,
+                         private MessageSink {
 public:
     Controller(const Environment& env, ControllerConfig config);
     ~Controller() override;
     Controller(const Controller&) = delete;
     Controller& operator=(const Controller&) = delete;
 
-    /// Joins, attaches what it finds and begins to serve. Groups that cannot be served yet are tried again for ever; only a
-    /// cluster that cannot be joined or an address that cannot be listened on is an error.
+    /// Joins, attaches what it finds and begins to serve. Groups that cannot be served yet are tried again
+    /// for ever; only a cluster that cannot be joined or an address that cannot be listened on is an error.
     Task<Status> start();
     /// Orderly end: hosts see their ports close, peers see this controller leave.
     Task<void> stop();

@@ -1,5 +1,5 @@
-// What a controller gets from the world it runs in, and what its configuration says. The daemon builds one from io/uring,
-// the simulator one from sim/: nothing in a controller can tell which.
+// What a controller gets from the world it runs in, and what its configuration says. The daemon builds one
+// from io/uring, the simulator one from sim/: nothing in a controller can tell which.
 #pragma once
 
 #include <string>
@@ -24,11 +24,11 @@ struct Environment {
 };
 
 struct ControllerConfig {
-    std::string name;                             ///< unique in the cluster, at most 31 bytes
-    std::string peer_address = "127.0.0.1:0";     ///< where the other controllers dial this one
-    std::vector<std::string> nbd;                 ///< where hosts dial it; none: no NBD server
-    Nanos ping_timeout = 1s;                      ///< silence after which a peer is fenced
-    Nanos intent_idle = 10s;                      ///< a region unused for so long leaves the intent page
+    std::string name;                          ///< unique in the cluster, at most 31 bytes
+    std::string peer_address = "127.0.0.1:0";  ///< where the other controllers dial this one
+    std::vector<std::string> nbd;              ///< where hosts dial it; none: no NBD server
+    Nanos ping_timeout = 1s;                   ///< silence after which a peer is fenced
+    Nanos intent_idle = 10s;                   ///< a region unused for so long leaves the intent page
     nbd::Limits nbd_limits;
 };
 

@@ -39,8 +39,9 @@ GroupRuntime::GroupRuntime(const Environment& env, const ControllerConfig& contr
       name_(found.name),
       slot_(own_slot(config, controller.name)),
       disks_(by_member(found, config.members.size())),
-      amf_(env.executor, env.clock, transport, found.group, config, found.members.front().superblock.table_start,
-           raw(disks_), slot_, AmfOptions{.intent_idle = controller.intent_idle}),
+      amf_(env.executor, env.clock, transport, found.group, config,
+           found.members.front().superblock.table_start, raw(disks_), slot_,
+           AmfOptions{.intent_idle = controller.intent_idle}),
       changed_(env.executor),
       scope_(env.executor) {
     tables().on_change([this] { on_tables_changed(); });

@@ -1,4 +1,5 @@
-// One redundancy group on one controller: its disks, tables and AMF, and the ports that the tables give this controller.
+// One redundancy group on one controller: its disks, tables and AMF, and the ports that the tables give this
+// controller.
 //
 //   attaching -> loading -> serving <-> (degraded, offline are states of the group, not of the runtime)
 //        \          \-> refused (tables not readable here)      serving -> stopping
@@ -44,8 +45,8 @@ public:
 
     void adopt(const AmfView& view);
 
-    /// Loads the tables, repairs what this controller's earlier life left open, opens the ports. On an error the state is
-    /// `refused` and the group can be tried again by making a new runtime.
+    /// Loads the tables, repairs what this controller's earlier life left open, opens the ports. On an error
+    /// the state is `refused` and the group can be tried again by making a new runtime.
     Task<Status> start();
     /// Closes the ports, waits for their operations, clears the intents.
     Task<void> stop();
@@ -74,7 +75,7 @@ private:
     std::vector<std::unique_ptr<Disk>> disks_;  ///< by member, null where absent
     Amf amf_;
     State state_ = State::attaching;
-    std::map<std::uint32_t, OpenPort> ports_;   ///< by VolumeId
+    std::map<std::uint32_t, OpenPort> ports_;  ///< by VolumeId
     Event changed_;
     Scope scope_;
 };

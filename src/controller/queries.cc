@@ -67,7 +67,9 @@ GroupInfo Controller::describe(const GroupRuntime& group) const {
 }
 
 /// The time at which a condition was first seen; forgotten when it is not asked for in a report.
-Nanos Controller::since(const std::string& key) { return condition_since_.try_emplace(key, env_.clock.now()).first->second; }
+Nanos Controller::since(const std::string& key) {
+    return condition_since_.try_emplace(key, env_.clock.now()).first->second;
+}
 
 StatusReport Controller::status() {
     StatusReport report;
@@ -106,7 +108,8 @@ StatusReport Controller::status() {
 
 void Controller::add_conditions(StatusReport& report) {
     std::set<std::string> present;
-    const auto add = [&](std::string code, Severity severity, std::string object, std::string text, std::string fix) {
+    const auto add = [&](std::string code, Severity severity, std::string object, std::string text,
+                         std::string fix) {
         const std::string key = code + ' ' + object;
         present.insert(key);
         report.conditions.push_back(
@@ -119,7 +122,8 @@ void Controller::add_conditions(StatusReport& report) {
         add("CONTROLLER_DOWN", fenced ? Severity::warning : Severity::info, controller.name,
             fenced ? "fenced in epoch " + epoch + ", its open operations were finished by the others"
                    : "left in order in epoch " + epoch,
-            "start its daemon again: braidd --config FILE (in a demo: braid demo start " + controller.name + ")");
+            "start its daemon again: braidd --config FILE (in a demo: braid demo start " + controller.name +
+                ")");
     }
     for (const auto& [uuid, group] : groups_) {
         const GroupInfo info = describe(*group);
@@ -135,22 +139,25 @@ void Controller::add_conditions(StatusReport& report) {
                 "more disks are gone than " + info.level + " survives; nothing is written any more",
                 "bring back disks, then restart the controllers");
         } else if (info.health != Health::ok) {
-            add("GROUP_DEGRADED", info.health == Health::critical ? Severity::error : Severity::warning, info.name,
-                "can still lose " + std::to_string(info.redundancy_remaining) + " disks", "replace the failed disks");
+            add("GROUP_DEGRADED", info.health == Health::critical ? Severity::error : Severity::warning,
+                info.name, "can still lose " + std::to_string(info.redundancy_remaining) + " disks",
+                "replace the failed disks");
         }
         for (std::size_t i = 0; i < info.members.size(); ++i) {
             if (info.members[i] == MemberCondition::ok) continue;
-            const std::string disk = info.disks[i].empty() ? info.name + "/" + std::to_string(i) : info.disks[i];
+            const std::string disk =
+                info.disks[i].empty() ? info.name + "/" + std::to_string(i) : info.disks[i];
             const bool failed = info.members[i] == MemberCondition::failed;
             add(failed ? "DISK_FAILED" : "DISK_MISSING", Severity::warning, disk,
-                "member " + std::to_string(i) + " of " + info.name + (failed ? " was declared failed" : " is not found"),
+                "member " + std::to_string(i) + " of " + info.name +
+                    (failed ? " was declared failed" : " is not found"),
                 "check the disk and its cables; its place stays empty until it is rebuilt");
         }
         const AmfConditions amf = group->amf().conditions();
         if (amf.missing_copies != 0) {
             add("COPIES_REDUCED", Severity::warning, info.name,
-                "open writes have " + std::to_string(info.dimension - amf.missing_copies) + " copies instead of " +
-                    std::to_string(info.dimension),
+                "open writes have " + std::to_string(info.dimension - amf.missing_copies) +
+                    " copies instead of " + std::to_string(info.dimension),
                 "start the controllers that are down");
         }
         if (amf.recovering_units != 0) {
@@ -201,7 +208,7 @@ std::vector<PortInfo> Controller::ports() {
                 info.volume = record.name;
                 info.group = group->name();
                 info.controller = names[slot];
-                info.state = live(names[slot]) == nullptr         ? PortState::absent
+                info.state = live(names[slot]) == nullptr        ? PortState::absent
                              : (record.closing >> slot & 1) != 0 ? PortState::closing
                                                                  : PortState::open;
                 if (names[slot] == config_.name) {

@@ -8,7 +8,8 @@ namespace braid {
 
 class Clock;
 
-/// A place in a clock's queue. When the deadline comes the clock posts `wakeup`, once. Destroying it disarms it.
+/// A place in a clock's queue. When the deadline comes the clock posts `wakeup`, once. Destroying it disarms
+/// it.
 struct TimerOp {
     TimerOp() = default;
     TimerOp(const TimerOp&) = delete;
@@ -18,8 +19,8 @@ struct TimerOp {
     Nanos deadline{};
     Wakeup* wakeup = nullptr;
     bool fired = false;
-    Clock* armed_by = nullptr;     ///< not null while it stands in the queue
-    std::uint64_t sequence = 0;    ///< the clock's: orders equal deadlines by arming
+    Clock* armed_by = nullptr;   ///< not null while it stands in the queue
+    std::uint64_t sequence = 0;  ///< the clock's: orders equal deadlines by arming
 };
 
 class Clock {
@@ -52,7 +53,9 @@ private:
     Wakeup wakeup_;
     TimerOp timer_;
 };
-inline sleep_until sleep_for(Clock& clock, Nanos duration) { return sleep_until(clock, clock.now() + duration); }
+inline sleep_until sleep_for(Clock& clock, Nanos duration) {
+    return sleep_until(clock, clock.now() + duration);
+}
 
 /// `bool set = co_await wait_until(event, clock, t)`: true if the event was set or notified before t.
 class wait_until {

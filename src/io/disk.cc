@@ -2,7 +2,8 @@
 
 namespace braid {
 
-Task<Status> run(Executor& executor, Disk& disk, DiskVerb verb, std::uint64_t at, std::span<std::byte> memory) {
+Task<Status> run(Executor& executor, Disk& disk, DiskVerb verb, std::uint64_t at,
+                 std::span<std::byte> memory) {
     Join join(executor);
     DiskOp op(verb, at, memory);
     disk.submit(op, join);

@@ -1,6 +1,7 @@
-// The only way any code reaches a disk. Offsets and lengths are multiples of 4 KiB, memory is 4 KiB aligned. Several
-// controllers open the same disk at once; a disk gives no order between operations in flight and no atomicity above
-// 512 bytes. A write that was acknowledged may still be lost at a power failure until a later flush was acknowledged.
+// The only way any code reaches a disk. Offsets and lengths are multiples of 4 KiB, memory is 4 KiB aligned.
+// Several controllers open the same disk at once; a disk gives no order between operations in flight and no
+// atomicity above 512 bytes. A write that was acknowledged may still be lost at a power failure until a later
+// flush was acknowledged.
 #pragma once
 
 #include <cstddef>
@@ -22,9 +23,9 @@ class Disk;
 
 enum class DiskVerb : std::uint8_t { read, write, zero, flush };
 
-/// One command. Lives in the frame of the coroutine that waits for it; `join` is told once, when `status` is set.
-/// Destroying it in flight abandons the command: the simulated disk then decides whether a write still lands; the
-/// real disk forbids it, because the kernel still owns the memory.
+/// One command. Lives in the frame of the coroutine that waits for it; `join` is told once, when `status` is
+/// set. Destroying it in flight abandons the command: the simulated disk then decides whether a write still
+/// lands; the real disk forbids it, because the kernel still owns the memory.
 struct DiskOp {
     DiskOp() = default;
     DiskOp(DiskVerb v, std::uint64_t at, std::span<std::byte> bytes, std::uint64_t zeroes = 0)
@@ -33,13 +34,17 @@ struct DiskOp {
     DiskOp& operator=(const DiskOp&) = delete;
     ~DiskOp();
 
-    static DiskOp read(std::uint64_t at, std::span<std::byte> into) { return DiskOp(DiskVerb::read, at, into); }
+    static DiskOp read(std::uint64_t at, std::span<std::byte> into) {
+        return DiskOp(DiskVerb::read, at, into);
+    }
     static DiskOp write(std::uint64_t at, std::span<const std::byte> from) {
         return DiskOp(DiskVerb::write, at, {const_cast<std::byte*>(from.data()), from.size()});
     }
     static DiskOp flush() { return DiskOp(DiskVerb::flush, 0, {}); }
     /// Zeroes a range without sending the zeros where the device can.
-    static DiskOp zero(std::uint64_t at, std::uint64_t length) { return DiskOp(DiskVerb::zero, at, {}, length); }
+    static DiskOp zero(std::uint64_t at, std::uint64_t length) {
+        return DiskOp(DiskVerb::zero, at, {}, length);
+    }
 
     DiskVerb verb = DiskVerb::read;
     std::uint64_t offset = 0;
@@ -47,14 +52,15 @@ struct DiskOp {
     std::uint64_t zero_length = 0;
     Status status;
     Join* join = nullptr;
-    Disk* in_flight = nullptr;      ///< the disk that holds it
-    void* device_state = nullptr;   ///< the disk's own
-    std::size_t progress = 0;       ///< the disk's own
-    Nanos started{};                ///< the disk's own
+    Disk* in_flight = nullptr;     ///< the disk that holds it
+    void* device_state = nullptr;  ///< the disk's own
+    std::size_t progress = 0;      ///< the disk's own
+    Nanos started{};               ///< the disk's own
 };
 
 struct DiskCounters {
-    std::uint64_t reads = 0, writes = 0, flushes = 0, zeroes = 0, read_bytes = 0, written_bytes = 0, errors = 0;
+    std::uint64_t reads = 0, writes = 0, flushes = 0, zeroes = 0, read_bytes = 0, written_bytes = 0,
+                  errors = 0;
 };
 
 class Disk {
@@ -78,7 +84,8 @@ inline DiskOp::~DiskOp() {
 }
 
 /// One command and its end, for code that is not on the data path.
-Task<Status> run(Executor& executor, Disk& disk, DiskVerb verb, std::uint64_t at, std::span<std::byte> memory);
+Task<Status> run(Executor& executor, Disk& disk, DiskVerb verb, std::uint64_t at,
+                 std::span<std::byte> memory);
 inline Task<Status> read(Executor& e, Disk& d, std::uint64_t at, std::span<std::byte> into) {
     return run(e, d, DiskVerb::read, at, into);
 }

@@ -1,6 +1,6 @@
-// What controllers of one machine share besides their disks: one small record that changes only under a lock which
-// dies with its holder, and the power to end each other. The real one is a file, kernel locks and pidfds; the
-// simulated one does the same to simulated processes.
+// What controllers of one machine share besides their disks: one small record that changes only under a lock
+// which dies with its holder, and the power to end each other. The real one is a file, kernel locks and
+// pidfds; the simulated one does the same to simulated processes.
 #pragma once
 
 #include <cstdint>
@@ -37,9 +37,11 @@ public:
     /// Only under the lock. Atomic: readers see the old or the new record.
     virtual Task<Status> write(Bytes record) = 0;
     virtual void unlock() = 0;
-    /// Ends the process and waits until it is gone. Cut and drained at once for a process that is dead already.
+    /// Ends the process and waits until it is gone. Cut and drained at once for a process that is dead
+    /// already.
     virtual Task<FenceReport> kill(ProcessRef process) = 0;
-    /// `died` is set when the process has ended, at once if it already has. Replaces an earlier watch of `slot`.
+    /// `died` is set when the process has ended, at once if it already has. Replaces an earlier watch of
+    /// `slot`.
     virtual void watch(std::uint32_t slot, ProcessRef process, Event& died) = 0;
     virtual void unwatch(std::uint32_t slot) = 0;
 };

@@ -1,5 +1,5 @@
-// Byte streams between processes: TCP and UNIX sockets, in-memory pipes (the bus), and their simulated twins. A stream
-// delivers bytes in order until it ends; after the end every call fails with `closed` or `io_error`.
+// Byte streams between processes: TCP and UNIX sockets, in-memory pipes (the bus), and their simulated twins.
+// A stream delivers bytes in order until it ends; after the end every call fails with `closed` or `io_error`.
 #pragma once
 
 #include <cstddef>
@@ -27,13 +27,13 @@ struct StreamOp {
     ~StreamOp();
 
     StreamVerb verb = StreamVerb::read;
-    std::span<std::byte> into;                                ///< read
-    std::span<const std::span<const std::byte>> from;         ///< write: pieces sent in order, all of them
-    Result<std::size_t> result = 0;                           ///< bytes; 0 for a read means the peer ended in order
+    std::span<std::byte> into;                         ///< read
+    std::span<const std::span<const std::byte>> from;  ///< write: pieces sent in order, all of them
+    Result<std::size_t> result = 0;                    ///< bytes; 0 for a read means the peer ended in order
     Join* join = nullptr;
     ByteStream* in_flight = nullptr;
-    void* stream_state = nullptr;                             ///< the stream's own
-    std::size_t progress = 0;                                 ///< the stream's own
+    void* stream_state = nullptr;  ///< the stream's own
+    std::size_t progress = 0;      ///< the stream's own
 };
 
 /// At most one read and one write are in flight at a time.
@@ -42,7 +42,8 @@ public:
     virtual ~ByteStream() = default;
     virtual void submit(StreamOp& op, Join& join) = 0;
     virtual void abandon(StreamOp& op) = 0;
-    /// Ends both directions at once; calls in flight fail with `closed`. The far end sees the end of the stream.
+    /// Ends both directions at once; calls in flight fail with `closed`. The far end sees the end of the
+    /// stream.
     virtual void shutdown() = 0;
     /// For logs: "127.0.0.1:10809", "unix:/run/x.sock".
     virtual std::string peer_name() const = 0;
@@ -68,8 +69,8 @@ private:
     StreamOp op_;
 };
 
-/// `co_await write_pieces(executor, stream, pieces)`: sends all bytes of all pieces or fails. The pieces stay valid
-/// until it returns.
+/// `co_await write_pieces(executor, stream, pieces)`: sends all bytes of all pieces or fails. The pieces stay
+/// valid until it returns.
 class write_pieces {
 public:
     write_pieces(Executor& executor, ByteStream& stream, std::span<const std::span<const std::byte>> from)

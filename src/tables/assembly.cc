@@ -22,7 +22,8 @@ Task<Result<Superblock>> read_superblock(Executor& executor, Disk& disk) {
     co_return choice->superblock;
 }
 
-Task<std::vector<FoundGroup>> scan_shelf(Executor& executor, DiskShelf& shelf, std::vector<std::string> skip) {
+Task<std::vector<FoundGroup>> scan_shelf(Executor& executor, DiskShelf& shelf,
+                                         std::vector<std::string> skip) {
     std::map<Uuid, std::map<std::uint8_t, FoundMember>> found;
     for (const std::string& name : shelf.scan()) {
         if (std::find(skip.begin(), skip.end(), name) != skip.end()) continue;
@@ -34,7 +35,8 @@ Task<std::vector<FoundGroup>> scan_shelf(Executor& executor, DiskShelf& shelf, s
         Result<Superblock> superblock = co_await read_superblock(executor, **disk);
         if (!superblock) {
             if (superblock.error().code != Errc::not_found) {
-                LOG_WARN("disk.bad_superblock", {"disk", name}, {"reason", to_string(superblock.error().code)});
+                LOG_WARN("disk.bad_superblock", {"disk", name},
+                         {"reason", to_string(superblock.error().code)});
             }
             continue;
         }
@@ -68,7 +70,8 @@ Task<Result<GroupConfig>> read_config(Executor& executor, const FoundGroup& grou
         const PagePick pick = pick_slot(ConstPageBytes(bytes.first(kPageSize)),
                                         ConstPageBytes(bytes.subspan(kPageSize)), group.group, kConfigPage);
         if (!pick.found || pick.header.sequence <= newest) continue;
-        Result<GroupConfig> decoded = GroupConfig::decode(ConstPageBytes(bytes.subspan(pick.slot * kPageSize, kPageSize)));
+        Result<GroupConfig> decoded =
+            GroupConfig::decode(ConstPageBytes(bytes.subspan(pick.slot * kPageSize, kPageSize)));
         if (!decoded) continue;
         newest = pick.header.sequence;
         config = std::move(decoded);
@@ -112,8 +115,10 @@ Task<Result<Uuid>> format_group(Executor& executor, Random& random, NewGroup wis
         CO_TRY(clear.status);
         const auto put_page = [&](PageNumber page, const auto& content) {
             Buffer bytes = Buffer::zeroed(kPageSize);
-            write_page(PageBytes(bytes.span()), content, PageHeader{page, group, 1, Epoch(0), ControllerSlot(0)});
-            return write_everywhere(executor, disk, slot_offset(plan.table_start, page, slot_of(1)), std::move(bytes));
+            write_page(PageBytes(bytes.span()), content,
+                       PageHeader{page, group, 1, Epoch(0), ControllerSlot(0)});
+            return write_everywhere(executor, disk, slot_offset(plan.table_start, page, slot_of(1)),
+                                    std::move(bytes));
         };
         CO_TRY(co_await put_page(kConfigPage, config));
         CO_TRY(co_await put_page(kStatePage, state));

@@ -29,11 +29,13 @@ struct FoundGroup {
 /// Reads the superblock of an open disk. not_found: it has none of ours.
 Task<Result<Superblock>> read_superblock(Executor& executor, Disk& disk);
 
-/// Opens all disks of the shelf but those whose names are in `skip` and sorts those with a superblock by group. Of two
-/// disks that claim one place the one with the higher superblock sequence is taken and the other logged.
+/// Opens all disks of the shelf but those whose names are in `skip` and sorts those with a superblock by
+/// group. Of two disks that claim one place the one with the higher superblock sequence is taken and the
+/// other logged.
 Task<std::vector<FoundGroup>> scan_shelf(Executor& executor, DiskShelf& shelf, std::vector<std::string> skip);
 
-/// The newest configuration page that the members carry: to know who shares the group before its tables are loaded.
+/// The newest configuration page that the members carry: to know who shares the group before its tables are
+/// loaded.
 Task<Result<GroupConfig>> read_config(Executor& executor, const FoundGroup& group);
 
 struct NewGroup {
@@ -44,8 +46,8 @@ struct NewGroup {
     std::vector<std::string> controllers;
 };
 
-/// Writes superblocks and first tables on `disks`, which become members 0 .. n-1 in this order. Destroys what is there:
-/// the caller has asked. invalid, no_space, io_error.
+/// Writes superblocks and first tables on `disks`, which become members 0 .. n-1 in this order. Destroys what
+/// is there: the caller has asked. invalid, no_space, io_error.
 Task<Result<Uuid>> format_group(Executor& executor, Random& random, NewGroup wish, std::vector<Disk*> disks);
 
 /// Takes the superblock off a disk, so that it is nobody's.

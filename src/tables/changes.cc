@@ -1,5 +1,5 @@
-// Changes of the tables: each is one page (deleting a virtual disk is several, each of them harmless alone), decided and
-// written under the tables lock, and visible in memory only after every AMF of the view has it.
+// Changes of the tables: each is one page (deleting a virtual disk is several, each of them harmless alone),
+// decided and written under the tables lock, and visible in memory only after every AMF of the view has it.
 #include <algorithm>
 
 #include "base/log.h"
@@ -29,8 +29,9 @@ Task<Status> Tables::end_change() {
             changed = true;
         }
         if (!changed) break;
-        const auto failed = std::count_if(state.members.begin(), state.members.end(),
-                                          [](const MemberStatus& s) { return s.state == MemberState::failed; });
+        const auto failed =
+            std::count_if(state.members.begin(), state.members.end(),
+                          [](const MemberStatus& s) { return s.state == MemberState::failed; });
         if (failed > config_.geometry.m) {
             lost_quorum_ = true;
             if (listener_) listener_();
@@ -163,9 +164,8 @@ Task<Status> Tables::put_volume(VolumePlace place, VolumeRecord record) {
 /// First fit between the virtual disks that are there.
 Result<ExtentIndex> Tables::find_space(std::uint32_t extents) const {
     std::vector<VolumeRecord> present = volumes();
-    std::sort(present.begin(), present.end(), [](const VolumeRecord& a, const VolumeRecord& b) {
-        return a.first_extent < b.first_extent;
-    });
+    std::sort(present.begin(), present.end(),
+              [](const VolumeRecord& a, const VolumeRecord& b) { return a.first_extent < b.first_extent; });
     std::uint32_t at = 0;
     for (const VolumeRecord& volume : present) {
         if (volume.first_extent.v - at >= extents) return ExtentIndex(at);

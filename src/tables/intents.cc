@@ -1,5 +1,5 @@
-// The intent page of this controller's slot: the regions that may hold half-written stripes if it dies. One writer, this
-// AMF; a change that comes while a write is under way goes with the next one.
+// The intent page of this controller's slot: the regions that may hold half-written stripes if it dies. One
+// writer, this AMF; a change that comes while a write is under way goes with the next one.
 #include <algorithm>
 
 #include "base/log.h"

@@ -52,14 +52,17 @@ Status Tables::apply_page(PageNumber page, ConstPageBytes bytes) {
     TRY_LET(const PageHeader header, open_page(bytes, group_, page));
     if (page != kConfigPage && (sequences_.empty() || page.v >= page_count())) return fail(Errc::corrupt);
     switch (kind_of(page)) {
-        case PageKind::config: TRY(apply_config(bytes)); break;
+        case PageKind::config:
+            TRY(apply_config(bytes));
+            break;
         case PageKind::state: {
             TRY_LET(GroupState state, GroupState::decode(bytes));
             if (state.members.size() != disks_.size()) return fail(Errc::corrupt);
             state_ = std::move(state);
             break;
         }
-        case PageKind::intent: return fail(Errc::invalid);
+        case PageKind::intent:
+            return fail(Errc::invalid);
         case PageKind::volumes: {
             TRY_LET(volume_pages_[page.v - kFirstVolumePage.v], VolumesPage::decode(bytes));
             break;
@@ -79,15 +82,21 @@ Buffer Tables::encode_page(PageNumber page, std::uint64_t sequence) const {
     const PageBytes bytes(buffer.span());
     const PageHeader header{page, group_, sequence, view_.epoch, slot_};
     switch (kind_of(page)) {
-        case PageKind::config: write_page(bytes, config_, header); break;
-        case PageKind::state: write_page(bytes, state_, header); break;
+        case PageKind::config:
+            write_page(bytes, config_, header);
+            break;
+        case PageKind::state:
+            write_page(bytes, state_, header);
+            break;
         case PageKind::intent: {
             Intent intent;
             for (std::uint32_t region : wanted_regions_) intent.regions.push_back(RegionIndex(region));
             write_page(bytes, intent, header);
             break;
         }
-        case PageKind::volumes: write_page(bytes, volume_pages_[page.v - kFirstVolumePage.v], header); break;
+        case PageKind::volumes:
+            write_page(bytes, volume_pages_[page.v - kFirstVolumePage.v], header);
+            break;
         case PageKind::map: {
             MapPage content;
             const std::uint32_t first = (page.v - kFirstMapPage.v) * kZonesPerPage;
@@ -102,7 +111,8 @@ Buffer Tables::encode_page(PageNumber page, std::uint64_t sequence) const {
 
 // ---- disks
 
-/// What each member has of a page, by member: nothing where it is absent, failed (unless `failed_too`) or unreadable.
+/// What each member has of a page, by member: nothing where it is absent, failed (unless `failed_too`) or
+/// unreadable.
 Task<std::vector<Tables::Pick>> Tables::read_page(PageNumber page, bool failed_too) {
     std::vector<Pick> picks(disks_.size());
     std::vector<Buffer> slots(disks_.size());
@@ -129,8 +139,8 @@ Task<std::vector<Tables::Pick>> Tables::read_page(PageNumber page, bool failed_t
     co_return picks;
 }
 
-/// Writes and flushes a sealed page on all ok members. Members that fail it are noted in write_errors_; offline when
-/// more of them are gone than the level survives.
+/// Writes and flushes a sealed page on all ok members. Members that fail it are noted in write_errors_;
+/// offline when more of them are gone than the level survives.
 Task<Status> Tables::store_page(PageNumber page, Buffer bytes) {
     const auto header = open_page(ConstPageBytes(bytes.span()), group_, page);
     ASSERT(header.has_value());
@@ -186,7 +196,8 @@ Task<Status> Tables::load_from_disks() {
         const auto picks = co_await read_page(page, true);
         const Pick* newest = nullptr;
         for (const Pick& pick : picks) {
-            if (pick && (newest == nullptr || pick->first.sequence > (*newest)->first.sequence)) newest = &pick;
+            if (pick && (newest == nullptr || pick->first.sequence > (*newest)->first.sequence))
+                newest = &pick;
         }
         if (newest == nullptr) co_return fail(Errc::corrupt);
         CO_TRY(apply_page(page, ConstPageBytes((*newest)->second.span())));
@@ -201,7 +212,8 @@ Task<Status> Tables::load_from_disks() {
         for (std::size_t i = 0; i < picks.size(); ++i) {
             const Pick& pick = picks[i];
             if (!member_ok(MemberIndex(static_cast<std::uint8_t>(i)))) continue;
-            if (newest != nullptr && (!pick || pick->first.sequence != (*newest)->first.sequence)) differ = true;
+            if (newest != nullptr && (!pick || pick->first.sequence != (*newest)->first.sequence))
+                differ = true;
             if (pick && (newest == nullptr || pick->first.sequence > (*newest)->first.sequence)) {
                 if (newest != nullptr || i != 0) differ = true;
                 newest = &pick;
@@ -214,8 +226,8 @@ Task<Status> Tables::load_from_disks() {
     co_return Status{};
 }
 
-/// After a loss: a page on some member may be newer than what anybody alive knows (its writer died before it told),
-/// or a member may lack what all know. What all know wins, under a new sequence number.
+/// After a loss: a page on some member may be newer than what anybody alive knows (its writer died before it
+/// told), or a member may lack what all know. What all know wins, under a new sequence number.
 Task<Status> Tables::verify_pages() {
     for (std::uint32_t number = 0; number < page_count(); ++number) {
         const PageNumber page(number);

@@ -9,8 +9,8 @@ constexpr std::uint32_t kLastPageMark = 0xffffffff;  // table_page: the answer i
 
 }  // namespace
 
-Tables::Tables(Executor& executor, Clock& clock, Transport& transport, const Uuid& group, std::uint64_t table_start,
-               std::vector<Disk*> disks, ControllerSlot slot)
+Tables::Tables(Executor& executor, Clock& clock, Transport& transport, const Uuid& group,
+               std::uint64_t table_start, std::vector<Disk*> disks, ControllerSlot slot)
     : executor_(executor),
       clock_(clock),
       transport_(transport),
@@ -104,8 +104,10 @@ void Tables::check_settled() {
 void Tables::deliver(ControllerId from, const Message& message) {
     Reader reader(message.head);
     switch (message.type) {
-        case MessageType::table_update: return on_update(from, message);
-        case MessageType::table_page: return on_page(message);
+        case MessageType::table_update:
+            return on_update(from, message);
+        case MessageType::table_page:
+            return on_page(message);
         case MessageType::table_fetch:
             if (loaded_) send_all_pages(from);
             return;
@@ -113,7 +115,8 @@ void Tables::deliver(ControllerId from, const Message& message) {
             const auto version = reader.get<std::uint64_t>();
             if (!reader.done()) return;
             versions_[from.v] = version;
-            // A peer that lacks the last change gets it from everybody who has it; applying it twice is harmless.
+            // A peer that lacks the last change gets it from everybody who has it; applying it twice is
+            // harmless.
             if (loaded_ && version != 0 && version + 1 == version_ && !change_open_) send_update(from);
             check_settled();
             changed_.notify_all();
@@ -126,7 +129,8 @@ void Tables::deliver(ControllerId from, const Message& message) {
             changed_.notify_all();
             return;
         }
-        default: return;
+        default:
+            return;
     }
 }
 
@@ -161,7 +165,8 @@ void Tables::on_update(ControllerId from, const Message& message) {
     if (loaded_ && version == version_ + 1) {
         const Status applied = apply_page(page, ConstPageBytes(message.payload.bytes));
         if (!applied) {
-            LOG_ERROR("tables.bad_page", {"from", from}, {"page", page}, {"reason", to_string(applied.error().code)});
+            LOG_ERROR("tables.bad_page", {"from", from}, {"page", page},
+                      {"reason", to_string(applied.error().code)});
             return;
         }
         version_ = version;

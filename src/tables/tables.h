@@ -1,23 +1,25 @@
-// The tables of one group as one AMF has them: configuration, member states, virtual disks, map (row M2). They are a
-// resource of the group: every AMF has all of it in memory, it stands on every member, and it changes only under the
-// tables lock, one page at a time:
+// The tables of one group as one AMF has them: configuration, member states, virtual disks, map (row M2).
+// They are a resource of the group: every AMF has all of it in memory, it stands on every member, and it
+// changes only under the tables lock, one page at a time:
 //
-//   holder: lock -> new page to all ok members, flushed -> table_update to every AMF of the view -> all table_ack -> unlock
+//   holder: lock -> new page to all ok members, flushed -> table_update to every AMF of the view -> all
+//   table_ack -> unlock
 //
-// so between two changes all AMFs agree, and during one they differ by at most that one. A change has a version number; at
-// every adopted view each AMF tells its version to all (table_version) and those that have the last change send it to
-// those that lack it. Until all versions of the view are in and equal the tables are not `settled`.
+// so between two changes all AMFs agree, and during one they differ by at most that one. A change has a
+// version number; at every adopted view each AMF tells its version to all (table_version) and those that have
+// the last change send it to those that lack it. Until all versions of the view are in and equal the tables
+// are not `settled`.
 //
 //   state of an AMF     enters by                       leaves by
-//   unloaded            start                           load(): from a loaded AMF, or from the disks if there is none
-//   loaded, unsettled   adopt(view)                     all table_version in, own version the highest -> settled
-//   loaded, settled     see above                       adopt(view)
+//   unloaded            start                           load(): from a loaded AMF, or from the disks if there
+//   is none loaded, unsettled   adopt(view)                     all table_version in, own version the highest
+//   -> settled loaded, settled     see above                       adopt(view)
 //
-// Needs from its caller: zones and member states are looked up only while holding a lock and settled() (a lock that was
-// granted in this epoch proves nothing about tables otherwise). Never takes a stripe lock.
+// Needs from its caller: zones and member states are looked up only while holding a lock and settled() (a
+// lock that was granted in this epoch proves nothing about tables otherwise). Never takes a stripe lock.
 //
-// Intents: which 4 MiB regions may hold half-written stripes of this controller. The page of a controller slot is
-// written by its owner alone, outside the lock; bits are cleared lazily.
+// Intents: which 4 MiB regions may hold half-written stripes of this controller. The page of a controller
+// slot is written by its owner alone, outside the lock; bits are cleared lazily.
 #pragma once
 
 #include <functional>
@@ -41,18 +43,18 @@ namespace braid {
 
 class Tables {
 public:
-    /// `disks` by member, null where the disk is not there. `slot` is this controller's place in the group's list.
-    /// `table_start` is the superblocks'.
-    Tables(Executor& executor, Clock& clock, Transport& transport, const Uuid& group, std::uint64_t table_start,
-           std::vector<Disk*> disks, ControllerSlot slot);
+    /// `disks` by member, null where the disk is not there. `slot` is this controller's place in the group's
+    /// list. `table_start` is the superblocks'.
+    Tables(Executor& executor, Clock& clock, Transport& transport, const Uuid& group,
+           std::uint64_t table_start, std::vector<Disk*> disks, ControllerSlot slot);
     ~Tables();
 
     /// Before anything else; `locks` outlives the tables.
     void use_locks(LockManager& locks) { locks_ = &locks; }
 
     // ---- assembly
-    /// Fills the tables; the view with this AMF in it has been adopted. offline: too few members are there to know
-    /// the newest tables. After it, former_intents() says what this slot left behind in an earlier life.
+    /// Fills the tables; the view with this AMF in it has been adopted. offline: too few members are there to
+    /// know the newest tables. After it, former_intents() says what this slot left behind in an earlier life.
     Task<Status> load();
     bool loaded() const { return loaded_; }
 
@@ -64,7 +66,8 @@ public:
     /// All versions of the present view are in and equal.
     bool settled() const { return settled_.is_set(); }
     Event& settled_event() { return settled_; }
-    /// Null while the extent has no zone. The pointer stays valid; what it points to changes only with the zone.
+    /// Null while the extent has no zone. The pointer stays valid; what it points to changes only with the
+    /// zone.
     const Zone* zone(ExtentIndex extent) const;
     /// Not failed by agreement, and its disk is here.
     bool member_ok(MemberIndex member) const {
@@ -84,12 +87,13 @@ public:
     // ---- changes; each takes the tables lock itself and returns when all AMFs of the view have it
     /// The zone of `extent`, zeroed and mapped if there was none. no_space, offline.
     Task<Result<const Zone*>> allocate_zone(ExtentIndex extent);
-    /// Declares a member failed by agreement of the view. offline, and the member stays as it is, if the level does not
-    /// survive that: nothing more is written then.
+    /// Declares a member failed by agreement of the view. offline, and the member stays as it is, if the
+    /// level does not survive that: nothing more is written then.
     Task<Status> fail_member(MemberIndex member);
     /// exists, no_space.
     Task<Result<VolumeRecord>> create_volume(std::string name, std::uint64_t size);
-    /// Two steps: `deleting` (ports close everywhere), then zones and record go. not_found, busy while it has ports.
+    /// Two steps: `deleting` (ports close everywhere), then zones and record go. not_found, busy while it has
+    /// ports.
     Task<Status> delete_volume(VolumeId id);
     /// not_found, exists; busy while an earlier port of this slot is still closing.
     Task<Status> add_port(VolumeId id, ControllerSlot slot);
@@ -100,7 +104,8 @@ public:
     // ---- intents (own slot)
     /// True and noted as used now, or false: then mark_intent() first.
     bool intent_marked(RegionIndex region);
-    /// Returns when the region stands in the intent page on the ok members. Calls that come together share one write.
+    /// Returns when the region stands in the intent page on the ok members. Calls that come together share
+    /// one write.
     Task<Status> mark_intent(RegionIndex region);
     /// A write in the region begins / has ended: a region in use is never cleared.
     void pin_intent(RegionIndex region);
@@ -212,14 +217,15 @@ private:
     std::uint64_t allocated_extents_ = 0;
     bool loaded_ = false;
     bool lost_quorum_ = false;
-    std::set<std::uint8_t> write_errors_;  ///< members that failed a page write and are not declared failed yet
+    std::set<std::uint8_t>
+        write_errors_;  ///< members that failed a page write and are not declared failed yet
     std::function<void()> listener_;
 
     AmfView view_;
     Event settled_;
-    Event changed_;                        ///< an ack, a version, a page or a view came
+    Event changed_;  ///< an ack, a version, a page or a view came
     std::uint64_t version_ = 0;
-    bool verify_before_change_ = false;    ///< somebody was lost: a page on a disk may be newer than all of us
+    bool verify_before_change_ = false;  ///< somebody was lost: a page on a disk may be newer than all of us
     std::map<std::uint16_t, std::uint64_t> versions_;  ///< of the others in this view; 0 = not loaded
     std::set<std::uint16_t> acked_;
     struct LastChange {
@@ -236,9 +242,9 @@ private:
     std::set<std::uint32_t> wanted_regions_;  ///< the set to be on the disks
     std::uint64_t intent_sequence_ = 0;
     bool intent_writer_runs_ = false;
-    std::uint64_t intents_wanted_ = 0;     ///< version of the set in memory
-    std::uint64_t intents_stored_ = 0;     ///< version of the set on the disks
-    Status intent_status_;                 ///< of the last write
+    std::uint64_t intents_wanted_ = 0;  ///< version of the set in memory
+    std::uint64_t intents_stored_ = 0;  ///< version of the set on the disks
+    Status intent_status_;              ///< of the last write
     Event intents_changed_;
     Scope scope_;
 };

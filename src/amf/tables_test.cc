@@ -1,0 +1,146 @@
+// The shared tables under the death of an AMF at every step of a change, on whole AMFs (they need locks,
+// links and disks).
+#include <gtest/gtest.h>
+
+#include "amf/testing.h"
+
+namespace braid::testing {
+namespace {
+
+std::vector<std::string> names(Amf& amf) {
+    std::vector<std::string> out;
+    for (const VolumeRecord& volume : amf.tables().volumes()) out.push_back(volume.name);
+    std::sort(out.begin(), out.end());
+    return out;
+}
+
+std::vector<const Zone*> zones(Amf& amf) {
+    std::vector<const Zone*> out;
+    for (std::uint32_t e = 0; e < amf.tables().config().extents; ++e)
+        out.push_back(amf.tables().zone(ExtentIndex(e)));
+    return out;
+}
+
+void expect_same_tables(World& world, std::uint16_t a, std::uint16_t b) {
+    EXPECT_EQ(names(world.amf(a)), names(world.amf(b)));
+    EXPECT_EQ(world.amf(a).tables().version(), world.amf(b).tables().version());
+    const auto left = zones(world.amf(a)), right = zones(world.amf(b));
+    ASSERT_EQ(left.size(), right.size());
+    for (std::size_t i = 0; i < left.size(); ++i) {
+        ASSERT_EQ(left[i] == nullptr, right[i] == nullptr) << "extent " << i;
+        if (left[i] != nullptr) EXPECT_EQ(*left[i], *right[i]) << "extent " << i;
+    }
+}
+
+Task<void> change(World& world, std::uint16_t id, bool& done) {
+    (void)co_await world.amf(id).tables().create_volume("first", kExtentSize);
+    (void)co_await world.amf(id).tables().allocate_zone(ExtentIndex(0));
+    done = true;
+}
+
+/// Runs the change on controller 1 and kills it after `steps`. False when the change was over before.
+bool survivors_agree_after(std::size_t steps, InFlight fate) {
+    World world({.extents = 4});
+    for (std::uint16_t id = 1; id <= 3; ++id) world.start(id);
+    bool done = false;
+    world.node(1).scope->spawn(change(world, 1, done));
+    for (std::size_t i = 0; i < steps && !done; ++i) world.step();
+    if (done) return false;
+    world.kill(1, fate);
+    world.adopt();
+    world.settle();
+    expect_same_tables(world, 2, 3);
+
+    // The next change, by whoever comes, settles what stands on the disks.
+    EXPECT_TRUE(world.run(3, world.amf(3).tables().create_volume("second", kExtentSize)));
+    EXPECT_TRUE(world.run(2, world.amf(2).tables().allocate_zone(ExtentIndex(1))));
+    expect_same_tables(world, 2, 3);
+    const auto before = names(world.amf(2));
+    const bool had_zone = world.amf(2).tables().zone(ExtentIndex(0)) != nullptr;
+
+    // A joiner, and one that has only the disks, see the same.
+    world.start(4);
+    expect_same_tables(world, 2, 4);
+    for (std::uint16_t id = 2; id <= 4; ++id) world.kill(id, InFlight::lost);
+    world.start(5);
+    EXPECT_EQ(names(world.amf(5)), before);
+    EXPECT_EQ(world.amf(5).tables().zone(ExtentIndex(0)) != nullptr, had_zone);
+    return true;
+}
+
+TEST(Tables, SurviveTheirWriterAtEveryStepOfAChange) {
+    for (const InFlight fate : {InFlight::lost, InFlight::landed, InFlight::torn}) {
+        std::size_t steps = 0;
+        while (survivors_agree_after(steps, fate)) ++steps;
+        EXPECT_GT(steps, 40u) << "the change took that many steps";
+    }
+}
+
+TEST(Tables, AMemberThatFailsAPageWriteIsDeclaredFailedByAll) {
+    World world({.level = Level::raid6, .disks = 6});
+    for (std::uint16_t id = 1; id <= 2; ++id) world.start(id);
+    world.media[3]->dead = true;
+    EXPECT_TRUE(world.run(1, world.amf(1).tables().create_volume("v", kExtentSize)));
+    for (std::uint16_t id = 1; id <= 2; ++id) {
+        EXPECT_FALSE(world.amf(id).tables().member_ok(MemberIndex(3)));
+        EXPECT_EQ(world.amf(id).tables().failed_members(), 1u);
+        EXPECT_FALSE(world.amf(id).tables().offline());
+    }
+}
+
+TEST(Tables, MoreLostMembersThanTheLevelSurvivesMakeTheGroupOfflineAndLeaveTheRestUnfailed) {
+    World world({.level = Level::raid5, .disks = 4});
+    world.start(1);
+    world.media[0]->dead = true;
+    world.media[1]->dead = true;
+    const auto made = world.run(1, world.amf(1).tables().create_volume("v", kExtentSize));
+    ASSERT_FALSE(made);
+    EXPECT_EQ(made.error().code, Errc::offline);
+    EXPECT_TRUE(world.amf(1).tables().offline());
+    EXPECT_TRUE(names(world.amf(1)).empty());
+}
+
+TEST(Tables, HalfOfTheMembersDoNotSayWhatIsNewest) {
+    World world({.level = Level::raid6, .disks = 4});
+    world.start(1);
+    EXPECT_TRUE(world.run(1, world.amf(1).tables().create_volume("v", kExtentSize)));
+    world.kill(1, InFlight::lost);
+    world.media[0]->dead = true;
+    world.media[1]->dead = true;
+    world.nodes[2] = std::make_unique<Node>(world, ControllerId(2), Incarnation(9));
+    world.adopt();
+    const Status started = world.run(2, world.amf(2).start());
+    ASSERT_FALSE(started);
+    EXPECT_EQ(started.error().code, Errc::offline);
+}
+
+TEST(Tables, RefuseNamesTwiceAndSpaceThatIsNotThere) {
+    World world({.extents = 4});
+    world.start(1);
+    Tables& tables = world.amf(1).tables();
+    const std::uint64_t all = tables.config().extents * kExtentSize;
+    EXPECT_TRUE(world.run(1, tables.create_volume("a", kExtentSize)));
+    EXPECT_EQ(world.run(1, tables.create_volume("a", kExtentSize)).error().code, Errc::exists);
+    EXPECT_EQ(world.run(1, tables.create_volume("b", all)).error().code, Errc::no_space);
+    EXPECT_EQ(world.run(1, tables.create_volume("b", 100)).error().code, Errc::invalid);
+    EXPECT_TRUE(world.run(1, tables.create_volume("b", all - kExtentSize)));
+}
+
+TEST(Tables, ADeletedVolumeGivesItsZonesBack) {
+    World world({.extents = 4});
+    for (std::uint16_t id = 1; id <= 2; ++id) world.start(id);
+    Tables& tables = world.amf(1).tables();
+    const auto volume = world.run(1, tables.create_volume("a", 2 * kExtentSize));
+    ASSERT_TRUE(volume);
+    ASSERT_TRUE(world.run(1, tables.allocate_zone(ExtentIndex(1))));
+    EXPECT_TRUE(world.run(2, world.amf(2).tables().add_port(volume->id, ControllerSlot(1))));
+    EXPECT_EQ(world.run(1, tables.delete_volume(volume->id)).error().code, Errc::busy);
+    EXPECT_TRUE(world.run(1, tables.remove_port(volume->id, ControllerSlot(1))));
+    EXPECT_TRUE(world.run(1, tables.delete_volume(volume->id)));
+    expect_same_tables(world, 1, 2);
+    EXPECT_EQ(world.amf(2).tables().zone(ExtentIndex(1)), nullptr);
+    EXPECT_EQ(world.amf(2).tables().allocated_extents(), 0u);
+}
+
+}  // namespace
+}  // namespace braid::testing
