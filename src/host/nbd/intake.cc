@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "host/nbd/yield.h"
 
@@ -11,6 +12,9 @@ namespace {
 // A payload's rest of this size or more is received in its place; below, one receive that also brings the
 // next requests is cheaper than the copy.
 constexpr std::size_t kReceiveInPlace = 32u << 10;
+
+// After a large payload probably comes another one: receiving little beyond its head spares most of the copy.
+constexpr std::size_t kHeadOfLarge = 4096;
 
 }  // namespace
 
@@ -32,7 +36,9 @@ void Intake::move_to_front() {
 Task<Status> Intake::refill() {
     // What is left is a part of one request at most: moving it keeps the receives large.
     if (begin_ == end_ || buffer_.size() - end_ < buffer_.size() / 2) move_to_front();
-    const Result<std::size_t> got = co_await receive(buffer_.span(end_, buffer_.size() - end_));
+    const std::size_t room = buffer_.size() - end_;
+    const std::size_t most = std::exchange(after_large_, false) ? std::min(room, kHeadOfLarge) : room;
+    const Result<std::size_t> got = co_await receive(buffer_.span(end_, most));
     if (!got) co_return std::unexpected(got.error());
     end_ += *got;
     co_return Status{};
@@ -53,8 +59,10 @@ std::size_t Intake::take(std::span<std::byte> into) {
 }
 
 Task<Status> Intake::read_rest(std::span<std::byte> into) {
+    after_large_ = false;
     while (!into.empty()) {
-        if (into.size() >= kReceiveInPlace) {
+        if (after_large_ || into.size() >= kReceiveInPlace) {
+            after_large_ = true;
             const Result<std::size_t> got = co_await receive(into);
             if (!got) co_return std::unexpected(got.error());
             into = into.subspan(*got);

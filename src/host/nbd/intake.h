@@ -40,6 +40,7 @@ private:
     Buffer buffer_;
     std::size_t begin_ = 0;
     std::size_t end_ = 0;
+    bool after_large_ = false;  // the last payload was received in its place
 };
 
 }  // namespace braid::nbd
