@@ -1,0 +1,148 @@
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "admin/fake_target.h"
+#include "admin/server.h"
+#include "braid/client.h"
+#include "braid/commands.h"
+#include "braid/render.h"
+#include "braid/sizes.h"
+
+namespace braid::cli {
+namespace {
+
+TEST(Sizes, AreReadInIecUnits) {
+    EXPECT_EQ(parse_size("4096"), 4096u);
+    EXPECT_EQ(parse_size("64K"), 65536u);
+    EXPECT_EQ(parse_size("64KiB"), 65536u);
+    EXPECT_EQ(parse_size("1.5GiB"), 3ull << 29);
+    EXPECT_EQ(parse_size("2T"), 2ull << 40);
+    for (const char* wrong : {"", "K", "-1", "1X", "1KB", "0.3", "1e30", "12 34"})
+        EXPECT_FALSE(parse_size(wrong)) << wrong;
+}
+
+TEST(Sizes, AreWrittenForPeople) {
+    EXPECT_EQ(size_text(512), "512 B");
+    EXPECT_EQ(size_text(65536), "64 KiB");
+    EXPECT_EQ(size_text(4187593113), "3.9 GiB");
+    EXPECT_EQ(duration_text(47), "47 s");
+    EXPECT_EQ(duration_text(4140), "1h09m");
+    EXPECT_EQ(bar_text(0, 4), "[>...]");
+    EXPECT_EQ(bar_text(0.5, 4), "[==>.]");
+    EXPECT_EQ(bar_text(1, 4), "[====]");
+}
+
+/// The commands against a controller in memory, through a real socket.
+class Commands : public ::testing::Test {
+protected:
+    Commands() {
+        std::string pattern = (std::filesystem::temp_directory_path() / "braid-cli-XXXXXX").string();
+        directory_ = ::mkdtemp(pattern.data());
+        globals_.apis = {"unix:" + directory_ + "/api.sock"};
+        globals_.yes = true;
+        data_.call([this] {
+            target_ = std::make_unique<admin::FakeTarget>(data_.executor());
+            auto started = admin::Server::start(
+                data_, *target_,
+                {globals_.apis, [] { return admin::UnixMillis{0}; }, std::chrono::milliseconds(300)});
+            ASSERT_TRUE(started) << started.error();
+            server_ = std::move(*started);
+        });
+    }
+    ~Commands() override {
+        server_->close();
+        data_.call([this] {
+            server_.reset();
+            target_.reset();
+        });
+        std::filesystem::remove_all(directory_);
+    }
+    GroupRequest group(std::vector<std::string> disks) const {
+        return {.name = "g0", .level = "raid6", .disks = disks};
+    }
+
+    std::string directory_;
+    admin::FakeDataThread data_;
+    Globals globals_;
+    std::unique_ptr<admin::FakeTarget> target_;
+    std::unique_ptr<admin::Server> server_;
+};
+
+TEST_F(Commands, StatusShowsHealthGroupsAndTheFixOfEachCondition) {
+    ASSERT_EQ(group_create(globals_, group({"d0", "d1", "d2", "d3"})), kOk);
+    const auto document = globals_.client().get("/api/v1/status");
+    ASSERT_TRUE(document);
+    EXPECT_EQ(status_text(*document),
+              "braid   DEGRADED   can still lose 1 disk                    epoch 4   1/2 controllers\n"
+              "  g0    raid6 2+2   4 GiB usable, 25 % allocated                 [UUU_]\n"
+              "  !  CONTROLLER_DOWN  ctl-b  it was fenced, since 1969-12-31T23:59:50Z\n"
+              "                 fix:  braid demo start ctl-b\n");
+    EXPECT_EQ(status(globals_, false, true), kFailed);  // it printed a problem
+}
+
+TEST_F(Commands, JobLineHasBarRateAndTimeLeft) {
+    ASSERT_EQ(group_create(globals_, group({"d0", "d1", "d2", "d3"})), kOk);
+    ASSERT_EQ(group_verify(globals_, "g0", false), kOk);
+    const auto job = globals_.client().get("/api/v1/jobs/7");
+    ASSERT_TRUE(job);
+    EXPECT_EQ(job_line(*job),
+              "verify g0  [==========>.........]   50.0 %   50 B / 100 B   10 B/s   5 s left");
+    globals_.timeout_s = 0.3;
+    EXPECT_EQ(job_wait(globals_, 7), kTimeout);
+    data_.call([this] { target_->jobs[0].state = JobState::done; });
+    EXPECT_EQ(job_wait(globals_, 7), kOk);
+    data_.call([this] { target_->jobs[0].mismatches = 1; });
+    EXPECT_EQ(job_wait(globals_, 7), kFailed);
+}
+
+TEST_F(Commands, ExitCodesSayWhatKindOfFailureItWas) {
+    EXPECT_EQ(group_create(globals_, group({"d5", "d1", "d2"})), kRefused);
+    EXPECT_EQ(group_create(globals_, group({"d0", "d1"})), kUsage);
+    EXPECT_EQ(group_show(globals_, "none"), kNotFound);
+    EXPECT_EQ(volume_show(globals_, "none"), kNotFound);
+    EXPECT_EQ(volume_delete(globals_, "none", false), kNotFound);
+    EXPECT_EQ(controller_fence(globals_, "ctl-b"), kTimeout);
+    Globals nobody = globals_;
+    nobody.apis = {"unix:" + directory_ + "/nobody", "127.0.0.1:1"};
+    EXPECT_EQ(status(nobody, false, false), kUnreachable);
+    nobody.apis.push_back(globals_.apis[0]);  // the next one answers
+    EXPECT_EQ(status(nobody, false, false), kOk);
+}
+
+TEST_F(Commands, DestructiveVerbsWantYesWhenNobodyCanBeAsked) {
+    if (::isatty(STDIN_FILENO) != 0) GTEST_SKIP() << "standard input is a terminal";
+    ASSERT_EQ(volume_create(globals_, "v0", "", 1 << 20), kOk);
+    globals_.yes = false;
+    EXPECT_EQ(volume_delete(globals_, "v0", false), kUsage);
+    EXPECT_EQ(volume_show(globals_, "v0"), kOk);
+    globals_.yes = true;
+    EXPECT_EQ(volume_delete(globals_, "v0", false), kOk);
+}
+
+TEST_F(Commands, DryRunPrintsThePlanAndChangesNothing) {
+    globals_.dry_run = true;
+    EXPECT_EQ(group_create(globals_, group({"d0", "d1", "d2"})), kOk);
+    EXPECT_TRUE(target_->groups.empty());
+    EXPECT_EQ(outcome_text(R"({"dry_run":true,"steps":["create g0"]})"), "would create g0\n");
+}
+
+TEST(Problems, KeepDetailAndHint) {
+    const Failure f =
+        failure_of_problem(409, R"({"code":"busy","detail":"v0 is closing","hint":"try again"})");
+    EXPECT_EQ(f.exit, kConflict);
+    EXPECT_EQ(f.message, "v0 is closing (try again)");
+    EXPECT_EQ(failure_of_problem(500, "<html>").message, "the controller answered HTTP 500");
+}
+
+TEST(Render, DocumentsOfAnotherVersionAreShownAsFarAsTheyGo) {
+    for (const char* odd : {"", "[]", "{}", R"({"groups":[{"name":3}],"controllers":null,"jobs":[1]})"}) {
+        EXPECT_FALSE(status_text(odd).empty()) << odd;
+        EXPECT_FALSE(groups_text(odd).empty()) << odd;
+        EXPECT_FALSE(disks_text(odd).empty()) << odd;
+    }
+}
+
+}  // namespace
+}  // namespace braid::cli

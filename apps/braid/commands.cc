@@ -1,0 +1,270 @@
+#include "braid/commands.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <functional>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "braid/render.h"
+
+namespace braid::cli {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+using Render = std::string (*)(std::string_view);
+
+void print(std::string_view text) {
+    std::fwrite(text.data(), 1, text.size(), stdout);
+    std::fflush(stdout);
+}
+
+int show(const Globals& g, const std::string& path, Render render) {
+    const auto answer = g.client().get(path);
+    if (!answer) return report(answer.error());
+    print(g.json ? *answer : render(*answer));
+    return kOk;
+}
+
+std::string with_flags(const Globals& g, std::string path, bool force = false) {
+    std::string flags;
+    if (g.dry_run) flags += "&dry_run=1";
+    if (force) flags += "&force=1";
+    if (!flags.empty()) flags.front() = '?';
+    return path + flags;
+}
+
+int finish(const Globals& g, const Answer<std::string>& answer) {
+    if (!answer) return report(answer.error());
+    print(g.json ? *answer : outcome_text(*answer));
+    return kOk;
+}
+
+int change(const Globals& g, const std::string& path, const Json& body) {
+    return finish(g, g.client().post(with_flags(g, path), body.dump()));
+}
+
+/// One element of a list document by a field's value, as a document of its own.
+int show_one(const Globals& g, const std::string& path, const char* list, const std::string& what,
+             const std::function<bool(const Json&)>& is_it, Render render) {
+    const auto answer = g.client().get(path);
+    if (!answer) return report(answer.error());
+    Json document = Json::parse(*answer, nullptr, false);
+    Json found = Json::array();
+    if (document.is_object() && document.contains(list)) {
+        for (const Json& item : document[list]) {
+            if (is_it(item)) found.push_back(item);
+        }
+    }
+    if (found.empty()) return report({kNotFound, fmt::format("there is no {}", what)});
+    document[list] = std::move(found);
+    const std::string text = document.dump(2);
+    print(g.json ? text + "\n" : render(text));
+    return kOk;
+}
+
+bool named(const Json& item, const std::string& name) {
+    if (!item.is_object() || !item.contains("name")) return false;
+    const std::string full = item["name"].get<std::string>();
+    return full == name || full.ends_with("/" + name);
+}
+
+/// Destructive verbs want the name typed back, or --yes.
+bool confirmed(const Globals& g, const std::string& name, const std::string& what) {
+    if (g.yes || g.dry_run) return true;
+    if (::isatty(STDIN_FILENO) == 0) {
+        report({kUsage, fmt::format("{} needs --yes when nobody can be asked", what)});
+        return false;
+    }
+    std::cerr << what << ". Type '" << name << "' to go on: " << std::flush;
+    std::string typed;
+    std::getline(std::cin, typed);
+    if (typed == name) return true;
+    report({kUsage, "not confirmed, nothing was changed"});
+    return false;
+}
+
+/// A bar that is redrawn on a terminal, and a line per 10 % elsewhere.
+class Progress {
+public:
+    explicit Progress(bool quiet) : quiet_(quiet), terminal_(::isatty(STDERR_FILENO) != 0) {}
+    void update(const std::string& job_document, const Json& job) {
+        if (quiet_ || std::chrono::steady_clock::now() - started_ < std::chrono::seconds(1)) return;
+        if (terminal_) {
+            fmt::print(stderr, "\r\033[K{}", job_line(job_document));
+            std::fflush(stderr);
+            drawn_ = true;
+            return;
+        }
+        const auto total = job.value("total_bytes", std::uint64_t{0});
+        const auto tenth =
+            total == 0 ? 0 : static_cast<int>(job.value("done_bytes", std::uint64_t{0}) * 10 / total);
+        if (tenth == last_tenth_) return;
+        last_tenth_ = tenth;
+        fmt::print(stderr, "{}\n", job_line(job_document));
+    }
+    void finish() {
+        if (drawn_) std::fputs("\r\033[K", stderr);
+    }
+
+private:
+    const bool quiet_;
+    const bool terminal_;
+    const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+    bool drawn_ = false;
+    int last_tenth_ = -1;
+};
+
+int wait_for_job(const Globals& g, const std::string& path, std::chrono::steady_clock::time_point end) {
+    Progress progress(g.json);
+    for (;;) {
+        const auto answer = g.client().get(path);
+        if (!answer) {
+            progress.finish();
+            return report(answer.error());
+        }
+        const Json job = Json::parse(*answer, nullptr, false);
+        const std::string state = job.is_object() ? job.value("state", "") : "";
+        if (state != "running") {
+            progress.finish();
+            print(g.json ? *answer : job_line(*answer) + "\n");
+            const auto mismatches = job.is_object() ? job.value("mismatches", std::uint64_t{0}) : 0;
+            const auto detail =
+                job.is_object() && job["detail"].is_string() ? job["detail"].get<std::string>() : "";
+            if (mismatches > 0) {
+                return report(
+                    {kFailed, fmt::format("{} stripes have a parity that does not fit their data{}{}",
+                                          mismatches, detail.empty() ? "" : ": ", detail)});
+            }
+            if (state != "done") return report({kFailed, fmt::format("the job {}: {}", state, detail)});
+            return kOk;
+        }
+        progress.update(*answer, job);
+        if (g.timeout_s > 0 && std::chrono::steady_clock::now() >= end) {
+            progress.finish();
+            return report({kTimeout, fmt::format("job {} is still running and goes on: braid job wait {}",
+                                                 job.value("id", 0), job.value("id", 0))});
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+}
+
+int wait_for_job(const Globals& g, std::uint64_t id) {
+    const auto end =
+        std::chrono::steady_clock::now() + std::chrono::milliseconds(static_cast<long>(g.timeout_s * 1000));
+    return wait_for_job(g, fmt::format("/api/v1/jobs/{}", id), end);
+}
+
+}  // namespace
+
+int report(const Failure& failure) {
+    fmt::print(stderr, "braid: {}\n", failure.message);
+    return failure.exit;
+}
+
+int status(const Globals& g, bool watch, bool problems_only) {
+    for (;;) {
+        const auto answer = g.client().get("/api/v1/status");
+        if (!answer && !watch) return report(answer.error());
+        if (watch && !g.json) print("\033[H\033[J");
+        if (!answer) {
+            report(answer.error());
+        } else {
+            print(g.json ? *answer : status_text(*answer, problems_only));
+        }
+        if (!watch) return problems_only && has_problems(*answer) ? kFailed : kOk;
+        std::this_thread::sleep_for(std::chrono::seconds(1));
+    }
+}
+
+int events(const Globals& g) { return show(g, "/api/v1/events", events_text); }
+
+int group_create(const Globals& g, const GroupRequest& r) {
+    Json body{{"name", r.name},           {"level", r.level},
+              {"disks", r.disks},         {"strip_size", r.strip_size},
+              {"lock_unit", r.lock_unit}, {"force", r.force}};
+    if (!r.controllers.empty()) body["controllers"] = r.controllers;
+    if (r.dimension != 0) body["dimension"] = r.dimension;
+    if (r.copies != 0) body["copies"] = r.copies;
+    return change(g, "/api/v1/groups", body);
+}
+int group_list(const Globals& g) { return show(g, "/api/v1/groups", groups_text); }
+int group_show(const Globals& g, const std::string& name) {
+    return show(g, "/api/v1/groups/" + path_part(name), group_text);
+}
+int group_verify(const Globals& g, const std::string& name, bool wait) {
+    const auto answer = g.client().post(with_flags(g, "/api/v1/groups/" + path_part(name) + "/verify"), "{}");
+    if (!answer) return report(answer.error());
+    const Json outcome = Json::parse(*answer, nullptr, false);
+    const bool has_job =
+        outcome.is_object() && outcome.contains("job") && outcome["job"].is_number_unsigned();
+    if (!wait || g.dry_run || !has_job) return finish(g, answer);
+    return wait_for_job(g, outcome["job"].get<std::uint64_t>());
+}
+
+int volume_create(const Globals& g, const std::string& name, const std::string& group, std::uint64_t size) {
+    Json body{{"name", name}, {"size", size}};
+    if (!group.empty()) body["group"] = group;
+    return change(g, "/api/v1/volumes", body);
+}
+int volume_list(const Globals& g) { return show(g, "/api/v1/volumes", volumes_text); }
+int volume_show(const Globals& g, const std::string& name) {
+    return show_one(
+        g, "/api/v1/volumes", "volumes",
+        fmt::format("virtual disk '{}': 'braid volume list' shows all", name),
+        [&](const Json& v) { return named(v, name); }, volumes_text);
+}
+int volume_delete(const Globals& g, const std::string& name, bool force) {
+    if (!confirmed(g, name, fmt::format("deleting virtual disk {} destroys its data", name))) return kUsage;
+    return finish(g, g.client().remove(with_flags(g, "/api/v1/volumes/" + path_part(name), force)));
+}
+
+int port_create(const Globals& g, const std::string& volume, const std::vector<std::string>& controllers) {
+    Json body{{"volume", volume}};
+    if (!controllers.empty()) body["controllers"] = controllers;
+    return change(g, "/api/v1/ports", body);
+}
+int port_list(const Globals& g) { return show(g, "/api/v1/ports", ports_text); }
+int port_delete(const Globals& g, const std::string& volume, const std::string& controller) {
+    return finish(g, g.client().remove(with_flags(
+                         g, fmt::format("/api/v1/ports/{}/{}", path_part(volume), path_part(controller)))));
+}
+
+int disk_list(const Globals& g) { return show(g, "/api/v1/disks", disks_text); }
+int disk_show(const Globals& g, const std::string& name) {
+    return show_one(
+        g, "/api/v1/disks", "disks", fmt::format("disk '{}': 'braid disk list' shows all", name),
+        [&](const Json& d) { return named(d, name); }, disks_text);
+}
+int disk_fail(const Globals& g, const std::string& name) {
+    if (!confirmed(g, name, fmt::format("failing disk {} takes it out of its group", name))) return kUsage;
+    return change(g, fmt::format("/api/v1/disks/{}/fail", path_part(name)), Json::object());
+}
+
+int controller_list(const Globals& g) { return show(g, "/api/v1/controllers", controllers_text); }
+int controller_show(const Globals& g, const std::string& name) {
+    return show_one(
+        g, "/api/v1/controllers", "controllers",
+        fmt::format("controller '{}': 'braid controller list' shows all", name),
+        [&](const Json& c) { return named(c, name); }, controllers_text);
+}
+int controller_fence(const Globals& g, const std::string& name) {
+    if (!confirmed(g, name, fmt::format("fencing controller {} kills its process", name))) return kUsage;
+    return change(g, fmt::format("/api/v1/controllers/{}/fence", path_part(name)), Json::object());
+}
+
+int job_list(const Globals& g) { return show(g, "/api/v1/jobs", jobs_text); }
+int job_show(const Globals& g, std::uint64_t id) {
+    const auto answer = g.client().get(fmt::format("/api/v1/jobs/{}", id));
+    if (!answer) return report(answer.error());
+    print(g.json ? *answer : job_line(*answer) + "\n");
+    return kOk;
+}
+int job_wait(const Globals& g, std::uint64_t id) { return wait_for_job(g, id); }
+
+}  // namespace braid::cli

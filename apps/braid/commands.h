@@ -1,0 +1,63 @@
+// What each command does: asks the control API and prints. All return the process's exit code.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "braid/client.h"
+
+namespace braid::cli {
+
+struct Globals {
+    bool json = false;
+    bool yes = false;
+    bool dry_run = false;
+    double timeout_s = 0;           ///< 0: none given
+    std::vector<std::string> apis;  ///< --api, or BRAID_API and the other controllers of a running demo
+    Client client() const { return Client(apis, timeout_s); }
+};
+
+struct GroupRequest {
+    std::string name, level;
+    std::vector<std::string> disks, controllers;
+    std::uint64_t strip_size = 64 << 10, lock_unit = 1;
+    unsigned dimension = 0, copies = 0;
+    bool force = false;
+};
+
+int status(const Globals& g, bool watch, bool problems_only);
+int events(const Globals& g);
+
+int group_create(const Globals& g, const GroupRequest& request);
+int group_list(const Globals& g);
+int group_show(const Globals& g, const std::string& name);
+/// Starts the verification and, unless told not to, waits for its end. kFailed if parity does not fit
+/// somewhere.
+int group_verify(const Globals& g, const std::string& name, bool wait);
+
+int volume_create(const Globals& g, const std::string& name, const std::string& group, std::uint64_t size);
+int volume_list(const Globals& g);
+int volume_show(const Globals& g, const std::string& name);
+int volume_delete(const Globals& g, const std::string& name, bool force);
+
+int port_create(const Globals& g, const std::string& volume, const std::vector<std::string>& controllers);
+int port_list(const Globals& g);
+int port_delete(const Globals& g, const std::string& volume, const std::string& controller);
+
+int disk_list(const Globals& g);
+int disk_show(const Globals& g, const std::string& name);
+int disk_fail(const Globals& g, const std::string& name);
+
+int controller_list(const Globals& g);
+int controller_show(const Globals& g, const std::string& name);
+int controller_fence(const Globals& g, const std::string& name);
+
+int job_list(const Globals& g);
+int job_show(const Globals& g, std::uint64_t id);
+int job_wait(const Globals& g, std::uint64_t id);
+
+/// Prints the failure on stderr and returns its exit code.
+int report(const Failure& failure);
+
+}  // namespace braid::cli

@@ -1,0 +1,268 @@
+// The command's tree: words and flags, nothing else. The only file that includes the parser.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdlib>
+#include <functional>
+#include <utility>
+
+#include "braid/commands.h"
+#include "braid/demo.h"
+#include "braid/demo_state.h"
+#include "braid/metadata.h"
+#include "braid/sizes.h"
+
+namespace braid::cli {
+namespace {
+
+constexpr const char* kDefaultApi = "unix:/run/braidd/api.sock";
+
+/// What is to be done once all words are understood.
+using Action = std::function<int()>;
+
+struct Words {
+    Globals globals;
+    std::string api;
+    std::string name, second, group, size, strip_size, lock_unit;
+    std::vector<std::string> controllers;
+    std::uint64_t job = 0;
+    bool watch = false, problems = false, force = false, no_wait = false;
+    GroupRequest group_request;
+    DemoOptions demo;
+    std::string demo_disk_size, demo_volume_size;
+    Action action;
+};
+
+/// --api, else BRAID_API and then the other controllers of the demo that runs here.
+std::vector<std::string> apis_of(const Words& w) {
+    if (!w.api.empty()) return {w.api};
+    std::vector<std::string> apis;
+    const char* const named = std::getenv("BRAID_API");
+    if (named != nullptr && *named != 0) apis.emplace_back(named);
+    if (named == nullptr || std::getenv("BRAID_DIR") != nullptr) {
+        if (const auto demo = find_demo()) {
+            for (const DemoController& c : demo->controllers) {
+                if (std::ranges::find(apis, c.api) == apis.end()) apis.push_back(c.api);
+            }
+        }
+    }
+    if (apis.empty()) apis.emplace_back(kDefaultApi);
+    return apis;
+}
+
+CLI::Option* add_size(CLI::App* app, const std::string& flag, std::string& out, const std::string& help) {
+    return app->add_option(flag, out, help)->check([](const std::string& text) {
+        return parse_size(text) ? std::string()
+                                : fmt::format("'{}' is not a size: write 64K, 500M, 1.5GiB", text);
+    });
+}
+
+/// A verb of a noun whose work is `act`.
+CLI::App* verb(Words& w, CLI::App* noun, const std::string& name, const std::string& help, Action act) {
+    CLI::App* const app = noun->add_subcommand(name, help);
+    app->callback([&w, act] {
+        if (!w.action) w.action = act;  // called from the innermost command outwards
+    });
+    return app;
+}
+
+CLI::App* noun(CLI::App& app, const std::string& name, const std::string& help) {
+    CLI::App* const n = app.add_subcommand(name, help);
+    n->require_subcommand(1);
+    return n;
+}
+
+void add_groups(CLI::App& app, Words& w) {
+    CLI::App* const group = noun(app, "group", "redundancy groups");
+    CLI::App* const create = verb(w, group, "create", "make a group of 3 to 24 disks", [&w] {
+        GroupRequest& r = w.group_request;
+        if (!w.strip_size.empty()) r.strip_size = *parse_size(w.strip_size);
+        return group_create(w.globals, r);
+    });
+    GroupRequest& r = w.group_request;
+    create->add_option("NAME", r.name)->required();
+    create->add_option("--level", r.level, "mirror, raid5, raid6, raid7.3")
+        ->required()
+        ->check(CLI::IsMember({"mirror", "raid5", "raid6", "raid7.3"}));
+    create->add_option("--disks", r.disks, "paths or names ('braid disk list')")->required()->delimiter(',');
+    add_size(create, "--strip-size", w.strip_size, "4K to 1M, default 64K");
+    create->add_option("--controllers", r.controllers, "that share it, default all that are up")
+        ->delimiter(',');
+    create->add_option("--dimension", r.dimension, "copies of an update record, 1 to 8")
+        ->check(CLI::Range(1, 8));
+    create->add_option("--lock-unit", r.lock_unit, "stripes under one lock, default 1");
+    create->add_option("--copies", r.copies, "mirror: copies of each block");
+    create->add_flag("--force", r.force, "overwrite what the disks hold");
+    verb(w, group, "list", "all groups", [&w] { return group_list(w.globals); });
+    verb(w, group, "show", "one group and its disks", [&w] { return group_show(w.globals, w.name); })
+        ->add_option("NAME", w.name)
+        ->required();
+    CLI::App* const verify = verb(w, group, "verify", "compare parity with data, stripe by stripe",
+                                  [&w] { return group_verify(w.globals, w.name, !w.no_wait); });
+    verify->add_option("NAME", w.name)->required();
+    verify->add_flag("--no-wait", w.no_wait, "start the job and return");
+}
+
+void add_volumes(CLI::App& app, Words& w) {
+    CLI::App* const volume = noun(app, "volume", "virtual disks");
+    CLI::App* const create = verb(w, volume, "create", "make a virtual disk", [&w] {
+        return volume_create(w.globals, w.name, w.group, *parse_size(w.size));
+    });
+    create->add_option("NAME", w.name)->required();
+    add_size(create, "--size", w.size, "500M, 1.5GiB")->required();
+    create->add_option("--group", w.group, "default: the only one");
+    verb(w, volume, "list", "all virtual disks", [&w] { return volume_list(w.globals); });
+    verb(w, volume, "show", "one virtual disk", [&w] { return volume_show(w.globals, w.name); })
+        ->add_option("NAME", w.name)
+        ->required();
+    CLI::App* const remove = verb(w, volume, "delete", "destroy a virtual disk and its data",
+                                  [&w] { return volume_delete(w.globals, w.name, w.force); });
+    remove->add_option("NAME", w.name)->required();
+    remove->add_flag("--force", w.force, "close its ports first");
+
+    CLI::App* const port = noun(app, "port", "doors to virtual disks, one per controller at most");
+    CLI::App* const open = verb(w, port, "create", "open a virtual disk on controllers",
+                                [&w] { return port_create(w.globals, w.name, w.controllers); });
+    open->add_option("VOLUME", w.name)->required();
+    open->add_option("CONTROLLER", w.controllers, "default: all that share its group");
+    verb(w, port, "list", "all ports", [&w] { return port_list(w.globals); });
+    CLI::App* const close = verb(w, port, "delete", "finish what is in flight, then close",
+                                 [&w] { return port_delete(w.globals, w.name, w.second); });
+    close->add_option("VOLUME", w.name)->required();
+    close->add_option("CONTROLLER", w.second)->required();
+}
+
+void add_machines(CLI::App& app, Words& w) {
+    CLI::App* const disk = noun(app, "disk", "disks of this machine");
+    verb(w, disk, "list", "all disks", [&w] { return disk_list(w.globals); });
+    verb(w, disk, "show", "one disk", [&w] { return disk_show(w.globals, w.name); })
+        ->add_option("NAME", w.name)
+        ->required();
+    verb(w, disk, "fail", "declare a disk failed", [&w] { return disk_fail(w.globals, w.name); })
+        ->add_option("NAME", w.name)
+        ->required();
+    CLI::App* const controller = noun(app, "controller", "controllers of the cluster");
+    verb(w, controller, "list", "all controllers", [&w] { return controller_list(w.globals); });
+    verb(w, controller, "show", "one controller", [&w] { return controller_show(w.globals, w.name); })
+        ->add_option("NAME", w.name)
+        ->required();
+    verb(w, controller, "fence", "end a controller for good",
+         [&w] { return controller_fence(w.globals, w.name); })
+        ->add_option("NAME", w.name)
+        ->required();
+    CLI::App* const job = noun(app, "job", "work that takes longer");
+    verb(w, job, "list", "all jobs", [&w] { return job_list(w.globals); });
+    verb(w, job, "show", "one job", [&w] { return job_show(w.globals, w.job); })
+        ->add_option("ID", w.job)
+        ->required();
+    verb(w, job, "wait", "until it has ended", [&w] { return job_wait(w.globals, w.job); })
+        ->add_option("ID", w.job)
+        ->required();
+    CLI::App* const metadata = noun(app, "metadata", "what stands on a disk; needs no daemon, never writes");
+    verb(w, metadata, "dump", "superblock and tables as JSON",
+         [&w] { return metadata_dump(w.globals, w.name); })
+        ->add_option("PATH", w.name)
+        ->required();
+}
+
+void add_demo(CLI::App& app, Words& w) {
+    CLI::App* const d = verb(w, &app, "demo", "a whole cluster on this machine, until Ctrl-C", [&w] {
+        if (!w.demo_disk_size.empty()) w.demo.disk_size = *parse_size(w.demo_disk_size);
+        if (!w.demo_volume_size.empty()) w.demo.volume_size = *parse_size(w.demo_volume_size);
+        return demo(w.demo);
+    });
+    d->add_option("--controllers", w.demo.controllers, "1 to 16, default 3")->check(CLI::Range(1, 16));
+    d->add_option("--disks", w.demo.disks, "3 to 24, default 6")->check(CLI::Range(3, 24));
+    add_size(d, "--disk-size", w.demo_disk_size, "default 1GiB");
+    add_size(d, "--volume-size", w.demo_volume_size, "default 1GiB, at most what the group holds");
+    d->add_option("--level", w.demo.level, "default raid6")
+        ->check(CLI::IsMember({"mirror", "raid5", "raid6", "raid7.3"}));
+    d->add_option("--dir", w.demo.dir, "for disks, configurations and logs; default a fresh temporary one");
+    d->add_flag("--keep", w.demo.keep,
+                "leave the directory; a demo with --dir on it goes on where this one ended");
+    d->add_option("--run", w.demo.run, "run a command beside the cluster, then stop; exit with its status");
+    d->add_option("--ping-timeout-ms", w.demo.ping_timeout_ms, "default 1000")
+        ->check(CLI::Range(10, 600'000));
+    d->add_option("--spin-us", w.demo.spin_us, "default 50")->check(CLI::Range(0, 10'000));
+    for (const auto& [name, help] : {std::pair{"kill", "end a controller with SIGKILL"},
+                                     {"stop", "halt a controller with SIGSTOP"},
+                                     {"cont", "let a halted controller go on"},
+                                     {"start", "start a controller that has ended"}}) {
+        verb(w, d, name, help, [&w, word = std::string(name)] { return demo_control(word, w.name); })
+            ->add_option("CONTROLLER", w.name)
+            ->required();
+    }
+}
+
+/// Command words may be shortened to any unique beginning. Words that begin no or several commands stay as
+/// they are: the parser says what is wrong with them.
+std::vector<std::string> expand_prefixes(CLI::App& app, std::vector<std::string> words) {
+    CLI::App* at = &app;
+    bool value_follows = false;
+    for (std::string& word : words) {
+        if (std::exchange(value_follows, false)) continue;
+        if (word.starts_with('-')) {
+            const CLI::Option* option = at->get_option_no_throw(word);
+            if (option == nullptr) option = app.get_option_no_throw(word);
+            value_follows = option != nullptr && option->get_items_expected_max() > 0;
+            continue;
+        }
+        CLI::App* found = nullptr;
+        int matches = 0;
+        for (CLI::App* command : at->get_subcommands([](CLI::App*) { return true; })) {
+            if (command->get_name() == word) {
+                found = command;
+                matches = 1;
+                break;
+            }
+            if (!command->get_name().starts_with(word)) continue;
+            found = command;
+            ++matches;
+        }
+        if (matches != 1) return words;
+        word = found->get_name();
+        at = found;
+    }
+    return words;
+}
+
+int run(int argc, char** argv) {
+    Words w;
+    CLI::App app("braid: an active-active disk array. Words may be shortened to any unique beginning.",
+                 "braid");
+    app.require_subcommand(1);
+    app.fallthrough();
+    app.add_flag("--json", w.globals.json, "documents instead of text");
+    app.add_option("--api", w.api, "control API: unix:PATH or HOST:PORT; default BRAID_API");
+    app.add_option("--timeout", w.globals.timeout_s, "seconds; exit 7 when it is hit")
+        ->check(CLI::NonNegativeNumber);
+    app.add_flag("-y,--yes", w.globals.yes, "do not ask");
+    app.add_flag("--dry-run", w.globals.dry_run, "print the plan, change nothing");
+    CLI::App* const s = verb(w, &app, "status", "everything on one screen",
+                             [&w] { return status(w.globals, w.watch, w.problems); });
+    s->add_flag("--watch", w.watch, "once a second until Ctrl-C");
+    s->add_flag("--problems", w.problems, "conditions only; exit 1 if there is one");
+    verb(w, &app, "events", "the last events of the controller that answers",
+         [&w] { return events(w.globals); });
+    add_groups(app, w);
+    add_volumes(app, w);
+    add_machines(app, w);
+    add_demo(app, w);
+
+    std::vector<std::string> words = expand_prefixes(app, {argv + 1, argv + argc});
+    std::ranges::reverse(words);  // as the parser wants them
+    try {
+        app.parse(words);
+    } catch (const CLI::ParseError& error) {
+        const int code = app.exit(error);
+        return code == 0 ? kOk : kUsage;
+    }
+    w.globals.apis = apis_of(w);
+    return w.action();
+}
+
+}  // namespace
+}  // namespace braid::cli
+
+int main(int argc, char** argv) { return braid::cli::run(argc, argv); }

@@ -1,0 +1,237 @@
+#include "braid/render.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "braid/sizes.h"
+
+namespace braid::cli {
+
+namespace {
+
+using Json = nlohmann::json;
+
+Json parse(std::string_view document) { return Json::parse(document, nullptr, false); }
+
+/// Field access that survives documents of another version.
+std::string str(const Json& j, const char* key, const char* otherwise = "-") {
+    const auto at = j.is_object() ? j.find(key) : j.end();
+    if (at == j.end() || at->is_null()) return otherwise;
+    return at->is_string() ? at->get<std::string>() : at->dump();
+}
+std::uint64_t num(const Json& j, const char* key) {
+    const auto at = j.is_object() ? j.find(key) : j.end();
+    return at != j.end() && at->is_number() ? at->get<std::uint64_t>() : 0;
+}
+std::vector<Json> list(const Json& j, const char* key) {
+    const auto at = j.is_object() ? j.find(key) : j.end();
+    return at != j.end() && at->is_array() ? at->get<std::vector<Json>>() : std::vector<Json>{};
+}
+std::string words(const Json& j, const char* key) {
+    std::vector<std::string> all;
+    for (const Json& word : list(j, key))
+        all.push_back(word.is_string() ? word.get<std::string>() : word.dump());
+    return all.empty() ? "-" : fmt::format("{}", fmt::join(all, ","));
+}
+std::string size_or_dash(const Json& j, const char* key) {
+    const auto at = j.is_object() ? j.find(key) : j.end();
+    return at != j.end() && at->is_number() ? size_text(at->get<std::uint64_t>()) : "-";
+}
+
+std::string upper(std::string text) {
+    std::ranges::transform(text, text.begin(),
+                           [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; });
+    return text;
+}
+
+/// Columns as wide as their widest cell, two spaces between.
+std::string table(const std::vector<std::vector<std::string>>& rows) {
+    std::vector<std::size_t> widths;
+    for (const auto& row : rows) {
+        widths.resize(std::max(widths.size(), row.size()));
+        for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+    }
+    std::string out;
+    for (const auto& row : rows) {
+        std::string line;
+        for (std::size_t i = 0; i < row.size(); ++i) line += fmt::format("{:<{}}  ", row[i], widths[i]);
+        line.erase(line.find_last_not_of(' ') + 1);
+        out += line + "\n";
+    }
+    return out;
+}
+
+std::string redundancy_text(const Json& status) {
+    const auto at = status.find("redundancy_remaining");
+    if (at == status.end() || !at->is_number()) return "no group yet";
+    const auto left = at->get<std::uint64_t>();
+    return left == 0 ? "no disk may fail any more"
+                     : fmt::format("can still lose {} disk{}", left, left == 1 ? "" : "s");
+}
+
+std::string job_text(const Json& job) {
+    const std::uint64_t done = num(job, "done_bytes");
+    const std::uint64_t total = num(job, "total_bytes");
+    const double fraction = total == 0 ? 1 : static_cast<double>(done) / static_cast<double>(total);
+    std::string line = fmt::format("{} {}  {}  {:5.1f} %   {} / {}", str(job, "kind"), str(job, "group"),
+                                   bar_text(fraction, 20), fraction * 100, size_text(done), size_text(total));
+    if (str(job, "state") != "running") return line + "   " + str(job, "state");
+    if (const std::uint64_t rate = num(job, "rate_bps"); rate > 0)
+        line += fmt::format("   {}/s", size_text(rate));
+    if (job.contains("eta_s") && job["eta_s"].is_number()) {
+        line += fmt::format("   {} left", duration_text(num(job, "eta_s")));
+    }
+    return line;
+}
+
+std::string group_status_lines(const Json& group, const Json& status) {
+    const std::uint64_t usable = num(group, "usable_bytes");
+    const std::uint64_t used = usable == 0 ? 0 : num(group, "used_bytes") * 100 / usable;
+    std::string space = fmt::format("{} usable, {} % allocated", size_text(usable), used);
+    if (group.value("assembling", false)) space = "assembling";
+    const std::string level =
+        fmt::format("{} {}+{}", str(group, "level"), num(group, "data"), num(group, "parity"));
+    std::string out =
+        fmt::format("  {:<6}{:<11} {:<44} [{}]\n", str(group, "name"), level, space, str(group, "members"));
+    for (const Json& job : list(status, "jobs")) {
+        if (str(job, "group") == str(group, "name") && str(job, "state") == "running") {
+            out += "        " + job_text(job) + "\n";
+        }
+    }
+    return out;
+}
+
+std::string conditions_lines(const Json& status) {
+    std::string out;
+    for (const Json& c : list(status, "conditions")) {
+        const char mark = str(c, "severity") == "info" ? 'i' : '!';
+        out += fmt::format("  {}  {}  {}  {}, since {}\n", mark, str(c, "code"), str(c, "object"),
+                           str(c, "text"), str(c, "since"));
+        if (const std::string fix = str(c, "fix", ""); !fix.empty())
+            out += fmt::format("                 fix:  {}\n", fix);
+    }
+    return out;
+}
+
+}  // namespace
+
+bool has_problems(std::string_view document) { return !list(parse(document), "conditions").empty(); }
+
+std::string status_text(std::string_view document, bool problems_only) {
+    const Json status = parse(document);
+    if (problems_only) return conditions_lines(status);
+    const auto controllers = list(status, "controllers");
+    const auto up = std::ranges::count_if(controllers, [](const Json& c) { return str(c, "state") == "up"; });
+    std::string out = fmt::format("{:<7} {:<10} {:<40} epoch {}   {}/{} controllers\n", "braid",
+                                  upper(str(status, "health")), redundancy_text(status), num(status, "epoch"),
+                                  up, controllers.size());
+    for (const Json& group : list(status, "groups")) out += group_status_lines(group, status);
+    return out + conditions_lines(status);
+}
+
+std::string groups_text(std::string_view document) {
+    std::vector<std::vector<std::string>> rows{
+        {"NAME", "LEVEL", "DISKS", "HEALTH", "USABLE", "ALLOCATED", "CONTROLLERS"}};
+    for (const Json& g : list(parse(document), "groups")) {
+        rows.push_back({str(g, "name"),
+                        fmt::format("{} {}+{}", str(g, "level"), num(g, "data"), num(g, "parity")),
+                        "[" + str(g, "members") + "]", str(g, "health"), size_or_dash(g, "usable_bytes"),
+                        size_or_dash(g, "used_bytes"), words(g, "attached")});
+    }
+    return table(rows);
+}
+
+std::string group_text(std::string_view document) {
+    const Json g = parse(document);
+    std::vector<std::vector<std::string>> rows{
+        {"name", str(g, "name")},
+        {"id", str(g, "id")},
+        {"level", fmt::format("{} {}+{}", str(g, "level"), num(g, "data"), num(g, "parity"))},
+        {"health", str(g, "health")},
+        {"redundancy", fmt::format("{} disks may still fail", num(g, "redundancy_remaining"))},
+        {"usable", size_or_dash(g, "usable_bytes")},
+        {"allocated", size_or_dash(g, "used_bytes")},
+        {"strip", size_or_dash(g, "strip_bytes")},
+        {"lock unit", fmt::format("{} stripes", num(g, "lock_unit_stripes"))},
+        {"copies of updates", str(g, "dimension")},
+        {"shared by", words(g, "controllers")},
+        {"served by", words(g, "attached")}};
+    const std::string members = str(g, "members", "");
+    const auto disks = list(g, "disks");
+    for (std::size_t i = 0; i < disks.size(); ++i) {
+        const std::string mark = i < members.size() ? std::string(1, members[i]) : "?";
+        rows.push_back({fmt::format("member {} {}", i, mark),
+                        disks[i].is_string() ? disks[i].get<std::string>() : "not found"});
+    }
+    return table(rows);
+}
+
+std::string volumes_text(std::string_view document) {
+    std::vector<std::vector<std::string>> rows{{"NAME", "GROUP", "SIZE", "STATE", "PORTS"}};
+    for (const Json& v : list(parse(document), "volumes")) {
+        rows.push_back({str(v, "name"), str(v, "group"), size_or_dash(v, "size_bytes"), str(v, "state"),
+                        words(v, "ports")});
+    }
+    return table(rows);
+}
+
+std::string ports_text(std::string_view document) {
+    std::vector<std::vector<std::string>> rows{{"VOLUME", "CONTROLLER", "STATE", "IN FLIGHT", "URI"}};
+    for (const Json& p : list(parse(document), "ports")) {
+        rows.push_back(
+            {str(p, "volume"), str(p, "controller"), str(p, "state"), str(p, "in_flight"), words(p, "uris")});
+    }
+    return table(rows);
+}
+
+std::string disks_text(std::string_view document) {
+    std::vector<std::vector<std::string>> rows{
+        {"NAME", "SIZE", "STATE", "GROUP", "MEMBER", "READ", "WRITTEN", "ERRORS", "CONTENT"}};
+    for (const Json& d : list(parse(document), "disks")) {
+        rows.push_back({str(d, "name"), size_or_dash(d, "size_bytes"), str(d, "state"), str(d, "group"),
+                        str(d, "member"), size_or_dash(d, "read_bytes"), size_or_dash(d, "written_bytes"),
+                        str(d, "errors"), str(d, "content")});
+    }
+    return table(rows);
+}
+
+std::string controllers_text(std::string_view document) {
+    std::vector<std::vector<std::string>> rows{{"NAME", "ID", "STATE", "PID", "GROUPS", "ADDRESS"}};
+    for (const Json& c : list(parse(document), "controllers")) {
+        rows.push_back({str(c, "name"), str(c, "id"), str(c, "state"), str(c, "pid"), words(c, "groups"),
+                        str(c, "address")});
+    }
+    return table(rows);
+}
+
+std::string jobs_text(std::string_view document) {
+    std::string out;
+    for (const Json& job : list(parse(document), "jobs"))
+        out += fmt::format("{:<5} {}\n", num(job, "id"), job_text(job));
+    return out.empty() ? "no jobs\n" : out;
+}
+
+std::string events_text(std::string_view document) {
+    std::string out;
+    for (const Json& line : list(parse(document), "events"))
+        out += (line.is_string() ? line.get<std::string>() : "") + "\n";
+    return out;
+}
+
+std::string outcome_text(std::string_view document) {
+    const Json outcome = parse(document);
+    std::string out;
+    const bool dry = outcome.is_object() && outcome.value("dry_run", false);
+    for (const Json& step : list(outcome, "steps")) {
+        out += fmt::format("{}{}\n", dry ? "would " : "",
+                           step.is_string() ? step.get<std::string>() : step.dump());
+    }
+    return out;
+}
+
+std::string job_line(std::string_view job_document) { return job_text(parse(job_document)); }
+
+}  // namespace braid::cli
