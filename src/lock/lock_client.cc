@@ -158,8 +158,8 @@ bool LockClient::granted(const LockFrame& frame) {
 
 void LockClient::revoked(const LockFrame& frame) {
     Entry* e = find(frame.unit);
-    if (e == nullptr || !e->held || e->hold_ticket != frame.ticket)
-        return;  // it crossed with our release or request
+    // One that crossed with our release is about a ticket of the past.
+    if (e == nullptr || !e->held || e->hold_ticket != frame.ticket) return;
     e->asked = true;
     settle(*e);
 }
