@@ -25,9 +25,11 @@
 namespace braid {
 
 struct LocalMembershipOptions {
-    Nanos poll = 200ms;          ///< between looks at the record when nobody says that it changed
-    Nanos lock_patience = 1s;    ///< the ping timeout: see above
-    Nanos bump_patience = 50ms;  ///< how long the end with the larger id lets the other one renew the epoch
+    Nanos poll = 200ms;           ///< between looks at the record when nobody says that it changed
+    Nanos lock_patience = 1s;     ///< the ping timeout: see above
+    Nanos renew_patience = 50ms;  ///< how long the end with the larger id lets the other one renew the epoch
+    Nanos exit_patience = 100ms;  ///< how long a join waits for a process of its own name to be gone
+    Nanos retry = 20ms;           ///< after a change that could not be made
 };
 
 class LocalMembership final : public Membership {
@@ -49,30 +51,43 @@ public:
 
 private:
     struct Watch;
-    enum class State : std::uint8_t { outside, joining, inside, leaving, fenced };
+    enum class State : std::uint8_t { outside, joining, inside, leaving, out };
 
+    // the record and its lock
     Task<Result<ClusterRecord>> read();
     Task<Status> acquire();
     Task<void> take_lock();
     Task<void> kill_silent();
-    Task<Status> join_locked(const JoinRequest& request);
-    Task<Status> remove_dead(ClusterRecord& record, const JoinRequest& request);
+    void release();
 
+    // join and leave
+    Task<Result<ClusterRecord>> enter(const JoinRequest& request);
+    Task<Status> clear_dead(ClusterRecord& next, std::string name);
+    Task<Status> remove_self();
+
+    // changes of the view by us
     void want_change();
+    bool change_due() const;
     Task<void> change_loop();
     Task<Status> change();
-    Task<bool> apply_fences(ClusterRecord& record);
-    bool apply_groups(ClusterRecord& record);
+    struct Applied {
+        bool changed = false;
+        bool undrained = false;  ///< somebody could not be fenced yet: try again
+    };
+    Task<Result<Applied>> apply(ClusterRecord& next);
     Task<Status> wait_groups(Uuid group, bool attached);
+    Task<void> renew_later(Epoch epoch);
 
+    // what others did
     Task<void> read_loop();
     Task<void> watch_process(std::shared_ptr<Watch> watch);
-    Task<void> bump_later(Epoch epoch, Nanos patience);
-    bool adopt(const ClusterRecord& record);
-    void adopt_watches();
-    void drop_watches();
+    bool lacks_us(const ClusterRecord& record) const;
+    void adopt(const ClusterRecord& record);
+    void renew_watches();
+    void end_watch(Watch& watch);
+    void end_all(State state);
     void be_fenced();
-    void broadcast(Epoch epoch);
+    void tell_peers(Epoch epoch);
 
     Executor& executor_;
     Clock& clock_;
@@ -86,9 +101,8 @@ private:
     Joined joined_;
     View view_;
     std::set<Uuid> groups_;                         ///< as wanted
-    std::map<ControllerId, Incarnation> to_fence_;  ///< dead or not to be trusted
-    std::map<ControllerId, Epoch> broken_;          ///< epoch in which the session broke
-    Epoch bump_;                                    ///< this epoch, if it still stands, is to be renewed
+    std::map<ControllerId, Incarnation> to_fence_;  ///< dead, or not to be trusted
+    Epoch renew_;                                   ///< this epoch, if it still stands, is to be renewed
     std::map<ControllerId, std::shared_ptr<Watch>> watches_;
     Semaphore turn_;  ///< one user of the store's lock in this process
     Event locked_;
@@ -96,8 +110,6 @@ private:
     Event change_wanted_;
     Event read_wanted_;
     Event view_changed_;
-    Event loops_ended_;
-    std::size_t loops_ = 0;
     Scope scope_;
 };
 

@@ -331,6 +331,36 @@ TEST_F(IclTest, SilentPeerIsSuspectedAfterThePingTimeoutAndAgain) {
     EXPECT_EQ(a.silent.size(), before + 1);
 }
 
+Task<void> hello_then_silence(Executor& executor, Network& network, Hello hello, bool& answered,
+                              Event& done) {
+    auto stream = co_await network.connect("n2");
+    EXPECT_TRUE(stream.has_value());
+    Bytes bytes;
+    encode_frame(bytes, Epoch(2), {{}, MessageType::hello, encode_hello(hello), {}});
+    (void)co_await write_all(executor, **stream, bytes);
+    std::array<std::byte, kFrameHeaderSize + kHelloSize> answer;
+    answered = (co_await read_exactly(executor, **stream, answer)).has_value();
+    co_await done;
+}
+
+TEST_F(IclTest, PeerWithASessionThatSaysNothingIsSuspected) {
+    b.start(Incarnation(2));
+    b.icl.adopt(view(2, {{1, 1}, {2, 2}}));
+    Event done(executor);
+    Scope scope(executor);
+    bool answered = false;
+    const Hello hello{kCluster, ControllerId(1), Incarnation(1), ControllerId(2), Incarnation(2)};
+    scope.spawn(hello_then_silence(executor, network, hello, answered, done));
+    run(900ms);
+    EXPECT_TRUE(answered && b.icl.session_up(ControllerId(1)));
+    EXPECT_TRUE(b.silent.empty());
+    run(400ms);
+    EXPECT_EQ(b.silent, std::vector<unsigned>{1});
+    EXPECT_TRUE(b.icl.session_up(ControllerId(1)));
+    done.set();
+    run();
+}
+
 TEST_F(IclTest, OwnSleepIsNotBlamedOnOthers) {
     both_up();
     clock.sleep_through(5s);

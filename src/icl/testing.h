@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -178,6 +179,7 @@ struct Machine {
         for (const Watcher& w : watchers) {
             if (w.process == process) w.died->set();
         }
+        if (on_end) on_end(process);
     }
     void unlock() {
         lock_holder = 0;
@@ -193,6 +195,7 @@ struct Machine {
     std::vector<Watcher> watchers;
     std::vector<std::uint64_t> kills;  ///< pids that were alive when they were killed
     std::size_t writes = 0;
+    std::function<void(ProcessRef)> on_end;
     bool stubborn = false;  ///< kills do not drain
 };
 
