@@ -323,13 +323,13 @@ Task<void> LocalMembership::read_loop() {
         co_await wait_until(read_wanted_, clock_, clock_.now() + options_.poll);
         read_wanted_.reset();
         if (state_ != State::inside) co_return;
-        const Epoch before = view_.epoch;
         const Result<ClusterRecord> record = co_await read();
         if (state_ != State::inside) co_return;
         if (!record) {
             LOG_ERROR("cluster.record_unreadable", {"error", to_string(record.error().code)});
-        } else if (record->cluster != joined_.cluster ||
-                   (record->view.epoch >= before && lacks_us(*record))) {
+        } else if (record->cluster == joined_.cluster && record->view.epoch < view_.epoch) {
+            continue;  // read without the lock, while a change of our own was written and adopted
+        } else if (lacks_us(*record)) {
             be_fenced();
         } else {
             adopt(*record);
