@@ -370,6 +370,25 @@ TEST(LockManager, OutsideTheViewAnAcquireWaitsAndWhatWasHeldIsLost) {
     EXPECT_TRUE(b.pin);
 }
 
+TEST(LockManager, AGrantLostBeforeItsWaiterRanIsWaitedForAgain) {
+    World world(2);
+    const UnitIndex unit = unit_at(world, 1);
+    Slot a;
+    start(world[1], unit, write, a);
+    ASSERT_TRUE(world.deliver(0)) << "the request";
+    ASSERT_TRUE(world.deliver(0)) << "the grant";
+    ASSERT_EQ(world[1].locks.held(), 1u);
+    world.absent.insert(1);
+    world.next_view();
+    world.run();
+    EXPECT_FALSE(a.done);
+    world.absent.clear();
+    world.next_view();
+    world.run();
+    EXPECT_TRUE(a.pin);
+    EXPECT_EQ(world[1].locks.held(), 1u);
+}
+
 TEST(LockManager, CountsHowLongWaitsTook) {
     World world(2);
     Slot a, b;
