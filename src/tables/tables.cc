@@ -219,7 +219,7 @@ Task<Status> Tables::load() {
         const Epoch epoch = view_.epoch;
         status = co_await load_from_peer(source);
         if (view_.epoch != epoch) continue;
-        version_ = highest;
+        version_ = fetched_version_;  // the versions told at the view change may be older than its pages
         from_peer = true;
         break;
     }
@@ -269,8 +269,10 @@ void Tables::on_page(const Message& message) {
     if (!fetched_) return;
     Reader reader(message.head);
     const auto page = reader.get<std::uint32_t>();
+    const auto version = page == kLastPageMark ? reader.get<std::uint64_t>() : 0;
     if (!reader.done()) return;
     if (page == kLastPageMark) {
+        fetched_version_ = version;
         fetch_done_ = true;
         changed_.notify_all();
     } else if (message.payload.bytes.size() == kPageSize) {
@@ -281,7 +283,9 @@ void Tables::on_page(const Message& message) {
 void Tables::send_all_pages(ControllerId to) {
     const auto send = [&](std::uint32_t page, Slice bytes) {
         Message message{group_, MessageType::table_page, {}, std::move(bytes)};
-        Writer(message.head).put(page);
+        Writer writer(message.head);
+        writer.put(page);
+        if (page == kLastPageMark) writer.put(version_);
         transport_.send(to, std::move(message));
     };
     for (std::uint32_t page = 0; page < page_count(); ++page) {

@@ -236,6 +236,7 @@ private:
     bool change_open_ = false;
     std::optional<std::map<std::uint32_t, Buffer>> fetched_;  ///< while pages come from a peer
     bool fetch_done_ = false;
+    std::uint64_t fetched_version_ = 0;
 
     std::vector<RegionState> regions_;
     std::vector<RegionIndex> former_intents_;
