@@ -19,8 +19,8 @@ KnownController* known_by_name(View& view, const std::string& name) {
     for (KnownController& known : view.known) {
         if (known.name == name) return &known;
     }
-    if (view.known.size() >= kMaxKnownControllers) return nullptr;
     const ControllerId last = view.known.empty() ? ControllerId(0) : view.known.back().id;
+    if (view.known.size() >= kMaxKnownControllers || last.next() < last) return nullptr;
     view.known.push_back({.id = last.next(), .name = name});
     return &view.known.back();
 }
