@@ -187,7 +187,7 @@ int serve(const DaemonConfig& config) {
     return daemon.run();
 }
 
-int run(int argc, char** argv) {
+int run_daemon(int argc, char** argv) {
     std::string path;
     bool check = false;
     for (int i = 1; i < argc; ++i) {
@@ -226,4 +226,4 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace braid
 
-int main(int argc, char** argv) { return braid::run(argc, argv); }
+int main(int argc, char** argv) { return braid::run_daemon(argc, argv); }

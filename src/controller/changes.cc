@@ -425,4 +425,14 @@ Task<AdminResult<Outcome>> Controller::fence_controller(std::string name, bool d
     co_return outcome;
 }
 
+Task<AdminResult<Outcome>> Controller::verify_group(std::string name, bool dry_run) {
+    const auto group = serving_group(name);
+    if (!group) co_return std::unexpected(group.error());
+    Outcome outcome;
+    outcome.steps.push_back("reads " + std::to_string((*group)->tables().allocated_extents() * kExtentSize) +
+                            " bytes of " + (*group)->name() + " and their parity, stripe by stripe");
+    if (!dry_run) outcome.job = (*group)->begin_verify();
+    co_return outcome;
+}
+
 }  // namespace braid

@@ -17,7 +17,8 @@ Controller::Controller(const Environment& env, ControllerConfig config)
       config_(std::move(config)),
       icl_(env.executor, env.clock, env.network, *this, IclOptions{.ping_timeout = config_.ping_timeout}),
       membership_(
-          std::make_unique<LocalMembership>(env.executor, env.clock, env.members, env.random, icl_, *this,
+          std::make_unique<LocalMembership>(env.executor, env.clock, env.members, env.random, icl_,
+                                                    static_cast<MembershipEvents&>(*this),
                                             LocalMembershipOptions{.lock_patience = config_.ping_timeout})),
       nbd_(env.executor, env.clock, env.network, registry_, config_.nbd_limits),
       jobs_(env.clock),
@@ -61,7 +62,12 @@ void Controller::on_view(const View& view) {
     icl_.adopt(view_);
     for (auto& [uuid, group] : groups_) {
         const AmfView amf = amf_view(view_, uuid, self_);
-        if (amf.contains(self_)) group->adopt(amf);
+        if (!amf.contains(self_)) continue;
+        std::set<std::string> live;
+        for (const ViewMember& member : view_.members) {
+            if (member.attached(uuid)) live.insert(member.name);
+        }
+        group->adopt(amf, std::move(live));
     }
     LOG_INFO("view.adopted", {"epoch", view_.epoch}, {"controllers", view_.members.size()});
     view_changed_.notify_all();

@@ -32,7 +32,6 @@ ControllerSlot own_slot(const GroupConfig& config, std::string_view name) {
 GroupRuntime::GroupRuntime(const Environment& env, const ControllerConfig& controller, Transport& transport,
                            PortRegistry& registry, Jobs& jobs, FoundGroup found, const GroupConfig& config)
     : env_(env),
-      controller_(controller),
       registry_(registry),
       jobs_(jobs),
       uuid_(found.group),
@@ -70,8 +69,10 @@ Result<ControllerSlot> GroupRuntime::slot_of(std::string_view controller_name) c
     return fail(Errc::not_found);
 }
 
-void GroupRuntime::adopt(const AmfView& view) {
+void GroupRuntime::adopt(const AmfView& view, std::set<std::string> live) {
+    live_ = std::move(live);
     amf_.adopt(view);
+    if (state_ == State::serving && amf_.keeper() && !amf_.unaccounted().empty()) scope_.spawn(resync_of_the_dead());
     changed_.notify_all();
 }
 
@@ -88,18 +89,22 @@ Task<Status> GroupRuntime::start() {
     state_ = State::serving;
     LOG_INFO("group.serving", {"group", name_}, {"failed_members", tables().failed_members()});
     on_tables_changed();
+    scope_.spawn(resync_own());
+    const bool left_by_all = tables().assembled_from_disks();
+    if (left_by_all || (amf_.keeper() && !amf_.unaccounted().empty())) scope_.spawn(resync_of_the_dead());
     co_return Status{};
 }
 
 Task<void> GroupRuntime::stop() {
     state_ = State::stopping;
+    scope_.destroy_all();  // sweeps and drains: what they had begun, the AMF ends in order
     for (auto& [id, open] : ports_) {
         if (!open.closing) (void)registry_.remove(open.port->name());
         open.closing = true;
     }
     for (auto& [id, open] : ports_) {
         const std::shared_ptr<Port> port = open.port;
-        co_await port->closed();
+        if (port != nullptr) co_await port->closed();
     }
     ports_.clear();
     co_await amf_.stop();
@@ -151,6 +156,73 @@ Task<void> GroupRuntime::drain_port(VolumeId id) {
     }
     ports_.erase(id.v);
     changed_.notify_all();
+}
+
+// ---- what earlier lives left open
+
+bool GroupRuntime::slot_is_live(ControllerSlot slot) const {
+    return live_.contains(tables().config().controllers[slot.v]);
+}
+
+std::uint64_t GroupRuntime::add_job(std::string kind, std::shared_ptr<Sweep> sweep) {
+    return jobs_.add(std::move(kind), name_, [sweep = std::move(sweep)] {
+        const SweepProgress& p = sweep->progress();
+        return JobProgress{p.done_bytes, p.total_bytes, p.mismatches};
+    });
+}
+
+Task<void> GroupRuntime::run_sweep(std::uint64_t job, std::shared_ptr<Sweep> sweep) {
+    const Status status = co_await sweep->run();
+    const SweepProgress& progress = sweep->progress();
+    std::string detail = status ? std::string{} : std::string(to_string(status.error().code));
+    if (progress.incomplete != 0) {
+        detail += (detail.empty() ? "" : "; ") + std::to_string(progress.incomplete) +
+                  " stripes lack data of missing members and cannot be judged";
+    }
+    for (const StripeIndex stripe : progress.first_mismatches) detail += " stripe " + std::to_string(stripe.v);
+    LOG_INFO("job.ended", {"group", name_}, {"job", job}, {"mismatches", progress.mismatches},
+             {"corrected", progress.corrected}, {"incomplete", progress.incomplete});
+    jobs_.finish(job, status ? JobState::done : JobState::failed, std::move(detail));
+    changed_.notify_all();
+}
+
+std::uint64_t GroupRuntime::begin_verify() {
+    const auto sweep = std::make_shared<Sweep>(amf_, Sweep::Mode::verify);
+    const std::uint64_t job = add_job("verify", sweep);
+    scope_.spawn(run_sweep(job, sweep));
+    return job;
+}
+
+Task<void> GroupRuntime::resync(std::vector<RegionIndex> regions) {
+    const auto sweep = std::make_shared<Sweep>(amf_, Sweep::Mode::resync, std::move(regions));
+    co_await run_sweep(add_job("resync", sweep), sweep);
+}
+
+/// The regions of this slot's former life stay in the intent page until their parity is right again.
+Task<void> GroupRuntime::resync_own() {
+    const std::vector<RegionIndex> regions = tables().former_intents();
+    if (regions.empty()) co_return;
+    for (const RegionIndex region : regions) tables().pin_intent(region);
+    co_await resync(regions);
+    for (const RegionIndex region : regions) tables().unpin_intent(region);
+}
+
+/// Of controllers that are not here and whose open writes nobody may know: all died, or all that kept copies.
+Task<void> GroupRuntime::resync_of_the_dead() {
+    if (resync_of_dead_runs_) co_return;
+    resync_of_dead_runs_ = true;
+    const std::vector<AmfMember> dead = amf_.unaccounted();
+    const std::size_t slots = tables().config().controllers.size();
+    for (std::uint8_t i = 0; i < slots; ++i) {
+        const ControllerSlot slot(i);
+        if (tables().config().controllers[i].empty() || slot_is_live(slot)) continue;
+        const auto regions = co_await tables().intents_of(slot);
+        if (!regions || regions->empty()) continue;
+        co_await resync(*regions);
+        (void)co_await tables().clear_intents_of(slot, [this, slot] { return !slot_is_live(slot); });
+    }
+    for (const AmfMember& amf : dead) amf_.accounted(amf);
+    resync_of_dead_runs_ = false;
 }
 
 }  // namespace braid

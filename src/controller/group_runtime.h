@@ -9,6 +9,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "async/scope.h"
 #include "controller/environment.h"
 #include "controller/jobs.h"
+#include "jobs/sweep.h"
 #include "tables/assembly.h"
 #include "tables/tables.h"
 #include "volume/port_registry.h"
@@ -43,13 +45,16 @@ public:
     std::size_t member_count() const { return disks_.size(); }
     Disk* disk(MemberIndex member) const { return disks_[member.v].get(); }
 
-    void adopt(const AmfView& view);
+    /// `live`: names of the controllers in it.
+    void adopt(const AmfView& view, std::set<std::string> live);
 
     /// Loads the tables, repairs what this controller's earlier life left open, opens the ports. On an error
     /// the state is `refused` and the group can be tried again by making a new runtime.
     Task<Status> start();
     /// Closes the ports, waits for their operations, clears the intents.
     Task<void> stop();
+    /// Begins to compare all parity with the data; the job's number.
+    std::uint64_t begin_verify();
     /// Something in the tables or of the state changed: for those who wait for an outcome.
     Event& changed() { return changed_; }
     /// The slot of a controller in the group's list, or not_found.
@@ -64,9 +69,14 @@ private:
     void on_tables_changed();
     void open_ports();
     Task<void> drain_port(VolumeId id);
+    Task<void> run_sweep(std::uint64_t job, std::shared_ptr<Sweep> sweep);
+    Task<void> resync_own();
+    Task<void> resync_of_the_dead();
+    Task<void> resync(std::vector<RegionIndex> regions);
+    std::uint64_t add_job(std::string kind, std::shared_ptr<Sweep> sweep);
+    bool slot_is_live(ControllerSlot slot) const;
 
     Environment env_;
-    const ControllerConfig& controller_;
     PortRegistry& registry_;
     Jobs& jobs_;
     Uuid uuid_;
@@ -76,6 +86,8 @@ private:
     Amf amf_;
     State state_ = State::attaching;
     std::map<std::uint32_t, OpenPort> ports_;  ///< by VolumeId
+    std::set<std::string> live_;               ///< names of the controllers in the view that serve the group
+    bool resync_of_dead_runs_ = false;
     Event changed_;
     Scope scope_;
 };

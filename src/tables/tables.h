@@ -57,6 +57,8 @@ public:
     /// know the newest tables. After it, former_intents() says what this slot left behind in an earlier life.
     Task<Status> load();
     bool loaded() const { return loaded_; }
+    /// load() found nobody to ask: this AMF is the first of the group's present life.
+    bool assembled_from_disks() const { return from_disks_; }
 
     // ---- what they say (loaded)
     const GroupConfig& config() const { return config_; }
@@ -236,6 +238,7 @@ private:
     bool change_open_ = false;
     std::optional<std::map<std::uint32_t, Buffer>> fetched_;  ///< while pages come from a peer
     bool fetch_done_ = false;
+    bool from_disks_ = false;
     std::uint64_t fetched_version_ = 0;
 
     std::vector<RegionState> regions_;
