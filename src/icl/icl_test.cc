@@ -239,6 +239,7 @@ TEST_F(IclTest, StrangersAndFormerIncarnationsAreRefused) {
     EXPECT_FALSE(c.icl.session_up(d.id));
     EXPECT_FALSE(d.icl.session_up(c.id));
     EXPECT_TRUE(d.got.empty());
+    EXPECT_EQ(d.icl.counters().at(c.id).sessions, 0u);
     EXPECT_TRUE(a.icl.session_up(b.id));
 }
 
@@ -262,6 +263,7 @@ TEST_F(IclTest, JoinerWithTheLargerIdKnocks) {
     b.start(Incarnation(2));
     b.icl.adopt(view(2, {{1, 1}, {2, 2}}));
     run(1ms);
+    ASSERT_FALSE(a.newer.empty());
     EXPECT_EQ(a.newer.front(), 2u);
     a.icl.adopt(view(2, {{1, 1}, {2, 2}}));
     run(1ms);
@@ -357,6 +359,27 @@ TEST_F(IclTest, PeerWithASessionThatSaysNothingIsSuspected) {
     run(400ms);
     EXPECT_EQ(b.silent, std::vector<unsigned>{1});
     EXPECT_TRUE(b.icl.session_up(ControllerId(1)));
+    done.set();
+    run();
+}
+
+TEST_F(IclTest, NewConnectionOfAPeerEndsTheOldOne) {
+    b.start(Incarnation(2));
+    b.icl.adopt(view(2, {{1, 1}, {2, 2}}));
+    Event done(executor);
+    Scope scope(executor);
+    bool answered = false;
+    const Hello hello{kCluster, ControllerId(1), Incarnation(1), ControllerId(2), Incarnation(2)};
+    scope.spawn(hello_then_silence(executor, network, hello, answered, done));
+    run();
+    EXPECT_TRUE(b.broken.empty());
+    // The peer gave up a connection that looks whole from here: what was said on it may be lost.
+    scope.spawn(hello_then_silence(executor, network, hello, answered, done));
+    run();
+    EXPECT_EQ(b.broken, std::vector<unsigned>{1});
+    EXPECT_EQ(b.restored, std::vector<unsigned>{1});
+    b.icl.send(ControllerId(1), note("dropped"));
+    EXPECT_EQ(b.icl.counters().at(ControllerId(1)).dropped_broken, 1u);
     done.set();
     run();
 }
