@@ -87,7 +87,8 @@ std::vector<LockClaim> Amf::claims() const {
     return out;
 }
 
-/// If as many as keep one record die together, records may be gone, and with them the only way to finish their stripes.
+/// If as many as keep one record die together, records may be gone, and with them the only way to finish
+/// their stripes.
 void Amf::note_losses(const AmfView& before) {
     const Nanos now = clock_.now();
     std::erase_if(losses_, [&](const Loss& loss) { return now - loss.when > kTogether; });

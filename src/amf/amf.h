@@ -1,13 +1,14 @@
-// The array management function of one group on one controller: every read and write of the group's logical space,
-// normal and degraded, and the recovery of what a dead peer left half done (rows O1 to O6).
+// The array management function of one group on one controller: every read and write of the group's logical
+// space, normal and degraded, and the recovery of what a dead peer left half done (rows O1 to O6).
 //
 //   operation: [slot] -> unit lock -> stripe lock -> tables settled -> ... -> end -> answer
 //
-// Guarantees: every 4 KiB block is a linearizable register; a write that was answered is on all members that are not
-// failed by agreement; a stripe is half-written only while a record of it is with dimension - 1 partners.
-// Needs: adopt() for every view, deliver() for every message of the group, both on the executor; stop() before
-// destruction in an orderly life. A crash just destroys: first whoever calls operations, then this.
-// Never waits for a second stripe while it holds one; never regenerates from a stripe that may be half-written.
+// Guarantees: every 4 KiB block is a linearizable register; a write that was answered is on all members that
+// are not failed by agreement; a stripe is half-written only while a record of it is with dimension - 1
+// partners. Needs: adopt() for every view, deliver() for every message of the group, both on the executor;
+// stop() before destruction in an orderly life. A crash just destroys: first whoever calls operations, then
+// this. Never waits for a second stripe while it holds one; never regenerates from a stripe that may be
+// half-written.
 //
 // Where: amf.cc (life, view, flush), read.cc, write.cc, recover.cc, check.cc (parity of one stripe).
 #pragma once
@@ -33,41 +34,42 @@
 namespace braid {
 
 struct AmfOptions {
-    std::size_t pieces = 1024;               ///< stripe pieces at work at once, all operations together
-    std::size_t pieces_per_operation = 16;   ///< of one large operation
-    unsigned recovery_attempts = 2;          ///< recoveries of one write that may die before its stripe is quarantined
-    unsigned read_errors = 2;                ///< io_errors of reads after which a member is declared failed
-    Nanos intent_idle = 5s;                  ///< a region is clean when nobody has written there for so long
+    std::size_t pieces = 1024;              ///< stripe pieces at work at once, all operations together
+    std::size_t pieces_per_operation = 16;  ///< of one large operation
+    unsigned recovery_attempts =
+        2;                     ///< recoveries of one write that may die before its stripe is quarantined
+    unsigned read_errors = 2;  ///< io_errors of reads after which a member is declared failed
+    Nanos intent_idle = 5s;    ///< a region is clean when nobody has written there for so long
     Nanos housekeeping = 1s;
 };
 
 struct AmfCounters {
     std::uint64_t reads = 0, read_bytes = 0, writes = 0, written_bytes = 0, flushes = 0;
     std::array<std::uint64_t, kWritePaths> stripe_writes{};
-    std::uint64_t regenerated = 0;       ///< strips computed for a read
-    std::uint64_t repaired = 0;          ///< unreadable blocks written again
+    std::uint64_t regenerated = 0;  ///< strips computed for a read
+    std::uint64_t repaired = 0;     ///< unreadable blocks written again
     std::uint64_t member_errors = 0;
     std::uint64_t recovered_redo = 0, recovered_data = 0, recovered_dropped = 0;
-    std::uint64_t resynced = 0;          ///< stripes whose parity was wrong and was written
+    std::uint64_t resynced = 0;  ///< stripes whose parity was wrong and was written
 };
 
 /// What an operator should know now.
 struct AmfConditions {
     bool fenced = false;
-    bool offline = false;                ///< more members are gone than the level survives: no writes
+    bool offline = false;  ///< more members are gone than the level survives: no writes
     unsigned failed_members = 0;
-    unsigned missing_copies = 0;         ///< copies of a record that there ought to be and are not
+    unsigned missing_copies = 0;  ///< copies of a record that there ought to be and are not
     std::size_t quarantined_stripes = 0;
     std::size_t recovering_units = 0;
 };
 
 /// One stripe under check.
 enum class StripeVerdict : std::uint8_t {
-    absent,       ///< no zone
-    clean,        ///< all parity that can be read is right
-    wrong,        ///< parity is wrong (and still is)
-    corrected,    ///< parity was wrong and has been written
-    incomplete,   ///< data is missing: nothing can be said
+    absent,      ///< no zone
+    clean,       ///< all parity that can be read is right
+    wrong,       ///< parity is wrong (and still is)
+    corrected,   ///< parity was wrong and has been written
+    incomplete,  ///< data is missing: nothing can be said
 };
 
 class Amf final : public GroupSpace, public MessageSink, private LockHooks {
@@ -77,10 +79,11 @@ public:
         std::uint64_t table_start, std::vector<Disk*> disks, ControllerSlot slot, AmfOptions options = {});
     ~Amf() override;
 
-    /// Loads the tables; operations fail with not_ready until it has returned. The view with this AMF in it has been
-    /// adopted.
+    /// Loads the tables; operations fail with not_ready until it has returned. The view with this AMF in it
+    /// has been adopted.
     Task<Status> start();
-    /// Lets no operation in any more, finishes those inside, leaves nothing behind at partners or in the intents.
+    /// Lets no operation in any more, finishes those inside, leaves nothing behind at partners or in the
+    /// intents.
     Task<void> stop();
 
     void adopt(const AmfView& view);
@@ -89,14 +92,16 @@ public:
     // ---- GroupSpace
     Task<Status> read(std::uint64_t offset, std::span<std::byte> into) override;
     Task<Status> write(std::uint64_t offset, Slice data, bool fua) override;
-    Task<Status> write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_leave_hole, bool fua) override;
+    Task<Status> write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_leave_hole,
+                              bool fua) override;
     Task<Status> flush() override;
     bool allocated(ExtentIndex extent) const override { return tables_.zone(extent) != nullptr; }
 
     // ---- for jobs
     /// Compares a stripe's parity with its data and, if asked, writes it where it is wrong.
     Task<Result<StripeVerdict>> check_stripe(StripeIndex stripe, bool correct);
-    /// AMFs that died together with all that may have kept their records: the regions of their intents want a resync.
+    /// AMFs that died together with all that may have kept their records: the regions of their intents want a
+    /// resync.
     const std::vector<AmfMember>& unaccounted() const { return unaccounted_; }
     void accounted(const AmfMember& amf) { std::erase(unaccounted_, amf); }
     /// The AMF that does what one alone should do: the lowest id of the view.
@@ -128,9 +133,12 @@ private:
     Task<void> before_release(UnitIndex unit) override;
     void recover(UnitIndex unit) override;
     std::vector<LockClaim> claims() const;
-    Spot spot(StripeIndex stripe, const Zone& zone) const { return {stripe, geometry_.row_of(stripe), &zone}; }
+    Spot spot(StripeIndex stripe, const Zone& zone) const {
+        return {stripe, geometry_.row_of(stripe), &zone};
+    }
     DiskPlace place(const Spot& spot, unsigned role) const {
-        return strip_place(geometry_, *spot.zone, spot.row, Role(static_cast<std::uint8_t>(role)), data_start_);
+        return strip_place(geometry_, *spot.zone, spot.row, Role(static_cast<std::uint8_t>(role)),
+                           data_start_);
     }
     RoleMask writable(const Spot& spot) const;
     Task<void> declare_failed(MemberIndex member);
@@ -143,13 +151,15 @@ private:
     // read.cc
     Task<Status> read_piece(StripePiece piece, std::span<std::byte> into);
     Task<Status> read_blocks(Spot spot, std::uint32_t offset, std::span<std::byte> into);
-    Task<Status> regenerate(Spot spot, unsigned role, StripRange range, std::span<std::byte> into, RoleMask unreadable);
+    Task<Status> regenerate(Spot spot, unsigned role, StripRange range, std::span<std::byte> into,
+                            RoleMask unreadable);
     void note_read_error(const Spot& spot, unsigned role, StripRange range, Error error);
     Task<void> repair(StripeIndex stripe, unsigned role, StripRange range);
 
     // write.cc
     Task<Status> write_piece(StripePiece piece, Slice data);
-    Task<Status> write_locked(StripePiece piece, Slice data, const StoredRecord* orphan, std::uint8_t attempts);
+    Task<Status> write_locked(StripePiece piece, Slice data, const StoredRecord* orphan,
+                              std::uint8_t attempts);
     Task<Result<Slice>> whole_blocks(Spot spot, StripePiece piece, Slice data);
     Task<Status> finish(OpenRecord& record, Spot spot, StripeWrite write, Slice data, Redo redo);
     void read_old(DiskBatch& batch, const Spot& spot, const StripeWrite& write, const WritePlan& plan,

@@ -35,7 +35,8 @@ private:
     std::vector<std::byte> bytes_;
 };
 
-void write(World& world, Model& model, std::uint16_t id, std::uint64_t at, std::size_t size, std::uint64_t seed) {
+void write(World& world, Model& model, std::uint16_t id, std::uint64_t at, std::size_t size,
+           std::uint64_t seed) {
     const Buffer data = pattern(seed, size);
     ASSERT_TRUE(world.write(id, at, data).has_value()) << at << " " << size;
     model.write(at, data);
@@ -73,7 +74,8 @@ TEST_P(AmfShapes, KeepsWhatIsWrittenAtAnyAlignmentAndDegradation) {
             }
             const std::uint64_t back = prng.below(model.size());
             const std::size_t length = std::min<std::size_t>(prng.between(1, 50'000), model.size() - back);
-            ASSERT_TRUE(same(world.read(static_cast<std::uint16_t>(3 - id), back, length), model.span(back, length)));
+            ASSERT_TRUE(
+                same(world.read(static_cast<std::uint16_t>(3 - id), back, length), model.span(back, length)));
         }
         ASSERT_TRUE(same(world.read(1, 0, model.size()), model.span(0, model.size()))) << missing;
         if (missing == 0) EXPECT_TRUE(world.unclean(2, model.size()).empty());
@@ -95,9 +97,9 @@ TEST_P(AmfShapes, KeepsWhatIsWrittenAtAnyAlignmentAndDegradation) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Levels, AmfShapes,
-                         ::testing::Values(Shape{Level::mirror, 2, 1}, Shape{Level::mirror, 3, 2, 3}, Shape{Level::raid5, 4, 1},
-                                           Shape{Level::raid5, 5, 1}, Shape{Level::raid6, 6, 2},
-                                           Shape{Level::raid7_3, 7, 3}));
+                         ::testing::Values(Shape{Level::mirror, 2, 1}, Shape{Level::mirror, 3, 2, 3},
+                                           Shape{Level::raid5, 4, 1}, Shape{Level::raid5, 5, 1},
+                                           Shape{Level::raid6, 6, 2}, Shape{Level::raid7_3, 7, 3}));
 
 TEST(Amf, UsesEveryWritePath) {
     World world({.level = Level::raid5, .disks = 7, .strip_size = kStrip});

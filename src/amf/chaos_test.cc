@@ -1,5 +1,5 @@
-// Several AMFs, hosts that write overlapping stripes through all of them, links and disks that take turns by chance,
-// controllers that die and come back. Each host owns some blocks and knows what they may hold.
+// Several AMFs, hosts that write overlapping stripes through all of them, links and disks that take turns by
+// chance, controllers that die and come back. Each host owns some blocks and knows what they may hold.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -14,7 +14,7 @@ using testing::pattern;
 using testing::World;
 using testing::WorldOptions;
 
-constexpr std::size_t kBlocks = 6;     // of one host
+constexpr std::size_t kBlocks = 6;  // of one host
 constexpr std::size_t kHosts = 10;
 constexpr std::size_t kSpan = kBlocks * kBlockSize;
 
@@ -79,7 +79,8 @@ private:
         if (!host.writing) {
             host.at = 0;
             host.memory = Buffer(kSpan);
-            world_.node(host.node).scope->spawn(World::keep(amf.read(host.base, host.memory.span()), host.result));
+            world_.node(host.node).scope->spawn(
+                World::keep(amf.read(host.base, host.memory.span()), host.result));
             return;
         }
         host.at = prng_.below(kSpan / 512) * 512;
@@ -90,7 +91,8 @@ private:
             const std::uint64_t from = std::max<std::uint64_t>(host.at, b * kBlockSize);
             const std::uint64_t to = std::min<std::uint64_t>(host.at + size, (b + 1) * kBlockSize);
             if (from >= to) continue;
-            std::memcpy(next.data() + (from - b * kBlockSize), host.memory.data() + (from - host.at), to - from);
+            std::memcpy(next.data() + (from - b * kBlockSize), host.memory.data() + (from - host.at),
+                        to - from);
             host.possible[b].push_back(next);
         }
         world_.node(host.node).scope->spawn(
@@ -112,8 +114,11 @@ private:
     void judge(Host& host, const Buffer& seen) {
         for (std::size_t b = 0; b < kBlocks; ++b) {
             const auto block = seen.span(b * kBlockSize, kBlockSize);
-            const auto is = [&](const Buffer& p) { return std::memcmp(p.data(), block.data(), kBlockSize) == 0; };
-            ASSERT_TRUE(std::ranges::any_of(host.possible[b], is)) << "host at " << host.base << " block " << b;
+            const auto is = [&](const Buffer& p) {
+                return std::memcmp(p.data(), block.data(), kBlockSize) == 0;
+            };
+            ASSERT_TRUE(std::ranges::any_of(host.possible[b], is))
+                << "host at " << host.base << " block " << b;
             host.possible[b] = {Buffer::copy_of(block)};
         }
     }
@@ -121,7 +126,8 @@ private:
     bool calm() {
         return std::ranges::all_of(world_.nodes, [](const auto& n) {
             return n.second->amf->conditions().recovering_units == 0 &&
-                   n.second->amf->replicator().store().orphan_stripes().empty() && n.second->amf->tables().settled();
+                   n.second->amf->replicator().store().orphan_stripes().empty() &&
+                   n.second->amf->tables().settled();
         });
     }
 

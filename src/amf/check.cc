@@ -54,7 +54,8 @@ Task<Result<StripeVerdict>> Amf::check_stripe(StripeIndex stripe, bool correct) 
 
     RoleMask wrong;
     for (unsigned j = 0; j < geometry_.m; ++j) {
-        const bool differs = !good[k + j] || std::memcmp(computed[j], memory.data() + (k + j) * strip, strip) != 0;
+        const bool differs =
+            !good[k + j] || std::memcmp(computed[j], memory.data() + (k + j) * strip, strip) != 0;
         if (readable[k + j] && differs) wrong.set(k + j);
     }
     if (wrong.none()) co_return StripeVerdict::clean;

@@ -1,5 +1,6 @@
-// The writer dies at every step of a write, the partner finishes it, and everything must be as if the write had either
-// happened or not: all blocks old or new, parity right, no record left, whatever became of the disk commands in flight.
+// The writer dies at every step of a write, the partner finishes it, and everything must be as if the write
+// had either happened or not: all blocks old or new, parity right, no record left, whatever became of the
+// disk commands in flight.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -53,7 +54,8 @@ public:
     std::size_t count() {
         start();
         const std::size_t first = world_.steps();
-        while (!result_ && world_.step()) {}
+        while (!result_ && world_.step()) {
+        }
         EXPECT_TRUE(result_ && *result_);
         world_.settle();  // record ends and their acknowledgements belong to it
         return world_.steps() - first;
@@ -85,7 +87,8 @@ public:
 
 private:
     void start() {
-        world_.node(1).scope->spawn(World::keep(world_.amf(1).write(story_.at, Slice(fresh_), false), result_));
+        world_.node(1).scope->spawn(
+            World::keep(world_.amf(1).write(story_.at, Slice(fresh_), false), result_));
     }
 
     std::uint16_t recoverer() {
@@ -116,7 +119,8 @@ private:
         if (story_.dead_disks == 0 && !story_.disk_dies_too) {
             EXPECT_TRUE(world_.unclean(reader, kArea).empty());
         } else {
-            // Without all disks parity cannot be compared, but any further loss that the level survives must show it.
+            // Without all disks parity cannot be compared, but any further loss that the level survives must
+            // show it.
             check_by_loss(reader, got);
         }
         world_.run_until([] { return false; }, 100ms);
@@ -158,7 +162,7 @@ TEST_P(CrashStories, LeavesOldOrNewDataAndRightParityAtEveryStep) {
         for (std::size_t step = 0; step <= steps; ++step) {
             const std::size_t second = story.recoverer_dies ? 3 + step * 7 % 60 : 0;
             SCOPED_TRACE(::testing::Message() << "step " << step << " of " << steps << ", fate "
-                                            << static_cast<int>(fate) << ", second " << second);
+                                              << static_cast<int>(fate) << ", second " << second);
             Crash(story).die_at(step, fate, second, tally);
             if (HasFatalFailure() || HasNonfatalFailure()) return;
         }
@@ -185,10 +189,22 @@ INSTANTIATE_TEST_SUITE_P(
         Story{"disk_dies_too", {.level = Level::raid6, .disks = 6}, kBlockSize, kSmall, 0, true},
         Story{"last_disk_dies_too", {.level = Level::raid5, .disks = 7}, kBlockSize, kSmall, 0, true},
         Story{"three_copies", {.level = Level::raid5, .disks = 5, .dimension = 3}, kBlockSize, kSmall},
-        Story{"recoverer_dies", {.level = Level::raid5, .disks = 7, .dimension = 3}, kBlockSize, kSmall, 0, false, false,
+        Story{"recoverer_dies",
+              {.level = Level::raid5, .disks = 7, .dimension = 3},
+              kBlockSize,
+              kSmall,
+              0,
+              false,
+              false,
               true},
-        Story{"recoverer_dies_degraded", {.level = Level::raid6, .disks = 6, .dimension = 3}, kBlockSize, kSmall, 1,
-              false, true, true}),
+        Story{"recoverer_dies_degraded",
+              {.level = Level::raid6, .disks = 6, .dimension = 3},
+              kBlockSize,
+              kSmall,
+              1,
+              false,
+              true,
+              true}),
     [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Several disk commands that go together and are waited for together, one per role of a stripe at most, in the frame of
-// the coroutine that waits. Declare it after the memory that its commands use: it must go first.
+// Several disk commands that go together and are waited for together, one per role of a stripe at most, in
+// the frame of the coroutine that waits. Declare it after the memory that its commands use: it must go first.
 #pragma once
 
 #include <array>
@@ -49,7 +49,9 @@ private:
         ++count_;
         disk.submit(*op, join_);
     }
-    DiskOp& op(std::size_t i) { return *std::launder(reinterpret_cast<DiskOp*>(&storage_[i * sizeof(DiskOp)])); }
+    DiskOp& op(std::size_t i) {
+        return *std::launder(reinterpret_cast<DiskOp*>(&storage_[i * sizeof(DiskOp)]));
+    }
     const DiskOp& op(std::size_t i) const {
         return *std::launder(reinterpret_cast<const DiskOp*>(&storage_[i * sizeof(DiskOp)]));
     }

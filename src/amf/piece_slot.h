@@ -5,7 +5,8 @@
 
 namespace braid {
 
-/// One of the AMF's places for stripe pieces at work; taken before any lock, so that whoever holds a lock has one.
+/// One of the AMF's places for stripe pieces at work; taken before any lock, so that whoever holds a lock has
+/// one.
 struct Amf::PieceSlot {
     explicit PieceSlot(Semaphore& s) : semaphore(s) {}
     PieceSlot(const PieceSlot&) = delete;

@@ -1,5 +1,5 @@
-// Reads: each stripe's part on its own, straight into the caller's memory where that is aligned; what cannot be read is
-// computed from any k other strips.
+// Reads: each stripe's part on its own, straight into the caller's memory where that is aligned; what cannot
+// be read is computed from any k other strips.
 #include <algorithm>
 #include <cstring>
 
@@ -91,7 +91,8 @@ Task<Status> Amf::read_blocks(Spot spot, std::uint32_t offset, std::span<std::by
     for (unsigned column = range.first_column(); column <= range.last_column(); ++column) {
         if (good[column]) continue;
         const StripRange part = range.part(column);
-        CO_TRY(co_await regenerate(spot, column, part, into.subspan(range.data_at(column), part.length()), bad));
+        CO_TRY(
+            co_await regenerate(spot, column, part, into.subspan(range.data_at(column), part.length()), bad));
     }
     co_return Status{};
 }
@@ -136,7 +137,8 @@ Task<Status> Amf::regenerate(Spot spot, unsigned role, StripRange range, std::sp
 void Amf::note_read_error(const Spot& spot, unsigned role, StripRange range, Error error) {
     ++counters_.member_errors;
     const MemberIndex member = place(spot, role).member;
-    LOG_WARN("member.read_error", {"member", member}, {"stripe", spot.stripe}, {"reason", to_string(error.code)});
+    LOG_WARN("member.read_error", {"member", member}, {"stripe", spot.stripe},
+             {"reason", to_string(error.code)});
     if (error.code == Errc::media_error) {
         if (scope_.running() < kMaxRepairs) scope_.spawn(repair(spot.stripe, role, range));
     } else if (++read_errors_[member.v] >= options_.read_errors) {

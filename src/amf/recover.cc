@@ -1,12 +1,12 @@
-// Finishing what a dead AMF left (rows O4, O5). The arbiter gave us the unit before anybody else may use it. First every
-// copy that anybody alive has is brought here, then each write is finished from its best copy:
+// Finishing what a dead AMF left (rows O4, O5). The arbiter gave us the unit before anybody else may use it.
+// First every copy that anybody alive has is brought here, then each write is finished from its best copy:
 //
-//   a copy with redo      the disks may be half-written: data and parity are written again, as the record says them
-//   data, no redo         the disks were not touched: the data is written by a normal write
-//   data incomplete       the disks were not touched and nobody was answered: dropped
+//   a copy with redo      the disks may be half-written: data and parity are written again, as the record
+//   says them data, no redo         the disks were not touched: the data is written by a normal write data
+//   incomplete       the disks were not touched and nobody was answered: dropped
 //
-// then every copy is forgotten everywhere, and only then may the unit be used. What is done here is itself a record with
-// its own partners before a disk is touched, so that the next AMF can go on if this one dies too.
+// then every copy is forgotten everywhere, and only then may the unit be used. What is done here is itself a
+// record with its own partners before a disk is touched, so that the next AMF can go on if this one dies too.
 #include <algorithm>
 #include <cstring>
 
@@ -31,8 +31,8 @@ Task<void> Amf::recover_unit(UnitIndex unit) {
         // All copies of the oldest write of the first stripe; the next round takes the next.
         std::vector<StoredRecord> copies;
         for (const StoredRecord* record : orphans) {
-            const bool same =
-                record->info.stripe == orphans.front()->info.stripe && record->info.root == orphans.front()->info.root;
+            const bool same = record->info.stripe == orphans.front()->info.stripe &&
+                              record->info.root == orphans.front()->info.root;
             if (same) copies.push_back(*record);
         }
         std::vector<EndFrame> ends;
@@ -43,7 +43,8 @@ Task<void> Amf::recover_unit(UnitIndex unit) {
             const bool hopeless = status.error().code != Errc::offline;
             LOG_ERROR("stripe.not_recovered", {"stripe", ends.front().stripe},
                       {"reason", to_string(status.error().code)});
-            if (!hopeless) break;  // nothing is written in an offline group: the copies stay for what comes later
+            if (!hopeless)
+                break;  // nothing is written in an offline group: the copies stay for what comes later
             for (EndFrame& end : ends) end.quarantine = true;
         }
         if (!co_await replicator_.forget(std::move(ends))) co_return;

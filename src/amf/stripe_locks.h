@@ -1,8 +1,9 @@
-// Reader/writer locks of single stripes among the operations of one AMF, first come first served. Only stripes in use
-// have an entry. The unit locks of `lock` keep other AMFs out; these keep our own operations apart.
+// Reader/writer locks of single stripes among the operations of one AMF, first come first served. Only
+// stripes in use have an entry. The unit locks of `lock` keep other AMFs out; these keep our own operations
+// apart.
 //
-// Guarantees: readers that wait behind a writer are not overtaken, and are let in together. A guard gives its lock back
-// when it goes. Needs: a holder never waits for a second stripe.
+// Guarantees: readers that wait behind a writer are not overtaken, and are let in together. A guard gives its
+// lock back when it goes. Needs: a holder never waits for a second stripe.
 #pragma once
 
 #include <array>
@@ -49,7 +50,8 @@ public:
 
     class Awaiter {
     public:
-        Awaiter(StripeLocks& locks, StripeIndex stripe, bool write) : locks_(locks), stripe_(stripe), write_(write) {}
+        Awaiter(StripeLocks& locks, StripeIndex stripe, bool write)
+            : locks_(locks), stripe_(stripe), write_(write) {}
         Awaiter(const Awaiter&) = delete;
         Awaiter& operator=(const Awaiter&) = delete;
         ~Awaiter();

@@ -4,10 +4,14 @@ namespace braid {
 
 std::string_view to_string(WritePath path) {
     switch (path) {
-        case WritePath::full: return "full";
-        case WritePath::rmw: return "rmw";
-        case WritePath::rcw: return "rcw";
-        case WritePath::degraded: return "degraded";
+        case WritePath::full:
+            return "full";
+        case WritePath::rmw:
+            return "rmw";
+        case WritePath::rcw:
+            return "rcw";
+        case WritePath::degraded:
+            return "degraded";
     }
     return "unknown";
 }

@@ -1,4 +1,5 @@
-// How a stripe's write gets its new parity: pure arithmetic over which strips are written, readable and writable.
+// How a stripe's write gets its new parity: pure arithmetic over which strips are written, readable and
+// writable.
 #pragma once
 
 #include <cstdint>
@@ -49,17 +50,19 @@ struct StripeWrite {
 struct WritePlan {
     WritePath path = WritePath::full;  ///< for the counters
     enum class How : std::uint8_t {
-        copy,         ///< no parity to compute: a mirror, or no parity strip can be written
-        encode,       ///< old data of `reads` over the hull, what is in `regenerate` computed from it, new data, encode
-        update,       ///< old data of the written parts and old parity of the hull; the change is added to the parity
-        impossible,   ///< fewer than k strips are readable where old data is needed
+        copy,    ///< no parity to compute: a mirror, or no parity strip can be written
+        encode,  ///< old data of `reads` over the hull, what is in `regenerate` computed from it, new data,
+                 ///< encode
+        update,  ///< old data of the written parts and old parity of the hull; the change is added to the
+                 ///< parity
+        impossible,  ///< fewer than k strips are readable where old data is needed
     } how = How::copy;
     RoleMask reads;
     RoleMask regenerate;  ///< data roles to decode from `reads`
 };
 
-/// `writable`: roles whose member takes writes; `readable`: those of them that can be read here. The plan with the
-/// fewest reads; of equals the one that does not trust the old parity.
+/// `writable`: roles whose member takes writes; `readable`: those of them that can be read here. The plan
+/// with the fewest reads; of equals the one that does not trust the old parity.
 WritePlan plan_write(const StripeWrite& write, unsigned k, unsigned m, RoleMask writable, RoleMask readable);
 
 }  // namespace braid

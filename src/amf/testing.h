@@ -1,6 +1,6 @@
-// A small world for tests of whole AMFs: disks in memory, links that keep order, one executor, and a step counter, so
-// that a test can stop the world at any step and kill a controller there. Real tables, locks and records run on it.
-// Tests only.
+// A small world for tests of whole AMFs: disks in memory, links that keep order, one executor, and a step
+// counter, so that a test can stop the world at any step and kill a controller there. Real tables, locks and
+// records run on it. Tests only.
 #pragma once
 
 #include <deque>
@@ -31,7 +31,8 @@ struct Media {
 
 class MemoryDisk final : public Disk {
 public:
-    MemoryDisk(World& world, Media& media, std::string name) : world_(world), media_(media), name_(std::move(name)) {}
+    MemoryDisk(World& world, Media& media, std::string name)
+        : world_(world), media_(media), name_(std::move(name)) {}
     std::uint64_t size() const override { return media_.size; }
     const std::string& name() const override { return name_; }
     void submit(DiskOp& op, Join& join) override;
@@ -140,7 +141,8 @@ public:
         return true;
     }
     void settle() {
-        while (step()) {}
+        while (step()) {
+        }
     }
     /// Runs a task on a node to its end.
     template <class T>
@@ -256,7 +258,8 @@ inline Status MemoryDisk::perform(DiskOp& op, unsigned share) {
             if (sectors <= i * 8) break;
             Buffer& page = media_.pages[first + i];
             if (page.empty()) page = Buffer::zeroed(kBlockSize);
-            std::memcpy(page.data(), memory.data(), std::min<std::size_t>(kBlockSize, (sectors - i * 8) * 512));
+            std::memcpy(page.data(), memory.data(),
+                        std::min<std::size_t>(kBlockSize, (sectors - i * 8) * 512));
             media_.bad.erase(first + i);
         }
     }
@@ -268,10 +271,17 @@ inline void MemoryDisk::abandon(DiskOp& op) {
     op.in_flight = nullptr;
     if (op.verb != DiskVerb::write) return;
     switch (world_.fate) {
-        case InFlight::lost: break;
-        case InFlight::landed: (void)perform(op); break;
-        case InFlight::torn: (void)perform(op, 2); break;
-        case InFlight::mixed: (void)perform(op, static_cast<unsigned>(world_.prng.below(5))); break;
+        case InFlight::lost:
+            break;
+        case InFlight::landed:
+            (void)perform(op);
+            break;
+        case InFlight::torn:
+            (void)perform(op, 2);
+            break;
+        case InFlight::mixed:
+            (void)perform(op, static_cast<unsigned>(world_.prng.below(5)));
+            break;
     }
 }
 
@@ -285,8 +295,9 @@ inline Node::Node(World& w, ControllerId i, Incarnation inc) : world(w), id(i), 
         disks.push_back(std::make_unique<MemoryDisk>(world, *m, "d" + std::to_string(disks.size())));
         raw.push_back(disks.back().get());
     }
-    amf = std::make_unique<Amf>(world.executor, world.clock, *this, world.group, world.config, world.table_start, raw,
-                                ControllerSlot(static_cast<std::uint8_t>(id.v - 1)), world.options.amf);
+    amf = std::make_unique<Amf>(world.executor, world.clock, *this, world.group, world.config,
+                                world.table_start, raw, ControllerSlot(static_cast<std::uint8_t>(id.v - 1)),
+                                world.options.amf);
     scope = std::make_unique<Scope>(world.executor);
 }
 
@@ -307,7 +318,8 @@ inline World::~World() {
 }
 
 inline void World::format() {
-    const Geometry geometry = *Geometry::make(options.level, options.disks, options.strip_size, options.width);
+    const Geometry geometry =
+        *Geometry::make(options.level, options.disks, options.strip_size, options.width);
     const std::uint64_t share = (options.extents * geometry.width() + options.disks - 1) / options.disks;
     const std::uint64_t size = (8u << 20) + (share + 1) * (geometry.segment_size() + (1u << 20));
     FoundGroup found;
@@ -315,7 +327,8 @@ inline void World::format() {
     for (std::size_t i = 0; i < options.disks; ++i) {
         media.push_back(std::make_unique<Media>());
         media.back()->size = size;
-        found.members.push_back({std::make_unique<MemoryDisk>(*this, *media.back(), "d" + std::to_string(i)), {}});
+        found.members.push_back(
+            {std::make_unique<MemoryDisk>(*this, *media.back(), "d" + std::to_string(i)), {}});
         raw.push_back(found.members.back().disk.get());
     }
     NewGroup wish{"g", geometry, options.lock_unit, options.dimension, {}};

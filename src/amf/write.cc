@@ -11,7 +11,9 @@ namespace {
 
 using How = WritePlan::How;
 
-bool in_blocks(std::uint32_t at, std::uint32_t length) { return at % kBlockSize == 0 && length % kBlockSize == 0; }
+bool in_blocks(std::uint32_t at, std::uint32_t length) {
+    return at % kBlockSize == 0 && length % kBlockSize == 0;
+}
 
 /// Owned, and aligned as disks need it; copied if it is not.
 Slice settled_slice(Slice data) {
@@ -32,8 +34,8 @@ Task<Status> Amf::write(std::uint64_t offset, Slice data, bool fua) {
     const bool one_strip = size != 0 && first.offset % strip + size <= strip &&
                            first.offset + size <= geometry_.range_of(first.stripe).length;
     if (one_strip) {
-        Task<Status> only = write_piece({first.stripe, first.offset, static_cast<std::uint32_t>(size), 0},
-                                        std::move(data));
+        Task<Status> only =
+            write_piece({first.stripe, first.offset, static_cast<std::uint32_t>(size), 0}, std::move(data));
         return fua ? then_flush(std::move(only)) : std::move(only);
     }
     std::vector<Task<Status>> pieces;
@@ -41,7 +43,8 @@ Task<Status> Amf::write(std::uint64_t offset, Slice data, bool fua) {
         piece.offset += from;
         piece.range_offset += from;
         piece.length = length;
-        pieces.push_back(write_piece(piece, Slice(data.owner, data.bytes.subspan(piece.range_offset, length))));
+        pieces.push_back(
+            write_piece(piece, Slice(data.owner, data.bytes.subspan(piece.range_offset, length))));
     };
     for_each_stripe(geometry_, {offset, size}, [&](const StripePiece& piece) {
         // The end of one strip and the start of the next have no parity in common: cheaper as two.
@@ -72,7 +75,8 @@ Task<Status> Amf::write_zeroes(std::uint64_t offset, std::uint64_t length, bool 
         const std::uint64_t rest = geometry_.range_of(at.stripe).length - at.offset;
         const auto size = static_cast<std::uint32_t>(std::min(end - offset, rest));
         if (!may_leave_hole || tables_.zone(geometry_.extent_of(at.stripe)) != nullptr) {
-            pieces.push_back(write_piece({at.stripe, at.offset, size, 0}, Slice(zeros_, zeros_.span(0, size))));
+            pieces.push_back(
+                write_piece({at.stripe, at.offset, size, 0}, Slice(zeros_, zeros_.span(0, size))));
         }
         offset += size;
         if (pieces.size() == options_.pieces_per_operation || offset == end) {
@@ -99,7 +103,8 @@ Task<Status> Amf::write_piece(StripePiece piece, Slice data) {
 }
 
 /// The stripe is locked and consistent. `orphan`: the write of a dead AMF that is done here again.
-Task<Status> Amf::write_locked(StripePiece piece, Slice data, const StoredRecord* orphan, std::uint8_t attempts) {
+Task<Status> Amf::write_locked(StripePiece piece, Slice data, const StoredRecord* orphan,
+                               std::uint8_t attempts) {
     if (tables_.offline()) co_return fail(Errc::offline);
     const ExtentIndex extent = geometry_.extent_of(piece.stripe);
     const Zone* zone = tables_.zone(extent);
@@ -153,7 +158,8 @@ Task<Status> Amf::write_locked(StripePiece piece, Slice data, const StoredRecord
         }
     }
     ++counters_.stripe_writes[static_cast<std::size_t>(plan.path)];
-    const Status status = co_await finish(record, where, write, data, make_redo(write, plan, targets, data, old));
+    const Status status =
+        co_await finish(record, where, write, data, make_redo(write, plan, targets, data, old));
     if (!status) intent.keep();
     co_return status;
 }

@@ -65,11 +65,17 @@ Task<Status> ParityJob::walk(LogicalRange range, bool correct) {
 Task<Status> ParityJob::check(StripeIndex stripe, bool correct) {
     CO_TRY_LET(const StripeVerdict verdict, co_await amf_.check_stripe(stripe, correct));
     switch (verdict) {
-        case StripeVerdict::absent: co_return Status{};
-        case StripeVerdict::clean: break;
+        case StripeVerdict::absent:
+            co_return Status{};
+        case StripeVerdict::clean:
+            break;
         case StripeVerdict::wrong:
-        case StripeVerdict::corrected: ++progress_.mismatches; break;
-        case StripeVerdict::incomplete: ++progress_.incomplete; break;
+        case StripeVerdict::corrected:
+            ++progress_.mismatches;
+            break;
+        case StripeVerdict::incomplete:
+            ++progress_.incomplete;
+            break;
     }
     ++progress_.checked;
     co_return Status{};

@@ -1,8 +1,9 @@
-// Scrub and resync: walking over stripes and comparing their parity with their data, one stripe at a time, as a client of
-// the data path. Scrub only counts; resync writes the parity where it is wrong, which is right only for stripes that a
-// dead AMF may have left half-written and that nobody keeps a record of.
+// Scrub and resync: walking over stripes and comparing their parity with their data, one stripe at a time, as
+// a client of the data path. Scrub only counts; resync writes the parity where it is wrong, which is right
+// only for stripes that a dead AMF may have left half-written and that nobody keeps a record of.
 //
-// The object outlives its run; progress may be read at any time, and cancel() ends the run after the present stripes.
+// The object outlives its run; progress may be read at any time, and cancel() ends the run after the present
+// stripes.
 #pragma once
 
 #include <cstdint>
@@ -14,11 +15,11 @@
 namespace braid {
 
 struct ParityProgress {
-    std::uint64_t done_bytes = 0;   ///< of the logical space, holes included
+    std::uint64_t done_bytes = 0;  ///< of the logical space, holes included
     std::uint64_t total_bytes = 0;
-    std::uint64_t checked = 0;      ///< stripes that have a zone
-    std::uint64_t mismatches = 0;   ///< parity was wrong, corrected or not
-    std::uint64_t incomplete = 0;   ///< data is missing: nothing could be said
+    std::uint64_t checked = 0;     ///< stripes that have a zone
+    std::uint64_t mismatches = 0;  ///< parity was wrong, corrected or not
+    std::uint64_t incomplete = 0;  ///< data is missing: nothing could be said
 };
 
 class ParityJob {
@@ -32,8 +33,8 @@ public:
     Task<Status> resync(std::vector<RegionIndex> regions);
     /// The regions that this controller's earlier life left in its intents. Nothing to do: returns at once.
     Task<Status> resync_own();
-    /// Those of a controller that is not in the view, whose intents are empty afterwards. `still_absent` is asked before
-    /// they are emptied.
+    /// Those of a controller that is not in the view, whose intents are empty afterwards. `still_absent` is
+    /// asked before they are emptied.
     Task<Status> resync_of(ControllerSlot slot, std::function<bool()> still_absent);
 
     void cancel() { cancelled_ = true; }

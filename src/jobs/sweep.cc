@@ -6,7 +6,8 @@ namespace braid {
 
 Sweep::Sweep(Amf& amf, Mode mode) : amf_(amf), mode_(mode) {
     const std::uint32_t extents = amf.tables().config().extents;
-    for (std::uint32_t extent = 0; extent < extents; ++extent) ranges_.push_back({extent * kExtentSize, kExtentSize});
+    for (std::uint32_t extent = 0; extent < extents; ++extent)
+        ranges_.push_back({extent * kExtentSize, kExtentSize});
 }
 
 Sweep::Sweep(Amf& amf, Mode mode, std::vector<RegionIndex> regions) : amf_(amf), mode_(mode) {
@@ -46,9 +47,14 @@ Task<Status> Sweep::one_stripe(StripeIndex stripe) {
     CO_TRY_LET(const StripeVerdict verdict, co_await amf_.check_stripe(stripe, mode_ == Mode::resync));
     switch (verdict) {
         case StripeVerdict::absent:
-        case StripeVerdict::clean: break;
-        case StripeVerdict::incomplete: ++progress_.incomplete; break;
-        case StripeVerdict::corrected: ++progress_.corrected; [[fallthrough]];
+        case StripeVerdict::clean:
+            break;
+        case StripeVerdict::incomplete:
+            ++progress_.incomplete;
+            break;
+        case StripeVerdict::corrected:
+            ++progress_.corrected;
+            [[fallthrough]];
         case StripeVerdict::wrong:
             ++progress_.mismatches;
             if (progress_.first_mismatches.size() < 16) progress_.first_mismatches.push_back(stripe);

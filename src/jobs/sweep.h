@@ -1,6 +1,7 @@
-// Goes over stripes one at a time and looks at their parity: all stripes that have a zone (verify), or those of some regions,
-// writing what is wrong (resync, after a life that ended in the middle of writes). A client of the AMF like a host: it
-// holds one stripe's lock at a time (row L5, promise 5), and a stripe without redundancy to judge by is only counted.
+// Goes over stripes one at a time and looks at their parity: all stripes that have a zone (verify), or those
+// of some regions, writing what is wrong (resync, after a life that ended in the middle of writes). A client
+// of the AMF like a host: it holds one stripe's lock at a time (row L5, promise 5), and a stripe without
+// redundancy to judge by is only counted.
 #pragma once
 
 #include <cstdint>
@@ -11,11 +12,11 @@
 namespace braid {
 
 struct SweepProgress {
-    std::uint64_t done_bytes = 0;       ///< of logical space that has a zone
+    std::uint64_t done_bytes = 0;  ///< of logical space that has a zone
     std::uint64_t total_bytes = 0;
-    std::uint64_t mismatches = 0;       ///< stripes whose parity does not fit their data, at the moment of looking
+    std::uint64_t mismatches = 0;  ///< stripes whose parity does not fit their data, at the moment of looking
     std::uint64_t corrected = 0;
-    std::uint64_t incomplete = 0;       ///< data is missing: nothing can be said
+    std::uint64_t incomplete = 0;               ///< data is missing: nothing can be said
     std::vector<StripeIndex> first_mismatches;  ///< at most 16
 };
 

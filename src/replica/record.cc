@@ -61,7 +61,8 @@ Result<BeginFrame> decode_begin(const Message& message, const RecordLimits& limi
         return fail(Errc::corrupt);
     }
     if (frame.at % kMaxRecordFrame != 0 || frame.at >= info.length) return fail(Errc::corrupt);
-    if (message.payload.bytes.size() != std::min(kMaxRecordFrame, info.length - frame.at)) return fail(Errc::corrupt);
+    if (message.payload.bytes.size() != std::min(kMaxRecordFrame, info.length - frame.at))
+        return fail(Errc::corrupt);
     frame.data = message.payload;
     return frame;
 }
@@ -90,7 +91,8 @@ Result<RedoFrame> decode_redo(const Message& message, const RecordLimits& limits
         redo.length > limits.strip_size || redo.at > limits.strip_size - redo.length) {
         return fail(Errc::corrupt);
     }
-    const std::uint64_t expected = std::uint64_t{redo.length} * static_cast<unsigned>(std::popcount(redo.parities));
+    const std::uint64_t expected =
+        std::uint64_t{redo.length} * static_cast<unsigned>(std::popcount(redo.parities));
     if (message.payload.bytes.size() != expected) return fail(Errc::corrupt);
     frame.redo.bytes = message.payload;
     return frame;

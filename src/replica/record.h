@@ -1,6 +1,7 @@
-// Update records on the wire. A record says everything that is needed to finish a stripe's write without its writer: the
-// new data (`begin`, in frames of at most 8 MiB) and the new parity (`redo`). Who sends what and when: docs/protocols.md.
-// Decoding trusts nothing: every number is checked against the group's limits before anybody uses it. (Rows R1, R2.)
+// Update records on the wire. A record says everything that is needed to finish a stripe's write without its
+// writer: the new data (`begin`, in frames of at most 8 MiB) and the new parity (`redo`). Who sends what and
+// when: docs/protocols.md. Decoding trusts nothing: every number is checked against the group's limits before
+// anybody uses it. (Rows R1, R2.)
 #pragma once
 
 #include <cstdint>
@@ -35,11 +36,11 @@ constexpr auto kRecordFetched = static_cast<MessageType>(static_cast<unsigned>(M
 /// What a record is about: in every begin frame.
 struct RecordInfo {
     RecordId id;
-    RecordId root;              ///< the host write that this record finishes: its own id, or that of an orphan
+    RecordId root;  ///< the host write that this record finishes: its own id, or that of an orphan
     std::uint8_t attempts = 0;  ///< recoveries of `root` that began before, this one included
     StripeIndex stripe;
-    std::uint32_t offset = 0;   ///< of the new data in the stripe's data bytes, whole blocks
-    std::uint32_t length = 0;   ///< bytes, whole blocks, not 0
+    std::uint32_t offset = 0;  ///< of the new data in the stripe's data bytes, whole blocks
+    std::uint32_t length = 0;  ///< bytes, whole blocks, not 0
     friend bool operator==(const RecordInfo&, const RecordInfo&) = default;
 };
 
@@ -51,10 +52,11 @@ struct BeginFrame {
 
 /// The new parity of the bytes [at, at + length) of the strips.
 struct Redo {
-    std::uint8_t parities = 0;  ///< bit j: parity strip j is in the bytes. 0 for mirrors: the copies are the data
+    std::uint8_t parities =
+        0;  ///< bit j: parity strip j is in the bytes. 0 for mirrors: the copies are the data
     std::uint32_t at = 0;
     std::uint32_t length = 0;
-    Slice bytes;                ///< `length` bytes for each bit, ascending
+    Slice bytes;  ///< `length` bytes for each bit, ascending
 };
 
 struct RedoFrame {
@@ -62,7 +64,8 @@ struct RedoFrame {
     Redo redo;
 };
 
-/// Nobody needs the record any more. With `quarantine`: its stripe could not be finished and must not be used.
+/// Nobody needs the record any more. With `quarantine`: its stripe could not be finished and must not be
+/// used.
 struct EndFrame {
     RecordId id;
     StripeIndex stripe;

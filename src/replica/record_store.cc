@@ -65,8 +65,8 @@ std::vector<const StoredRecord*> RecordStore::orphans(StripeIndex first, std::ui
         const std::uint64_t stripe = record.info.stripe.v;
         if (stripe >= first.v && stripe - first.v < count && orphan(id)) out.push_back(&record);
     }
-    std::ranges::sort(out, {},
-                      [](const StoredRecord* r) { return std::tuple(r->info.stripe, r->info.root, r->info.id); });
+    std::ranges::sort(
+        out, {}, [](const StoredRecord* r) { return std::tuple(r->info.stripe, r->info.root, r->info.id); });
     return out;
 }
 

@@ -1,6 +1,6 @@
-// The records that this AMF keeps for others, as their partner. A record stays until its end is told; when its writer's
-// incarnation leaves the view it is an orphan, and the stripe it belongs to must be finished before anybody uses it.
-// Never touches a disk, never decides: recovery is the AMF's.
+// The records that this AMF keeps for others, as their partner. A record stays until its end is told; when
+// its writer's incarnation leaves the view it is an orphan, and the stripe it belongs to must be finished
+// before anybody uses it. Never touches a disk, never decides: recovery is the AMF's.
 #pragma once
 
 #include <map>
@@ -22,14 +22,15 @@ struct StoredRecord {
     /// Data and parity: the stripe can be finished from this record alone.
     bool complete() const { return has_data() && redo.has_value(); }
 
-    Slice data;                        ///< info.length bytes, whole once has_data()
-    std::uint32_t frames_received = 0; ///< bit by frame
+    Slice data;                         ///< info.length bytes, whole once has_data()
+    std::uint32_t frames_received = 0;  ///< bit by frame
     std::uint32_t missing_frames = 0;
 };
 
 class RecordStore {
 public:
-    /// Beyond these a warning is logged, once until it is below again. Writers are bounded, so it is never refused.
+    /// Beyond these a warning is logged, once until it is below again. Writers are bounded, so it is never
+    /// refused.
     static constexpr std::size_t kExpectedRecords = 16384;
     static constexpr std::size_t kExpectedBytes = 1u << 30;
 
@@ -40,9 +41,7 @@ public:
     void drop(const RecordId& id);
 
     void adopt(const AmfView& view);
-    bool orphan(const RecordId& id) const {
-        return !view_.contains(AmfMember{id.origin, id.incarnation});
-    }
+    bool orphan(const RecordId& id) const { return !view_.contains(AmfMember{id.origin, id.incarnation}); }
     /// Orphans with a stripe in [first, first + count), by stripe, root and id. Valid until the next change.
     std::vector<const StoredRecord*> orphans(StripeIndex first, std::uint64_t count) const;
     /// The stripes that have orphans, ascending.

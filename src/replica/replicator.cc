@@ -57,7 +57,8 @@ void Replicator::adopt(const AmfView& view) {
     const auto self = std::ranges::find(view_.members, view_.self, &AmfMember::id);
     choose_partners();
     if (incarnation_.v == 0 && self == view_.members.end()) return;  // not attached yet
-    fenced_ = fenced_ || self == view_.members.end() || (incarnation_.v != 0 && self->incarnation != incarnation_);
+    fenced_ =
+        fenced_ || self == view_.members.end() || (incarnation_.v != 0 && self->incarnation != incarnation_);
     if (!fenced_) incarnation_ = self->incarnation;
     if (!fenced_) {
         adopt_own_records(before);
@@ -151,7 +152,8 @@ void Replicator::retire(std::uint32_t slot) {
 
 void Replicator::wake_stripe(StripeIndex stripe) {
     for (std::uint32_t i = bucket(stripe); i != kNone; i = entries_[i].next) {
-        if (entries_[i].stripe == stripe && entries_[i].open != nullptr) entries_[i].open->moved_.notify_all();
+        if (entries_[i].stripe == stripe && entries_[i].open != nullptr)
+            entries_[i].open->moved_.notify_all();
     }
 }
 

@@ -4,10 +4,10 @@
 //
 //   begin() -> redo() -> waiting() false -> [disk writes] -> end() -> acknowledged by all holders: forgotten
 //
-// Guarantees: `waiting()` turns false only when every partner of the present view has begin and redo, and when no
-// earlier record of the same stripe is left at anybody who does not have this one, so that what survives us is always
-// enough to finish the stripe and nothing older can be replayed over it. A view change gives open records to the new
-// partners and repeats ends that were not acknowledged.
+// Guarantees: `waiting()` turns false only when every partner of the present view has begin and redo, and
+// when no earlier record of the same stripe is left at anybody who does not have this one, so that what
+// survives us is always enough to finish the stripe and nothing older can be replayed over it. A view change
+// gives open records to the new partners and repeats ends that were not acknowledged.
 //
 // Partners are the `dimension - 1` AMFs that follow us in the ring of the view; fewer if fewer are alive.
 // Needs: adopt() before everything else of the new view; the Replicator outlives all OpenRecords.
@@ -86,18 +86,21 @@ public:
     unsigned dimension() const { return dimension_; }
     const ControllerSet& partners() const { return partners_; }
 
-    /// Goes on when nobody holds a record of ours for a stripe in [first, first + count) any more: the lock may leave.
-    /// Abandoned records do not count.
+    /// Goes on when nobody holds a record of ours for a stripe in [first, first + count) any more: the lock
+    /// may leave. Abandoned records do not count.
     Task<void> quiesced(StripeIndex first, std::uint64_t count);
 
     // ---- recovery
     const RecordStore& store() const { return store_; }
     /// Brings all orphans of these stripes that anybody alive has into our store. fenced.
     Task<Status> gather(StripeIndex first, std::uint32_t count);
-    /// Removes records of the dead here and at everybody alive, and returns when all have acknowledged. fenced.
+    /// Removes records of the dead here and at everybody alive, and returns when all have acknowledged.
+    /// fenced.
     Task<Status> forget(std::vector<EndFrame> ends);
     /// Stripes that could not be finished: they fail with io_error until somebody repairs them.
-    bool quarantined(StripeIndex stripe) const { return !quarantine_.empty() && quarantine_.contains(stripe); }
+    bool quarantined(StripeIndex stripe) const {
+        return !quarantine_.empty() && quarantine_.contains(stripe);
+    }
     const std::set<StripeIndex>& quarantine() const { return quarantine_; }
 
     const ReplicatorCounters& counters() const { return counters_; }
@@ -186,8 +189,8 @@ private:
 };
 
 /// One record, in the frame of the coroutine that writes the stripe. An operation that returns calls end() or
-/// abandon(). Destroying it without either is what a crash does: nothing is sent, and the stripe stays blocked for
-/// quiesced(), because a partner holds a record that nobody will end.
+/// abandon(). Destroying it without either is what a crash does: nothing is sent, and the stripe stays
+/// blocked for quiesced(), because a partner holds a record that nobody will end.
 class OpenRecord {
 public:
     explicit OpenRecord(Replicator& replicator) : replicator_(replicator), moved_(replicator.executor_) {}
@@ -195,8 +198,8 @@ public:
     OpenRecord& operator=(const OpenRecord&) = delete;
     ~OpenRecord();
 
-    /// Sends the new data of [offset, offset + data) of the stripe. The bytes stay unchanged as long as their owner lives,
-    /// which is not null.
+    /// Sends the new data of [offset, offset + data) of the stripe. The bytes stay unchanged as long as their
+    /// owner lives, which is not null.
     void begin(StripeIndex stripe, std::uint32_t offset, Slice data);
     /// The same for a write that finishes an orphan's.
     void begin_recovery(const StoredRecord& orphan, std::uint8_t attempts);

@@ -9,13 +9,20 @@ namespace braid {
 void Replicator::deliver(ControllerId from, const Message& message) {
     if (fenced_) return;
     switch (message.type) {
-        case MessageType::record_begin: return on_begin(from, message);
-        case MessageType::record_redo: return on_redo(from, message);
-        case MessageType::record_end: return on_end(from, message);
-        case MessageType::record_ack: return on_ack(from, message);
-        case kRecordFetch: return on_fetch(from, message);
-        case kRecordFetched: return on_fetched(from, message);
-        default: return refuse(from, message);
+        case MessageType::record_begin:
+            return on_begin(from, message);
+        case MessageType::record_redo:
+            return on_redo(from, message);
+        case MessageType::record_end:
+            return on_end(from, message);
+        case MessageType::record_ack:
+            return on_ack(from, message);
+        case kRecordFetch:
+            return on_fetch(from, message);
+        case kRecordFetched:
+            return on_fetched(from, message);
+        default:
+            return refuse(from, message);
     }
 }
 
@@ -91,9 +98,11 @@ void Replicator::on_ack(ControllerId from, const Message& message) {
 Task<Status> Replicator::gather(StripeIndex first, std::uint32_t count) {
     const std::uint64_t ticket = next_ticket_++;
     gathering_.push_back({{ticket, first, count}, others()});
-    for (ControllerId id : gathering_.back().waiting) transport_.send(id, encode(group_, gathering_.back().fetch));
+    for (ControllerId id : gathering_.back().waiting)
+        transport_.send(id, encode(group_, gathering_.back().fetch));
     while (true) {
-        const auto mine = std::ranges::find(gathering_, ticket, [](const Gathering& g) { return g.fetch.ticket; });
+        const auto mine =
+            std::ranges::find(gathering_, ticket, [](const Gathering& g) { return g.fetch.ticket; });
         if (fenced_ || mine->waiting.empty()) {
             gathering_.erase(mine);
             break;

@@ -1,0 +1,63 @@
+// link: replica
+// Messages from the input to a replicator that has a partner: no bytes may crash it, and what a decoder
+// accepts must come back the same when it is encoded again. Input: type, size of the head, head, payload, and
+// so on.
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "base/assert.h"
+#include "replica/replicator.h"
+
+namespace {
+
+using namespace braid;
+
+struct Nowhere final : Transport {
+    void send(ControllerId, Message) override {}
+};
+
+void check(const Message& message, const RecordLimits& limits) {
+    if (const auto begin = decode_begin(message, limits)) {
+        ASSERT(begin->info.length <= limits.stripe_size - begin->info.offset);
+        ASSERT(decode_begin(encode({}, *begin), limits)->info == begin->info);
+    }
+    if (const auto redo = decode_redo(message, limits)) {
+        ASSERT(redo->redo.length <= limits.strip_size - redo->redo.at);
+        ASSERT(decode_redo(encode({}, *redo), limits).has_value());
+    }
+    if (const auto end = decode_end(message)) ASSERT(decode_end(encode({}, *end))->id == end->id);
+    if (const auto ack = decode_ack(message)) ASSERT(decode_ack(encode({}, *ack))->part == ack->part);
+    if (const auto fetch = decode_fetch(message))
+        ASSERT(decode_fetch(encode({}, *fetch))->ticket == fetch->ticket);
+    (void)decode_fetched(message);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    auto input = std::as_bytes(std::span(data, size));
+    Executor executor;
+    Nowhere nowhere;
+    Replicator replicator(executor, nowhere, {});
+    const RecordLimits limits{16, 3 * 8192, 8192, 2};
+    replicator.configure(2, limits);
+    replicator.adopt(
+        {Epoch(1), ControllerId(1), {{ControllerId(1), Incarnation(1)}, {ControllerId(2), Incarnation(1)}}});
+    OpenRecord record(replicator);
+    record.begin(StripeIndex(1), 0, Slice(Buffer::zeroed(4096)));
+    while (input.size() >= 3) {
+        Message message{{}, static_cast<MessageType>(32 + std::to_integer<unsigned>(input[0]) % 36), {}, {}};
+        const std::size_t head =
+            std::min<std::size_t>(std::to_integer<std::size_t>(input[1]), input.size() - 3);
+        const std::size_t blocks = std::to_integer<std::size_t>(input[2]) % 5;
+        message.head.assign(input.begin() + 3, input.begin() + 3 + static_cast<std::ptrdiff_t>(head));
+        if (blocks != 0) message.payload = Slice(Buffer::zeroed(blocks * 4096));
+        input = input.subspan(3 + head);
+        check(message, limits);
+        replicator.deliver(ControllerId(2), message);
+    }
+    executor.run_until_idle();
+    record.end();
+    return 0;
+}

@@ -1,0 +1,339 @@
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <deque>
+#include <map>
+#include <memory>
+
+#include "async/scope.h"
+#include "base/prng.h"
+#include "replica/replicator.h"
+
+namespace braid {
+namespace {
+
+const Uuid kGroup{{1, 2, 3}};
+
+Slice bytes(std::size_t size, unsigned fill) {
+    Buffer buffer(size);
+    if (size != 0) std::memset(buffer.data(), static_cast<int>(fill), size);
+    return Slice(buffer);
+}
+
+/// Replicators with links that hold everything until told to carry it.
+class Ring {
+public:
+    struct Peer final : Transport {
+        Peer(Ring& r, ControllerId i) : ring(r), id(i), replicator(r.executor, *this, kGroup) {}
+        void send(ControllerId to, Message message) override {
+            ring.links[{id.v, to.v}].push_back({ring.epoch, std::move(message)});
+        }
+        Ring& ring;
+        ControllerId id;
+        Replicator replicator;
+        Incarnation incarnation;
+    };
+    struct Letter {
+        Epoch epoch;
+        Message message;
+    };
+
+    explicit Ring(unsigned d) : dimension(d) {}
+    Replicator& join(std::uint16_t id) {
+        peers[id] = std::make_unique<Peer>(*this, ControllerId(id));
+        peers[id]->incarnation = Incarnation(epoch.v + 1);
+        peers[id]->replicator.configure(dimension, {});
+        adopt();
+        return peers[id]->replicator;
+    }
+    void leave(std::uint16_t id) {
+        peers.erase(id);
+        adopt();
+    }
+    void adopt() {
+        epoch = epoch.next();
+        AmfView view{epoch, {}, {}};
+        for (auto& [id, peer] : peers) view.members.push_back({peer->id, peer->incarnation});
+        for (auto& [id, peer] : peers) {
+            view.self = peer->id;
+            peer->replicator.adopt(view);
+        }
+    }
+    /// Carries what lies on one link; all of it if `count` is not given.
+    std::size_t carry(std::uint16_t from, std::uint16_t to, std::size_t count = ~0u) {
+        auto& link = links[{from, to}];
+        std::size_t carried = 0;
+        while (!link.empty() && carried < count) {
+            Letter letter = std::move(link.front());
+            link.pop_front();
+            if (letter.epoch != epoch || !peers.contains(to)) continue;
+            ++carried;
+            peers[to]->replicator.deliver(ControllerId(from), letter.message);
+        }
+        return carried;
+    }
+    void carry_all() {
+        for (bool any = true; any;) {
+            any = false;
+            for (auto& [ends, link] : links) any = carry(ends.first, ends.second) != 0 || any;
+            executor.run_until_idle();
+        }
+    }
+    std::size_t stored(std::uint16_t id) { return peers[id]->replicator.store().all().size(); }
+
+    unsigned dimension;
+    Executor executor;
+    Epoch epoch;
+    std::map<std::uint16_t, std::unique_ptr<Peer>> peers;
+    std::map<std::pair<std::uint16_t, std::uint16_t>, std::deque<Letter>> links;
+};
+
+Redo redo_of(unsigned fill) { return Redo{1, 0, kBlockSize, bytes(kBlockSize, fill)}; }
+
+Task<void> flag(Task<void> task, bool& done) {
+    co_await std::move(task);
+    done = true;
+}
+Task<void> flag_ok(Task<Status> task, bool& done) { done = (co_await std::move(task)).has_value(); }
+
+TEST(Replicator, PartnersFollowInTheRing) {
+    Ring ring(3);
+    for (const std::uint16_t id : {std::uint16_t{2}, std::uint16_t{4}, std::uint16_t{6}, std::uint16_t{8}})
+        ring.join(id);
+    EXPECT_TRUE(ring.peers[6]->replicator.partners().contains(ControllerId(8)));
+    EXPECT_TRUE(ring.peers[6]->replicator.partners().contains(ControllerId(2)));
+    EXPECT_EQ(ring.peers[6]->replicator.copies(), 3u);
+    ring.leave(8);
+    ring.leave(2);
+    EXPECT_EQ(ring.peers[6]->replicator.copies(), 2u);
+}
+
+TEST(Replicator, WaitsUntilEveryPartnerHasBeginAndRedo) {
+    Ring ring(3);
+    Replicator& writer = ring.join(1);
+    ring.join(2);
+    ring.join(3);
+    OpenRecord record(writer);
+    record.begin(StripeIndex(7), 0, bytes(2 * kBlockSize, 1));
+    ring.carry_all();
+    record.redo(redo_of(2));
+    EXPECT_TRUE(record.waiting());
+    ring.carry(1, 2);
+    ring.carry(2, 1);
+    EXPECT_TRUE(record.waiting());
+    ring.carry_all();
+    EXPECT_FALSE(record.waiting());
+    EXPECT_EQ(ring.stored(2) + ring.stored(3), 2u);
+    record.end();
+    ring.carry_all();
+    EXPECT_EQ(ring.stored(2) + ring.stored(3), 0u);
+    EXPECT_EQ(writer.live_records(), 0u);
+}
+
+TEST(Replicator, GivesOpenRecordsToNewPartnersAndEndsThemEverywhere) {
+    Ring ring(2);
+    Replicator& writer = ring.join(1);
+    ring.join(5);
+    OpenRecord record(writer);
+    record.begin(StripeIndex(7), kBlockSize, bytes(kBlockSize, 1));
+    record.redo(redo_of(2));
+    ring.carry_all();
+    EXPECT_FALSE(record.waiting());
+    ring.join(3);  // stands before 5 in the ring
+    EXPECT_TRUE(record.waiting());
+    ring.carry_all();
+    EXPECT_FALSE(record.waiting());
+    EXPECT_EQ(ring.stored(3), 1u);
+    EXPECT_EQ(ring.stored(5), 1u);
+    record.end();
+    ring.adopt();  // what was under way is lost, and said again
+    ring.carry_all();
+    EXPECT_EQ(ring.stored(3) + ring.stored(5), 0u);
+    EXPECT_EQ(writer.live_records(), 0u);
+}
+
+TEST(Replicator, WaitsWhileAnOlderRecordOfTheStripeIsLeftElsewhere) {
+    Ring ring(2);
+    Replicator& writer = ring.join(1);
+    ring.join(5);
+    OpenRecord first(writer);
+    first.begin(StripeIndex(7), 0, bytes(kBlockSize, 1));
+    first.redo(redo_of(1));
+    ring.carry_all();
+    first.end();
+    ring.join(3);  // the new partner; 5 still has the first record
+    OpenRecord second(writer);
+    OpenRecord other(writer);
+    second.begin(StripeIndex(7), 0, bytes(kBlockSize, 2));
+    second.redo(redo_of(2));
+    other.begin(StripeIndex(8), 0, bytes(kBlockSize, 2));
+    other.redo(redo_of(2));
+    ring.carry(1, 3);
+    ring.carry(3, 1);
+    EXPECT_FALSE(other.waiting());
+    EXPECT_TRUE(second.waiting()) << "5 could replay the first record over what the second wrote";
+    ring.carry(1, 5);
+    ring.carry(5, 1);
+    EXPECT_FALSE(second.waiting());
+    second.end();
+    other.end();
+}
+
+TEST(Replicator, IsQuietOnlyWhenAllEndsAreAcknowledged) {
+    Ring ring(2);
+    Replicator& writer = ring.join(1);
+    ring.join(2);
+    Scope scope(ring.executor);
+    OpenRecord record(writer);
+    record.begin(StripeIndex(7), 0, bytes(kBlockSize, 1));
+    record.redo(redo_of(1));
+    ring.carry_all();
+    record.end();
+    bool near = false, far = false;
+    scope.spawn(flag(writer.quiesced(StripeIndex(4), 4), near));
+    scope.spawn(flag(writer.quiesced(StripeIndex(8), 100), far));
+    ring.executor.run_until_idle();
+    EXPECT_TRUE(far);
+    EXPECT_FALSE(near);
+    ring.carry(1, 2);
+    ring.executor.run_until_idle();
+    EXPECT_FALSE(near);
+    ring.carry_all();
+    EXPECT_TRUE(near);
+}
+
+TEST(Replicator, BlocksAStripeWhoseRecordNobodyWillEnd) {
+    Ring ring(2);
+    Replicator& writer = ring.join(1);
+    ring.join(2);
+    Scope scope(ring.executor);
+    {
+        OpenRecord dropped(writer);
+        dropped.begin(StripeIndex(7), 0, bytes(kBlockSize, 1));
+        OpenRecord abandoned(writer);
+        abandoned.begin(StripeIndex(9), 0, bytes(kBlockSize, 1));
+        abandoned.abandon();
+    }
+    bool seven = false, nine = false;
+    scope.spawn(flag(writer.quiesced(StripeIndex(7), 1), seven));
+    scope.spawn(flag(writer.quiesced(StripeIndex(9), 1), nine));
+    ring.carry_all();
+    EXPECT_FALSE(seven);
+    EXPECT_TRUE(nine);
+    EXPECT_EQ(ring.stored(2), 2u);
+}
+
+TEST(Replicator, GathersOrphansAndForgetsThemEverywhere) {
+    Ring ring(3);
+    Replicator& writer = ring.join(1);
+    Replicator& second = ring.join(2);
+    Replicator& third = ring.join(3);
+    auto record = std::make_unique<OpenRecord>(writer);
+    record->begin(StripeIndex(7), 0, bytes(20u << 20, 9));  // three frames
+    record->redo(redo_of(2));
+    ring.carry(1, 2, 2);  // not all of the data
+    ring.carry(1, 3);
+    EXPECT_FALSE(second.store().all().begin()->second.has_data());
+    record.reset();
+    ring.leave(1);
+    EXPECT_EQ(second.store().orphan_stripes().size(), 1u);
+
+    Scope scope(ring.executor);
+    bool gathered = false;
+    scope.spawn(flag_ok(second.gather(StripeIndex(0), 64), gathered));
+    ring.adopt();  // asks again
+    ring.carry_all();
+    ASSERT_TRUE(gathered);
+    const auto orphans = second.store().orphans(StripeIndex(7), 1);
+    ASSERT_EQ(orphans.size(), 1u);
+    ASSERT_TRUE(orphans[0]->complete());
+    EXPECT_EQ(orphans[0]->data.bytes.size(), 20u << 20);
+    EXPECT_EQ(std::to_integer<int>(orphans[0]->data.bytes.back()), 9);
+
+    bool forgotten = false;
+    const EndFrame end{orphans[0]->info.id, StripeIndex(7), true};
+    scope.spawn(flag_ok(second.forget({end}), forgotten));
+    EXPECT_FALSE(forgotten);
+    ring.carry_all();
+    EXPECT_TRUE(forgotten);
+    EXPECT_EQ(ring.stored(2) + ring.stored(3), 0u);
+    EXPECT_TRUE(third.quarantined(StripeIndex(7)));
+    Replicator& fourth = ring.join(4);
+    ring.carry_all();
+    EXPECT_TRUE(fourth.quarantined(StripeIndex(7)));
+}
+
+TEST(Replicator, IsFencedWhenItLeavesTheView) {
+    Ring ring(2);
+    Replicator& writer = ring.join(1);
+    ring.join(2);
+    OpenRecord record(writer);
+    record.begin(StripeIndex(1), 0, bytes(kBlockSize, 1));
+    record.redo(redo_of(1));
+    writer.adopt(AmfView{Epoch(99), ControllerId(1), {{ControllerId(2), Incarnation(2)}}});
+    EXPECT_FALSE(record.waiting());
+    EXPECT_TRUE(record.fenced());
+}
+
+TEST(Replicator, RefusesRecordsOfTheLivingFromOthers) {
+    Ring ring(2);
+    Replicator& target = ring.join(1);
+    ring.join(2);
+    ring.join(3);
+    const RecordId id{ControllerId(2), ring.peers[2]->incarnation, 1};
+    const BeginFrame frame{{id, id, 0, StripeIndex(1), 0, kBlockSize}, 0, bytes(kBlockSize, 1)};
+    target.deliver(ControllerId(3), encode(kGroup, frame));
+    EXPECT_EQ(ring.stored(1), 0u);
+    EXPECT_EQ(target.counters().refused, 1u);
+    target.deliver(ControllerId(2), encode(kGroup, frame));
+    EXPECT_EQ(ring.stored(1), 1u);
+}
+
+TEST(RecordFrames, ComeBackAsTheyWere) {
+    const RecordId id{ControllerId(3), Incarnation(9), 77};
+    const RecordId root{ControllerId(4), Incarnation(8), 66};
+    const BeginFrame begin{{id, root, 2, StripeIndex(5), 8192, 4096}, 0, bytes(4096, 1)};
+    const auto back = decode_begin(encode(kGroup, begin), {});
+    ASSERT_TRUE(back);
+    EXPECT_EQ(back->info, begin.info);
+    const RedoFrame redo{id, {5, 4096, 8192, bytes(16384, 2)}};
+    const auto redo_back = decode_redo(encode(kGroup, redo), {});
+    ASSERT_TRUE(redo_back);
+    EXPECT_EQ(redo_back->redo.parities, 5);
+    EXPECT_EQ(redo_back->id, id);
+    EXPECT_TRUE(decode_end(encode(kGroup, EndFrame{id, StripeIndex(1), true}))->quarantine);
+    EXPECT_EQ(decode_ack(encode(kGroup, AckFrame{id, AckedPart::ended}))->part, AckedPart::ended);
+    EXPECT_EQ(decode_fetch(encode(kGroup, FetchFrame{3, StripeIndex(4), 5}))->count, 5u);
+    EXPECT_EQ(*decode_fetched(encode_fetched(kGroup, 12)), 12u);
+}
+
+TEST(RecordFrames, AreRefusedOutsideTheGroupsLimits) {
+    const RecordLimits limits{100, 65536, 16384, 2};
+    const RecordId id{ControllerId(3), Incarnation(9), 77};
+    const auto begin = [&](std::uint64_t stripe, std::uint32_t offset, std::uint32_t length,
+                           std::size_t payload) {
+        const BeginFrame frame{{id, id, 0, StripeIndex(stripe), offset, length}, 0, bytes(payload, 1)};
+        return decode_begin(encode(kGroup, frame), limits).has_value();
+    };
+    EXPECT_TRUE(begin(99, 61440, 4096, 4096));
+    EXPECT_FALSE(begin(100, 61440, 4096, 4096));
+    EXPECT_FALSE(begin(99, 65536, 4096, 4096));
+    EXPECT_FALSE(begin(99, 0xfffff000, 4096, 4096));
+    EXPECT_FALSE(begin(99, 0, 4097, 4097));
+    EXPECT_FALSE(begin(99, 512, 4096, 4096));
+    EXPECT_FALSE(begin(99, 0, 8192, 4096));
+    EXPECT_FALSE(begin(99, 0, 0, 0));
+    const auto redo = [&](unsigned parities, std::uint32_t at, std::uint32_t length, std::size_t payload) {
+        const RedoFrame frame{id, {static_cast<std::uint8_t>(parities), at, length, bytes(payload, 1)}};
+        return decode_redo(encode(kGroup, frame), limits).has_value();
+    };
+    EXPECT_TRUE(redo(3, 12288, 4096, 8192));
+    EXPECT_TRUE(redo(0, 0, 16384, 0));
+    EXPECT_FALSE(redo(4, 0, 4096, 4096));
+    EXPECT_FALSE(redo(3, 16384, 4096, 8192));
+    EXPECT_FALSE(redo(3, 0, 4096, 4096));
+    EXPECT_FALSE(redo(1, 0xfffff000, 8192, 8192));
+}
+
+}  // namespace
+}  // namespace braid
