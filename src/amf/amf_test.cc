@@ -197,5 +197,67 @@ TEST(Amf, StopsWithNothingLeftBehind) {
     EXPECT_TRUE(same(world.read(2, 0, 100'000), pattern(1, 100'000).span()));
 }
 
+// A write that has killed everybody who touched it is not tried by the next one.
+TEST(Amf, QuarantinesAStripeWhoseRecoveriesDie) {
+    World world({.level = Level::raid5, .disks = 5, .strip_size = kStrip, .dimension = 4});
+    for (std::uint16_t id = 1; id <= 5; ++id) world.start(id);
+    ASSERT_TRUE(world.write(1, 0, pattern(1, 4 * kStrip)));
+    std::optional<Status> result;
+    const Buffer data = pattern(2, kBlockSize);
+    world.node(1).scope->spawn(World::keep(world.amf(1).write(0, Slice(data), false), result));
+    const auto copies = [&](unsigned attempts) {
+        std::size_t complete = 0;
+        for (const auto& [id, node] : world.nodes) {
+            for (const auto& [record, stored] : node->amf->replicator().store().all()) {
+                if (stored.complete() && stored.info.attempts == attempts) ++complete;
+            }
+        }
+        return complete;
+    };
+    ASSERT_TRUE(world.run_until([&] { return copies(0) == 3; }));
+    world.kill(1, InFlight::torn);
+    world.adopt();
+    for (unsigned attempt = 1; attempt <= 2; ++attempt) {
+        std::uint16_t victim = 0;
+        ASSERT_TRUE(world.run_until([&] {
+            for (const auto& [id, node] : world.nodes) {
+                const bool tries = node->amf->replicator().live_records() != 0;
+                if (tries && node->amf->conditions().recovering_units != 0) victim = id;
+            }
+            return victim != 0 && copies(attempt) != 0;
+        }));
+        world.kill(victim, InFlight::torn);
+        world.adopt();
+    }
+    const std::uint16_t left = world.nodes.begin()->first;
+    Buffer out(kBlockSize);
+    EXPECT_EQ(world.run(left, world.amf(left).read(0, out.span())).error().code, Errc::io_error);
+    EXPECT_EQ(world.write(left, 0, data).error().code, Errc::io_error);
+    EXPECT_TRUE(world.run(left, world.amf(left).read(4 * kStrip, out.span())).has_value());
+    for (const auto& [id, node] : world.nodes) {
+        EXPECT_EQ(node->amf->conditions().quarantined_stripes, 1u) << id;
+        EXPECT_EQ(world.bytes_left_at(id), 0u) << id;
+    }
+}
+
+TEST(Amf, AnswersReadsOfAnOfflineGroupWhereItCan) {
+    World world({.level = Level::raid5, .disks = 5, .strip_size = kStrip});
+    world.start(1);
+    const Buffer data = pattern(1, 4 * kStrip);
+    ASSERT_TRUE(world.write(1, 0, data));
+    world.media[0]->dead = world.media[1]->dead = true;
+    EXPECT_EQ(world.write(1, 0, data).error().code, Errc::offline);
+    EXPECT_TRUE(world.amf(1).conditions().offline);
+    std::size_t readable = 0;
+    for (std::uint64_t column = 0; column < 4; ++column) {
+        const Buffer got = world.read(1, column * kStrip, kStrip);
+        if (got.empty()) continue;
+        ++readable;
+        EXPECT_TRUE(same(got, data.span(column * kStrip, kStrip)));
+    }
+    EXPECT_GE(readable, 2u);
+    EXPECT_EQ(world.write(1, kExtentSize, data).error().code, Errc::offline);
+}
+
 }  // namespace
 }  // namespace braid

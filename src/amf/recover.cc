@@ -38,13 +38,15 @@ Task<void> Amf::recover_unit(UnitIndex unit) {
         std::vector<EndFrame> ends;
         for (const StoredRecord& copy : copies) ends.push_back({copy.info.id, copy.info.stripe, false});
         const Status status = co_await recover_write(std::move(copies));
-        if (!status && status.error().code == Errc::fenced) co_return;
         if (!status) {
-            const bool hopeless = status.error().code != Errc::offline;
-            LOG_ERROR("stripe.not_recovered", {"stripe", ends.front().stripe},
-                      {"reason", to_string(status.error().code)});
-            if (!hopeless)
-                break;  // nothing is written in an offline group: the copies stay for what comes later
+            const Errc reason = status.error().code;
+            LOG_ERROR("stripe.not_recovered", {"stripe", ends.front().stripe}, {"reason", to_string(reason)});
+            if (reason == Errc::offline) break;  // nothing is written any more: the copies stay for what comes later
+            const bool hopeless = reason == Errc::io_error || reason == Errc::corrupt;
+            if (!hopeless) {  // we are leaving: the unit stays ours, and goes with us to whoever claims it next
+                std::erase(recovering_, unit);
+                co_return;
+            }
             for (EndFrame& end : ends) end.quarantine = true;
         }
         if (!co_await replicator_.forget(std::move(ends))) co_return;
