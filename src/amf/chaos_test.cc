@@ -35,7 +35,9 @@ struct Host {
 
 class Chaos {
 public:
-    Chaos(std::uint64_t seed, WorldOptions options) : prng_(seed), world_((options.seed = seed, options)) {
+    Chaos(std::uint64_t seed, WorldOptions options, std::size_t disk_deaths)
+        : prng_(seed), world_((options.seed = seed, options)), disk_deaths_(disk_deaths) {
+        world_.dead_disks_answer = true;
         for (std::uint16_t id = 1; id <= 3; ++id) world_.start(id);
         for (std::size_t i = 0; i < kHosts; ++i) {
             hosts_[i].base = i * kSpan;
@@ -145,8 +147,16 @@ private:
         world_.adopt();
     }
 
+    void kill_disk() {
+        const auto victim = prng_.below(world_.media.size());
+        world_.media[victim]->dead = true;
+        dead_disks_.insert(victim);
+    }
+
     void fault() {
-        if (prng_.chance(1, 2)) {
+        if (dead_disks_.size() < disk_deaths_ && prng_.chance(1, 4)) {
+            kill_disk();
+        } else if (prng_.chance(1, 2)) {
             std::uint16_t id = 1;
             while (world_.alive(id)) ++id;
             if (id <= 5) world_.start(id);
@@ -169,7 +179,12 @@ private:
         });
         ASSERT_TRUE(idle) << "an operation hangs";
         for (Host& host : hosts_) judge(host, world_.read(any_node(), host.base, kSpan));
-        EXPECT_TRUE(world_.unclean(any_node(), kHosts * kSpan).empty()) << "parity is wrong";
+        if (disk_deaths_ == 0) {
+            EXPECT_TRUE(world_.unclean(any_node(), kHosts * kSpan).empty()) << "parity is wrong";
+        }
+        // What is left must give back everything after any further loss that the level survives.
+        while (dead_disks_.size() < world_.config.geometry.m) kill_disk();
+        for (Host& host : hosts_) judge(host, world_.read(any_node(), host.base, kSpan));
         for (const auto& [id, node] : world_.nodes) {
             world_.run_until([] { return false; }, 50ms);
             EXPECT_EQ(node->amf->replicator().store().bytes(), 0u) << id;
@@ -181,6 +196,8 @@ private:
     World world_;
     std::array<Host, kHosts> hosts_;
     std::uint64_t kills_ = 0;
+    std::size_t disk_deaths_;
+    std::set<std::size_t> dead_disks_;
 };
 
 class ChaosSeeds : public ::testing::TestWithParam<int> {};
@@ -195,7 +212,10 @@ TEST_P(ChaosSeeds, IsOneDiskWhoeverDies) {
         if (shape == 1) options.dimension = 3;
         if (shape == 2) options.lock_unit = 4;
         if (shape == 3) options = {.level = Level::raid6, .disks = 8, .strip_size = 4096, .dimension = 3};
-        Chaos chaos(seed * 101 + static_cast<std::uint64_t>(shape), options);
+        if (shape == 4) options = {.level = Level::raid6, .disks = 6, .strip_size = 8192};
+        if (shape == 5) options = {.level = Level::raid7_3, .disks = 8, .strip_size = 4096, .dimension = 3};
+        const std::size_t disk_deaths = shape < 4 ? 0 : static_cast<std::size_t>(shape - 2);
+        Chaos chaos(seed * 101 + static_cast<std::uint64_t>(shape), options, disk_deaths);
         chaos.go(600);
         kills += chaos.kills();
         operations += chaos.finished();
@@ -205,7 +225,7 @@ TEST_P(ChaosSeeds, IsOneDiskWhoeverDies) {
     EXPECT_GT(operations, 1000u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, ChaosSeeds, ::testing::Range(0, 4));
+INSTANTIATE_TEST_SUITE_P(Shapes, ChaosSeeds, ::testing::Range(0, 6));
 
 }  // namespace
 }  // namespace braid

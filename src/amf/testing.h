@@ -184,6 +184,8 @@ public:
     Epoch epoch;
     std::map<std::uint16_t, std::unique_ptr<Node>> nodes;
     InFlight fate = InFlight::lost;
+    bool dead_disks_answer =
+        false;  ///< a controller that starts finds a dead disk, with errors, or does not find it
 
 private:
     friend class MemoryDisk;
@@ -288,7 +290,7 @@ inline void MemoryDisk::abandon(DiskOp& op) {
 inline Node::Node(World& w, ControllerId i, Incarnation inc) : world(w), id(i), incarnation(inc) {
     std::vector<Disk*> raw;
     for (auto& m : world.media) {
-        if (m->dead) {
+        if (m->dead && !world.dead_disks_answer) {
             raw.push_back(nullptr);
             continue;
         }
