@@ -130,15 +130,18 @@ Task<Status> Amf::regenerate(Spot spot, unsigned role, StripRange range, std::sp
             note_read_error(spot, batch.role(i), range, batch.status(i).error());
         }
     }
-    LOG_ERROR("stripe.unreadable", {"stripe", spot.stripe}, {"role", role});
+    if (!tables_.offline()) LOG_ERROR("stripe.unreadable", {"stripe", spot.stripe}, {"role", role});
     co_return fail(writable(spot).count() < geometry_.k ? Errc::offline : Errc::media_error);
 }
 
 void Amf::note_read_error(const Spot& spot, unsigned role, StripRange range, Error error) {
     ++counters_.member_errors;
     const MemberIndex member = place(spot, role).member;
-    LOG_WARN("member.read_error", {"member", member}, {"stripe", spot.stripe},
-             {"reason", to_string(error.code)});
+    // In an offline group every read of a lost member fails: once it is known it is not news.
+    if (!tables_.offline()) {
+        LOG_WARN("member.read_error", {"member", member}, {"stripe", spot.stripe},
+                 {"reason", to_string(error.code)});
+    }
     if (error.code == Errc::media_error) {
         if (scope_.running() < kMaxRepairs) scope_.spawn(repair(spot.stripe, role, range));
     } else if (++read_errors_[member.v] >= options_.read_errors) {
