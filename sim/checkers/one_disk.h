@@ -1,0 +1,48 @@
+// Promise 1 from outside: every sector of the virtual disk is a linearizable register, whichever controllers the hosts used.
+// All written values are unique, so a history is judged exactly and fast (Gibbons and Korach, "Testing shared memories",
+// 1997): per register, group the operations by value; a value's zone runs from the first completion to the last
+// invocation of its operations. The history is linearizable iff no read precedes its write, no two forward zones overlap,
+// and no backward zone lies inside a forward one. A write without an answer may have happened at any time later, or never.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace braid::sim {
+
+using Instant = std::int64_t;  ///< virtual nanoseconds
+constexpr Instant kNever = std::numeric_limits<Instant>::max();
+
+class OneDisk {
+public:
+    /// A write of `value` (not 0, not used before on this register) was invoked. Without write_done() it is uncertain.
+    void write_begins(std::uint64_t sector, std::uint64_t value, Instant invoked);
+    void write_done(std::uint64_t sector, std::uint64_t value, Instant completed);
+    /// A finished read; 0 is the content that nobody wrote.
+    void read(std::uint64_t sector, std::uint64_t value, Instant invoked, Instant completed);
+
+    /// Empty if all registers are linearizable, else what is wrong with the first that is not.
+    std::string judge() const;
+    std::size_t operations() const { return operations_; }
+
+private:
+    struct Value {
+        bool written = false;             ///< 0 is, before all time
+        Instant write_invoked = kNever;
+        Instant first_completion = kNever;
+        Instant last_invocation = std::numeric_limits<Instant>::min();
+        Instant first_read_completion = kNever;
+        std::size_t reads = 0;
+    };
+    using Register = std::map<std::uint64_t, Value>;
+    static Value& value_of(Register& values, std::uint64_t value);
+    static std::string judge_register(const Register& values);
+
+    std::map<std::uint64_t, Register> registers_;
+    std::size_t operations_ = 0;
+};
+
+}  // namespace braid::sim

@@ -1,0 +1,390 @@
+#include "sim/cluster.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "sim/checkers/parity.h"
+#include "sim/checkers/single_writer.h"
+
+namespace braid::sim {
+namespace {
+
+constexpr Nanos kSettled = 2s;  // a controller that has served for so long has its copies where they belong
+
+}  // namespace
+
+Cluster::Running::Running(Cluster& cluster, Process& process, const std::string& name)
+    : network(cluster.wires_, process),
+      store(process, cluster.record_),
+      shelf(process, cluster.media_),
+      controller(Environment{process.executor, process.clock, network, store, shelf, process.random},
+                 ControllerConfig{.name = name, .peer_address = "sim:0", .ping_timeout = cluster.plan_.ping_timeout,
+                                  .intent_idle = 2s}),
+      scope(process.executor) {}
+
+Cluster::Cluster(World& world, const Plan& plan)
+    : world_(world), plan_(plan), wires_(world), nodes_(plan.controllers), prng_(world.prng.split(0xc1)) {
+    const auto level = *parse_level(plan.level);
+    const Geometry geometry = *Geometry::make(level, plan.disks, static_cast<std::uint32_t>(plan.strip_size), plan.copies);
+    const std::uint64_t segments = (4 * geometry.width() + plan.disks - 1) / plan.disks + 1;
+    const std::uint64_t size = (16u << 20) + segments * geometry.segment_size();
+    for (std::size_t i = 0; i < plan.disks; ++i) {
+        media_.push_back(std::make_unique<Media>(world_, i, size / kBlockSize * kBlockSize));
+    }
+    for (std::size_t i = 0; i < nodes_.size(); ++i) nodes_[i].name = "ctl-" + std::string(1, static_cast<char>('a' + i));
+    HostOptions options;
+    options.volume_size = 3 * kExtentSize - 3 * kSector;
+    options.stripe_size = geometry.stripe_size();
+    options.hosts = plan.hosts;
+    hosts_ = std::make_unique<Hosts>(world_, *this, options);
+}
+
+Cluster::~Cluster() {
+    over_ = true;
+    for (Node& node : nodes_) {
+        if (node.process) node.process->destroy = nullptr;
+        node.running.reset();
+    }
+}
+
+// ---- processes
+
+void Cluster::start_node(std::size_t index) {
+    Node& node = nodes_[index];
+    if (node.starting || node.running || over_) return;
+    node.process = world_.start_process(node.name);
+    node.running = std::make_unique<Running>(*this, *node.process, node.name);
+    node.process->destroy = [this, index] { node_died(index); };
+    node.running->scope.spawn(live(*this, index));
+}
+
+void Cluster::node_died(std::size_t index) {
+    Node& node = nodes_[index];
+    if (Amf* amf = amf_of(node)) {
+        recovered_ += amf->counters().recovered_redo + amf->counters().recovered_data;
+    }
+    node.running.reset();
+    node.serving_since = Nanos{0};
+    if (!over_) hosts_->process_died(*node.process);
+}
+
+Task<void> Cluster::live(Cluster& cluster, std::size_t index) {
+    Node& node = cluster.nodes_[index];
+    Process& process = *node.process;
+    World& world = cluster.world_;
+    Controller& controller = node.running->controller;
+    const Status started = co_await controller.start();
+    if (started) co_await controller.fenced();
+    // Not let in (its name is still alive), or thrown out: the program ends.
+    world.after(1us, [&world, &process] { world.crash(process); });
+    world.after(300ms, [&cluster, index] { cluster.start_node(index); });
+}
+
+Amf* Cluster::amf_of(Node& node) {
+    if (!node.running || node.running->controller.groups().empty()) return nullptr;
+    GroupRuntime& group = *node.running->controller.groups().begin()->second;
+    return group.tables().loaded() ? &group.amf() : nullptr;
+}
+
+bool Cluster::serving(Node& node) {
+    if (!node.running || node.running->controller.groups().empty()) return false;
+    return node.running->controller.groups().begin()->second->state() == GroupRuntime::State::serving;
+}
+
+bool Cluster::settled(Node& node) {
+    return serving(node) && !node.process->paused && node.serving_since != Nanos{0} &&
+           world_.now() - node.serving_since >= kSettled;
+}
+
+std::optional<Ports::Place> Cluster::pick(Prng& prng) {
+    const std::size_t first = prng.below(nodes_.size());
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
+        Node& node = nodes_[(first + i) % nodes_.size()];
+        if (!serving(node)) continue;
+        if (auto port = node.running->controller.registry().find("v")) {
+            return Place{node.process, std::move(port), &node.running->scope};
+        }
+    }
+    return std::nullopt;
+}
+
+template <class T>
+bool Cluster::wait_for(std::size_t index, Task<T> task, std::optional<T>& out, Nanos limit) {
+    nodes_[index].running->scope.spawn(into(std::move(task), out));
+    return world_.run_until([&] { return out.has_value(); }, limit);
+}
+
+// ---- phases
+
+bool Cluster::set_up() {
+    for (std::size_t i = 0; i < nodes_.size(); ++i) start_node(i);
+    const auto all_in = [&] {
+        return std::all_of(nodes_.begin(), nodes_.end(), [&](const Node& n) {
+            return n.running && n.running->controller.view().members.size() == nodes_.size();
+        });
+    };
+    if (!world_.run_until(all_in, 20s)) {
+        fail("the controllers did not form one view");
+        return false;
+    }
+    CreateGroup group;
+    group.name = "g";
+    group.level = plan_.level;
+    group.strip_size = plan_.strip_size;
+    group.lock_unit = plan_.lock_unit;
+    group.dimension = plan_.dimension;
+    group.copies = plan_.copies;
+    for (std::size_t i = 0; i < plan_.disks; ++i) group.disks.push_back((i < 10 ? "d0" : "d") + std::to_string(i));
+    std::optional<AdminResult<braid::Outcome>> made, volume, ports;
+    Controller& first = nodes_[0].running->controller;
+    if (!wait_for(0, first.create_group(group), made, 30s) || !*made) {
+        fail("the group was not created: " + (made ? made->error().detail : std::string("no answer")));
+        return false;
+    }
+    if (!wait_for(0, first.create_volume({"v", "g", 3 * kExtentSize - 3 * kSector, false}), volume, 30s) || !*volume) {
+        fail("the volume was not created: " + (volume ? volume->error().detail : std::string("no answer")));
+        return false;
+    }
+    if (!wait_for(0, first.create_ports({"v", {}, false}), ports, 30s) || !*ports) {
+        fail("the ports were not created: " + (ports ? ports->error().detail : std::string("no answer")));
+        return false;
+    }
+    return true;
+}
+
+/// Looks at the living every so often; checks that nobody shares a lock with a writer.
+void Cluster::watch() {
+    SingleWriter locks;
+    locks.begin();
+    for (Node& node : nodes_) {
+        if (!serving(node)) {
+            node.serving_since = Nanos{0};
+            continue;
+        }
+        if (node.serving_since == Nanos{0}) node.serving_since = world_.now();
+        const std::string wrong = locks.add(node.name, *amf_of(node));
+        if (!wrong.empty()) fail(wrong);
+    }
+    if (!over_) world_.after(10ms, [this] { watch(); });
+}
+
+bool Cluster::may_lose_one() const {
+    std::size_t settled_now = 0;
+    for (const Node& node : nodes_) settled_now += const_cast<Cluster*>(this)->settled(const_cast<Node&>(node)) ? 1 : 0;
+    const std::size_t lost = nodes_.size() - settled_now;
+    const std::size_t copies = std::min<std::size_t>(std::max(plan_.dimension, 2u), nodes_.size());
+    return settled_now >= 2 && lost + 1 < std::max<std::size_t>(copies, 2);
+}
+
+std::size_t Cluster::random_node(bool settled_only) {
+    const std::size_t first = prng_.below(nodes_.size());
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
+        const std::size_t index = (first + i) % nodes_.size();
+        if (settled_only ? settled(nodes_[index]) : serving(nodes_[index])) return index;
+    }
+    return nodes_.size();
+}
+
+void Cluster::schedule_fault() {
+    const auto mean = static_cast<std::uint64_t>(plan_.fault_pause.count());
+    world_.after(Nanos(static_cast<std::int64_t>(prng_.below(2 * mean))), [this] {
+        if (!faulty_) return;
+        one_fault();
+        schedule_fault();
+    });
+}
+
+void Cluster::one_fault() {
+    ++faults_;
+    const auto pause_of = [&](std::uint64_t low_ms, std::uint64_t high_ms) {
+        return Nanos(static_cast<std::int64_t>(prng_.between(low_ms, high_ms) * 1'000'000));
+    };
+    switch (prng_.below(9)) {
+        case 0:
+        case 1: {  // a controller dies and comes back
+            if (!plan_.crashes || !may_lose_one()) return;
+            const std::size_t index = random_node(true);
+            if (index == nodes_.size()) return;
+            world_.crash(*nodes_[index].process);
+            world_.after(pause_of(50, 2500), [this, index] { start_node(index); });
+            return;
+        }
+        case 2: {  // a controller stands still; beyond the ping timeout it is killed
+            if (!plan_.pauses) return;
+            const bool harmless = prng_.chance(1, 2) || !may_lose_one();
+            const std::size_t index = random_node(!harmless);
+            if (index == nodes_.size()) return;
+            Process* process = nodes_[index].process.get();
+            const auto timeout_ms = static_cast<std::uint64_t>(plan_.ping_timeout.count() / 1'000'000);
+            world_.note("fault.pause", process->pid);
+            world_.pause(*process);
+            const Nanos length = harmless ? pause_of(1, timeout_ms / 4) : pause_of(timeout_ms / 2, 3 * timeout_ms);
+            world_.after(length, [this, process] { world_.resume(*process); });
+            world_.after(length + 400ms, [this, index] { start_node(index); });
+            return;
+        }
+        case 3: {  // bytes between two controllers wait
+            if (!plan_.cuts || !may_lose_one()) return;
+            const std::size_t a = random_node(true), b = random_node(true);
+            if (a >= nodes_.size() || b >= nodes_.size() || a == b) return;
+            world_.note("fault.cut", nodes_[a].process->pid, nodes_[b].process->pid);
+            wires_.cut(nodes_[a].process->pid, nodes_[b].process->pid, prng_.chance(2, 3));
+            const Nanos length = pause_of(5, 1500);
+            world_.after(length, [this] { wires_.heal(); });
+            for (const std::size_t index : {a, b}) {
+                world_.after(length + 500ms, [this, index] { start_node(index); });
+            }
+            return;
+        }
+        case 4: {  // a connection breaks
+            if (!plan_.resets) return;
+            const std::size_t a = random_node(false), b = random_node(false);
+            if (a >= nodes_.size() || b >= nodes_.size() || a == b) return;
+            world_.note("fault.reset", nodes_[a].process->pid, nodes_[b].process->pid);
+            wires_.reset(nodes_[a].process->pid, nodes_[b].process->pid);
+            return;
+        }
+        case 5: {  // a member dies
+            if (disks_failed_ >= plan_.disk_faults || prng_.chance(1, 2)) return;
+            Media& media = *media_[prng_.below(media_.size())];
+            if (media.dead) return;
+            world_.note("fault.disk", media.id());
+            media.dead = true;
+            ++disks_failed_;
+            return;
+        }
+        case 6: {  // a member limps
+            if (!plan_.slow_disks) return;
+            Media* media = media_[prng_.below(media_.size())].get();
+            media->slow = static_cast<unsigned>(prng_.between(2, 60));
+            world_.after(pause_of(10, 800), [media] { media->slow = 1; });
+            return;
+        }
+        case 7: {  // blocks of member 0 become unreadable
+            if (!plan_.latent_errors) return;
+            for (int i = 0; i < 20; ++i) {
+                media_[0]->bad.insert((8u << 20) / kBlockSize + prng_.below(media_[0]->size() / kBlockSize - 4096));
+            }
+            return;
+        }
+        case 8: {  // everybody dies at once
+            if (!plan_.cluster_kill || prng_.chance(2, 3)) return;
+            world_.note("fault.all_die", 0);
+            for (std::size_t i = 0; i < nodes_.size(); ++i) {
+                if (nodes_[i].process->alive) world_.crash(*nodes_[i].process);
+                world_.after(pause_of(100, 1500), [this, i] { start_node(i); });
+            }
+            return;
+        }
+        default: return;
+    }
+}
+
+void Cluster::settle() {
+    faulty_ = false;
+    hosts_->quiet();
+    wires_.heal();
+    for (auto& media : media_) {
+        media->slow = 1;
+        media->bad.clear();
+    }
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
+        if (nodes_[i].process->paused) world_.resume(*nodes_[i].process);
+    }
+    const auto all_serve = [&] {
+        for (std::size_t i = 0; i < nodes_.size(); ++i) {
+            if (!nodes_[i].running) start_node(i);
+        }
+        return std::all_of(nodes_.begin(), nodes_.end(), [&](Node& n) { return settled(n); });
+    };
+    world_.run_until([] { return false; }, 1s);
+    if (!world_.run_until(all_serve, 60s)) {
+        std::string who;
+        for (Node& node : nodes_) who += " " + node.name + (node.running ? serving(node) ? "=up" : "=waits" : "=down");
+        fail("liveness: not all controllers serve again 60 s after the last fault:" + who);
+        return;
+    }
+    hosts_->resume();
+    world_.run_until([] { return false; }, 1s);
+    hosts_->quiet();
+    if (!world_.run_until([&] { return hosts_->idle(); }, 60s)) {
+        fail("liveness: operations still wait 60 s after the last fault:\n" + hosts_->pending());
+        return;
+    }
+    const auto jobs_done = [&] {
+        for (Node& node : nodes_) {
+            for (const JobInfo& job : node.running->controller.status().jobs) {
+                if (job.state == JobState::running) return false;
+            }
+            if (amf_of(node)->conditions().recovering_units != 0) return false;
+            if (amf_of(node)->replicator().live_records() != 0) return false;
+        }
+        return true;
+    };
+    if (!world_.run_until(jobs_done, 120s)) fail("liveness: records, recoveries or resyncs do not end");
+}
+
+void Cluster::final_checks() {
+    const std::string parity = check_parity(amf_of(nodes_[0])->tables(), media_);
+    if (!parity.empty()) fail("parity: " + parity);
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
+        std::optional<Status> read;
+        if (!wait_for(i, hosts_->read_all(nodes_[i].running->controller.registry().find("v")), read, 60s) || !*read) {
+            fail("the final read through " + nodes_[i].name + " failed");
+            return;
+        }
+        if (Amf* amf = amf_of(nodes_[i])) {
+            recovered_ += amf->counters().recovered_redo + amf->counters().recovered_data;
+            if (amf->conditions().quarantined_stripes != 0) fail("stripes were quarantined");
+        }
+    }
+    const std::string judged = hosts_->judge();
+    if (!judged.empty()) fail("one disk: " + judged);
+}
+
+Task<void> Cluster::leave(Cluster& cluster, std::size_t index, bool& done) {
+    co_await cluster.nodes_[index].running->controller.stop();
+    done = true;
+}
+
+void Cluster::orderly_end() {
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
+        bool done = false;
+        nodes_[i].running->scope.spawn(leave(*this, i, done));
+        if (!world_.run_until([&] { return done; }, 30s)) {
+            fail("liveness: " + nodes_[i].name + " does not stop in order");
+            return;
+        }
+        Process& process = *nodes_[i].process;
+        world_.crash(process);
+    }
+    if (record_.holder != 0) fail("the member store's lock was left taken");
+}
+
+Outcome Cluster::run() {
+    if (set_up()) {
+        watch();
+        hosts_->errors_allowed = false;
+        hosts_->start();
+        world_.run_until([] { return false; }, 2500ms);
+        faulty_ = true;
+        schedule_fault();
+        world_.run_until([] { return false; }, plan_.faults_for);
+        if (world_.violated().empty()) settle();
+        if (world_.violated().empty()) final_checks();
+        if (world_.violated().empty()) orderly_end();
+    }
+    over_ = true;
+    Outcome out;
+    out.failure = world_.violated();
+    out.hash = world_.hash();
+    out.events = world_.events();
+    out.operations = hosts_->finished();
+    out.checked = hosts_->checked();
+    out.faults = faults_;
+    out.recovered = recovered_;
+    out.virtual_time = world_.now();
+    return out;
+}
+
+}  // namespace braid::sim

@@ -1,0 +1,121 @@
+// A whole cluster from one seed: shape and faults are drawn, real Controllers run on the simulated seams, hosts work on
+// all of them. First a phase with faults, in which promises 1, 2 and 4 must hold; then the faults stop, and everything that
+// is open must end within a bound, the copies and the parity be right, and every byte be what the hosts were told.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "controller/controller.h"
+#include "sim/hosts.h"
+#include "sim/sim_disk.h"
+#include "sim/sim_member_store.h"
+#include "sim/sim_network.h"
+
+namespace braid::sim {
+
+/// What a seed decides.
+struct Plan {
+    std::uint64_t seed = 0;
+    std::size_t controllers = 3;
+    std::size_t disks = 5;
+    std::string level = "raid5";
+    std::uint64_t strip_size = 16u << 10;
+    std::uint64_t lock_unit = 1;
+    unsigned dimension = 2;
+    unsigned copies = 0;
+    std::size_t hosts = 4;
+    Nanos ping_timeout = 500ms;
+    Nanos faults_for = 6s;       ///< length of the first phase
+    Nanos fault_pause = 250ms;   ///< mean time between faults
+    unsigned disk_faults = 0;    ///< members that may fail, at most the level's parity
+    bool crashes = true, pauses = true, cuts = true, resets = true, slow_disks = true, latent_errors = false;
+    bool cluster_kill = false;   ///< all controllers die at once, in the middle
+};
+
+Plan draw_plan(std::uint64_t seed);
+std::string describe(const Plan& plan);
+
+struct Outcome {
+    std::string failure;         ///< empty: all promises held
+    std::uint64_t hash = 0;
+    std::uint64_t events = 0;
+    std::uint64_t operations = 0;
+    std::uint64_t checked = 0;
+    std::uint64_t faults = 0;
+    std::uint64_t recovered = 0; ///< writes of dead controllers that others finished
+    Nanos virtual_time{};
+};
+
+Outcome run_plan(const Plan& plan, bool trace);
+inline Outcome run_seed(std::uint64_t seed, bool trace) { return run_plan(draw_plan(seed), trace); }
+
+class Cluster final : public Ports {
+public:
+    Cluster(World& world, const Plan& plan);
+    ~Cluster() override;
+
+    Outcome run();
+    std::optional<Place> pick(Prng& prng) override;
+
+private:
+    /// What runs in one process; destroyed in reverse.
+    struct Running {
+        Running(Cluster& cluster, Process& process, const std::string& name);
+        SimNetwork network;
+        SimMemberStore store;
+        SimShelf shelf;
+        Controller controller;
+        Scope scope;
+    };
+    struct Node {
+        std::string name;
+        std::shared_ptr<Process> process;
+        std::unique_ptr<Running> running;
+        Nanos serving_since{};      ///< 0: not serving
+        bool starting = false;
+    };
+
+    void start_node(std::size_t index);
+    void node_died(std::size_t index);
+    static Task<void> live(Cluster& cluster, std::size_t index);
+    static Task<void> leave(Cluster& cluster, std::size_t index, bool& done);
+    template <class T>
+    static Task<void> into(Task<T> task, std::optional<T>& out) {
+        out.emplace(co_await std::move(task));
+    }
+    template <class T>
+    bool wait_for(std::size_t node, Task<T> task, std::optional<T>& out, Nanos limit);
+
+    bool set_up();
+    void schedule_fault();
+    void one_fault();
+    void settle();
+    void final_checks();
+    void orderly_end();
+    void watch();
+
+    Amf* amf_of(Node& node);
+    bool serving(Node& node);
+    bool settled(Node& node);
+    bool may_lose_one() const;
+    std::size_t random_node(bool settled_only);
+    void fail(const std::string& text) { world_.violation(text); }
+
+    World& world_;
+    Plan plan_;
+    Wires wires_;
+    SharedRecord record_;
+    std::vector<std::unique_ptr<Media>> media_;
+    std::vector<Node> nodes_;
+    std::unique_ptr<Hosts> hosts_;
+    bool faulty_ = false;
+    bool over_ = false;
+    unsigned disks_failed_ = 0;
+    std::uint64_t faults_ = 0;
+    std::uint64_t recovered_ = 0;
+    Prng prng_;
+};
+
+}  // namespace braid::sim

@@ -1,0 +1,67 @@
+#include "sim/sim_member_store.h"
+
+namespace braid::sim {
+
+SimMemberStore::~SimMemberStore() {
+    *here_ = false;
+    if (record_.holder == process_.pid) record_.holder = 0;
+}
+
+Task<Result<Bytes>> SimMemberStore::read() {
+    co_await sleep_for(process_.clock, 5us);
+    co_return record_.bytes;
+}
+
+Task<Status> SimMemberStore::lock() {
+    while (record_.holder != 0) {
+        ASSERT(record_.holder != process_.pid);
+        co_await sleep_for(process_.clock, 200us);
+    }
+    record_.holder = process_.pid;
+    co_return Status{};
+}
+
+Task<Status> SimMemberStore::write(Bytes bytes) {
+    ASSERT(record_.holder == process_.pid);
+    co_await sleep_for(process_.clock, 20us);
+    record_.bytes = std::move(bytes);
+    process_.world.note("members.write", process_.pid, record_.bytes.size());
+    co_return Status{};
+}
+
+void SimMemberStore::unlock() {
+    ASSERT(record_.holder == process_.pid);
+    record_.holder = 0;
+}
+
+Task<FenceReport> SimMemberStore::kill(ProcessRef victim) {
+    World& world = process_.world;
+    Process* target = world.find(victim.pid);
+    if (target == nullptr) co_return FenceReport{true, true};
+    if (target->alive) {
+        ++record_.kills;
+        world.after(10us, [&world, target] { world.crash(*target); });
+    }
+    while (target->alive || target->orphans != 0) co_await sleep_for(process_.clock, 100us);
+    co_return FenceReport{true, true};
+}
+
+void SimMemberStore::watch(std::uint32_t slot, ProcessRef process, Event& died) {
+    watches_[slot] = {&died, process.pid};
+    const auto tell = [this, here = here_, slot, pid = process.pid] {
+        if (!*here) return;
+        const auto at = watches_.find(slot);
+        if (at != watches_.end() && at->second.pid == pid) at->second.died->set();
+    };
+    World& world = process_.world;
+    Process* target = world.find(process.pid);
+    if (target == nullptr || !target->alive) {
+        world.after(10us, tell);
+    } else {
+        target->on_death.push_back([&world, tell] { world.after(100us, tell); });
+    }
+}
+
+void SimMemberStore::unwatch(std::uint32_t slot) { watches_.erase(slot); }
+
+}  // namespace braid::sim

@@ -1,0 +1,124 @@
+#include "sim/world.h"
+
+#include <cstdio>
+
+namespace braid::sim {
+
+Nanos SimClock::now() const { return world_.now(); }
+
+void SimClock::arm(TimerOp& op) {
+    op.armed_by = this;
+    op.fired = false;
+    TimerOp* timer = &op;
+    const EventKey key = world_.at(std::max(op.deadline, world_.now()), [this, timer] {
+        timer->armed_by = nullptr;
+        timer->fired = true;
+        executor_.post(*timer->wakeup);
+    });
+    op.deadline = key.first;
+    op.sequence = key.second;
+}
+
+void SimClock::disarm(TimerOp& op) {
+    world_.cancel({op.deadline, op.sequence});
+    op.armed_by = nullptr;
+}
+
+Process::Process(World& w, std::uint64_t p, std::string n)
+    : world(w), pid(p), name(std::move(n)), clock(w, executor), random(w.prng.split(p)) {}
+
+Process::~Process() {
+    if (destroy) destroy();
+}
+
+World::World(std::uint64_t seed) : prng(seed) {}
+
+World::~World() {
+    for (const auto& process : processes_) {
+        if (auto destroy = std::exchange(process->destroy, nullptr)) destroy();
+    }
+}
+
+EventKey World::after(Nanos delay, Action action) { return at(now_ + delay, std::move(action)); }
+
+EventKey World::at(Nanos when, Action action) {
+    const EventKey key{when, ++sequence_};
+    events_.emplace(key, std::move(action));
+    return key;
+}
+
+void World::run_ready() {
+    bool ran = true;
+    while (ran) {
+        ran = false;
+        for (std::size_t i = 0; i < processes_.size(); ++i) {
+            Process& process = *processes_[i];
+            if (!process.alive || process.paused || process.executor.idle()) continue;
+            process.executor.run_until_idle();
+            ran = true;
+        }
+    }
+}
+
+bool World::step() {
+    run_ready();
+    if (events_.empty()) return false;
+    auto node = events_.extract(events_.begin());
+    now_ = node.key().first;
+    ++fired_;
+    hash_ = mix64(hash_ ^ static_cast<std::uint64_t>(now_.count()));
+    node.mapped()();
+    run_ready();
+    return true;
+}
+
+bool World::run_until(const std::function<bool()>& done, Nanos limit) {
+    const Nanos end = now_ + limit;
+    run_ready();
+    while (!done()) {
+        if (!violation_.empty() || events_.empty() || events_.begin()->first.first > end) return false;
+        step();
+    }
+    return true;
+}
+
+std::shared_ptr<Process> World::start_process(std::string name) {
+    auto process = std::make_shared<Process>(*this, next_pid_++, std::move(name));
+    processes_.push_back(process);
+    note("process.start", process->pid);
+    return process;
+}
+
+Process* World::find(std::uint64_t pid) {
+    for (const auto& process : processes_) {
+        if (process->pid == pid) return process.get();
+    }
+    return nullptr;
+}
+
+void World::crash(Process& process) {
+    if (!process.alive) return;
+    note("process.crash", process.pid);
+    process.alive = false;
+    if (auto destroy = std::exchange(process.destroy, nullptr)) destroy();
+    auto told = std::move(process.on_death);
+    process.on_death.clear();
+    for (auto& tell : told) tell();
+}
+
+void World::note(std::string_view what, std::uint64_t a, std::uint64_t b, std::uint64_t c) {
+    hash_ = mix64(hash_ ^ a);
+    hash_ = mix64(hash_ ^ b);
+    hash_ = mix64(hash_ ^ c);
+    if (trace) {
+        std::printf("%12.6f  %-18.*s %llu %llu %llu\n", static_cast<double>(now_.count()) / 1e9,
+                    static_cast<int>(what.size()), what.data(), static_cast<unsigned long long>(a),
+                    static_cast<unsigned long long>(b), static_cast<unsigned long long>(c));
+    }
+}
+
+void World::violation(std::string text) {
+    if (violation_.empty()) violation_ = std::move(text);
+}
+
+}  // namespace braid::sim

@@ -1,0 +1,123 @@
+// The simulated machine room: virtual time, one queue of events, processes that can crash or stand still at any event.
+// Everything random comes from the seed; equal times fire in the order they were asked for. The same seed gives the same run.
+//
+// A process has an executor of its own; between two events the executors of all processes that are not paused run until
+// nothing is ready. A crash destroys what the process owns, frames and all; what it had in flight on a disk lands, tears
+// or vanishes within the drain time, and only then does anybody's fence of it return.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "async/scope.h"
+#include "base/prng.h"
+#include "base/types.h"
+#include "io/clock.h"
+#include "io/random.h"
+
+namespace braid::sim {
+
+class World;
+using Action = std::move_only_function<void()>;
+using EventKey = std::pair<Nanos, std::uint64_t>;
+
+/// What may go wrong and how long things take: drawn per seed.
+struct Knobs {
+    Nanos disk_latency_min = 20us, disk_latency_max = 400us;
+    Nanos link_latency_min = 10us, link_latency_max = 200us;
+    Nanos drain_max = 20ms;         ///< how long an orphaned disk command may still take
+    std::size_t stream_window = 1u << 20;
+};
+
+class SimClock final : public Clock {
+public:
+    explicit SimClock(World& world, Executor& executor) : world_(world), executor_(executor) {}
+    Nanos now() const override;
+    void arm(TimerOp& op) override;
+    void disarm(TimerOp& op) override;
+
+private:
+    World& world_;
+    Executor& executor_;
+};
+
+class SimRandom final : public Random {
+public:
+    explicit SimRandom(Prng prng) : prng_(prng) {}
+    std::uint64_t next() override { return prng_.next(); }
+
+private:
+    Prng prng_;
+};
+
+/// One start of a program. `pid` is never used twice.
+class Process {
+public:
+    Process(World& world, std::uint64_t pid, std::string name);
+    ~Process();
+
+    World& world;
+    const std::uint64_t pid;
+    const std::string name;
+    Executor executor;
+    SimClock clock;
+    SimRandom random;
+    bool alive = true;
+    bool paused = false;
+    std::size_t orphans = 0;            ///< disk commands that may still land after its death
+    std::function<void()> destroy;      ///< drops everything that runs in it
+    std::vector<std::function<void()>> on_death;  ///< sockets, locks, watches of others: in order of registration
+};
+
+class World {
+public:
+    explicit World(std::uint64_t seed);
+    ~World();
+
+    Nanos now() const { return now_; }
+    /// Fires `action` after `delay`, after everything asked for earlier at the same time.
+    EventKey after(Nanos delay, Action action);
+    EventKey at(Nanos when, Action action);
+    void cancel(const EventKey& key) { events_.erase(key); }
+
+    /// Runs what is ready, then fires the next event. False when there is none.
+    bool step();
+    /// Steps until `done`, at most for `limit` of virtual time. True if done.
+    bool run_until(const std::function<bool()>& done, Nanos limit);
+    void run_ready();
+
+    std::shared_ptr<Process> start_process(std::string name);
+    /// From an event, never from inside the process: `destroy`, then everybody who asked is told.
+    void crash(Process& process);
+    void pause(Process& process) { process.paused = true; }
+    void resume(Process& process) { process.paused = false; }
+    Process* find(std::uint64_t pid);
+
+    /// Folds what happened into the trace hash, and prints it when tracing.
+    void note(std::string_view what, std::uint64_t a, std::uint64_t b = 0, std::uint64_t c = 0);
+    std::uint64_t hash() const { return hash_; }
+    std::uint64_t events() const { return fired_; }
+
+    Prng prng;
+    Knobs knobs;
+    bool trace = false;
+    /// Set by whoever sees that a promise is broken; the first one stays.
+    void violation(std::string text);
+    const std::string& violated() const { return violation_; }
+
+private:
+    Nanos now_{1s};
+    std::uint64_t sequence_ = 0;
+    std::uint64_t fired_ = 0;
+    std::uint64_t hash_ = 0x6a09e667f3bcc908ull;
+    std::uint64_t next_pid_ = 100;
+    std::map<EventKey, Action> events_;
+    std::vector<std::shared_ptr<Process>> processes_;
+    std::string violation_;
+};
+
+}  // namespace braid::sim
