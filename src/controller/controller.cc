@@ -16,10 +16,9 @@ Controller::Controller(const Environment& env, ControllerConfig config)
     : env_(env),
       config_(std::move(config)),
       icl_(env.executor, env.clock, env.network, *this, IclOptions{.ping_timeout = config_.ping_timeout}),
-      membership_(
-          std::make_unique<LocalMembership>(env.executor, env.clock, env.members, env.random, icl_,
-                                                    static_cast<MembershipEvents&>(*this),
-                                            LocalMembershipOptions{.lock_patience = config_.ping_timeout})),
+      membership_(std::make_unique<LocalMembership>(
+          env.executor, env.clock, env.members, env.random, icl_, static_cast<MembershipEvents&>(*this),
+          LocalMembershipOptions{.lock_patience = config_.ping_timeout})),
       nbd_(env.executor, env.clock, env.network, registry_, config_.nbd_limits),
       jobs_(env.clock),
       view_changed_(env.executor),

@@ -72,7 +72,8 @@ Result<ControllerSlot> GroupRuntime::slot_of(std::string_view controller_name) c
 void GroupRuntime::adopt(const AmfView& view, std::set<std::string> live) {
     live_ = std::move(live);
     amf_.adopt(view);
-    if (state_ == State::serving && amf_.keeper() && !amf_.unaccounted().empty()) scope_.spawn(resync_of_the_dead());
+    if (state_ == State::serving && amf_.keeper() && !amf_.unaccounted().empty())
+        scope_.spawn(resync_of_the_dead());
     changed_.notify_all();
 }
 
@@ -97,15 +98,17 @@ Task<Status> GroupRuntime::start() {
 
 Task<void> GroupRuntime::stop() {
     state_ = State::stopping;
-    scope_.destroy_all();  // sweeps and drains: what they had begun, the AMF ends in order
+    for (const auto& job : running_) job->cancel();
     for (auto& [id, open] : ports_) {
         if (!open.closing) (void)registry_.remove(open.port->name());
         open.closing = true;
     }
-    for (auto& [id, open] : ports_) {
-        const std::shared_ptr<Port> port = open.port;
-        if (port != nullptr) co_await port->closed();
+    std::vector<std::shared_ptr<Port>> draining;
+    for (const auto& [id, open] : ports_) {
+        if (open.port != nullptr) draining.push_back(open.port);
     }
+    for (const auto& port : draining) co_await port->closed();
+    co_await scope_.join();
     ports_.clear();
     co_await amf_.stop();
 }
@@ -164,47 +167,57 @@ bool GroupRuntime::slot_is_live(ControllerSlot slot) const {
     return live_.contains(tables().config().controllers[slot.v]);
 }
 
-std::uint64_t GroupRuntime::add_job(std::string kind, std::shared_ptr<Sweep> sweep) {
-    return jobs_.add(std::move(kind), name_, [sweep = std::move(sweep)] {
-        const SweepProgress& p = sweep->progress();
+std::uint64_t GroupRuntime::list_job(std::string kind, std::shared_ptr<ParityJob> job) {
+    running_.push_back(job);
+    return jobs_.add(std::move(kind), name_, [job = std::move(job)] {
+        const ParityProgress& p = job->progress();
         return JobProgress{p.done_bytes, p.total_bytes, p.mismatches};
     });
 }
 
-Task<void> GroupRuntime::run_sweep(std::uint64_t job, std::shared_ptr<Sweep> sweep) {
-    const Status status = co_await sweep->run();
-    const SweepProgress& progress = sweep->progress();
+void GroupRuntime::job_ended(std::uint64_t number, const ParityJob& job, const Status& status) {
+    const ParityProgress& progress = job.progress();
     std::string detail = status ? std::string{} : std::string(to_string(status.error().code));
     if (progress.incomplete != 0) {
         detail += (detail.empty() ? "" : "; ") + std::to_string(progress.incomplete) +
                   " stripes lack data of missing members and cannot be judged";
     }
-    for (const StripeIndex stripe : progress.first_mismatches) detail += " stripe " + std::to_string(stripe.v);
-    LOG_INFO("job.ended", {"group", name_}, {"job", job}, {"mismatches", progress.mismatches},
-             {"corrected", progress.corrected}, {"incomplete", progress.incomplete});
-    jobs_.finish(job, status ? JobState::done : JobState::failed, std::move(detail));
+    LOG_INFO("job.ended", {"group", name_}, {"job", number}, {"checked", progress.checked},
+             {"mismatches", progress.mismatches}, {"incomplete", progress.incomplete});
+    const bool cancelled = !status && status.error().code == Errc::cancelled;
+    jobs_.finish(number,
+                 status      ? JobState::done
+                 : cancelled ? JobState::cancelled
+                             : JobState::failed,
+                 std::move(detail));
+    std::erase_if(running_, [&](const std::shared_ptr<ParityJob>& other) { return other.get() == &job; });
     changed_.notify_all();
 }
 
 std::uint64_t GroupRuntime::begin_verify() {
-    const auto sweep = std::make_shared<Sweep>(amf_, Sweep::Mode::verify);
-    const std::uint64_t job = add_job("verify", sweep);
-    scope_.spawn(run_sweep(job, sweep));
-    return job;
+    const auto job = std::make_shared<ParityJob>(amf_);
+    const std::uint64_t number = list_job("verify", job);
+    scope_.spawn(verify(number, job));
+    return number;
 }
 
-Task<void> GroupRuntime::resync(std::vector<RegionIndex> regions) {
-    const auto sweep = std::make_shared<Sweep>(amf_, Sweep::Mode::resync, std::move(regions));
-    co_await run_sweep(add_job("resync", sweep), sweep);
+Task<void> GroupRuntime::verify(std::uint64_t number, std::shared_ptr<ParityJob> job) {
+    const Status status = co_await job->scrub();
+    job_ended(number, *job, status);
 }
 
-/// The regions of this slot's former life stay in the intent page until their parity is right again.
+/// Of this controller's earlier life; the regions stay in the intent page until their parity is right.
 Task<void> GroupRuntime::resync_own() {
+    if (tables().former_intents().empty()) co_return;
+    const auto job = std::make_shared<ParityJob>(amf_);
+    const std::uint64_t number = list_job("resync", job);
     const std::vector<RegionIndex> regions = tables().former_intents();
-    if (regions.empty()) co_return;
     for (const RegionIndex region : regions) tables().pin_intent(region);
-    co_await resync(regions);
-    for (const RegionIndex region : regions) tables().unpin_intent(region);
+    const Status status = co_await job->resync(regions);
+    if (status) {
+        for (const RegionIndex region : regions) tables().unpin_intent(region);
+    }
+    job_ended(number, *job, status);
 }
 
 /// Of controllers that are not here and whose open writes nobody may know: all died, or all that kept copies.
@@ -212,14 +225,13 @@ Task<void> GroupRuntime::resync_of_the_dead() {
     if (resync_of_dead_runs_) co_return;
     resync_of_dead_runs_ = true;
     const std::vector<AmfMember> dead = amf_.unaccounted();
-    const std::size_t slots = tables().config().controllers.size();
-    for (std::uint8_t i = 0; i < slots; ++i) {
+    for (std::uint8_t i = 0; i < tables().config().controllers.size(); ++i) {
         const ControllerSlot slot(i);
         if (tables().config().controllers[i].empty() || slot_is_live(slot)) continue;
-        const auto regions = co_await tables().intents_of(slot);
-        if (!regions || regions->empty()) continue;
-        co_await resync(*regions);
-        (void)co_await tables().clear_intents_of(slot, [this, slot] { return !slot_is_live(slot); });
+        const auto job = std::make_shared<ParityJob>(amf_);
+        const std::uint64_t number = list_job("resync", job);
+        const Status status = co_await job->resync_of(slot, [this, slot] { return !slot_is_live(slot); });
+        job_ended(number, *job, status);
     }
     for (const AmfMember& amf : dead) amf_.accounted(amf);
     resync_of_dead_runs_ = false;

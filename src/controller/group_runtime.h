@@ -17,7 +17,7 @@
 #include "async/scope.h"
 #include "controller/environment.h"
 #include "controller/jobs.h"
-#include "jobs/sweep.h"
+#include "jobs/parity_job.h"
 #include "tables/assembly.h"
 #include "tables/tables.h"
 #include "volume/port_registry.h"
@@ -69,11 +69,11 @@ private:
     void on_tables_changed();
     void open_ports();
     Task<void> drain_port(VolumeId id);
-    Task<void> run_sweep(std::uint64_t job, std::shared_ptr<Sweep> sweep);
+    Task<void> verify(std::uint64_t number, std::shared_ptr<ParityJob> job);
     Task<void> resync_own();
     Task<void> resync_of_the_dead();
-    Task<void> resync(std::vector<RegionIndex> regions);
-    std::uint64_t add_job(std::string kind, std::shared_ptr<Sweep> sweep);
+    std::uint64_t list_job(std::string kind, std::shared_ptr<ParityJob> job);
+    void job_ended(std::uint64_t number, const ParityJob& job, const Status& status);
     bool slot_is_live(ControllerSlot slot) const;
 
     Environment env_;
@@ -88,6 +88,7 @@ private:
     std::map<std::uint32_t, OpenPort> ports_;  ///< by VolumeId
     std::set<std::string> live_;               ///< names of the controllers in the view that serve the group
     bool resync_of_dead_runs_ = false;
+    std::vector<std::shared_ptr<ParityJob>> running_;
     Event changed_;
     Scope scope_;
 };

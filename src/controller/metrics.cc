@@ -28,7 +28,8 @@ private:
 std::vector<Metric> Controller::metrics() {
     Page page;
     page.gauge("braid_epoch", "Epoch of the view.", {}, static_cast<double>(view_.epoch.v));
-    page.gauge("braid_controllers", "Controllers in the view.", {}, static_cast<double>(view_.members.size()));
+    page.gauge("braid_controllers", "Controllers in the view.", {},
+               static_cast<double>(view_.members.size()));
     for (const Condition& condition : status().conditions) {
         page.gauge("braid_condition", "1 while the condition is there.",
                    {{"code", condition.code}, {"object", condition.object}}, 1);
@@ -50,14 +51,15 @@ std::vector<Metric> Controller::metrics() {
                    static_cast<double>(info.used_bytes));
     });
     each_group([&](const std::string& name, GroupRuntime& group) {
-        page.gauge("braid_group_dirty_regions", "Regions of 4 MiB that may hold half-written stripes of this controller.",
+        page.gauge("braid_group_dirty_regions",
+                   "Regions of 4 MiB that may hold half-written stripes of this controller.",
                    {{"group", name}}, static_cast<double>(group.tables().dirty_regions()));
     });
     static constexpr std::array<const char*, kWritePaths> paths = {"full", "rmw", "rcw", "degraded"};
     each_group([&](const std::string& name, GroupRuntime& group) {
         for (std::size_t i = 0; i < kWritePaths; ++i) {
-            page.counter("braid_stripe_writes_total", "Stripe writes by path.", {{"group", name}, {"path", paths[i]}},
-                         group.amf().counters().stripe_writes[i]);
+            page.counter("braid_stripe_writes_total", "Stripe writes by path.",
+                         {{"group", name}, {"path", paths[i]}}, group.amf().counters().stripe_writes[i]);
         }
     });
     each_group([&](const std::string& name, GroupRuntime& group) {
@@ -72,10 +74,10 @@ std::vector<Metric> Controller::metrics() {
     });
     each_group([&](const std::string& name, GroupRuntime& group) {
         const LockCounters& c = group.amf().locks().counters();
-        page.counter("braid_lock_requests_total", "Locks by how they were had.", {{"group", name}, {"result", "held"}},
-                     c.held);
-        page.counter("braid_lock_requests_total", "Locks by how they were had.", {{"group", name}, {"result", "peer"}},
-                     c.peer);
+        page.counter("braid_lock_requests_total", "Locks by how they were had.",
+                     {{"group", name}, {"result", "held"}}, c.held);
+        page.counter("braid_lock_requests_total", "Locks by how they were had.",
+                     {{"group", name}, {"result", "peer"}}, c.peer);
     });
     each_group([&](const std::string& name, GroupRuntime& group) {
         page.counter("braid_lock_wait_seconds_total", "Time spent waiting for locks.", {{"group", name}},
@@ -83,10 +85,10 @@ std::vector<Metric> Controller::metrics() {
     });
     for (const DiskInfo& disk : disks()) {
         if (disk.group.empty()) continue;
-        page.counter("braid_disk_io_bytes_total", "Bytes moved by this controller.", {{"disk", disk.name}, {"op", "read"}},
-                     disk.read_bytes);
-        page.counter("braid_disk_io_bytes_total", "Bytes moved by this controller.", {{"disk", disk.name}, {"op", "write"}},
-                     disk.written_bytes);
+        page.counter("braid_disk_io_bytes_total", "Bytes moved by this controller.",
+                     {{"disk", disk.name}, {"op", "read"}}, disk.read_bytes);
+        page.counter("braid_disk_io_bytes_total", "Bytes moved by this controller.",
+                     {{"disk", disk.name}, {"op", "write"}}, disk.written_bytes);
     }
     return page.take();
 }

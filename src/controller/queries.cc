@@ -90,6 +90,7 @@ StatusReport Controller::status() {
                 if (member->attached(uuid)) info.groups.push_back(group->name());
             }
         }
+        if (info.state == ControllerState::fenced) report.health = worst(report.health, Health::degraded);
         report.controllers.push_back(std::move(info));
     }
     for (const auto& [uuid, group] : groups_) {
