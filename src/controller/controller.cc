@@ -101,9 +101,21 @@ void Controller::want_rescan() {
 Task<void> Controller::rescan_loop() {
     while (!stopping_) {
         (void)co_await wait_until(rescan_wanted_, env_.clock, env_.clock.now() + kRescanPause);
+        const bool told = rescan_wanted_.is_set();
         rescan_wanted_.reset();
-        if (!stopping_) co_await rescan();
+        if (!stopping_ && rescan_is_due(told)) co_await rescan();
     }
+}
+
+/// Whether a look at the disks can change anything: somebody said so, disks came or went, or a group waits for some.
+bool Controller::rescan_is_due(bool told) {
+    std::vector<std::string> names = env_.shelf.scan();
+    const bool moved = names != last_scan_;
+    last_scan_ = std::move(names);
+    const bool waiting = std::any_of(groups_.begin(), groups_.end(), [](const auto& entry) {
+        return entry.second->state() == GroupRuntime::State::refused;
+    });
+    return told || moved || waiting;
 }
 
 /// Attaches the groups on the shelf that name this controller and are not attached yet; gives those another

@@ -81,6 +81,7 @@ private:
     void deliver(ControllerId from, Message message) override;
     Task<void> rescan_loop();
     Task<void> rescan();
+    bool rescan_is_due(bool told);
     Task<void> serve_group(Uuid uuid);
     void tell_groups_changed();
     void want_rescan();
@@ -113,6 +114,7 @@ private:
     Event view_changed_;
     Event fenced_;
     Event rescan_wanted_;
+    std::vector<std::string> last_scan_;
     bool stopping_ = false;
     Scope scope_;
 };

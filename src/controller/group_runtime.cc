@@ -86,7 +86,6 @@ Task<Status> GroupRuntime::start() {
         changed_.notify_all();
         co_return status;
     }
-    if (state_ == State::stopping) co_return fail(Errc::cancelled);
     state_ = State::serving;
     LOG_INFO("group.serving", {"group", name_}, {"failed_members", tables().failed_members()});
     on_tables_changed();
@@ -97,6 +96,7 @@ Task<Status> GroupRuntime::start() {
 }
 
 Task<void> GroupRuntime::stop() {
+    while (state_ == State::loading) co_await changed_.next();
     state_ = State::stopping;
     for (const auto& job : running_) job->cancel();
     for (auto& [id, open] : ports_) {
