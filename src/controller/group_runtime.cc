@@ -228,6 +228,8 @@ Task<void> GroupRuntime::resync_of_the_dead() {
     for (std::uint8_t i = 0; i < tables().config().controllers.size(); ++i) {
         const ControllerSlot slot(i);
         if (tables().config().controllers[i].empty() || slot_is_live(slot)) continue;
+        const auto regions = co_await tables().intents_of(slot);
+        if (!regions || regions->empty()) continue;
         const auto job = std::make_shared<ParityJob>(amf_);
         const std::uint64_t number = list_job("resync", job);
         const Status status = co_await job->resync_of(slot, [this, slot] { return !slot_is_live(slot); });
