@@ -85,9 +85,10 @@ AdminResult<Controller::VolumeRef> Controller::find_volume(std::string_view name
 Task<AdminResult<std::vector<std::unique_ptr<Disk>>>> Controller::open_for_group(CreateGroup request) {
     std::vector<std::unique_ptr<Disk>> disks;
     const std::vector<std::string> shelf = env_.shelf.scan();
-    std::set<std::string> taken;
+    std::map<std::string, std::string> users;  // disk -> who has it
     for (const auto& [uuid, group] : groups_) {
-        for (const std::string& name : group->disk_names()) taken.insert(name);
+        for (std::string& name : group->disk_names())
+            users.emplace(std::move(name), "belongs to the group " + group->name() + ", which is in use");
     }
     for (const std::string& wanted : request.disks) {
         const auto named = [&](const std::string& path) {
@@ -99,10 +100,9 @@ Task<AdminResult<std::vector<std::unique_ptr<Disk>>>> Controller::open_for_group
                              "disk " + wanted + " matches none of this controller's [disks] scan patterns",
                              "braid disk list");
         }
-        if (!taken.insert(*found).second) {
-            co_return refuse(Errc::would_lose_data, "disk " + wanted + " is in use or named twice",
-                             "braid disk list");
-        }
+        const auto [user, free] = users.emplace(*found, "is named twice");
+        if (!free)
+            co_return refuse(Errc::would_lose_data, "disk " + wanted + ' ' + user->second, "braid disk list");
         const auto content = env_.shelf.probe(*found);
         if (!content) {
             co_return refuse(content.error().code, "disk " + wanted + " cannot be read",

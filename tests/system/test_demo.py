@@ -18,20 +18,20 @@ def captive_environment():
         env = dict(os.environ, TMPDIR=scratch, XDG_RUNTIME_DIR=scratch)
         script = ('set -e; test $(echo $BRAID_URIS | wc -w) = 3; for u in $BRAID_URIS; do nbdinfo --size $u; done; '
                   'test -e $BRAID_DIR/disks/d3; test -S "${BRAID_API#unix:}"; braid status; braid volume show v0; '
-                  'sleep 300 & exit 7')
+                  'sleep 7321 & exit 7')
         done = run(BRAID, "demo", *SMALL, "--run", script, expect=7, env=env)
         check(done.stdout.count("67108864") == 3, f"nbdinfo on every controller: {done.stdout}{done.stderr}")
         check("OK" in done.stdout and "raid6 2+2" in done.stdout, f"status: {done.stdout}")
         check(os.listdir(scratch) == [], f"files left behind: {os.listdir(scratch)}")
         check(not leftovers(scratch), "processes left behind")
-        check(not leftovers("sleep 300"), "a process of the command was left behind")
+        check(not leftovers("sleep 7321"), "a process of the command was left behind")
 
 
 def kill_of_the_demo():
     """No daemon survives a demo that is killed"""
     with tempfile.TemporaryDirectory() as scratch:
         env = dict(os.environ, TMPDIR=scratch, XDG_RUNTIME_DIR=scratch)
-        demo = subprocess.Popen([BRAID, "demo", *SMALL, "--run", "echo up; sleep 300"], env=env, stdout=subprocess.PIPE)
+        demo = subprocess.Popen([BRAID, "demo", *SMALL, "--run", "echo up; sleep 7321"], env=env, stdout=subprocess.PIPE)
         check(demo.stdout.readline() == b"up\n", "the captive command runs")
         check(len([p for p in leftovers(scratch) if "braidd" in p]) == 3, "three daemons run")
         demo.kill()
