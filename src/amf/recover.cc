@@ -41,9 +41,11 @@ Task<void> Amf::recover_unit(UnitIndex unit) {
         if (!status) {
             const Errc reason = status.error().code;
             LOG_ERROR("stripe.not_recovered", {"stripe", ends.front().stripe}, {"reason", to_string(reason)});
-            if (reason == Errc::offline) break;  // nothing is written any more: the copies stay for what comes later
+            if (reason == Errc::offline)
+                break;  // nothing is written any more: the copies stay for what comes later
             const bool hopeless = reason == Errc::io_error || reason == Errc::corrupt;
-            if (!hopeless) {  // we are leaving: the unit stays ours, and goes with us to whoever claims it next
+            if (!hopeless) {  // we are leaving: the unit stays ours, and goes with us to whoever claims it
+                              // next
                 std::erase(recovering_, unit);
                 co_return;
             }

@@ -28,8 +28,8 @@ struct SpacePlan {
     std::uint64_t logical_size() const { return extents * kExtentSize; }
 };
 
-/// `disk_sizes` by member, bytes. invalid for fewer members than the width or more than 24; no_space, the member in its
-/// detail, if a disk does not hold one segment beside the tables.
+/// `disk_sizes` by member, bytes. invalid for fewer members than the width or more than 24; no_space, the
+/// member in its detail, if a disk does not hold one segment beside the tables.
 Result<SpacePlan> plan_space(const Geometry& geometry, std::span<const std::uint64_t> disk_sizes);
 /// Segments that fit on a disk of this size.
 std::uint32_t segments_on(std::uint64_t disk_size, std::uint64_t data_start, std::uint64_t segment_size);

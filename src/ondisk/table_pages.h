@@ -94,8 +94,9 @@ struct VolumeRecord {
     ExtentIndex first_extent;
     std::uint32_t extents = 0;
     std::uint64_t size = 0;   ///< bytes, at most extents * 64 MiB
-    std::uint16_t ports = 0;    ///< bit = ControllerSlot that has a port
-    std::uint16_t closing = 0;  ///< of these, the ports that their controllers are draining; a subset of ports
+    std::uint16_t ports = 0;  ///< bit = ControllerSlot that has a port
+    std::uint16_t closing =
+        0;  ///< of these, the ports that their controllers are draining; a subset of ports
     friend bool operator==(const VolumeRecord&, const VolumeRecord&) = default;
 };
 
