@@ -5,7 +5,7 @@ import signal
 import subprocess
 import time
 
-from harness import MIB, Cluster, check, main, say, wait_until
+from harness import Cluster, check, main, say
 from writer import Writer, wrong_blocks
 
 BLOCKS = 2048  # of each writer: 8 MiB, so that stripes are written again and again
@@ -20,11 +20,11 @@ def start_fio(uri, number):
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def crash_under_load(c, hurt):
+def crash_under_load(c, hurt, earlier=(None, None, None)):
     """Three fio with verify and three writers of known content, one of each per controller, while `hurt()` fails
     ctl-b. Returns the writers' records."""
     fios = [start_fio(uri, i) for i, uri in enumerate(c.uris)]
-    writers = [Writer(uri, i + 1, i * BLOCKS, BLOCKS, SECONDS) for i, uri in enumerate(c.uris)]
+    writers = [Writer(uri, i + 1, i * BLOCKS, BLOCKS, SECONDS, earlier=earlier[i]) for i, uri in enumerate(c.uris)]
     time.sleep(SECONDS / 3)
     hurt()
     records = [w.result() for w in writers]
@@ -61,7 +61,7 @@ def kill_and_hang(c):
     say("killed with SIGKILL and started again: content and parity are right")
 
     pid = c.pid("ctl-b")
-    records = crash_under_load(c, lambda: c.braid("demo", "stop", "ctl-b"))
+    records = crash_under_load(c, lambda: c.braid("demo", "stop", "ctl-b"), records)
     try:
         os.kill(pid, signal.SIGCONT)  # if it still were there it would now go on with its writes
     except ProcessLookupError:

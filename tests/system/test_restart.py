@@ -4,6 +4,7 @@ import os
 import signal
 import time
 
+import nbd_client
 from harness import Cluster, check, main, say, wait_until
 from writer import Writer, wrong_blocks
 
@@ -50,4 +51,26 @@ def orderly():
         c.verify()
 
 
-main(whole_cluster, orderly)
+def flipped_byte():
+    """`group verify` says so (exit 1) when a byte of a disk changed behind the array's back"""
+    with Cluster(disks=4, disk_size="256MiB", volume_size="64MiB", level="raid5") as c:
+        marker = os.urandom(4096)
+        connection = nbd_client.Connection(c.uris[0])
+        connection.write(8 << 20, marker)
+        connection.disconnect()
+        c.verify()
+        found = 0
+        for i in range(4):
+            path = f"{c.directory}/demo/disks/d{i}"
+            with open(path, "r+b") as disk:
+                at = disk.read().find(marker[:64])
+                if at >= 0:
+                    disk.seek(at + 100)
+                    disk.write(bytes([marker[100] ^ 1]))
+                    found += 1
+        check(found == 1, f"the data stands on {found} disks")
+        done = c.braid("group", "verify", "g0", expect=1)
+        check("1 stripes" in done.stderr, f"the mismatch is told: {done.stdout}{done.stderr}")
+
+
+main(whole_cluster, orderly, flipped_byte)

@@ -18,13 +18,14 @@ def content(writer, block, sequence):
 
 
 class Record:
-    """What one writer did."""
+    """What one writer did. A later writer of the same range goes on from the `earlier` one's record: blocks that it
+    does not reach still hold what that one wrote."""
 
-    def __init__(self, number, first, blocks):
+    def __init__(self, number, first, blocks, earlier=None):
         self.number = number
         self.first = first
-        self.acknowledged = [0] * blocks
-        self.sent = [0] * blocks
+        self.acknowledged = list(earlier.acknowledged) if earlier else [0] * blocks
+        self.sent = list(earlier.sent) if earlier else [0] * blocks
         self.operations = 0
         self.longest_gap = 0.0
         self.gap_at = 0.0
@@ -65,9 +66,9 @@ def work(uri, record, seconds, seed, pause, largest, done):
 class Writer:
     """Starts at once; result() waits for the end and returns the Record."""
 
-    def __init__(self, uri, number, first, blocks, seconds, pause=0.0, largest=16):
+    def __init__(self, uri, number, first, blocks, seconds, pause=0.0, largest=16, earlier=None):
         self.receiver, sender = multiprocessing.Pipe(duplex=False)
-        record = Record(number, first, blocks)
+        record = Record(number, first, blocks, earlier)
         self.process = multiprocessing.Process(target=work, daemon=True,
                                                args=(uri, record, seconds, number, pause, largest, sender))
         self.process.start()
