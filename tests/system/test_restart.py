@@ -59,16 +59,15 @@ def flipped_byte():
         connection.write(8 << 20, marker)
         connection.disconnect()
         c.verify()
-        found = 0
-        for i in range(4):
-            path = f"{c.directory}/demo/disks/d{i}"
-            with open(path, "r+b") as disk:
-                at = disk.read().find(marker[:64])
+        flipped = False
+        for i in range(4):  # data, or a parity that equals it because the rest of the stripe is zeros
+            with open(f"{c.directory}/demo/disks/d{i}", "r+b") as disk:
+                at = -1 if flipped else disk.read().find(marker[:64])
                 if at >= 0:
                     disk.seek(at + 100)
                     disk.write(bytes([marker[100] ^ 1]))
-                    found += 1
-        check(found == 1, f"the data stands on {found} disks")
+                    flipped = True
+        check(flipped, "the data stands on a disk")
         done = c.braid("group", "verify", "g0", expect=1)
         check("1 stripes" in done.stderr, f"the mismatch is told: {done.stdout}{done.stderr}")
 
