@@ -12,7 +12,7 @@ namespace braid::nbd {
 
 struct Limits {
     std::size_t connections = 1024;           ///< of the server; one more is closed at once
-    std::size_t requests_in_flight = 1024;    ///< of a connection; from admission until the reply is sent
+    std::size_t requests_in_flight = 4096;    ///< of a connection; from admission until the reply is sent
     std::size_t bytes_in_flight = 64u << 20;  ///< of a connection: payloads and replies
     std::size_t total_bytes_in_flight = 512u << 20;  ///< of all connections
     std::size_t receive_buffer = 256u << 10;         ///< of a connection; several requests per receive
