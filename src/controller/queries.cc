@@ -101,6 +101,8 @@ StatusReport Controller::status() {
             report.redundancy_remaining = info.redundancy_remaining;
         }
     }
+    std::sort(report.groups.begin(), report.groups.end(),
+              [](const GroupInfo& a, const GroupInfo& b) { return a.name < b.name; });
     report.jobs = jobs_.list();
     report.nbd_addresses = nbd_.addresses();
     add_conditions(report);
@@ -256,6 +258,7 @@ std::vector<DiskInfo> Controller::disks() {
         if (ours.contains(name)) continue;
         DiskInfo info;
         info.name = name;
+        if (const auto disk = env_.shelf.open(name)) info.size = (*disk)->size();
         const auto content = env_.shelf.probe(name);
         if (!content) {
             info.state = DiskState::unreadable;
