@@ -125,7 +125,7 @@ TEST_F(Commands, DryRunPrintsThePlanAndChangesNothing) {
     globals_.dry_run = true;
     EXPECT_EQ(group_create(globals_, group({"d0", "d1", "d2"})), kOk);
     EXPECT_TRUE(target_->groups.empty());
-    EXPECT_EQ(outcome_text(R"({"dry_run":true,"steps":["create g0"]})"), "would create g0\n");
+    EXPECT_EQ(outcome_text(R"({"dry_run":true,"steps":["create g0"]})"), "plan: create g0\n");
 }
 
 TEST(Problems, KeepDetailAndHint) {

@@ -30,10 +30,17 @@ std::vector<Json> list(const Json& j, const char* key) {
     const auto at = j.is_object() ? j.find(key) : j.end();
     return at != j.end() && at->is_array() ? at->get<std::vector<Json>>() : std::vector<Json>{};
 }
+/// The same, sorted by a field: the order in which controllers joined tells people nothing.
+std::vector<Json> sorted_list(const Json& j, const char* key, const char* field) {
+    auto all = list(j, key);
+    std::ranges::sort(all, {}, [field](const Json& item) { return str(item, field) + str(item, "volume"); });
+    return all;
+}
 std::string words(const Json& j, const char* key) {
     std::vector<std::string> all;
     for (const Json& word : list(j, key))
         all.push_back(word.is_string() ? word.get<std::string>() : word.dump());
+    std::ranges::sort(all);
     return all.empty() ? "-" : fmt::format("{}", fmt::join(all, ","));
 }
 std::string size_or_dash(const Json& j, const char* key) {
@@ -180,7 +187,7 @@ std::string volumes_text(std::string_view document) {
 
 std::string ports_text(std::string_view document) {
     std::vector<std::vector<std::string>> rows{{"VOLUME", "CONTROLLER", "STATE", "IN FLIGHT", "URI"}};
-    for (const Json& p : list(parse(document), "ports")) {
+    for (const Json& p : sorted_list(parse(document), "ports", "controller")) {
         rows.push_back(
             {str(p, "volume"), str(p, "controller"), str(p, "state"), str(p, "in_flight"), words(p, "uris")});
     }
@@ -200,7 +207,7 @@ std::string disks_text(std::string_view document) {
 
 std::string controllers_text(std::string_view document) {
     std::vector<std::vector<std::string>> rows{{"NAME", "ID", "STATE", "PID", "GROUPS", "ADDRESS"}};
-    for (const Json& c : list(parse(document), "controllers")) {
+    for (const Json& c : sorted_list(parse(document), "controllers", "name")) {
         rows.push_back({str(c, "name"), str(c, "id"), str(c, "state"), str(c, "pid"), words(c, "groups"),
                         str(c, "address")});
     }
@@ -226,7 +233,7 @@ std::string outcome_text(std::string_view document) {
     std::string out;
     const bool dry = outcome.is_object() && outcome.value("dry_run", false);
     for (const Json& step : list(outcome, "steps")) {
-        out += fmt::format("{}{}\n", dry ? "would " : "",
+        out += fmt::format("{}{}\n", dry ? "plan: " : "",
                            step.is_string() ? step.get<std::string>() : step.dump());
     }
     return out;

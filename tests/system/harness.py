@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -130,6 +131,15 @@ class Cluster:
 
     def status(self, controller=None):
         return json.loads(self.braid("status", "--json", controller=controller).stdout)
+
+    def metrics(self):
+        """The metrics page of the first controller."""
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(self.controllers[self.names[0]]["api"].removeprefix("unix:"))
+            s.sendall(b"GET /metrics HTTP/1.0\r\nHost: braid\r\n\r\n")
+            answer = b"".join(iter(lambda: s.recv(65536), b"")).decode()
+        check(answer.split(" ")[1] == "200", f"metrics: {answer[:200]}")
+        return answer.split("\r\n\r\n", 1)[1]
 
     def pid(self, name):
         return next(c["pid"] for c in self.status()["controllers"] if c["name"] == name)

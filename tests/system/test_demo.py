@@ -1,13 +1,10 @@
 """`braid demo` as a captive and in the foreground: environment, exit status, nothing left behind."""
 
 import os
-import signal
 import subprocess
 import tempfile
-import time
-from pathlib import Path
 
-from harness import BRAID, Cluster, check, leftovers, main, run, say, wait_until
+from harness import BRAID, Cluster, check, leftovers, main, run, wait_until
 
 SMALL = ["--disk-size", "256MiB", "--volume-size", "64MiB", "--disks", "4"]
 
@@ -53,6 +50,13 @@ def verbs():
         wait_until("the condition clears itself", lambda: not c.status()["conditions"])
         c.braid("demo", "stop", "ctl-c")
         c.braid("demo", "cont", "ctl-c")
+        c.braid("controller", "fence", "ctl-a", "-y", expect=2)  # not itself
+        c.braid("controller", "fence", "ctl-c", expect=2)  # nobody can be asked
+        c.braid("controller", "fence", "ctl-c", "-y")
+        check({x["name"]: x["state"] for x in c.status()["controllers"]}["ctl-c"] == "fenced", "ctl-c is fenced")
+        c.restart("ctl-c")
+        samples = [line.rsplit(" ", 1)[0] for line in c.metrics().splitlines() if not line.startswith("#")]
+        check(len(samples) > 20 and len(samples) == len(set(samples)), "every sample stands on the metrics page once")
         c.braid("st", "--api", "unix:/nowhere", expect=4)
         c.braid("group", "show", "none", expect=3)
         c.braid("gr", "sh", "g0")
