@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "async/scope.h"
+#include "io/bus.h"
 #include "io/clock.h"
 #include "io/member_store.h"
-#include "io/pipe.h"
 #include "io/random.h"
 
 namespace braid::testing {
@@ -63,68 +63,52 @@ private:
     std::map<std::pair<Nanos, std::uint64_t>, TimerOp*> timers_;
 };
 
+/// The bus, with connections that can be cut and calls that are counted.
 class MemoryNetwork final : public Network {
 public:
-    explicit MemoryNetwork(Executor& executor) : executor_(executor) {}
+    explicit MemoryNetwork(Executor& executor) : bus_(executor) {}
 
     Task<Result<std::unique_ptr<ByteStream>>> connect(std::string address) override {
-        const auto door = doors_.find(address);
-        if (door == doors_.end() || refused.contains(address)) co_return fail(Errc::refused);
-        PipeEnds ends = make_pipe(address, capacity);
+        if (refused.contains(address)) co_return fail(Errc::refused);
+        auto stream = co_await bus_.connect(address);
+        if (!stream) co_return std::unexpected(stream.error());
         ++connections;
-        door->second->waiting.push_back(watched(std::move(ends.b)));
-        door->second->arrived.notify_all();
-        co_return watched(std::move(ends.a));
+        co_return watched(std::move(*stream));
     }
     Result<std::unique_ptr<Listener>> listen(std::string_view address) override {
-        auto door = std::make_shared<Door>(executor_, std::string(address));
-        doors_[door->name] = door;
-        return std::make_unique<MemoryListener>(*this, door);
+        auto listener = bus_.listen(address);
+        if (!listener) return std::unexpected(listener.error());
+        return std::make_unique<WatchedListener>(*this, std::move(*listener));
     }
     /// Every connection there is loses both directions.
     void cut_all() {
         for (ByteStream* stream : std::vector<ByteStream*>(streams_)) stream->shutdown();
     }
-    void close_door(const std::string& address) { doors_.erase(address); }
 
     std::set<std::string> refused;  ///< addresses where nobody answers
-    std::size_t capacity = 256u << 10;
     std::size_t connections = 0;
     std::size_t writes = 0;  ///< write calls on all streams
 
 private:
-    struct Door {
-        Door(Executor& executor, std::string n) : name(std::move(n)), arrived(executor) {}
-        std::string name;
-        std::vector<std::unique_ptr<ByteStream>> waiting;
-        Event arrived;
-        bool closed = false;
-    };
-    class MemoryListener final : public Listener {
+    class WatchedListener final : public Listener {
     public:
-        MemoryListener(MemoryNetwork& network, std::shared_ptr<Door> door)
-            : network_(network), door_(std::move(door)) {}
-        ~MemoryListener() override { close(); }
+        WatchedListener(MemoryNetwork& network, std::unique_ptr<Listener> listener)
+            : network_(network), listener_(std::move(listener)) {}
         Task<Result<std::unique_ptr<ByteStream>>> accept() override {
-            const auto door = door_;
-            while (door->waiting.empty() && !door->closed) co_await door->arrived.next();
-            if (door->closed) co_return fail(Errc::closed);
-            auto stream = std::move(door->waiting.front());
-            door->waiting.erase(door->waiting.begin());
-            co_return std::move(stream);
+            return accept_on(network_, listener_->accept());
         }
-        void close() override {
-            if (door_->closed) return;
-            door_->closed = true;
-            door_->waiting.clear();
-            door_->arrived.notify_all();
-            network_.close_door(door_->name);
-        }
-        std::string address() const override { return door_->name; }
+        void close() override { listener_->close(); }
+        std::string address() const override { return listener_->address(); }
 
     private:
+        static Task<Result<std::unique_ptr<ByteStream>>> accept_on(
+            MemoryNetwork& network, Task<Result<std::unique_ptr<ByteStream>>> next) {
+            auto stream = co_await std::move(next);
+            if (!stream) co_return std::unexpected(stream.error());
+            co_return network.watched(std::move(*stream));
+        }
         MemoryNetwork& network_;
-        std::shared_ptr<Door> door_;
+        std::unique_ptr<Listener> listener_;
     };
     /// A pipe end that the network knows while it exists.
     class Watched final : public ByteStream {
@@ -150,8 +134,7 @@ private:
         return std::make_unique<Watched>(*this, std::move(stream));
     }
 
-    Executor& executor_;
-    std::map<std::string, std::shared_ptr<Door>> doors_;
+    Bus bus_;
     std::vector<ByteStream*> streams_;
 };
 
