@@ -21,14 +21,15 @@ def captive_environment():
         check("OK" in done.stdout and "raid6 2+2" in done.stdout, f"status: {done.stdout}")
         check(os.listdir(scratch) == [], f"files left behind: {os.listdir(scratch)}")
         check(not leftovers(scratch), "processes left behind")
-        check(not leftovers("sleep 7321"), "a process of the command was left behind")
+        left = leftovers("sleep 7321")
+        check(not left, f"processes of the command left behind: {left}")
 
 
 def kill_of_the_demo():
     """No daemon survives a demo that is killed"""
     with tempfile.TemporaryDirectory() as scratch:
         env = dict(os.environ, TMPDIR=scratch, XDG_RUNTIME_DIR=scratch)
-        demo = subprocess.Popen([BRAID, "demo", *SMALL, "--run", "echo up; sleep 7321"], env=env, stdout=subprocess.PIPE)
+        demo = subprocess.Popen([BRAID, "demo", *SMALL, "--run", "echo up; exec sleep 7321"], env=env, stdout=subprocess.PIPE)
         check(demo.stdout.readline() == b"up\n", "the captive command runs")
         check(len([p for p in leftovers(scratch) if "braidd" in p]) == 3, "three daemons run")
         demo.kill()
