@@ -8,7 +8,8 @@
 namespace braid {
 namespace {
 
-constexpr Nanos kRescanPause = 2s;  // between attempts to assemble what could not be assembled
+constexpr Nanos kRescanPause = 2s;  // between looks at what could not be assembled
+constexpr Nanos kLongestRetry = 60s;
 
 }  // namespace
 
@@ -107,8 +108,8 @@ Task<void> Controller::rescan_loop() {
     }
 }
 
-/// Whether a look at the disks can change anything: somebody said so, disks came or went, or a group waits
-/// for some.
+/// Whether a look at the disks can change anything: somebody said so, disks came or went, or a group waits for some and
+/// its next try is due. Every try is two new views for everybody, so they become rarer.
 bool Controller::rescan_is_due(bool told) {
     std::vector<std::string> names = env_.shelf.scan();
     const bool moved = names != last_scan_;
@@ -116,7 +117,15 @@ bool Controller::rescan_is_due(bool told) {
     const bool waiting = std::any_of(groups_.begin(), groups_.end(), [](const auto& entry) {
         return entry.second->state() == GroupRuntime::State::refused;
     });
-    return told || moved || waiting;
+    if (told || moved || !waiting) {
+        retry_pause_ = kRescanPause;
+        next_retry_ = env_.clock.now() + retry_pause_;
+        return told || moved;
+    }
+    if (env_.clock.now() < next_retry_) return false;
+    retry_pause_ = std::min(2 * retry_pause_, kLongestRetry);
+    next_retry_ = env_.clock.now() + retry_pause_;
+    return true;
 }
 
 /// Attaches the groups on the shelf that name this controller and are not attached yet; gives those another

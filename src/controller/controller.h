@@ -115,6 +115,7 @@ private:
     Event fenced_;
     Event rescan_wanted_;
     std::vector<std::string> last_scan_;
+    Nanos retry_pause_{}, next_retry_{};
     bool stopping_ = false;
     Scope scope_;
 };
