@@ -178,9 +178,42 @@ bool valid_controller_name(std::string_view name) {
            });
 }
 
+/// toml++ 3.3 ends the process on a table header that begins with what no key begins with, so that is looked
+/// at first. Control characters are nothing a configuration may hold.
+std::optional<ConfigError> refuse_bytes(std::string_view text) {
+    std::uint32_t line = 1, column = 1;
+    enum { line_start, header, elsewhere } place = line_start;
+    for (std::size_t i = 0; i < text.size(); ++i, ++column) {
+        const char c = text[i];
+        if (c == '\n') {
+            if (place == header) return ConfigError{"a section's name is missing after '['", line, column};
+            place = line_start;
+            ++line;
+            column = 0;
+            continue;
+        }
+        const bool line_end = c == '\r' && i + 1 < text.size() && text[i + 1] == '\n';
+        const auto code = static_cast<unsigned char>(c);
+        if ((code < 0x20 && c != '\t' && !line_end) || code == 0x7f) {
+            return ConfigError{fmt::format("control character {:#04x}", code), line, column};
+        }
+        if (c == ' ' || c == '\t') continue;
+        if (place == header && c != '[') {
+            const bool key = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                             c == '_' || c == '-' || c == '"' || c == '\'' || c == ']';
+            if (!key) return ConfigError{"a section's name is missing after '['", line, column};
+            place = elsewhere;
+        } else if (place == line_start) {
+            place = c == '[' ? header : elsewhere;
+        }
+    }
+    return std::nullopt;
+}
+
 }  // namespace
 
 std::expected<DaemonConfig, ConfigError> parse_config(std::string_view text) {
+    if (auto wrong = refuse_bytes(text)) return std::unexpected(std::move(*wrong));
     const toml::parse_result parsed = toml::parse(text);
     if (!parsed)
         return std::unexpected(error_at(parsed.error().source(), std::string(parsed.error().description())));

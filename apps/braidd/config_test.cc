@@ -88,6 +88,16 @@ TEST(Config, WrongValuesSayWhatWouldBeRight) {
     EXPECT_EQ(error_of("disks = 3\n").text, "'disks' must be a section: [disks]");
 }
 
+TEST(Config, HeadersWithoutANameAndControlCharactersAreErrorsNotCrashes) {
+    for (const char* text : {"[,lo]\n", "[ ,lo]\n", "[[,a]]\n", "[\n", "[.a]\n", "[+]\n", "\t[#]\n"}) {
+        EXPECT_EQ(error_of(text).text, "a section's name is missing after '['") << text;
+    }
+    const ConfigError control = error_of("[controller]\nname = \"a\x01\"\n");
+    EXPECT_EQ(control.text, "control character 0x01");
+    EXPECT_EQ(control.line, 2u);
+    EXPECT_EQ(control.column, 10u);
+}
+
 TEST(Config, NameAndScanAreRequired) {
     EXPECT_EQ(error_of("[disks]\nscan = [\"/d\"]\n").text,
               "[controller] name is missing: write name = \"ctl-a\"");
