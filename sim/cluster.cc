@@ -9,7 +9,8 @@
 namespace braid::sim {
 namespace {
 
-constexpr Nanos kSettled = 2s;  // a controller that has served for so long has its copies where they belong
+constexpr Nanos kSettled =
+    800ms;  // a controller that has served for so long has its copies where they belong
 
 }  // namespace
 
@@ -18,25 +19,51 @@ Cluster::Running::Running(Cluster& cluster, Process& process, const std::string&
       store(process, cluster.record_),
       shelf(process, cluster.media_),
       controller(Environment{process.executor, process.clock, network, store, shelf, process.random},
-                 ControllerConfig{.name = name, .peer_address = "sim:0", .ping_timeout = cluster.plan_.ping_timeout,
+                 ControllerConfig{.name = name,
+                                  .peer_address = "sim:0",
+                                  .ping_timeout = cluster.plan_.ping_timeout,
                                   .intent_idle = 2s}),
       scope(process.executor) {}
 
 Cluster::Cluster(World& world, const Plan& plan)
     : world_(world), plan_(plan), wires_(world), nodes_(plan.controllers), prng_(world.prng.split(0xc1)) {
     const auto level = *parse_level(plan.level);
-    const Geometry geometry = *Geometry::make(level, plan.disks, static_cast<std::uint32_t>(plan.strip_size), plan.copies);
+    const Geometry geometry =
+        *Geometry::make(level, plan.disks, static_cast<std::uint32_t>(plan.strip_size), plan.copies);
     const std::uint64_t segments = (4 * geometry.width() + plan.disks - 1) / plan.disks + 1;
     const std::uint64_t size = (16u << 20) + segments * geometry.segment_size();
     for (std::size_t i = 0; i < plan.disks; ++i) {
         media_.push_back(std::make_unique<Media>(world_, i, size / kBlockSize * kBlockSize));
     }
-    for (std::size_t i = 0; i < nodes_.size(); ++i) nodes_[i].name = "ctl-" + std::string(1, static_cast<char>('a' + i));
+    for (std::size_t i = 0; i < nodes_.size(); ++i)
+        nodes_[i].name = "ctl-" + std::string(1, static_cast<char>('a' + i));
     HostOptions options;
     options.volume_size = 3 * kExtentSize - 3 * kSector;
     options.stripe_size = geometry.stripe_size();
     options.hosts = plan.hosts;
+    options.think_max = plan.think_max;
     hosts_ = std::make_unique<Hosts>(world_, *this, options);
+    Operator::Options operations;
+    operations.pick = [this](Prng& prng) -> std::optional<Operator::Desk> {
+        const std::size_t first = prng.below(nodes_.size());
+        for (std::size_t i = 0; i < nodes_.size(); ++i) {
+            Node& node = nodes_[(first + i) % nodes_.size()];
+            if (serving(node))
+                return Operator::Desk{node.process, &node.running->controller, &node.running->scope};
+        }
+        return std::nullopt;
+    };
+    operations.may_fail_disk = [this]() -> std::optional<std::string> {
+        Media* media = healthy_disk();
+        if (media == nullptr) return std::nullopt;
+        const auto id = media->id();
+        media->dead = prng_.chance(1, 2);  // else it goes on answering with what it has
+        media->declared = true;
+        ++disks_failed_;
+        return (id < 10 ? "d0" : "d") + std::to_string(id);
+    };
+    operations.verify_is_clean = covered() && plan.disk_faults == 0;  // an unreadable strip counts
+    operator_ = std::make_unique<Operator>(world_, std::move(operations));
 }
 
 Cluster::~Cluster() {
@@ -51,7 +78,7 @@ Cluster::~Cluster() {
 
 void Cluster::start_node(std::size_t index) {
     Node& node = nodes_[index];
-    if (node.starting || node.running || over_) return;
+    if (node.running || over_) return;
     node.process = world_.start_process(node.name);
     node.running = std::make_unique<Running>(*this, *node.process, node.name);
     node.process->destroy = [this, index] { node_died(index); };
@@ -65,7 +92,9 @@ void Cluster::node_died(std::size_t index) {
     }
     node.running.reset();
     node.serving_since = Nanos{0};
-    if (!over_) hosts_->process_died(*node.process);
+    if (over_) return;
+    hosts_->process_died(*node.process);
+    operator_->process_died(*node.process);
 }
 
 Task<void> Cluster::live(Cluster& cluster, std::size_t index) {
@@ -134,14 +163,16 @@ bool Cluster::set_up() {
     group.lock_unit = plan_.lock_unit;
     group.dimension = plan_.dimension;
     group.copies = plan_.copies;
-    for (std::size_t i = 0; i < plan_.disks; ++i) group.disks.push_back((i < 10 ? "d0" : "d") + std::to_string(i));
+    for (std::size_t i = 0; i < plan_.disks; ++i)
+        group.disks.push_back((i < 10 ? "d0" : "d") + std::to_string(i));
     std::optional<AdminResult<braid::Outcome>> made, volume, ports;
     Controller& first = nodes_[0].running->controller;
     if (!wait_for(0, first.create_group(group), made, 30s) || !*made) {
         fail("the group was not created: " + (made ? made->error().detail : std::string("no answer")));
         return false;
     }
-    if (!wait_for(0, first.create_volume({"v", "g", 3 * kExtentSize - 3 * kSector, false}), volume, 30s) || !*volume) {
+    if (!wait_for(0, first.create_volume({"v", "g", 3 * kExtentSize - 3 * kSector, false}), volume, 30s) ||
+        !*volume) {
         fail("the volume was not created: " + (volume ? volume->error().detail : std::string("no answer")));
         return false;
     }
@@ -170,7 +201,8 @@ void Cluster::watch() {
 
 bool Cluster::may_lose_one() const {
     std::size_t settled_now = 0;
-    for (const Node& node : nodes_) settled_now += const_cast<Cluster*>(this)->settled(const_cast<Node&>(node)) ? 1 : 0;
+    for (const Node& node : nodes_)
+        settled_now += const_cast<Cluster*>(this)->settled(const_cast<Node&>(node)) ? 1 : 0;
     const std::size_t lost = nodes_.size() - settled_now;
     const std::size_t copies = std::min<std::size_t>(std::max(plan_.dimension, 2u), nodes_.size());
     return settled_now >= 2 && lost + 1 < std::max<std::size_t>(copies, 2);
@@ -185,105 +217,12 @@ std::size_t Cluster::random_node(bool settled_only) {
     return nodes_.size();
 }
 
-void Cluster::schedule_fault() {
-    const auto mean = static_cast<std::uint64_t>(plan_.fault_pause.count());
-    world_.after(Nanos(static_cast<std::int64_t>(prng_.below(2 * mean))), [this] {
-        if (!faulty_) return;
-        one_fault();
-        schedule_fault();
-    });
-}
-
-void Cluster::one_fault() {
-    ++faults_;
-    const auto pause_of = [&](std::uint64_t low_ms, std::uint64_t high_ms) {
-        return Nanos(static_cast<std::int64_t>(prng_.between(low_ms, high_ms) * 1'000'000));
-    };
-    switch (prng_.below(9)) {
-        case 0:
-        case 1: {  // a controller dies and comes back
-            if (!plan_.crashes || !may_lose_one()) return;
-            const std::size_t index = random_node(true);
-            if (index == nodes_.size()) return;
-            world_.crash(*nodes_[index].process);
-            world_.after(pause_of(50, 2500), [this, index] { start_node(index); });
-            return;
-        }
-        case 2: {  // a controller stands still; beyond the ping timeout it is killed
-            if (!plan_.pauses) return;
-            const bool harmless = prng_.chance(1, 2) || !may_lose_one();
-            const std::size_t index = random_node(!harmless);
-            if (index == nodes_.size()) return;
-            Process* process = nodes_[index].process.get();
-            const auto timeout_ms = static_cast<std::uint64_t>(plan_.ping_timeout.count() / 1'000'000);
-            world_.note("fault.pause", process->pid);
-            world_.pause(*process);
-            const Nanos length = harmless ? pause_of(1, timeout_ms / 4) : pause_of(timeout_ms / 2, 3 * timeout_ms);
-            world_.after(length, [this, process] { world_.resume(*process); });
-            world_.after(length + 400ms, [this, index] { start_node(index); });
-            return;
-        }
-        case 3: {  // bytes between two controllers wait
-            if (!plan_.cuts || !may_lose_one()) return;
-            const std::size_t a = random_node(true), b = random_node(true);
-            if (a >= nodes_.size() || b >= nodes_.size() || a == b) return;
-            world_.note("fault.cut", nodes_[a].process->pid, nodes_[b].process->pid);
-            wires_.cut(nodes_[a].process->pid, nodes_[b].process->pid, prng_.chance(2, 3));
-            const Nanos length = pause_of(5, 1500);
-            world_.after(length, [this] { wires_.heal(); });
-            for (const std::size_t index : {a, b}) {
-                world_.after(length + 500ms, [this, index] { start_node(index); });
-            }
-            return;
-        }
-        case 4: {  // a connection breaks
-            if (!plan_.resets) return;
-            const std::size_t a = random_node(false), b = random_node(false);
-            if (a >= nodes_.size() || b >= nodes_.size() || a == b) return;
-            world_.note("fault.reset", nodes_[a].process->pid, nodes_[b].process->pid);
-            wires_.reset(nodes_[a].process->pid, nodes_[b].process->pid);
-            return;
-        }
-        case 5: {  // a member dies
-            if (disks_failed_ >= plan_.disk_faults || prng_.chance(1, 2)) return;
-            Media& media = *media_[prng_.below(media_.size())];
-            if (media.dead) return;
-            world_.note("fault.disk", media.id());
-            media.dead = true;
-            ++disks_failed_;
-            return;
-        }
-        case 6: {  // a member limps
-            if (!plan_.slow_disks) return;
-            Media* media = media_[prng_.below(media_.size())].get();
-            media->slow = static_cast<unsigned>(prng_.between(2, 60));
-            world_.after(pause_of(10, 800), [media] { media->slow = 1; });
-            return;
-        }
-        case 7: {  // blocks of member 0 become unreadable
-            if (!plan_.latent_errors) return;
-            for (int i = 0; i < 20; ++i) {
-                media_[0]->bad.insert((8u << 20) / kBlockSize + prng_.below(media_[0]->size() / kBlockSize - 4096));
-            }
-            return;
-        }
-        case 8: {  // everybody dies at once
-            if (!plan_.cluster_kill || prng_.chance(2, 3)) return;
-            world_.note("fault.all_die", 0);
-            for (std::size_t i = 0; i < nodes_.size(); ++i) {
-                if (nodes_[i].process->alive) world_.crash(*nodes_[i].process);
-                world_.after(pause_of(100, 1500), [this, i] { start_node(i); });
-            }
-            return;
-        }
-        default: return;
-    }
-}
-
 void Cluster::settle() {
     faulty_ = false;
     hosts_->quiet();
+    operator_->quiet();
     wires_.heal();
+    wires_.spike = Nanos{0};
     for (auto& media : media_) {
         media->slow = 1;
         media->bad.clear();
@@ -300,17 +239,17 @@ void Cluster::settle() {
     world_.run_until([] { return false; }, 1s);
     if (!world_.run_until(all_serve, 60s)) {
         std::string who;
-        for (Node& node : nodes_) who += " " + node.name + (node.running ? serving(node) ? "=up" : "=waits" : "=down");
+        for (Node& node : nodes_)
+            who += " " + node.name + (node.running ? serving(node) ? "=up" : "=waits" : "=down");
         fail("liveness: not all controllers serve again 60 s after the last fault:" + who);
         return;
     }
+    if (!all_answered()) return;
+    open_all_ports();
     hosts_->resume();
-    world_.run_until([] { return false; }, 1s);
+    world_.run_until([] { return false; }, 300ms);
     hosts_->quiet();
-    if (!world_.run_until([&] { return hosts_->idle(); }, 60s)) {
-        fail("liveness: operations still wait 60 s after the last fault:\n" + hosts_->pending());
-        return;
-    }
+    if (!all_answered()) return;
     const auto jobs_done = [&] {
         for (Node& node : nodes_) {
             for (const JobInfo& job : node.running->controller.status().jobs) {
@@ -324,12 +263,58 @@ void Cluster::settle() {
     if (!world_.run_until(jobs_done, 120s)) fail("liveness: records, recoveries or resyncs do not end");
 }
 
+bool Cluster::all_answered() {
+    const bool all = world_.run_until([&] { return hosts_->idle() && operator_->idle(); }, 60s);
+    if (!all) {
+        fail("liveness: operations still wait 60 s after the last fault:\n" + hosts_->pending() +
+             operator_->pending());
+    }
+    return all;
+}
+
+void Cluster::open_all_ports() {
+    Controller& first = nodes_[0].running->controller;
+    std::optional<AdminResult<braid::Outcome>> ports;
+    const bool answered = wait_for(0, first.create_ports({"v", {}, false}), ports, 30s);
+    if (!answered || (!*ports && ports->error().code != Errc::exists)) {
+        fail("the ports were not opened again: " +
+             (ports ? ports->error().detail : std::string("no answer")));
+    }
+}
+
+/// The group's own opinion of its parity, through some controller.
+void Cluster::verify() {
+    Running& running = *nodes_[prng_.below(nodes_.size())].running;
+    const std::size_t index = static_cast<std::size_t>(
+        std::ranges::find_if(nodes_, [&](const Node& n) { return n.running.get() == &running; }) -
+        nodes_.begin());
+    std::optional<AdminResult<braid::Outcome>> begun;
+    if (!wait_for(index, running.controller.verify_group("g", false), begun, 30s) || !*begun ||
+        !(*begun)->job) {
+        fail("the final verify did not begin");
+        return;
+    }
+    std::optional<JobInfo> job;
+    const auto ended = [&] {
+        for (JobInfo& info : running.controller.status().jobs) {
+            if (info.id == *(*begun)->job) job = std::move(info);
+        }
+        return job && job->state != JobState::running;
+    };
+    const bool in_time = world_.run_until(ended, 300s);
+    if (!in_time || job->state != JobState::done) fail("the final verify did not end well");
+    if (job && job->mismatches != 0) {
+        fail("the final verify found " + std::to_string(job->mismatches) + " stripes: " + job->detail);
+    }
+}
+
 void Cluster::final_checks() {
     const std::string parity = check_parity(amf_of(nodes_[0])->tables(), media_);
     if (!parity.empty()) fail("parity: " + parity);
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
         std::optional<Status> read;
-        if (!wait_for(i, hosts_->read_all(nodes_[i].running->controller.registry().find("v")), read, 60s) || !*read) {
+        if (!wait_for(i, hosts_->read_all(nodes_[i].running->controller.registry().find("v")), read, 60s) ||
+            !*read) {
             fail("the final read through " + nodes_[i].name + " failed");
             return;
         }
@@ -366,12 +351,14 @@ Outcome Cluster::run() {
         watch();
         hosts_->errors_allowed = false;
         hosts_->start();
-        world_.run_until([] { return false; }, 2500ms);
+        if (plan_.operators) operator_->start();
+        world_.run_until([] { return false; }, 1s);
         faulty_ = true;
         schedule_fault();
         world_.run_until([] { return false; }, plan_.faults_for);
         if (world_.violated().empty()) settle();
         if (world_.violated().empty()) final_checks();
+        if (world_.violated().empty() && prng_.chance(1, 4)) verify();
         if (world_.violated().empty()) orderly_end();
     }
     over_ = true;

@@ -1,6 +1,7 @@
-// A whole cluster from one seed: shape and faults are drawn, real Controllers run on the simulated seams, hosts work on
-// all of them. First a phase with faults, in which promises 1, 2 and 4 must hold; then the faults stop, and everything that
-// is open must end within a bound, the copies and the parity be right, and every byte be what the hosts were told.
+// A whole cluster from one seed: shape and faults are drawn, real Controllers run on the simulated seams,
+// hosts work on all of them. First a phase with faults, in which promises 1, 2 and 4 must hold; then the
+// faults stop, and everything that is open must end within a bound, the copies and the parity be right, and
+// every byte be what the hosts were told.
 #pragma once
 
 #include <memory>
@@ -9,6 +10,7 @@
 
 #include "controller/controller.h"
 #include "sim/hosts.h"
+#include "sim/operator.h"
 #include "sim/sim_disk.h"
 #include "sim/sim_member_store.h"
 #include "sim/sim_network.h"
@@ -27,24 +29,27 @@ struct Plan {
     unsigned copies = 0;
     std::size_t hosts = 4;
     Nanos ping_timeout = 500ms;
-    Nanos faults_for = 6s;       ///< length of the first phase
-    Nanos fault_pause = 250ms;   ///< mean time between faults
-    unsigned disk_faults = 0;    ///< members that may fail, at most the level's parity
+    Nanos faults_for = 6s;      ///< length of the first phase
+    Nanos fault_pause = 250ms;  ///< mean time between faults
+    unsigned disk_faults = 0;   ///< members that may fail, at most the level's parity
     bool crashes = true, pauses = true, cuts = true, resets = true, slow_disks = true, latent_errors = false;
-    bool cluster_kill = false;   ///< all controllers die at once, in the middle
+    bool spikes = false;        ///< links slow down for a while
+    bool operators = false;     ///< ports, virtual disks and members are changed meanwhile
+    bool cluster_kill = false;  ///< all controllers die at once, in the middle
+    Nanos think_max = 2ms;      ///< between a host's operations
 };
 
 Plan draw_plan(std::uint64_t seed);
 std::string describe(const Plan& plan);
 
 struct Outcome {
-    std::string failure;         ///< empty: all promises held
+    std::string failure;  ///< empty: all promises held
     std::uint64_t hash = 0;
     std::uint64_t events = 0;
     std::uint64_t operations = 0;
     std::uint64_t checked = 0;
     std::uint64_t faults = 0;
-    std::uint64_t recovered = 0; ///< writes of dead controllers that others finished
+    std::uint64_t recovered = 0;  ///< writes of dead controllers that others finished
     Nanos virtual_time{};
 };
 
@@ -73,8 +78,7 @@ private:
         std::string name;
         std::shared_ptr<Process> process;
         std::unique_ptr<Running> running;
-        Nanos serving_since{};      ///< 0: not serving
-        bool starting = false;
+        Nanos serving_since{};  ///< 0: not serving
     };
 
     void start_node(std::size_t index);
@@ -89,9 +93,28 @@ private:
     bool wait_for(std::size_t node, Task<T> task, std::optional<T>& out, Nanos limit);
 
     bool set_up();
+
+    // faults.cc
     void schedule_fault();
     void one_fault();
+    Nanos pause_of(std::uint64_t low_ms, std::uint64_t high_ms);
+    void crash_one();
+    void crash_in_the_middle(std::size_t index, std::uint64_t pid, int looks);
+    void crash_recoverer(int looks);
+    void kill_node(std::size_t index);
+    void pause_one();
+    void cut_two();
+    void reset_two();
+    void disk_fault();
+    void spoil_blocks();
+    void kill_all();
+    Media* healthy_disk();
+    bool covered() const { return plan_.dimension >= 2 && !plan_.cluster_kill; }
+
     void settle();
+    bool all_answered();
+    void open_all_ports();
+    void verify();
     void final_checks();
     void orderly_end();
     void watch();
@@ -110,6 +133,7 @@ private:
     std::vector<std::unique_ptr<Media>> media_;
     std::vector<Node> nodes_;
     std::unique_ptr<Hosts> hosts_;
+    std::unique_ptr<Operator> operator_;
     bool faulty_ = false;
     bool over_ = false;
     unsigned disks_failed_ = 0;

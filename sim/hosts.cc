@@ -4,8 +4,17 @@
 #include <cstring>
 
 namespace braid::sim {
+namespace {
 
-Hosts::Hosts(World& world, Ports& ports, HostOptions options) : world_(world), ports_(ports), options_(options) {
+/// Word `i` of a sector that a write stamped: differs in every word between any two writes.
+std::uint64_t filler(std::uint64_t id, std::uint64_t sector, std::size_t i) {
+    return (id * 0x9e3779b97f4a7c15ull ^ sector) + i * 0xd1342543de82ef95ull;
+}
+
+}  // namespace
+
+Hosts::Hosts(World& world, Ports& ports, HostOptions options)
+    : world_(world), ports_(ports), options_(options) {
     Prng prng = world_.prng.split(0x40575);
     const std::uint64_t shared = options_.volume_size - options_.hosts * kPrivateSize;
     for (int i = 0; i < 6; ++i) spots_.push_back(prng.below(shared / kSector) * kSector);
@@ -43,9 +52,11 @@ std::string Hosts::pending() const {
     std::string out;
     for (const Host& host : hosts_) {
         if (!host.operation) continue;
-        out += "host " + std::to_string(host.index) + " kind " + std::to_string(static_cast<int>(host.operation->kind)) +
-               " at " + std::to_string(host.operation->offset) + " + " + std::to_string(host.operation->length) +
-               " on pid " + std::to_string(host.process) + " since " + std::to_string(host.operation->invoked) + "\n";
+        out += "host " + std::to_string(host.index) + " kind " +
+               std::to_string(static_cast<int>(host.operation->kind)) + " at " +
+               std::to_string(host.operation->offset) + " + " + std::to_string(host.operation->length) +
+               " on pid " + std::to_string(host.process) + " since " +
+               std::to_string(host.operation->invoked) + "\n";
     }
     return out;
 }
@@ -78,15 +89,16 @@ Hosts::Operation Hosts::draw(Host& host) {
 void Hosts::stamp(Operation& op) {
     op.data = Buffer(op.length);
     if (op.kind == Kind::private_write) {
-        for (std::uint64_t i = 0; i < op.length; ++i) {
-            op.data.data()[i] = static_cast<std::byte>(mix64(op.id * 1'000'003 + i) | 1);
+        for (std::uint64_t i = 0; i < op.length; i += 8) {
+            const std::uint64_t word = mix64(op.id * 1'000'003 + i) | 0x0101010101010101ull;
+            std::memcpy(op.data.data() + i, &word, std::min<std::uint64_t>(8, op.length - i));
         }
         return;
     }
     for (std::uint64_t at = 0; at < op.length; at += kSector) {
         std::array<std::uint64_t, kSector / 8> words;
         const std::uint64_t sector = (op.offset + at) / kSector;
-        for (std::size_t i = 0; i < words.size(); ++i) words[i] = mix64(op.id ^ mix64(sector) ^ i);
+        for (std::size_t i = 2; i < words.size(); ++i) words[i] = filler(op.id, sector, i);
         words[0] = op.id;
         words[1] = sector;
         std::memcpy(op.data.data() + at, words.data(), kSector);
@@ -124,11 +136,19 @@ Task<void> Hosts::run(Hosts& hosts, std::size_t index, std::uint64_t turn, std::
     Status status;
     switch (op.kind) {
         case Kind::read:
-        case Kind::private_read: status = co_await port->read(op.offset, op.data.span()); break;
+        case Kind::private_read:
+            status = co_await port->read(op.offset, op.data.span());
+            break;
         case Kind::write:
-        case Kind::private_write: status = co_await port->write(op.offset, Slice(op.data), op.fua); break;
-        case Kind::private_zero: status = co_await port->write_zeroes(op.offset, op.length, ZeroMode{}); break;
-        case Kind::flush: status = co_await port->flush(); break;
+        case Kind::private_write:
+            status = co_await port->write(op.offset, Slice(op.data), op.fua);
+            break;
+        case Kind::private_zero:
+            status = co_await port->write_zeroes(op.offset, op.length, ZeroMode{});
+            break;
+        case Kind::flush:
+            status = co_await port->flush();
+            break;
     }
     // The hosts are not part of the process: they hear of the end in an event of their own.
     hosts.world_.after(Nanos{0}, [&hosts, index, turn, status] {
@@ -146,8 +166,8 @@ void Hosts::complete(Host& host, Status status) {
         const bool expected = status.error().code == Errc::not_ready;  // a port that closes says so
         if (!errors_allowed && !expected) {
             world_.violation("host " + std::to_string(host.index) + " got error " +
-                             std::string(to_string(status.error().code)) + " at " + std::to_string(op.offset) + " + " +
-                             std::to_string(op.length));
+                             std::string(to_string(status.error().code)) + " at " +
+                             std::to_string(op.offset) + " + " + std::to_string(op.length));
         }
     } else {
         ++finished_;
@@ -169,7 +189,9 @@ void Hosts::complete(Host& host, Status status) {
         }
         if (op.kind == Kind::private_read) check_private(host, op);
     }
-    world_.after(Nanos(static_cast<std::int64_t>(host.prng.below(static_cast<std::uint64_t>(options_.think_max.count())))),
+    const bool at_once = host.prng.chance(1, 2);
+    world_.after(Nanos(static_cast<std::int64_t>(
+                     at_once ? 0 : host.prng.below(static_cast<std::uint64_t>(options_.think_max.count())))),
                  [this, &host] { next(host); });
 }
 
@@ -181,7 +203,7 @@ void Hosts::record_read(const Operation& op, Instant completed) {
         const bool zero = std::all_of(words.begin(), words.end(), [](std::uint64_t w) { return w == 0; });
         bool whole = zero || words[1] == sector;
         for (std::size_t i = 2; whole && !zero && i < words.size(); ++i) {
-            whole = words[i] == mix64(words[0] ^ mix64(sector) ^ i);
+            whole = words[i] == filler(words[0], sector, i);
         }
         if (!whole) {
             world_.violation("sector " + std::to_string(sector) + " is torn or misplaced: words " +
@@ -195,6 +217,8 @@ void Hosts::record_read(const Operation& op, Instant completed) {
 /// Bytes whose last write had no answer become certain by being read; all others are as this host left them.
 void Hosts::check_private(Host& host, const Operation& op) {
     const std::uint64_t from = op.offset - private_base(host);
+    const bool certain = std::memchr(host.uncertain.data() + from, 1, op.length) == nullptr;
+    if (certain && std::memcmp(host.expected.data() + from, op.data.data(), op.length) == 0) return;
     for (std::uint64_t i = 0; i < op.length; ++i) {
         std::byte& expected = host.expected[from + i];
         std::uint8_t& uncertain = host.uncertain[from + i];
@@ -218,7 +242,8 @@ void Hosts::process_died(const Process& process) {
     }
 }
 
-Task<Result<Hosts::Operation>> Hosts::read_range(std::shared_ptr<Port> port, std::uint64_t offset, std::uint64_t length) {
+Task<Result<Hosts::Operation>> Hosts::read_range(std::shared_ptr<Port> port, std::uint64_t offset,
+                                                 std::uint64_t length) {
     Operation op;
     op.offset = offset;
     op.length = length;
@@ -231,7 +256,8 @@ Task<Result<Hosts::Operation>> Hosts::read_range(std::shared_ptr<Port> port, std
 Task<Status> Hosts::read_all(std::shared_ptr<Port> port) {
     for (const std::uint64_t spot : spots_) {
         const std::uint64_t shared = options_.volume_size - options_.hosts * kPrivateSize;
-        const std::uint64_t length = std::min(shared - spot, 3 * options_.stripe_size + 12 * kBlockSize) / kSector * kSector;
+        const std::uint64_t length =
+            std::min(shared - spot, 3 * options_.stripe_size + 12 * kBlockSize) / kSector * kSector;
         CO_TRY_LET(const Operation op, co_await read_range(port, spot, length));
         record_read(op, instant());
     }

@@ -1,9 +1,10 @@
-// Hosts of the simulated cluster: each has one operation in flight, on a port of some controller, and goes to another one
-// when its controller dies. What they saw goes to the one-disk checker.
+// Hosts of the simulated cluster: each has one operation in flight, on a port of some controller, and goes to
+// another one when its controller dies. What they saw goes to the one-disk checker.
 //
-// Shared area: writes and reads of whole sectors by all hosts, over a few spots that collide often; every written sector
-// carries a value of its own. Private area: one block run per host, any byte range, zeros and trims too, checked against what
-// this host wrote (an operation without an answer may have happened or not, once).
+// Shared area: writes and reads of whole sectors by all hosts, over a few spots that collide often; every
+// written sector carries a value of its own. Private area: one block run per host, any byte range, zeros and
+// trims too, checked against what this host wrote (an operation without an answer may have happened or not,
+// once).
 #pragma once
 
 #include <memory>
@@ -86,7 +87,8 @@ private:
     Operation draw(Host& host);
     static Task<void> run(Hosts& hosts, std::size_t host, std::uint64_t turn, std::shared_ptr<Port> port);
     void complete(Host& host, Status status);
-    Task<Result<Operation>> read_range(std::shared_ptr<Port> port, std::uint64_t offset, std::uint64_t length);
+    Task<Result<Operation>> read_range(std::shared_ptr<Port> port, std::uint64_t offset,
+                                       std::uint64_t length);
     void record_read(const Operation& operation, Instant completed);
     void check_private(Host& host, const Operation& operation);
     void stamp(Operation& operation);

@@ -25,15 +25,18 @@ Plan draw_plan(std::uint64_t seed) {
     if (plan.dimension == 1 && prng.chance(2, 3)) plan.dimension = 2;
     plan.hosts = 2 + prng.below(7);
     plan.ping_timeout = Nanos(static_cast<std::int64_t>((200 + prng.below(800)) * 1'000'000));
-    plan.faults_for = Nanos(static_cast<std::int64_t>((4 + prng.below(10)) * 1'000'000'000));
-    plan.fault_pause = Nanos(static_cast<std::int64_t>((20 + prng.below(600)) * 1'000'000));
+    plan.faults_for = Nanos(static_cast<std::int64_t>((1500 + prng.below(3500)) * 1'000'000));
+    plan.fault_pause = Nanos(static_cast<std::int64_t>((15 + prng.below(250)) * 1'000'000));
     plan.crashes = prng.chance(4, 5);
     plan.pauses = prng.chance(1, 2);
     plan.cuts = prng.chance(1, 2);
     plan.resets = prng.chance(2, 3);
     plan.slow_disks = prng.chance(1, 2);
-    // Without copies at partners a crash leaves parity to the resync, which a missing member makes impossible; the same
-    // when all controllers die at once. docs/fault-model.md says so.
+    plan.spikes = prng.chance(1, 3);
+    plan.operators = prng.chance(2, 3);
+    plan.think_max = prng.chance(1, 2) ? 2ms : 300us;
+    // Without copies at partners a crash leaves parity to the resync, which a missing member makes
+    // impossible; the same when all controllers die at once. docs/fault-model.md says so.
     const bool covered = plan.dimension >= 2;
     plan.cluster_kill = prng.chance(1, 6);
     if (covered && !plan.cluster_kill && prng.chance(2, 3)) {
@@ -44,16 +47,19 @@ Plan draw_plan(std::uint64_t seed) {
 }
 
 std::string describe(const Plan& plan) {
-    std::string out = "seed " + std::to_string(plan.seed) + ": " + std::to_string(plan.controllers) + " controllers, " +
-                      std::to_string(plan.disks) + " disks, " + plan.level;
+    std::string out = "seed " + std::to_string(plan.seed) + ": " + std::to_string(plan.controllers) +
+                      " controllers, " + std::to_string(plan.disks) + " disks, " + plan.level;
     if (plan.copies != 0) out += " x" + std::to_string(plan.copies);
-    out += ", strip " + std::to_string(plan.strip_size / 1024) + "K, lock unit " + std::to_string(plan.lock_unit) +
-           ", dimension " + std::to_string(plan.dimension) + ", " + std::to_string(plan.hosts) + " hosts; faults:";
+    out += ", strip " + std::to_string(plan.strip_size / 1024) + "K, lock unit " +
+           std::to_string(plan.lock_unit) + ", dimension " + std::to_string(plan.dimension) + ", " +
+           std::to_string(plan.hosts) + " hosts; faults:";
     if (plan.crashes) out += " crash";
     if (plan.pauses) out += " pause";
     if (plan.cuts) out += " cut";
     if (plan.resets) out += " reset";
     if (plan.slow_disks) out += " slow-disk";
+    if (plan.spikes) out += " spike";
+    if (plan.operators) out += " operator";
     if (plan.disk_faults != 0) out += " disk x" + std::to_string(plan.disk_faults);
     if (plan.latent_errors) out += " latent";
     if (plan.cluster_kill) out += " all-die";
@@ -70,7 +76,8 @@ Outcome run_plan(const Plan& plan, bool trace) {
         out = cluster.run();
     }
     if (out.failure.empty() && Buffer::bytes_in_use() != memory) {
-        out.failure = "leak: " + std::to_string(Buffer::bytes_in_use() - memory) + " bytes of buffers are left";
+        out.failure =
+            "leak: " + std::to_string(Buffer::bytes_in_use() - memory) + " bytes of buffers are left";
     }
     return out;
 }

@@ -6,30 +6,63 @@
 
 namespace braid::sim {
 
+Media::Media(World& world, std::uint64_t id, std::uint64_t size)
+    : world_(world), id_(id), salt_(world.prng.next()), blocks_(size / kBlockSize) {}
+
+bool Media::fails(bool changes) {
+    if (dead || (changes && fails_writes)) return true;
+    return errors_of_1000 != 0 && world_.prng.chance(errors_of_1000, 1000);
+}
+
+void Media::look(std::uint64_t number, std::byte* into) const {
+    const Place& place = blocks_[number];
+    if (place.block) {
+        std::memcpy(into, place.block->data(), kBlockSize);
+    } else if (place.zeroed) {
+        std::memset(into, 0, kBlockSize);
+    } else {
+        for (std::size_t at = 0; at < kBlockSize; at += 8) {
+            const std::uint64_t word = mix64(salt_ ^ (number * kBlockSize + at)) | 1;
+            std::memcpy(into + at, &word, 8);
+        }
+    }
+}
+
 Status Media::read(std::uint64_t at, std::span<std::byte> into) {
-    if (dead) return fail(Errc::io_error);
+    if (fails(false)) return fail(Errc::io_error);
     for (std::size_t done = 0; done < into.size(); done += kBlockSize) {
         const std::uint64_t number = (at + done) / kBlockSize;
-        if (bad.contains(number)) return fail(Errc::media_error);
-        const auto block = blocks_.find(number);
-        if (block == blocks_.end()) {
-            std::memset(into.data() + done, 0, kBlockSize);
-        } else {
-            std::memcpy(into.data() + done, block->second->data(), kBlockSize);
-        }
+        if (!bad.empty() && bad.contains(number)) return fail(Errc::media_error);
+        look(number, into.data() + done);
     }
     return {};
 }
 
+/// `from` lies in one block.
+void Media::put(std::uint64_t at, std::span<const std::byte> from) {
+    const std::uint64_t number = at / kBlockSize;
+    Place& place = blocks_[number];
+    if (!place.block) {
+        auto fresh = std::make_unique<Block>();
+        if (from.size() != kBlockSize) look(number, fresh->data());
+        place.block = std::move(fresh);
+    }
+    std::memcpy(place.block->data() + at % kBlockSize, from.data(), from.size());
+}
+
 Status Media::write(std::uint64_t at, std::span<const std::byte> from) {
-    if (dead) return fail(Errc::io_error);
+    if (fails(true)) {
+        if (!dead && world_.prng.chance(1, 2)) write_torn(at, from);
+        return fail(Errc::io_error);
+    }
     world_.note("disk.write", id_ << 48 | at / kBlockSize, from.size(), crc32c(from));
     for (std::size_t done = 0; done < from.size(); done += kBlockSize) {
-        const std::uint64_t number = (at + done) / kBlockSize;
-        auto& block = blocks_[number];
-        if (!block) block = std::make_unique<Block>();
-        std::memcpy(block->data(), from.data() + done, kBlockSize);
-        bad.erase(number);
+        put(at + done, from.subspan(done, kBlockSize));
+        if (!bad.empty()) bad.erase((at + done) / kBlockSize);
+    }
+    if (at >= (8u << 20)) {
+        if (recent_.size() < kRecent) recent_.emplace_back();
+        recent_[next_recent_++ % kRecent] = at / kBlockSize;
     }
     return {};
 }
@@ -38,32 +71,48 @@ void Media::write_torn(std::uint64_t at, std::span<const std::byte> from) {
     if (dead) return;
     world_.note("disk.torn", id_ << 48 | at / kBlockSize, from.size());
     for (std::size_t done = 0; done < from.size(); done += 512) {
-        if (world_.prng.chance(1, 2)) continue;
-        auto& block = blocks_[(at + done) / kBlockSize];
-        if (!block) block = std::make_unique<Block>();
-        std::memcpy(block->data() + (at + done) % kBlockSize, from.data() + done, 512);
+        if (world_.prng.chance(1, 2)) put(at + done, from.subspan(done, 512));
     }
 }
 
 bool Media::peek(std::uint64_t at, std::span<std::byte> into) const {
-    std::memset(into.data(), 0, into.size());
     bool any = false;
-    const std::uint64_t end = (at + into.size()) / kBlockSize;
-    for (auto block = blocks_.lower_bound(at / kBlockSize); block != blocks_.end() && block->first < end; ++block) {
-        std::memcpy(into.data() + (block->first * kBlockSize - at), block->second->data(), kBlockSize);
-        any = true;
+    for (std::size_t done = 0; done < into.size(); done += kBlockSize) {
+        const std::uint64_t number = (at + done) / kBlockSize;
+        any |= blocks_[number].block != nullptr || !blocks_[number].zeroed;
     }
-    return any;
+    if (!any) {
+        std::memset(into.data(), 0, into.size());
+        return false;
+    }
+    for (std::size_t done = 0; done < into.size(); done += kBlockSize) {
+        look((at + done) / kBlockSize, into.data() + done);
+    }
+    return true;
 }
 
-void Media::zero(std::uint64_t at, std::uint64_t length) {
-    if (dead) return;
-    blocks_.erase(blocks_.lower_bound(at / kBlockSize), blocks_.lower_bound((at + length) / kBlockSize));
+Status Media::zero(std::uint64_t at, std::uint64_t length) {
+    if (fails(true)) return fail(Errc::io_error);
+    world_.note("disk.zero", id_ << 48 | at / kBlockSize, length);
+    for (std::uint64_t number = at / kBlockSize; number < (at + length) / kBlockSize; ++number) {
+        blocks_[number].block.reset();
+        blocks_[number].zeroed = true;
+    }
+    bad.erase(bad.lower_bound(at / kBlockSize), bad.lower_bound((at + length) / kBlockSize));
+    return {};
+}
+
+Status Media::flush() { return fails(true) ? Status(fail(Errc::io_error)) : Status{}; }
+
+std::optional<std::uint64_t> Media::hot_block(Prng& prng) const {
+    if (recent_.empty()) return std::nullopt;
+    return recent_[prng.below(recent_.size())];
 }
 
 void SimDisk::submit(DiskOp& op, Join& join) {
     World& world = process_.world;
-    ASSERT(op.offset % kBlockSize == 0 && op.memory.size() % kBlockSize == 0 && op.zero_length % kBlockSize == 0);
+    ASSERT(op.offset % kBlockSize == 0 && op.memory.size() % kBlockSize == 0 &&
+           op.zero_length % kBlockSize == 0);
     ASSERT(reinterpret_cast<std::uintptr_t>(op.memory.data()) % kBlockSize == 0);
     ASSERT(op.offset + op.memory.size() + op.zero_length <= media_.size());
     op.join = &join;
@@ -81,29 +130,29 @@ void SimDisk::finish(std::uint64_t ticket) {
     DiskOp& op = *pending_.at(ticket).op;
     pending_.erase(ticket);
     op.in_flight = nullptr;
-    switch (op.verb) {
-        case DiskVerb::read:
-            op.status = media_.read(op.offset, op.memory);
-            ++counters_.reads;
-            counters_.read_bytes += op.memory.size();
-            break;
-        case DiskVerb::write:
-            op.status = media_.write(op.offset, op.memory);
-            ++counters_.writes;
-            counters_.written_bytes += op.memory.size();
-            break;
-        case DiskVerb::zero:
-            media_.zero(op.offset, op.zero_length);
-            op.status = media_.dead ? Status(fail(Errc::io_error)) : Status{};
-            ++counters_.zeroes;
-            break;
-        case DiskVerb::flush:
-            op.status = media_.dead ? Status(fail(Errc::io_error)) : Status{};
-            ++counters_.flushes;
-            break;
-    }
+    op.status = carry_out(op);
     if (!op.status) ++counters_.errors;
     op.join->done();
+}
+
+Status SimDisk::carry_out(DiskOp& op) {
+    switch (op.verb) {
+        case DiskVerb::read:
+            ++counters_.reads;
+            counters_.read_bytes += op.memory.size();
+            return media_.read(op.offset, op.memory);
+        case DiskVerb::write:
+            ++counters_.writes;
+            counters_.written_bytes += op.memory.size();
+            return media_.write(op.offset, op.memory);
+        case DiskVerb::zero:
+            ++counters_.zeroes;
+            return media_.zero(op.offset, op.zero_length);
+        case DiskVerb::flush:
+            break;
+    }
+    ++counters_.flushes;
+    return media_.flush();
 }
 
 void SimDisk::abandon(DiskOp& op) {
@@ -112,13 +161,23 @@ void SimDisk::abandon(DiskOp& op) {
     world.cancel(pending_.at(ticket).event);
     pending_.erase(ticket);
     op.in_flight = nullptr;
-    if (op.verb != DiskVerb::write) return;
+    if (op.verb != DiskVerb::write && op.verb != DiskVerb::zero) return;
     const std::uint64_t fate = prng_.below(3);
     if (fate == 0) return;  // vanishes
-    const Nanos when(static_cast<std::int64_t>(prng_.below(static_cast<std::uint64_t>(world.knobs.drain_max.count()))));
+    const Nanos when(
+        static_cast<std::int64_t>(prng_.below(static_cast<std::uint64_t>(world.knobs.drain_max.count()))));
     Process* process = &process_;
     Media* media = &media_;
     ++process->orphans;
+    if (op.verb == DiskVerb::zero) {
+        const std::uint64_t blocks = op.zero_length / kBlockSize;
+        const std::uint64_t length = (fate == 1 ? blocks : prng_.below(blocks + 1)) * kBlockSize;
+        world.after(when, [process, media, at = op.offset, length] {
+            (void)media->zero(at, length);
+            --process->orphans;
+        });
+        return;
+    }
     world.after(when, [process, media, fate, at = op.offset, bytes = Buffer::copy_of(op.memory)] {
         if (fate == 1) {
             (void)media->write(at, bytes.span());

@@ -1,5 +1,7 @@
-// Simulated disks. The media is shared by all processes that open it; a handle belongs to one process. Commands of one handle
-// finish in any order. A dead process's commands in flight each land whole, land torn at 512 bytes, or vanish.
+// Simulated disks. The media is shared by all processes that open it; a handle belongs to one process.
+// Commands of one handle finish in any order. A dead process's commands in flight each land whole, land torn
+// at 512 bytes, or vanish. What nobody ever wrote or zeroed reads as garbage. There is no volatile cache:
+// what was answered stays (docs/fault-model.md).
 #pragma once
 
 #include <map>
@@ -15,34 +17,55 @@ namespace braid::sim {
 
 class Media {
 public:
-    Media(World& world, std::uint64_t id, std::uint64_t size) : world_(world), id_(id), size_(size) {}
+    Media(World& world, std::uint64_t id, std::uint64_t size);
 
     std::uint64_t id() const { return id_; }
-    std::uint64_t size() const { return size_; }
+    std::uint64_t size() const { return blocks_.size() * kBlockSize; }
     Status read(std::uint64_t at, std::span<std::byte> into);
+    /// A write that fails on a disk that is not dead may have landed in part.
     Status write(std::uint64_t at, std::span<const std::byte> from);
-    void zero(std::uint64_t at, std::uint64_t length);
-    /// What stands there, whatever the disk would answer. False if nothing was ever written in the range.
+    Status zero(std::uint64_t at, std::uint64_t length);
+    Status flush();
+    /// What stands there, whatever the disk would answer. False if it is all zeros by zero().
     bool peek(std::uint64_t at, std::span<std::byte> into) const;
     /// Some sectors of it only, by chance.
     void write_torn(std::uint64_t at, std::span<const std::byte> from);
+    /// A block that was written not long ago, behind the first 8 MiB; nothing if there is none.
+    std::optional<std::uint64_t> hot_block(Prng& prng) const;
 
-    bool dead = false;                 ///< every command of everybody fails
-    unsigned slow = 1;                 ///< factor on the latency
-    std::set<std::uint64_t> bad;       ///< blocks that fail to read until they are written
+    bool dead = false;            ///< every command of everybody fails
+    bool fails_writes = false;    ///< reads are answered as ever
+    unsigned errors_of_1000 = 0;  ///< commands that fail, by chance
+    bool declared = false;        ///< an operator has declared it failed
+    unsigned slow = 1;            ///< factor on the latency
+    std::set<std::uint64_t> bad;  ///< blocks that fail to read until they are written
 
 private:
     using Block = std::array<std::byte, kBlockSize>;
+    struct Place {
+        std::unique_ptr<Block> block;  ///< null: never written, or zeroed
+        bool zeroed = false;
+    };
+    bool fails(bool changes);
+    void put(std::uint64_t at, std::span<const std::byte> from);
+    void look(std::uint64_t number, std::byte* into) const;
+
+    static constexpr std::size_t kRecent = 64;
     World& world_;
     std::uint64_t id_;
-    std::uint64_t size_;
-    std::map<std::uint64_t, std::unique_ptr<Block>> blocks_;  ///< absent: zeros
+    std::uint64_t salt_;
+    std::vector<Place> blocks_;
+    std::vector<std::uint64_t> recent_;  ///< a ring of blocks written last
+    std::size_t next_recent_ = 0;
 };
 
 class SimDisk final : public Disk {
 public:
     SimDisk(Process& process, Media& media, std::string name)
-        : process_(process), media_(media), name_(std::move(name)), prng_(process.world.prng.split(media.id())) {}
+        : process_(process),
+          media_(media),
+          name_(std::move(name)),
+          prng_(process.world.prng.split(media.id())) {}
 
     std::uint64_t size() const override { return media_.size(); }
     const std::string& name() const override { return name_; }
@@ -55,6 +78,7 @@ private:
         EventKey event;
     };
     void finish(std::uint64_t ticket);
+    Status carry_out(DiskOp& op);
 
     Process& process_;
     Media& media_;
@@ -66,7 +90,8 @@ private:
 
 class SimShelf final : public DiskShelf {
 public:
-    SimShelf(Process& process, std::vector<std::unique_ptr<Media>>& media) : process_(process), media_(media) {}
+    SimShelf(Process& process, std::vector<std::unique_ptr<Media>>& media)
+        : process_(process), media_(media) {}
     std::vector<std::string> scan() override;
     Result<std::unique_ptr<Disk>> open(std::string_view name) override;
     Result<DiskContent> probe(std::string_view) override { return DiskContent{}; }

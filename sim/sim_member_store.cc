@@ -42,8 +42,13 @@ Task<FenceReport> SimMemberStore::kill(ProcessRef victim) {
         ++record_.kills;
         world.after(10us, [&world, target] { world.crash(*target); });
     }
-    while (target->alive || target->orphans != 0) co_await sleep_for(process_.clock, 100us);
-    co_return FenceReport{true, true};
+    while (target->alive) co_await sleep_for(process_.clock, 100us);
+    // A device may take longer than anybody wants to wait for it: then the fence is cut and not drained.
+    const auto longest = static_cast<std::uint64_t>(world.knobs.drain_max.count());
+    const Nanos patience(static_cast<std::int64_t>(world.prng.below(2 * longest)));
+    const Nanos end = world.now() + patience;
+    while (target->orphans != 0 && world.now() < end) co_await sleep_for(process_.clock, 100us);
+    co_return FenceReport{true, target->orphans == 0};
 }
 
 void SimMemberStore::watch(std::uint32_t slot, ProcessRef process, Event& died) {

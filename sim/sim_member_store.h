@@ -1,5 +1,6 @@
-// The simulated shared record of a machine's controllers: a lock that dies with its holder, a kill that returns when
-// the victim's last disk command has landed or vanished, and watches that the kernel answers at once.
+// The simulated shared record of a machine's controllers: a lock that dies with its holder, a kill that
+// waits for the victim's last disk command to land or vanish, but not always to the end (then it says so),
+// and watches that the kernel answers at once.
 #pragma once
 
 #include <deque>

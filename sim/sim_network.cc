@@ -5,9 +5,10 @@
 namespace braid::sim {
 namespace {
 
-Nanos link_delay(World& world) {
+Nanos link_delay(const Wires& wires) {
+    World& world = wires.world;
     const auto low = static_cast<std::uint64_t>(world.knobs.link_latency_min.count());
-    const auto high = static_cast<std::uint64_t>(world.knobs.link_latency_max.count());
+    const auto high = static_cast<std::uint64_t>((world.knobs.link_latency_max + wires.spike).count());
     return Nanos(static_cast<std::int64_t>(world.prng.between(low, high)));
 }
 
@@ -17,14 +18,16 @@ void Wires::reset(std::uint64_t a, std::uint64_t b) {
     for (auto& [id, weak] : connections_) {
         const auto connection = weak.lock();
         if (!connection) continue;
-        const std::uint64_t left = connection->sides[0].process->pid, right = connection->sides[1].process->pid;
+        const std::uint64_t left = connection->sides[0].process->pid,
+                            right = connection->sides[1].process->pid;
         if ((left == a && right == b) || (left == b && right == a)) connection->close(2);
     }
     std::erase_if(connections_, [](const auto& entry) { return entry.second.expired(); });
 }
 
-std::pair<std::unique_ptr<SimStream>, std::unique_ptr<SimStream>> Connection::make(Wires& wires, Process& dialler,
-                                                                                  Process& acceptor) {
+std::pair<std::unique_ptr<SimStream>, std::unique_ptr<SimStream>> Connection::make(Wires& wires,
+                                                                                   Process& dialler,
+                                                                                   Process& acceptor) {
     const std::shared_ptr<Connection> connection(new Connection(wires));
     wires.connections_[wires.next_connection_++] = connection;
     std::array<std::unique_ptr<SimStream>, 2> streams;
@@ -63,7 +66,8 @@ void Connection::close(unsigned asked_by) {
         if (side == asked_by) {
             end_side(side);
         } else {
-            wires_.world.after(link_delay(wires_.world), [self = shared_from_this(), side] { self->end_side(side); });
+            wires_.world.after(link_delay(wires_),
+                               [self = shared_from_this(), side] { self->end_side(side); });
         }
     }
 }
@@ -77,7 +81,7 @@ void Connection::pump_write(unsigned side) {
     StreamOp& op = *from.write;
     std::size_t total = 0;
     for (const auto& piece : op.from) total += piece.size();
-    const std::size_t used = to.flying + to.inbound.size();
+    const std::size_t used = to.flying + to.inbound.size() - to.taken;
     const std::size_t room = world.knobs.stream_window > used ? world.knobs.stream_window - used : 0;
     std::size_t take = std::min(room, total - op.progress);
     if (take > 0) {
@@ -97,7 +101,7 @@ void Connection::pump_write(unsigned side) {
             if (take == 0) break;
         }
         to.flying += bytes.size();
-        const Nanos when = std::max(to.last_delivery, world.now() + link_delay(world));
+        const Nanos when = std::max(to.last_delivery, world.now() + link_delay(wires_));
         to.last_delivery = when;
         world.at(when, [self = shared_from_this(), side, b = std::move(bytes)]() mutable {
             self->deliver(1 - side, std::move(b));
@@ -119,18 +123,28 @@ void Connection::deliver(unsigned side, std::vector<std::byte> bytes) {
     }
     to.flying -= bytes.size();
     if (to.closed) return;
-    to.inbound.insert(to.inbound.end(), bytes.begin(), bytes.end());
+    if (to.taken == to.inbound.size()) {
+        to.inbound = std::move(bytes);
+        to.taken = 0;
+    } else {
+        to.inbound.insert(to.inbound.end(), bytes.begin(), bytes.end());
+    }
     pump_read(side);
 }
 
 void Connection::pump_read(unsigned side) {
     Side& end = sides[side];
-    if (end.read == nullptr || end.inbound.empty()) return;
+    const std::size_t present = end.inbound.size() - end.taken;
+    if (end.read == nullptr || present == 0) return;
     World& world = wires_.world;
-    std::size_t count = std::min(end.inbound.size(), end.read->into.size());
+    std::size_t count = std::min(present, end.read->into.size());
     if (count > 1 && world.prng.chance(1, 8)) count = 1 + world.prng.below(count);
-    std::copy_n(end.inbound.begin(), count, end.read->into.begin());
-    end.inbound.erase(end.inbound.begin(), end.inbound.begin() + static_cast<std::ptrdiff_t>(count));
+    std::copy_n(end.inbound.data() + end.taken, count, end.read->into.data());
+    end.taken += count;
+    if (end.taken == end.inbound.size()) {
+        end.inbound.clear();
+        end.taken = 0;
+    }
     world.note("stream.read", end.process->pid, count);
     finish(end.read, count);
     pump_write(1 - side);
@@ -215,7 +229,7 @@ Result<std::unique_ptr<Listener>> SimNetwork::listen(std::string_view address) {
 }
 
 Task<Result<std::unique_ptr<ByteStream>>> SimNetwork::connect(std::string address) {
-    co_await sleep_for(process_.clock, link_delay(wires_.world));
+    co_await sleep_for(process_.clock, link_delay(wires_));
     const auto listener = wires_.listeners.find(address);
     if (listener == wires_.listeners.end()) co_return fail(Errc::refused);
     Process& other = listener->second->process();

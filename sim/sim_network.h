@@ -1,5 +1,6 @@
-// Simulated byte streams: ordered, with a window, delivered in pieces of random size after a random delay. A pair of
-// processes can be cut (bytes wait), a connection can be reset, a dead process's connections are reset soon after.
+// Simulated byte streams: ordered, with a window, delivered in pieces of random size after a random delay. A
+// pair of processes can be cut (bytes wait), a connection can be reset, a dead process's connections are
+// reset soon after.
 #pragma once
 
 #include <deque>
@@ -29,6 +30,7 @@ public:
         if (both) cuts.insert({b, a});
     }
     void heal() { cuts.clear(); }
+    Nanos spike{};  ///< every delay is longer by up to this
     /// Ends all connections between the two.
     void reset(std::uint64_t a, std::uint64_t b);
 
@@ -43,8 +45,9 @@ class SimStream;
 /// Both directions of one connection.
 class Connection : public std::enable_shared_from_this<Connection> {
 public:
-    static std::pair<std::unique_ptr<SimStream>, std::unique_ptr<SimStream>> make(Wires& wires, Process& dialler,
-                                                                                 Process& acceptor);
+    static std::pair<std::unique_ptr<SimStream>, std::unique_ptr<SimStream>> make(Wires& wires,
+                                                                                  Process& dialler,
+                                                                                  Process& acceptor);
     /// Ends it for both, after a delay for the side that did not ask.
     void close(unsigned asked_by);
     void pump_write(unsigned side);
@@ -54,8 +57,9 @@ public:
     struct Side {
         SimStream* stream = nullptr;
         std::shared_ptr<Process> process;
-        std::deque<std::byte> inbound;
-        std::size_t flying = 0;        ///< bytes sent to this side and not delivered yet
+        std::vector<std::byte> inbound;
+        std::size_t taken = 0;   ///< of inbound, read already
+        std::size_t flying = 0;  ///< bytes sent to this side and not delivered yet
         Nanos last_delivery{};
         StreamOp* read = nullptr;
         StreamOp* write = nullptr;
@@ -74,7 +78,8 @@ private:
 
 class SimStream final : public ByteStream {
 public:
-    SimStream(std::shared_ptr<Connection> connection, unsigned side) : connection_(std::move(connection)), side_(side) {}
+    SimStream(std::shared_ptr<Connection> connection, unsigned side)
+        : connection_(std::move(connection)), side_(side) {}
     ~SimStream() override;
     void submit(StreamOp& op, Join& join) override;
     void abandon(StreamOp& op) override;

@@ -1,9 +1,10 @@
-// The simulated machine room: virtual time, one queue of events, processes that can crash or stand still at any event.
-// Everything random comes from the seed; equal times fire in the order they were asked for. The same seed gives the same run.
+// The simulated machine room: virtual time, one queue of events, processes that can crash or stand still at
+// any event. Everything random comes from the seed; equal times fire in the order they were asked for. The
+// same seed gives the same run.
 //
-// A process has an executor of its own; between two events the executors of all processes that are not paused run until
-// nothing is ready. A crash destroys what the process owns, frames and all; what it had in flight on a disk lands, tears
-// or vanishes within the drain time, and only then does anybody's fence of it return.
+// A process has an executor of its own; between two events the executors of all processes that are not paused
+// run until nothing is ready. A crash destroys what the process owns, frames and all; what it had in flight
+// on a disk lands, tears or vanishes within the drain time, and only then does anybody's fence of it return.
 #pragma once
 
 #include <functional>
@@ -29,7 +30,7 @@ using EventKey = std::pair<Nanos, std::uint64_t>;
 struct Knobs {
     Nanos disk_latency_min = 20us, disk_latency_max = 400us;
     Nanos link_latency_min = 10us, link_latency_max = 200us;
-    Nanos drain_max = 20ms;         ///< how long an orphaned disk command may still take
+    Nanos drain_max = 20ms;  ///< how long an orphaned disk command may still take
     std::size_t stream_window = 1u << 20;
 };
 
@@ -68,9 +69,10 @@ public:
     SimRandom random;
     bool alive = true;
     bool paused = false;
-    std::size_t orphans = 0;            ///< disk commands that may still land after its death
-    std::function<void()> destroy;      ///< drops everything that runs in it
-    std::vector<std::function<void()>> on_death;  ///< sockets, locks, watches of others: in order of registration
+    std::size_t orphans = 0;        ///< disk commands that may still land after its death
+    std::function<void()> destroy;  ///< drops everything that runs in it
+    std::vector<std::function<void()>>
+        on_death;  ///< sockets, locks, watches of others: in order of registration
 };
 
 class World {

@@ -1,4 +1,5 @@
-// Runs the simulator: one seed, a range, or fresh ones for a while. A failure prints the one command that repeats it.
+// Runs the simulator: one seed, a range, or fresh ones for a while. A failure prints the one command that
+// repeats it.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -49,18 +50,20 @@ bool run_one(std::uint64_t seed, const Options& options, Totals& totals) {
         if (again.hash != outcome.hash) failure = "not deterministic: two runs have different traces";
     }
     if (options.seed) {
-        std::printf("hash %016llx  events %llu  operations %llu  checked %llu  faults %llu  finished for others %llu  "
-                    "virtual %.1f s\n",
-                    static_cast<unsigned long long>(outcome.hash), static_cast<unsigned long long>(outcome.events),
-                    static_cast<unsigned long long>(outcome.operations),
-                    static_cast<unsigned long long>(outcome.checked), static_cast<unsigned long long>(outcome.faults),
-                    static_cast<unsigned long long>(outcome.recovered),
-                    static_cast<double>(outcome.virtual_time.count()) / 1e9);
+        std::printf(
+            "hash %016llx  events %llu  operations %llu  checked %llu  faults %llu  finished for others %llu "
+            " "
+            "virtual %.1f s\n",
+            static_cast<unsigned long long>(outcome.hash), static_cast<unsigned long long>(outcome.events),
+            static_cast<unsigned long long>(outcome.operations),
+            static_cast<unsigned long long>(outcome.checked), static_cast<unsigned long long>(outcome.faults),
+            static_cast<unsigned long long>(outcome.recovered),
+            static_cast<double>(outcome.virtual_time.count()) / 1e9);
     }
     if (failure.empty()) return true;
     ++totals.failed;
-    std::printf("FAILED %s\n  %s\n  repeat: simulate --seed %llu --trace\n", describe(draw_plan(seed)).c_str(),
-                failure.c_str(), static_cast<unsigned long long>(seed));
+    std::printf("FAILED %s\n  %s\n  repeat: simulate --seed %llu --trace\n",
+                describe(draw_plan(seed)).c_str(), failure.c_str(), static_cast<unsigned long long>(seed));
     std::fflush(stdout);
     std::ofstream(options.failures, std::ios::app) << seed << '\n';
     return false;
@@ -68,12 +71,13 @@ bool run_one(std::uint64_t seed, const Options& options, Totals& totals) {
 
 void progress(const Totals& t, Wall::time_point begin, const char* end) {
     const double seconds = std::chrono::duration<double>(Wall::now() - begin).count();
-    std::printf("%llu seeds, %llu failed, %.2f virtual hours, %llu operations, %llu registers checked, %llu faults, "
-                "%llu writes finished for dead controllers, %.0f events/s%s",
-                static_cast<unsigned long long>(t.seeds), static_cast<unsigned long long>(t.failed),
-                static_cast<double>(t.virtual_ns) / 3.6e12, static_cast<unsigned long long>(t.operations),
-                static_cast<unsigned long long>(t.checked), static_cast<unsigned long long>(t.faults),
-                static_cast<unsigned long long>(t.recovered), static_cast<double>(t.events) / seconds, end);
+    std::printf(
+        "%llu seeds, %llu failed, %.2f virtual hours, %llu operations, %llu registers checked, %llu faults, "
+        "%llu writes finished for dead controllers, %.0f events/s%s",
+        static_cast<unsigned long long>(t.seeds), static_cast<unsigned long long>(t.failed),
+        static_cast<double>(t.virtual_ns) / 3.6e12, static_cast<unsigned long long>(t.operations),
+        static_cast<unsigned long long>(t.checked), static_cast<unsigned long long>(t.faults),
+        static_cast<unsigned long long>(t.recovered), static_cast<double>(t.events) / seconds, end);
     std::fflush(stdout);
 }
 
@@ -83,7 +87,8 @@ int work(const Options& options, unsigned worker, std::uint64_t base) {
     const auto begin = Wall::now();
     auto last = begin;
     const auto over = [&] {
-        return options.minutes > 0 && std::chrono::duration<double>(Wall::now() - begin).count() > options.minutes * 60;
+        return options.minutes > 0 &&
+               std::chrono::duration<double>(Wall::now() - begin).count() > options.minutes * 60;
     };
     for (std::uint64_t i = worker;; i += options.jobs) {
         const std::uint64_t seed = options.fresh ? base + i : options.first + i;

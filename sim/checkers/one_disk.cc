@@ -4,18 +4,40 @@
 
 namespace braid::sim {
 
-OneDisk::Value& OneDisk::value_of(Register& values, std::uint64_t value) {
-    if (!values.contains(0)) {
-        Value& initial = values[0];
+OneDisk::Register& OneDisk::at(std::uint64_t sector) {
+    const std::uint64_t number = sector / std::tuple_size_v<Page>;
+    if (number != last_number_) {
+        auto& page = pages_[number];
+        if (!page) page = std::make_unique<Page>();
+        last_number_ = number;
+        last_page_ = page.get();
+    }
+    return (*last_page_)[sector % std::tuple_size_v<Page>];
+}
+
+OneDisk::Value& OneDisk::value_of(std::uint64_t sector, std::uint64_t value) {
+    Register& values = at(sector);
+    if (values.empty()) {
+        Value initial;
         initial.written = true;
         initial.write_invoked = initial.last_invocation = -2;
         initial.first_completion = -1;
+        values.push_back(initial);
     }
-    return values[value];
+    if (values.back().value < value) {
+        values.emplace_back().value = value;
+        return values.back();
+    }
+    auto place = std::ranges::lower_bound(values, value, {}, &Value::value);
+    if (place->value != value) {
+        place = values.insert(place, Value{});
+        place->value = value;
+    }
+    return *place;
 }
 
 void OneDisk::write_begins(std::uint64_t sector, std::uint64_t value, Instant invoked) {
-    Value& v = value_of(registers_[sector], value);
+    Value& v = value_of(sector, value);
     v.written = true;
     v.write_invoked = invoked;
     v.last_invocation = std::max(v.last_invocation, invoked);
@@ -23,12 +45,12 @@ void OneDisk::write_begins(std::uint64_t sector, std::uint64_t value, Instant in
 }
 
 void OneDisk::write_done(std::uint64_t sector, std::uint64_t value, Instant completed) {
-    Value& v = value_of(registers_[sector], value);
+    Value& v = value_of(sector, value);
     v.first_completion = std::min(v.first_completion, completed);
 }
 
 void OneDisk::read(std::uint64_t sector, std::uint64_t value, Instant invoked, Instant completed) {
-    Value& v = value_of(registers_[sector], value);
+    Value& v = value_of(sector, value);
     v.first_completion = std::min(v.first_completion, completed);
     v.first_read_completion = std::min(v.first_read_completion, completed);
     v.last_invocation = std::max(v.last_invocation, invoked);
@@ -43,7 +65,8 @@ std::string OneDisk::judge_register(const Register& values) {
         bool forward;
     };
     std::vector<Zone> zones;
-    for (const auto& [value, v] : values) {
+    for (const Value& v : values) {
+        const std::uint64_t value = v.value;
         if (!v.written) return "value " + std::to_string(value) + " was read and never written";
         if (v.first_read_completion < v.write_invoked) {
             return "value " + std::to_string(value) + " was read before it was written";
@@ -65,8 +88,8 @@ std::string OneDisk::judge_register(const Register& values) {
                        " come and go (forward zones overlap)";
             }
             if (zone.high < open->high) {
-                return "value " + std::to_string(open->value) + " was read after " + std::to_string(zone.value) +
-                       " had replaced it";
+                return "value " + std::to_string(open->value) + " was read after " +
+                       std::to_string(zone.value) + " had replaced it";
             }
         }
         if (zone.forward && (open == nullptr || zone.high > open->high)) open = &zone;
@@ -75,9 +98,12 @@ std::string OneDisk::judge_register(const Register& values) {
 }
 
 std::string OneDisk::judge() const {
-    for (const auto& [sector, values] : registers_) {
-        const std::string wrong = judge_register(values);
-        if (!wrong.empty()) return "sector " + std::to_string(sector) + ": " + wrong;
+    for (const auto& [number, page] : pages_) {
+        for (std::size_t i = 0; i < page->size(); ++i) {
+            const std::string wrong = judge_register((*page)[i]);
+            if (wrong.empty()) continue;
+            return "sector " + std::to_string(number * page->size() + i) + ": " + wrong;
+        }
     }
     return {};
 }

@@ -1,13 +1,16 @@
-// Promise 1 from outside: every sector of the virtual disk is a linearizable register, whichever controllers the hosts used.
-// All written values are unique, so a history is judged exactly and fast (Gibbons and Korach, "Testing shared memories",
-// 1997): per register, group the operations by value; a value's zone runs from the first completion to the last
-// invocation of its operations. The history is linearizable iff no read precedes its write, no two forward zones overlap,
-// and no backward zone lies inside a forward one. A write without an answer may have happened at any time later, or never.
+// Promise 1 from outside: every sector of the virtual disk is a linearizable register, whichever controllers
+// the hosts used. All written values are unique, so a history is judged exactly and fast (Gibbons and Korach,
+// "Testing shared memories", 1997): per register, group the operations by value; a value's zone runs from the
+// first completion to the last invocation of its operations. The history is linearizable iff no read precedes
+// its write, no two forward zones overlap, and no backward zone lies inside a forward one. A write without an
+// answer may have happened at any time later, or never.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <limits>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -18,7 +21,8 @@ constexpr Instant kNever = std::numeric_limits<Instant>::max();
 
 class OneDisk {
 public:
-    /// A write of `value` (not 0, not used before on this register) was invoked. Without write_done() it is uncertain.
+    /// A write of `value` (not 0, not used before on this register) was invoked. Without write_done() it is
+    /// uncertain.
     void write_begins(std::uint64_t sector, std::uint64_t value, Instant invoked);
     void write_done(std::uint64_t sector, std::uint64_t value, Instant completed);
     /// A finished read; 0 is the content that nobody wrote.
@@ -30,18 +34,23 @@ public:
 
 private:
     struct Value {
-        bool written = false;             ///< 0 is, before all time
+        std::uint64_t value = 0;
+        bool written = false;  ///< 0 is, before all time
         Instant write_invoked = kNever;
         Instant first_completion = kNever;
         Instant last_invocation = std::numeric_limits<Instant>::min();
         Instant first_read_completion = kNever;
         std::size_t reads = 0;
     };
-    using Register = std::map<std::uint64_t, Value>;
-    static Value& value_of(Register& values, std::uint64_t value);
+    using Register = std::vector<Value>;  ///< by value: new ones come at the end
+    using Page = std::array<Register, 256>;
+    Register& at(std::uint64_t sector);
+    Value& value_of(std::uint64_t sector, std::uint64_t value);
     static std::string judge_register(const Register& values);
 
-    std::map<std::uint64_t, Register> registers_;
+    std::map<std::uint64_t, std::unique_ptr<Page>> pages_;
+    std::uint64_t last_number_ = ~0ull;
+    Page* last_page_ = nullptr;
     std::size_t operations_ = 0;
 };
 

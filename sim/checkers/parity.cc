@@ -24,8 +24,9 @@ std::string check_parity(const Tables& tables, const std::vector<std::unique_ptr
             RoleMask present, missing;
             bool any = false;
             for (unsigned role = 0; role < width; ++role) {
-                const DiskPlace place = strip_place(geometry, *zone, Row(row), Role(static_cast<std::uint8_t>(role)),
-                                                    tables.config().data_start);
+                const DiskPlace place =
+                    strip_place(geometry, *zone, Row(row), Role(static_cast<std::uint8_t>(role)),
+                                tables.config().data_start);
                 if (tables.state().members[place.member.v].state == MemberState::failed) {
                     missing.set(role);
                     continue;
@@ -44,7 +45,8 @@ std::string check_parity(const Tables& tables, const std::vector<std::unique_ptr
                 }
             }
             std::vector<std::byte*> strips(width);
-            for (unsigned role = 0; role < width; ++role) strips[role] = first[role] ? seen[role] : computed[role];
+            for (unsigned role = 0; role < width; ++role)
+                strips[role] = first[role] ? seen[role] : computed[role];
             if (!code.decode(first, strips, rest, strip)) return "a stripe could not be decoded";
             for (unsigned role = 0; role < width; ++role) {
                 if (first[role] || !present[role]) continue;

@@ -1,5 +1,5 @@
-// From outside, on the bare media: every idle stripe's strips agree with each other under the group's code, as far as the
-// members that are not failed let one judge.
+// From outside, on the bare media: every idle stripe's strips agree with each other under the group's code,
+// as far as the members that are not failed let one judge.
 #pragma once
 
 #include <memory>

@@ -1,4 +1,5 @@
-// At any instant, over all living controllers: a unit has one writer or readers, never both and never two writers.
+// At any instant, over all living controllers: a unit has one writer or readers, never both and never two
+// writers.
 #pragma once
 
 #include <map>
@@ -17,7 +18,8 @@ public:
         amf.locks().for_each_held([&](UnitIndex unit, LockMode mode) {
             auto [at, fresh] = units_.try_emplace(unit.v, Holder{controller, mode});
             if (!fresh && !compatible(at->second.mode, mode) && wrong.empty()) {
-                wrong = "unit " + std::to_string(unit.v) + " is held by " + at->second.controller + " and " + controller;
+                wrong = "unit " + std::to_string(unit.v) + " is held by " + at->second.controller + " and " +
+                        controller;
             }
         });
         return wrong;

@@ -1,0 +1,205 @@
+#include "sim/operator.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace braid::sim {
+
+Operator::Operator(World& world, Options options)
+    : world_(world), options_(std::move(options)), prng_(world.prng.split(0x0b)) {}
+
+void Operator::start() { next_later(); }
+
+void Operator::next_later() {
+    const auto longest = static_cast<std::uint64_t>(options_.pause_max.count());
+    world_.after(Nanos(static_cast<std::int64_t>(prng_.below(longest))), [this] { next(); });
+}
+
+void Operator::process_died(const Process& process) {
+    if (!busy_ || process.pid != pid_) return;
+    // Done or not, nobody knows. A slot may have the new value; the second disk may be there or not.
+    if (action_ == Action::create || action_ == Action::remove) known_ = false;
+    busy_ = false;
+    next_later();
+}
+
+void Operator::begin(const Desk& desk, Action action, std::string what) {
+    world_.note("operator", static_cast<std::uint64_t>(action), desk.process->pid);
+    ++turn_;
+    action_ = action;
+    what_ = std::move(what);
+    pid_ = desk.process->pid;
+    busy_ = true;
+}
+
+void Operator::next() {
+    if (quiet_ || busy_) return;
+    const auto desk = options_.pick(prng_);
+    if (!desk) return next_later();
+    Controller& controller = *desk->controller;
+    look_at_jobs(*desk);
+    const auto open_ports = [&](std::string_view volume) {
+        std::vector<std::string> out;
+        for (const PortInfo& port : controller.ports()) {
+            if (port.volume == volume && port.state == PortState::open) out.push_back(port.controller);
+        }
+        return out;
+    };
+    switch (prng_.below(16)) {
+        case 0:
+        case 1: {
+            const auto open = open_ports("v");
+            if (open.size() < 2) break;
+            const std::string where = open[prng_.below(open.size())];
+            return ask(*desk, Action::close_port, "delete port v " + where,
+                       controller.delete_port("v", where, false));
+        }
+        case 2:
+        case 3:
+            return ask(*desk, Action::open_ports, "create ports v",
+                       controller.create_ports({"v", {}, false}));
+        case 4:
+        case 5:
+            return ask(*desk, Action::create, "create volume w",
+                       controller.create_volume({"w", "g", kSize, false}));
+        case 6:
+            return ask(*desk, Action::remove, "delete volume w", controller.delete_volume("w", true, false));
+        case 7:
+            return ask(*desk, Action::verify, "verify g", controller.verify_group("g", false));
+        case 8: {
+            if (!prng_.chance(1, 4)) break;
+            const auto disk = options_.may_fail_disk();
+            if (!disk) break;
+            return ask(*desk, Action::fail, "fail disk " + *disk, controller.fail_disk(*disk, false));
+        }
+        default:
+            if (!known_) break;
+            if (open_ports("w").empty()) {
+                return ask(*desk, Action::open_second, "create ports w",
+                           controller.create_ports({"w", {}, false}));
+            }
+            return use_second(*desk);
+    }
+    next_later();
+}
+
+void Operator::look_at_jobs(const Desk& desk) {
+    if (!options_.verify_is_clean) return;
+    for (const JobInfo& job : desk.controller->status().jobs) {
+        if (job.kind == "verify" && job.mismatches != 0) {
+            world_.violation("verify found " + std::to_string(job.mismatches) + " stripes: " + job.detail);
+        }
+    }
+}
+
+void Operator::ask(const Desk& desk, Action action, std::string what, Task<AdminResult<Outcome>> request) {
+    begin(desk, action, std::move(what));
+    desk.scope->spawn(perform(*this, turn_, std::move(request)));
+}
+
+Task<void> Operator::perform(Operator& self, std::uint64_t turn, Task<AdminResult<Outcome>> request) {
+    const AdminResult<Outcome> result = co_await std::move(request);
+    Answer answer;
+    answer.ok = result.has_value();
+    if (result) {
+        answer.job = result->job;
+    } else {
+        answer.code = result.error().code;
+        answer.detail = result.error().detail;
+    }
+    self.world_.after(Nanos{0}, [&self, turn, answer] { self.end(turn, answer); });
+}
+
+// ---- the second virtual disk
+
+Buffer Operator::content(std::size_t slot, std::uint64_t value) {
+    Buffer out = Buffer::zeroed(kSlotSize);
+    for (std::size_t at = 0; value != 0 && at < kSlotSize; at += 8) {
+        const std::uint64_t word = mix64(value * 7919 + slot) + at;
+        std::memcpy(out.data() + at, &word, 8);
+    }
+    return out;
+}
+
+void Operator::use_second(const Desk& desk) {
+    const auto port = desk.controller->registry().find("w");
+    if (!port) return next_later();
+    slot_ = prng_.below(kSlots);
+    begin(desk, Action::use, "use of w");
+    if (prng_.chance(1, 2)) {
+        slots_[slot_].maybe = next_value_;
+        desk.scope->spawn(write_slot(*this, turn_, port, slot_, next_value_++));
+    } else {
+        desk.scope->spawn(read_slot(*this, turn_, port, slot_));
+    }
+}
+
+Task<void> Operator::write_slot(Operator& self, std::uint64_t turn, std::shared_ptr<Port> port,
+                                std::size_t slot, std::uint64_t value) {
+    const Status status = co_await port->write(place(slot), Slice(content(slot, value)), false);
+    self.world_.after(Nanos{0}, [&self, turn, slot, status] {
+        if (self.busy_ && self.turn_ == turn && status) {
+            self.slots_[slot].value = std::exchange(self.slots_[slot].maybe, 0);
+        }
+        self.end(turn, {status.has_value(), status ? Errc{} : status.error().code, "write", {}});
+    });
+}
+
+Task<void> Operator::read_slot(Operator& self, std::uint64_t turn, std::shared_ptr<Port> port,
+                               std::size_t slot) {
+    const Buffer seen(kSlotSize);
+    const Status status = co_await port->read(place(slot), seen.span());
+    self.world_.after(Nanos{0}, [&self, turn, slot, status, seen] {
+        if (self.busy_ && self.turn_ == turn && status) self.check_slot(slot, seen);
+        self.end(turn, {status.has_value(), status ? Errc{} : status.error().code, "read", {}});
+    });
+}
+
+void Operator::check_slot(std::size_t slot, const Buffer& seen) {
+    Slot& s = slots_[slot];
+    const auto is = [&](std::uint64_t value) {
+        return std::memcmp(content(slot, value).data(), seen.data(), kSlotSize) == 0;
+    };
+    if (s.maybe != 0 && is(s.maybe)) {
+        s.value = s.maybe;
+    } else if (!is(s.value)) {
+        world_.violation("the second disk's slot " + std::to_string(slot) + " holds neither value " +
+                         std::to_string(s.value) + " nor " + std::to_string(s.maybe));
+    }
+    s.maybe = 0;
+}
+
+// ---- answers
+
+void Operator::end(std::uint64_t turn, const Answer& answer) {
+    if (!busy_ || turn != turn_) return;
+    world_.note("operator.done", static_cast<std::uint64_t>(action_),
+                answer.ok ? 0 : 1 + static_cast<std::uint64_t>(answer.code));
+    busy_ = false;
+    ++done_;
+    check_answer(answer);
+    if (action_ == Action::create && answer.ok) {
+        slots_ = {};
+        known_ = true;
+    }
+    if (action_ == Action::remove) known_ = false;
+    next_later();
+}
+
+void Operator::check_answer(const Answer& answer) {
+    if (answer.ok) return;
+    switch (answer.code) {
+        case Errc::io_error:
+        case Errc::media_error:
+        case Errc::corrupt:
+        case Errc::invalid:
+        case Errc::offline:
+            world_.violation("operator: " + what_ + ": " + std::string(to_string(answer.code)) + ": " +
+                             answer.detail);
+            return;
+        default:
+            return;
+    }
+}
+
+}  // namespace braid::sim
