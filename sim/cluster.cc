@@ -223,6 +223,7 @@ void Cluster::settle() {
     operator_->quiet();
     wires_.heal();
     wires_.spike = Nanos{0};
+    wires_.slow.clear();
     for (auto& media : media_) {
         media->slow = 1;
         media->bad.clear();

@@ -36,6 +36,7 @@ struct Plan {
     bool spikes = false;        ///< links slow down for a while
     bool operators = false;     ///< ports, virtual disks and members are changed meanwhile
     bool cluster_kill = false;  ///< all controllers die at once, in the middle
+    Nanos drain_max = 20ms;     ///< how long a dead controller's disk commands may take
     Nanos think_max = 2ms;      ///< between a host's operations
 };
 
@@ -104,6 +105,7 @@ private:
     void kill_node(std::size_t index);
     void pause_one();
     void cut_two();
+    void slow_link(std::size_t index, Nanos length);
     void reset_two();
     void disk_fault();
     void spoil_blocks();

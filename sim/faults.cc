@@ -52,6 +52,7 @@ void Cluster::one_fault() {
             return;
         case 10: {  // the links are slow for a while
             if (!plan_.spikes) return;
+            if (prng_.chance(1, 2)) return slow_link(random_node(false), pause_of(20, 500));
             wires_.spike = pause_of(1, 40);
             world_.after(pause_of(20, 500), [this] { wires_.spike = Nanos{0}; });
             return;
@@ -78,7 +79,12 @@ void Cluster::crash_one() {
     if (prng_.chance(1, 3)) {
         kill_node(index);
     } else {
-        crash_in_the_middle(index, nodes_[index].process->pid, 200);
+        // What it tells one of the others, or all, comes late or is lost: records, ends, releases.
+        const bool late = prng_.chance(2, 3);
+        if (late) slow_link(index, 60ms);
+        const auto pid = nodes_[index].process->pid;
+        world_.after(late ? pause_of(1, 40) : Nanos{0},
+                     [this, index, pid] { crash_in_the_middle(index, pid, 200); });
     }
     if (prng_.chance(1, 3)) crash_recoverer(400);
     // A member that goes at the same time meets the stripes that are being finished.
@@ -140,6 +146,21 @@ void Cluster::kill_all() {
 }
 
 // ---- links
+
+/// From one controller to another one, or to all.
+void Cluster::slow_link(std::size_t index, Nanos length) {
+    if (index >= nodes_.size()) return;
+    const std::uint64_t from = nodes_[index].process->pid;
+    const std::size_t other = prng_.below(nodes_.size() + 1);
+    const Nanos by = pause_of(1, 40);
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
+        if (other == nodes_.size() || other == i) wires_.slow[{from, nodes_[i].process->pid}] = by;
+    }
+    world_.note("fault.slow_link", from, other);
+    world_.after(length, [this, from] {
+        std::erase_if(wires_.slow, [from](const auto& entry) { return entry.first.first == from; });
+    });
+}
 
 /// Bytes between two controllers wait, both ways or one way.
 void Cluster::cut_two() {

@@ -34,6 +34,7 @@ Plan draw_plan(std::uint64_t seed) {
     plan.slow_disks = prng.chance(1, 2);
     plan.spikes = prng.chance(1, 3);
     plan.operators = prng.chance(2, 3);
+    plan.drain_max = prng.chance(1, 2) ? 20ms : 150ms;
     plan.think_max = prng.chance(1, 2) ? 2ms : 300us;
     // Without copies at partners a crash leaves parity to the resync, which a missing member makes
     // impossible; the same when all controllers die at once. docs/fault-model.md says so.
@@ -72,6 +73,7 @@ Outcome run_plan(const Plan& plan, bool trace) {
     {
         World world(mix64(plan.seed));
         world.trace = trace;
+        world.knobs.drain_max = plan.drain_max;
         Cluster cluster(world, plan);
         out = cluster.run();
     }

@@ -45,7 +45,8 @@ Task<FenceReport> SimMemberStore::kill(ProcessRef victim) {
     while (target->alive) co_await sleep_for(process_.clock, 100us);
     // A device may take longer than anybody wants to wait for it: then the fence is cut and not drained.
     const auto longest = static_cast<std::uint64_t>(world.knobs.drain_max.count());
-    const Nanos patience(static_cast<std::int64_t>(world.prng.below(2 * longest)));
+    const bool hasty = world.prng.chance(1, 2);
+    const Nanos patience(static_cast<std::int64_t>(world.prng.below(hasty ? longest / 10 : 2 * longest)));
     const Nanos end = world.now() + patience;
     while (target->orphans != 0 && world.now() < end) co_await sleep_for(process_.clock, 100us);
     co_return FenceReport{true, target->orphans == 0};

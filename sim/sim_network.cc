@@ -3,16 +3,14 @@
 #include <algorithm>
 
 namespace braid::sim {
-namespace {
 
-Nanos link_delay(const Wires& wires) {
-    World& world = wires.world;
+Nanos Wires::delay(std::uint64_t from, std::uint64_t to) const {
+    Nanos longest = world.knobs.link_latency_max + spike;
+    if (const auto extra = slow.find({from, to}); extra != slow.end()) longest += extra->second;
     const auto low = static_cast<std::uint64_t>(world.knobs.link_latency_min.count());
-    const auto high = static_cast<std::uint64_t>((world.knobs.link_latency_max + wires.spike).count());
-    return Nanos(static_cast<std::int64_t>(world.prng.between(low, high)));
+    return Nanos(
+        static_cast<std::int64_t>(world.prng.between(low, static_cast<std::uint64_t>(longest.count()))));
 }
-
-}  // namespace
 
 void Wires::reset(std::uint64_t a, std::uint64_t b) {
     for (auto& [id, weak] : connections_) {
@@ -66,7 +64,7 @@ void Connection::close(unsigned asked_by) {
         if (side == asked_by) {
             end_side(side);
         } else {
-            wires_.world.after(link_delay(wires_),
+            wires_.world.after(wires_.delay(sides[1 - side].process->pid, sides[side].process->pid),
                                [self = shared_from_this(), side] { self->end_side(side); });
         }
     }
@@ -101,7 +99,8 @@ void Connection::pump_write(unsigned side) {
             if (take == 0) break;
         }
         to.flying += bytes.size();
-        const Nanos when = std::max(to.last_delivery, world.now() + link_delay(wires_));
+        const Nanos when =
+            std::max(to.last_delivery, world.now() + wires_.delay(from.process->pid, to.process->pid));
         to.last_delivery = when;
         world.at(when, [self = shared_from_this(), side, b = std::move(bytes)]() mutable {
             self->deliver(1 - side, std::move(b));
@@ -229,7 +228,7 @@ Result<std::unique_ptr<Listener>> SimNetwork::listen(std::string_view address) {
 }
 
 Task<Result<std::unique_ptr<ByteStream>>> SimNetwork::connect(std::string address) {
-    co_await sleep_for(process_.clock, link_delay(wires_));
+    co_await sleep_for(process_.clock, wires_.delay(0, 0));
     const auto listener = wires_.listeners.find(address);
     if (listener == wires_.listeners.end()) co_return fail(Errc::refused);
     Process& other = listener->second->process();

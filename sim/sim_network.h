@@ -30,7 +30,10 @@ public:
         if (both) cuts.insert({b, a});
     }
     void heal() { cuts.clear(); }
-    Nanos spike{};  ///< every delay is longer by up to this
+    Nanos spike{};                                                  ///< every delay is longer by up to this
+    std::map<std::pair<std::uint64_t, std::uint64_t>, Nanos> slow;  ///< the same, from pid to pid
+    /// Of one packet between two pids.
+    Nanos delay(std::uint64_t from, std::uint64_t to) const;
     /// Ends all connections between the two.
     void reset(std::uint64_t a, std::uint64_t b);
 

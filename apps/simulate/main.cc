@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <fstream>
 #include <random>
@@ -34,8 +35,22 @@ struct Totals {
     std::uint64_t virtual_ns = 0;
 };
 
+std::uint64_t running_seed = 0;
+
+/// A broken ASSERT ends the process: the seed has to be named all the same.
+void name_the_seed(int signal) {
+    char text[160];
+    const int size = std::snprintf(
+        text, sizeof text, "FAILED seed %llu: signal %d\n  repeat: simulate --seed %llu --trace --log\n",
+        static_cast<unsigned long long>(running_seed), signal, static_cast<unsigned long long>(running_seed));
+    (void)!::write(STDOUT_FILENO, text, static_cast<std::size_t>(size));
+    std::signal(signal, SIG_DFL);
+    (void)std::raise(signal);
+}
+
 /// Prints what is wrong and how to see it again. True if all was well.
 bool run_one(std::uint64_t seed, const Options& options, Totals& totals) {
+    running_seed = seed;
     const Outcome outcome = run_seed(seed, options.trace);
     ++totals.seeds;
     totals.events += outcome.events;
@@ -62,7 +77,7 @@ bool run_one(std::uint64_t seed, const Options& options, Totals& totals) {
     }
     if (failure.empty()) return true;
     ++totals.failed;
-    std::printf("FAILED %s\n  %s\n  repeat: simulate --seed %llu --trace\n",
+    std::printf("FAILED %s\n  %s\n  repeat: simulate --seed %llu --trace --log\n",
                 describe(draw_plan(seed)).c_str(), failure.c_str(), static_cast<unsigned long long>(seed));
     std::fflush(stdout);
     std::ofstream(options.failures, std::ios::app) << seed << '\n';
@@ -118,6 +133,7 @@ int run(int argc, char** argv) {
     app.add_flag("--log", options.log, "print the controllers' logs");
     app.add_option("--failures", options.failures, "file that failing seeds are added to");
     CLI11_PARSE(app, argc, argv);
+    for (const int signal : {SIGABRT, SIGSEGV, SIGILL, SIGFPE, SIGBUS}) std::signal(signal, name_the_seed);
     set_log_level(LogLevel::error);
     if (options.log) {
         set_log_level(LogLevel::debug);
