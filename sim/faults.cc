@@ -21,10 +21,11 @@ void Cluster::schedule_fault() {
 
 void Cluster::one_fault() {
     ++faults_;
-    switch (prng_.below(12)) {
+    switch (prng_.below(13)) {
         case 0:
         case 1:
         case 2:
+        case 12:
             if (plan_.crashes) crash_one();
             return;
         case 3:
@@ -68,7 +69,8 @@ void Cluster::one_fault() {
 void Cluster::kill_node(std::size_t index) {
     Node& node = nodes_[index];
     world_.crash(*node.process);
-    world_.after(pause_of(50, 2500), [this, index] { start_node(index); });
+    world_.after(prng_.chance(1, 4) ? pause_of(50, 2500) : pause_of(20, 300),
+                 [this, index] { start_node(index); });
 }
 
 /// A controller dies and comes back: at any instant, or while it writes.
@@ -76,7 +78,7 @@ void Cluster::crash_one() {
     if (!may_lose_one()) return;
     const std::size_t index = random_node(true);
     if (index == nodes_.size()) return;
-    if (prng_.chance(1, 3)) {
+    if (prng_.chance(1, 5)) {
         kill_node(index);
     } else {
         // What it tells one of the others, or all, comes late or is lost: records, ends, releases.
