@@ -182,7 +182,9 @@ Answer<void> Demo::make_disks() {
 }
 
 void Demo::write_config(const Daemon& d) const {
-    const auto quoted = [](const std::string& text) { return Json(text).dump(); };  // a TOML string, too
+    const auto quoted = [](const std::string& text) {
+        return Json(text).dump(-1, ' ', true);
+    };  // a TOML string, too
     std::ofstream(d.directory + "/braidd.toml") << fmt::format(
         "[controller]\nname = {}\nstate = {}\n\n"
         "[listen]\nnbd = [{}]\npeers = {}\napi = [{}]\n\n"

@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #define TOML_EXCEPTIONS 0
+// Release 3.3 asserts that a table header begins with a key character before it reports that it does not
+// ("[[="): without the assertion the report is what one gets.
+#define TOML_ASSERT(expression) static_cast<void>(0)
 #include <toml++/toml.h>
 
 #include <algorithm>
@@ -171,6 +174,46 @@ std::optional<ConfigError> read_section(const std::vector<Key>& keys, std::strin
     return std::nullopt;
 }
 
+/// What the parser may see: release 3.3 takes a character beyond ASCII, wherever it looks for the end of a
+/// value, for proof that it cannot be there, and then does anything. In comments such bytes become '?',
+/// elsewhere they are an error. Strings of several lines, which no key of ours needs, are refused so that a
+/// line tells what is a comment.
+std::expected<std::string, ConfigError> plain_text(std::string_view text) {
+    std::string plain(text);
+    std::uint32_t line = 1, column = 0;
+    char quote = 0;
+    bool comment = false, escaped = false;
+    for (std::size_t i = 0; i < plain.size(); ++i) {
+        const char c = plain[i];
+        const bool ascii = static_cast<unsigned char>(c) < 0x80;
+        ++column;
+        if (c == '\n') {
+            ++line;
+            column = 0;
+            quote = 0;
+            comment = escaped = false;
+        } else if (comment) {
+            if (!ascii) plain[i] = '?';
+        } else if (!ascii) {
+            return std::unexpected(ConfigError{
+                "a character beyond ASCII: in a string write it as \\u00e4, in a comment as it is", line,
+                column});
+        } else if (quote != 0) {
+            const bool was_escaped = std::exchange(escaped, quote == '"' && c == '\\' && !escaped);
+            if (c == quote && !was_escaped) quote = 0;
+        } else if (c == '"' || c == '\'') {
+            if (text.substr(i, 3) == std::string(3, c)) {
+                return std::unexpected(ConfigError{
+                    "strings of several lines are not used here: write one pair of quotes", line, column});
+            }
+            quote = c;
+        } else {
+            comment = c == '#';
+        }
+    }
+    return plain;
+}
+
 bool valid_controller_name(std::string_view name) {
     return name.size() <= 31 && name[0] != '.' && name[0] != '-' && std::ranges::all_of(name, [](char c) {
                return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
@@ -214,7 +257,9 @@ std::optional<ConfigError> refuse_bytes(std::string_view text) {
 
 std::expected<DaemonConfig, ConfigError> parse_config(std::string_view text) {
     if (auto wrong = refuse_bytes(text)) return std::unexpected(std::move(*wrong));
-    const toml::parse_result parsed = toml::parse(text);
+    const auto plain = plain_text(text);
+    if (!plain) return std::unexpected(plain.error());
+    const toml::parse_result parsed = toml::parse(*plain);
     if (!parsed)
         return std::unexpected(error_at(parsed.error().source(), std::string(parsed.error().description())));
     DaemonConfig config;

@@ -65,6 +65,24 @@ TEST(Config, SyntaxErrorsHaveLineAndColumn) {
     EXPECT_GT(e.column, 5u);
 }
 
+TEST(Config, OddTableHeadersAreErrorsNotTheEnd) {
+    for (const char* odd : {"[[=", "[\x01", "[[\x01g]", "[]", "[[", "["}) {
+        EXPECT_EQ(error_of(odd).line, 1u) << odd;
+    }
+}
+
+TEST(Config, CharactersBeyondAsciiStandInCommentsOnly) {
+    const auto good = parse_config(
+        "# gr\u00fc\u00dfe \"\n[controller]\nname = \"a\"\n[disks]\nscan = [\"/\\u00f6 \\\"#\", '#\\'] # "
+        "\u00e4 '\n");
+    ASSERT_TRUE(good) << good.error().text;
+    EXPECT_EQ(good->scan, (std::vector<std::string>{"/\u00f6 \"#", "#\\"}));
+    const ConfigError e = error_of("[controller]\nname = \"\u00fc\"\n");
+    EXPECT_EQ(e.line, 2u);
+    EXPECT_EQ(e.column, 9u);
+    EXPECT_EQ(error_of("a = \"\"\"\nb\"\"\"").column, 5u);
+}
+
 TEST(Config, UnknownKeysAreErrorsThatNameTheKnownOnes) {
     const ConfigError key = error_of(std::string(kSmallest) + "[log]\n  levle = \"info\"\n");
     EXPECT_EQ(key.text, "unknown key 'levle' in [log]: the keys are level");
