@@ -278,6 +278,31 @@ TEST(SimNetwork, ACutHoldsBytesBackUntilItIsHealed) {
     EXPECT_EQ(got, Wire::pattern(got.size()));
 }
 
+Task<void> send_pieces(Executor& executor, ByteStream& stream, Bytes bytes, std::size_t piece) {
+    for (std::size_t at = 0; at < bytes.size(); at += piece) {
+        (void)co_await write_all(executor, stream, std::span(bytes).subspan(at, piece));
+    }
+}
+
+TEST(SimNetwork, NothingPassesWhatACutHeldBack) {
+    Wire w;
+    w.world.knobs.link_latency_max = 5ms;
+    w.connect();
+    Bytes got(4000);
+    Status received = fail(Errc::cancelled);
+    w.scope_a->spawn(send_pieces(w.a->executor, *w.at_a, Wire::pattern(got.size()), 40));
+    w.scope_b->spawn(receive(w.b->executor, *w.at_b, got, received));
+    for (int i = 0; i < 100; ++i) {
+        w.wires.cut(w.a->pid, w.b->pid, false);
+        w.run(100us);
+        w.wires.heal();
+        w.run(100us);
+    }
+    w.run(1s);
+    EXPECT_TRUE(received.has_value());
+    EXPECT_EQ(got, Wire::pattern(got.size()));
+}
+
 TEST(SimNetwork, NobodyIsDialledAcrossACut) {
     Wire w;
     w.wires.cut(w.b->pid, w.a->pid, false);

@@ -102,24 +102,23 @@ void Connection::pump_write(unsigned side) {
         const Nanos when =
             std::max(to.last_delivery, world.now() + wires_.delay(from.process->pid, to.process->pid));
         to.last_delivery = when;
-        world.at(when, [self = shared_from_this(), side, b = std::move(bytes)]() mutable {
-            self->deliver(1 - side, std::move(b));
-        });
+        to.wire.push_back(std::move(bytes));
+        world.at(when, [self = shared_from_this(), side] { self->deliver(1 - side); });
     }
     if (op.progress == total) finish(from.write, total);
 }
 
-void Connection::deliver(unsigned side, std::vector<std::byte> bytes) {
+/// The next piece on the way to `side` is due: always the oldest, so that a cut in between cannot change
+/// their order.
+void Connection::deliver(unsigned side) {
     Side& to = sides[side];
     const Side& from = sides[1 - side];
     if (wires_.cuts.contains({from.process->pid, to.process->pid})) {
-        // Later bytes must not pass these: they are held back as well.
-        to.last_delivery = std::max(to.last_delivery, wires_.world.now() + 10ms);
-        wires_.world.at(to.last_delivery, [self = shared_from_this(), side, b = std::move(bytes)]() mutable {
-            self->deliver(side, std::move(b));
-        });
+        wires_.world.after(10ms, [self = shared_from_this(), side] { self->deliver(side); });
         return;
     }
+    std::vector<std::byte> bytes = std::move(to.wire.front());
+    to.wire.pop_front();
     to.flying -= bytes.size();
     if (to.closed) return;
     if (to.taken == to.inbound.size()) {

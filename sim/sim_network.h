@@ -61,8 +61,9 @@ public:
         SimStream* stream = nullptr;
         std::shared_ptr<Process> process;
         std::vector<std::byte> inbound;
-        std::size_t taken = 0;   ///< of inbound, read already
-        std::size_t flying = 0;  ///< bytes sent to this side and not delivered yet
+        std::size_t taken = 0;                    ///< of inbound, read already
+        std::deque<std::vector<std::byte>> wire;  ///< sent to this side and not delivered yet, in order
+        std::size_t flying = 0;                   ///< bytes sent to this side and not delivered yet
         Nanos last_delivery{};
         StreamOp* read = nullptr;
         StreamOp* write = nullptr;
@@ -73,7 +74,7 @@ public:
 private:
     friend class Wires;
     explicit Connection(Wires& wires) : wires_(wires) {}
-    void deliver(unsigned side, std::vector<std::byte> bytes);
+    void deliver(unsigned side);
     void end_side(unsigned side);
     static void finish(StreamOp*& op, Result<std::size_t> result);
     Wires& wires_;
