@@ -111,7 +111,7 @@ void Amf::note_losses(const AmfView& before) {
 void Amf::deliver(ControllerId from, Message message) {
     const auto type = static_cast<unsigned>(message.type);
     if (type >= static_cast<unsigned>(MessageType::table_update) &&
-        type <= static_cast<unsigned>(MessageType::table_page)) {
+        type <= static_cast<unsigned>(MessageType::table_agreed)) {
         tables_.deliver(from, message);
     } else if (type >= static_cast<unsigned>(MessageType::lock_request) &&
                type <= static_cast<unsigned>(MessageType::lock_report)) {

@@ -2,6 +2,9 @@
 // links and disks).
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstring>
+
 #include "amf/testing.h"
 
 namespace braid::testing {
@@ -140,6 +143,79 @@ TEST(Tables, ADeletedVolumeGivesItsZonesBack) {
     expect_same_tables(world, 1, 2);
     EXPECT_EQ(world.amf(2).tables().zone(ExtentIndex(1)), nullptr);
     EXPECT_EQ(world.amf(2).tables().allocated_extents(), 0u);
+}
+
+/// Controller 1 makes a change that 2 hears of at once and 3 late; 2 writes by the new tables, 3 reads by the
+/// old ones.
+template <class Change, class Known>
+void expect_no_stale_read(World& world, Change&& begin_change, Known&& known) {
+    const Geometry& geometry = world.config.geometry;
+    world.settle();
+    world.slow.insert({1, 3});
+    begin_change();
+    ASSERT_TRUE(world.run_until([&] { return known(world.amf(2)); }));
+    ASSERT_FALSE(known(world.amf(3)));
+    std::vector<std::optional<Status>> wrote(16), got(16);
+    std::vector<Buffer> data, back;
+    const auto at = [&](std::size_t i) {
+        return i * 64 * geometry.stripe_size();
+    };  // each with an arbiter of its own
+    for (std::size_t i = 0; i < wrote.size(); ++i) {
+        data.push_back(pattern(100 + i, geometry.stripe_size()));
+        back.emplace_back(geometry.stripe_size());
+        world.node(2).scope->spawn(World::keep(world.amf(2).write(at(i), Slice(data[i]), false), wrote[i]));
+    }
+    world.settle();
+    std::vector<bool> answered;
+    for (const auto& status : wrote) answered.push_back(status && *status);
+    for (std::size_t i = 0; i < wrote.size(); ++i) {
+        world.node(3).scope->spawn(World::keep(world.amf(3).read(at(i), back[i].span()), got[i]));
+    }
+    world.settle();
+    const auto check = [&](std::size_t i) {
+        EXPECT_EQ(std::memcmp(back[i].data(), data[i].data(), data[i].size()), 0)
+            << "a stale read at place " << i;
+    };
+    for (std::size_t i = 0; i < wrote.size(); ++i) {
+        if (answered[i] && got[i] && *got[i]) check(i);
+    }
+    world.slow.clear();
+    ASSERT_TRUE(
+        world.run_until([&] { return std::ranges::all_of(got, [](auto& g) { return g.has_value(); }); }));
+    ASSERT_TRUE(world.run_until([&] { return std::ranges::all_of(wrote, [](auto& w) { return w && *w; }); }));
+    for (std::size_t i = 0; i < wrote.size(); ++i) {
+        back[i] = world.read(3, at(i), back[i].size());
+        check(i);
+    }
+}
+
+TEST(Tables, AZoneThatNotAllKnowHoldsNoAnsweredWrite) {
+    World world({});
+    for (std::uint16_t id = 1; id <= 3; ++id) world.start(id);
+    std::optional<Result<const Zone*>> made;
+    expect_no_stale_read(
+        world,
+        [&] {
+            world.node(1).scope->spawn(
+                World::keep(world.amf(1).tables().allocate_zone(ExtentIndex(0)), made));
+        },
+        [](Amf& amf) { return amf.tables().zone(ExtentIndex(0)) != nullptr; });
+    EXPECT_TRUE(made && *made);
+}
+
+TEST(Tables, AMemberThatNotAllKnowToBeFailedIsNotLeftOutOfAnAnsweredWrite) {
+    World world({});
+    for (std::uint16_t id = 1; id <= 3; ++id) world.start(id);
+    ASSERT_TRUE(world.write(1, 0, pattern(1, 4096)));
+    std::optional<Status> failed;
+    expect_no_stale_read(
+        world,
+        [&] {
+            world.node(1).scope->spawn(
+                World::keep(world.amf(1).tables().fail_member(MemberIndex(1)), failed));
+        },
+        [](Amf& amf) { return !amf.tables().member_ok(MemberIndex(1)); });
+    EXPECT_TRUE(failed && *failed);
 }
 
 }  // namespace

@@ -184,6 +184,8 @@ public:
     Epoch epoch;
     std::map<std::uint16_t, std::unique_ptr<Node>> nodes;
     InFlight fate = InFlight::lost;
+    std::set<std::pair<std::uint16_t, std::uint16_t>>
+        slow;  ///< links, from and to, that deliver nothing for now
     bool dead_disks_answer =
         false;  ///< a controller that starts finds a dead disk, with errors, or does not find it
 
@@ -409,7 +411,7 @@ inline bool World::step() {
     if (executor.run_one()) return true;
     std::vector<std::pair<std::uint16_t, std::uint16_t>> links;
     for (const auto& [link, letters] : links_) {
-        if (!letters.empty()) links.push_back(link);
+        if (!letters.empty() && !slow.contains(link)) links.push_back(link);
     }
     const std::size_t choices = links.size() + commands_.size();
     if (choices == 0) {

@@ -306,6 +306,8 @@ Task<Status> Amf::finish(OpenRecord& record, Spot spot, StripeWrite write, Slice
             co_return agreed;
         }
     }
+    // Not before all AMFs know what we went by: who gets the lock next must not look for this data where it is not.
+    while (!tables_.agreed()) co_await tables_.agreed_event();
     record.end();
     co_return Status{};
 }

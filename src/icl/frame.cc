@@ -140,6 +140,8 @@ std::string_view to_string(MessageType type) {
             return "table_fetch";
         case MessageType::table_page:
             return "table_page";
+        case MessageType::table_agreed:
+            return "table_agreed";
         default:
             return type >= MessageType::amf_first ? "amf" : "unknown";
     }

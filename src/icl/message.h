@@ -34,6 +34,7 @@ enum class MessageType : std::uint8_t {
     table_version = 50,  ///< at a view change: the version the sender has
     table_fetch = 51,    ///< a joiner asks for all pages
     table_page = 52,     ///< one page of the answer
+    table_agreed = 53,   ///< all AMFs of the view have the change
     // AMF
     amf_first = 64,  ///< 64 .. 95 are the AMF's own (recovery progress, flush)
     amf_last = 95,

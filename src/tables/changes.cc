@@ -47,9 +47,7 @@ Task<Status> Tables::end_change() {
 
 Task<Status> Tables::commit_page(PageNumber page, Buffer bytes) {
     CO_TRY(co_await store_page(page, bytes));
-    co_await agree(page, bytes);
-    const Status applied = apply_page(page, ConstPageBytes(bytes.span()));
-    ASSERT(applied.has_value());
+    co_await agree(page, std::move(bytes));
     if (listener_) listener_();
     co_return Status{};
 }

@@ -20,9 +20,12 @@ Tables::Tables(Executor& executor, Clock& clock, Transport& transport, const Uui
       disks_(std::move(disks)),
       slot_(slot),
       settled_(executor),
+      agreed_(executor),
       changed_(executor),
       intents_changed_(executor),
-      scope_(executor) {}
+      scope_(executor) {
+    agreed_.set();
+}
 
 Tables::~Tables() = default;
 
@@ -66,6 +69,7 @@ void Tables::adopt(const AmfView& view) {
         if (change_open_) send_update(peer.id);
     }
     check_settled();
+    agreed_.set();  // who lacks our last change, or has not applied its own yet, does not settle without it
     changed_.notify_all();
 }
 
@@ -84,6 +88,12 @@ void Tables::send_update(ControllerId to) {
     transport_.send(to, std::move(message));
 }
 
+void Tables::send_agreed(ControllerId to) {
+    Message message{group_, MessageType::table_agreed, {}, {}};
+    Writer(message.head).put(version_);
+    transport_.send(to, std::move(message));
+}
+
 bool Tables::all_versions_in() const {
     if (!view_.contains(view_.self)) return false;
     for (const AmfMember& peer : view_.members) {
@@ -93,7 +103,7 @@ bool Tables::all_versions_in() const {
 }
 
 void Tables::check_settled() {
-    if (!loaded_ || settled_.is_set() || !all_versions_in()) return;
+    if (!loaded_ || settled_.is_set() || change_open_ || !all_versions_in()) return;
     for (const auto& [id, version] : versions_) {
         if (version > version_) return;
     }
@@ -117,9 +127,17 @@ void Tables::deliver(ControllerId from, const Message& message) {
             versions_[from.v] = version;
             // A peer that lacks the last change gets it from everybody who has it; applying it twice is
             // harmless.
-            if (loaded_ && version != 0 && version + 1 == version_ && !change_open_) send_update(from);
+            if (loaded_ && version != 0 && version + 1 == version_ && !change_open_) {
+                send_update(from);
+                if (agreed()) send_agreed(from);
+            }
             check_settled();
             changed_.notify_all();
+            return;
+        }
+        case MessageType::table_agreed: {
+            const auto version = reader.get<std::uint64_t>();
+            if (reader.done() && version == version_) agreed_.set();
             return;
         }
         case MessageType::table_ack: {
@@ -134,10 +152,10 @@ void Tables::deliver(ControllerId from, const Message& message) {
     }
 }
 
-/// Makes every AMF of the present view, whatever it becomes meanwhile, have the page.
+/// Makes every AMF of the present view, whatever it becomes meanwhile, have the page, this one last.
 Task<void> Tables::agree(PageNumber page, Buffer bytes) {
     ++version_;
-    last_change_ = LastChange{page, std::move(bytes)};
+    last_change_ = LastChange{page, bytes};
     change_open_ = true;
     acked_.clear();
     for (const AmfMember& peer : view_.members) {
@@ -151,7 +169,13 @@ Task<void> Tables::agree(PageNumber page, Buffer bytes) {
         if (all) break;
         co_await changed_.next();
     }
+    const Status applied = apply_page(page, ConstPageBytes(bytes.span()));
+    ASSERT(applied.has_value());
     change_open_ = false;
+    for (const AmfMember& peer : view_.members) {
+        if (peer.id != view_.self) send_agreed(peer.id);
+    }
+    check_settled();
 }
 
 void Tables::on_update(ControllerId from, const Message& message) {
@@ -171,6 +195,7 @@ void Tables::on_update(ControllerId from, const Message& message) {
         }
         version_ = version;
         last_change_ = LastChange{page, Buffer::copy_of(message.payload.bytes)};
+        agreed_.reset();
         check_settled();
         changed_.notify_all();
         if (listener_) listener_();
@@ -234,6 +259,7 @@ Task<Status> Tables::load() {
     if (status) status = co_await load_own_intents();
     if (!status) co_return status;
     loaded_ = true;
+    agreed_.set();
     for (const AmfMember& peer : view_.members) {
         if (peer.id != view_.self) send_version(peer.id);
     }

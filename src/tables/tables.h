@@ -3,9 +3,10 @@
 // changes only under the tables lock, one page at a time:
 //
 //   holder: lock -> new page to all ok members, flushed -> table_update to every AMF of the view -> all
-//   table_ack -> unlock
+//   table_ack -> table_agreed -> unlock
 //
-// so between two changes all AMFs agree, and during one they differ by at most that one. A change has a
+// so between two changes all AMFs agree, and during one they differ by at most that one: until it is `agreed`
+// what an AMF did by the new page must not be visible to the others. A change has a
 // version number; at every adopted view each AMF tells its version to all (table_version) and those that have
 // the last change send it to those that lack it. Until all versions of the view are in and equal the tables
 // are not `settled`.
@@ -68,6 +69,10 @@ public:
     /// All versions of the present view are in and equal.
     bool settled() const { return settled_.is_set(); }
     Event& settled_event() { return settled_; }
+    /// All AMFs of the view have everything that is applied here. A write that went by tables that others may lack
+    /// keeps its lock until then.
+    bool agreed() const { return agreed_.is_set(); }
+    Event& agreed_event() { return agreed_; }
     /// Null while the extent has no zone. The pointer stays valid; what it points to changes only with the
     /// zone.
     const Zone* zone(ExtentIndex extent) const;
@@ -159,6 +164,7 @@ private:
     // tables.cc: view change, agreement
     void send_version(ControllerId to);
     void send_update(ControllerId to);
+    void send_agreed(ControllerId to);
     void check_settled();
     bool all_versions_in() const;
     Task<void> agree(PageNumber page, Buffer bytes);
@@ -225,6 +231,7 @@ private:
 
     AmfView view_;
     Event settled_;
+    Event agreed_;
     Event changed_;  ///< an ack, a version, a page or a view came
     std::uint64_t version_ = 0;
     bool verify_before_change_ = false;  ///< somebody was lost: a page on a disk may be newer than all of us
