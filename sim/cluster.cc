@@ -42,6 +42,7 @@ Cluster::Cluster(World& world, const Plan& plan)
     options.stripe_size = geometry.stripe_size();
     options.hosts = plan.hosts;
     options.think_max = plan.think_max;
+    options.hot = plan.hot;
     hosts_ = std::make_unique<Hosts>(world_, *this, options);
     Operator::Options operations;
     operations.pick = [this](Prng& prng) -> std::optional<Operator::Desk> {

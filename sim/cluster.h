@@ -35,6 +35,8 @@ struct Plan {
     bool crashes = true, pauses = true, cuts = true, resets = true, slow_disks = true, latent_errors = false;
     bool spikes = false;        ///< links slow down for a while
     bool operators = false;     ///< ports, virtual disks and members are changed meanwhile
+    bool hot = false;           ///< hosts meet on very few stripes
+    unsigned deaths = ~0u;      ///< a second one in a short time makes a resync due, which hides much
     bool cluster_kill = false;  ///< all controllers die at once, in the middle
     Nanos drain_max = 20ms;     ///< how long a dead controller's disk commands may take
     Nanos think_max = 2ms;      ///< between a host's operations
@@ -139,6 +141,7 @@ private:
     bool faulty_ = false;
     bool over_ = false;
     unsigned disks_failed_ = 0;
+    unsigned deaths_ = 0;
     std::uint64_t faults_ = 0;
     std::uint64_t recovered_ = 0;
     Prng prng_;

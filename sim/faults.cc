@@ -67,6 +67,8 @@ void Cluster::one_fault() {
 // ---- controllers
 
 void Cluster::kill_node(std::size_t index) {
+    if (deaths_ >= plan_.deaths) return;
+    ++deaths_;
     Node& node = nodes_[index];
     world_.crash(*node.process);
     world_.after(prng_.chance(1, 4) ? pause_of(50, 2500) : pause_of(20, 300),
@@ -75,7 +77,7 @@ void Cluster::kill_node(std::size_t index) {
 
 /// A controller dies and comes back: at any instant, or while it writes.
 void Cluster::crash_one() {
-    if (!may_lose_one()) return;
+    if (!may_lose_one() || deaths_ >= plan_.deaths) return;
     const std::size_t index = random_node(true);
     if (index == nodes_.size()) return;
     if (prng_.chance(1, 5)) {
@@ -85,7 +87,7 @@ void Cluster::crash_one() {
         const bool late = prng_.chance(2, 3);
         if (late) slow_link(index, 60ms);
         const auto pid = nodes_[index].process->pid;
-        world_.after(late ? pause_of(1, 40) : Nanos{0},
+        world_.after(late ? pause_of(0, prng_.chance(1, 2) ? 5 : 40) : Nanos{0},
                      [this, index, pid] { crash_in_the_middle(index, pid, 200); });
     }
     if (prng_.chance(1, 3)) crash_recoverer(400);

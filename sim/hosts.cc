@@ -72,7 +72,9 @@ Hosts::Operation Hosts::draw(Host& host) {
         const std::uint64_t longest = prng.chance(1, 12) ? 3 * options_.stripe_size : (16u << 10);
         op.length = (1 + prng.below(longest / kSector)) * kSector;
         if (prng.chance(1, 4)) op.length = std::max<std::uint64_t>(op.length / kBlockSize, 1) * kBlockSize;
-        const std::uint64_t near = spots_[prng.below(spots_.size())] + prng.below(8) * kBlockSize;
+        const bool meet = options_.hot && prng.chance(3, 4);
+        const std::uint64_t near =
+            spots_[prng.below(meet ? 2 : spots_.size())] + prng.below(meet ? 2 : 8) * kBlockSize;
         op.offset = std::min(near, shared - op.length) / kSector * kSector;
         op.fua = prng.chance(1, 10);
     } else if (dice < 97) {

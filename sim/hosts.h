@@ -38,6 +38,7 @@ struct HostOptions {
     std::uint64_t stripe_size = 0;  ///< to aim at stripe borders
     std::size_t hosts = 4;
     Nanos think_max = 2ms;
+    bool hot = false;  ///< most operations on two spots of one or two blocks
 };
 
 class Hosts {

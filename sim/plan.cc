@@ -34,12 +34,19 @@ Plan draw_plan(std::uint64_t seed) {
     plan.slow_disks = prng.chance(1, 2);
     plan.spikes = prng.chance(1, 3);
     plan.operators = prng.chance(2, 3);
+    plan.hot = prng.chance(1, 2);
+    if (prng.chance(1, 3)) {
+        plan.deaths = 1;
+        plan.crashes = true;
+        plan.pauses = plan.cuts = false;
+        plan.faults_for = 1500ms;
+    }
     plan.drain_max = prng.chance(1, 2) ? 20ms : 150ms;
     plan.think_max = prng.chance(1, 2) ? 2ms : 300us;
     // Without copies at partners a crash leaves parity to the resync, which a missing member makes
     // impossible; the same when all controllers die at once. docs/fault-model.md says so.
     const bool covered = plan.dimension >= 2;
-    plan.cluster_kill = prng.chance(1, 6);
+    plan.cluster_kill = plan.deaths > 1 && prng.chance(1, 6);
     if (covered && !plan.cluster_kill && prng.chance(2, 3)) {
         plan.disk_faults = static_cast<unsigned>(1 + prng.below(parity));
         plan.latent_errors = plan.disk_faults < parity && prng.chance(1, 2);
@@ -59,6 +66,8 @@ std::string describe(const Plan& plan) {
     if (plan.cuts) out += " cut";
     if (plan.resets) out += " reset";
     if (plan.slow_disks) out += " slow-disk";
+    if (plan.deaths == 1) out += " once";
+    if (plan.hot) out += " hot";
     if (plan.spikes) out += " spike";
     if (plan.operators) out += " operator";
     if (plan.disk_faults != 0) out += " disk x" + std::to_string(plan.disk_faults);
