@@ -158,8 +158,13 @@ private:
 
     // write.cc
     Task<Status> write_piece(StripePiece piece, Slice data);
-    Task<Status> write_locked(StripePiece piece, Slice data, const StoredRecord* orphan,
-                              std::uint8_t attempts);
+    /// What is done again: whose write, in which zone (a copy).
+    struct Orphan {
+        const StoredRecord& record;
+        const Zone& zone;
+        std::uint8_t attempts;
+    };
+    Task<Status> write_locked(StripePiece piece, Slice data, const Orphan* orphan);
     Task<Result<Slice>> whole_blocks(Spot spot, StripePiece piece, Slice data);
     Task<Status> finish(OpenRecord& record, Spot spot, StripeWrite write, Slice data, Redo redo);
     void read_old(DiskBatch& batch, const Spot& spot, const StripeWrite& write, const WritePlan& plan,
@@ -170,7 +175,7 @@ private:
     // recover.cc
     Task<void> recover_unit(UnitIndex unit);
     Task<Status> recover_write(std::vector<StoredRecord> copies);
-    Task<Status> replay(StoredRecord record, std::uint8_t attempts);
+    Task<Status> replay(Orphan orphan);
 
     Executor& executor_;
     Clock& clock_;

@@ -14,11 +14,13 @@ Task<Result<StripeVerdict>> Amf::check_stripe(StripeIndex stripe, bool correct) 
     CO_TRY_LET(const LockPin pin, co_await locks_.acquire(unit_of(stripe), mode));
     const StripeLocks::Guard guard = co_await StripeLocks::Awaiter(stripe_locks_, stripe, correct);
     while (!tables_.settled()) co_await tables_.settled_event();
-    const Zone* zone = tables_.zone(geometry_.extent_of(stripe));
-    if (zone == nullptr) co_return StripeVerdict::absent;
+    const ExtentIndex extent = geometry_.extent_of(stripe);
+    const Zone* present = tables_.zone(extent);
+    if (present == nullptr) co_return StripeVerdict::absent;
     if (replicator_.quarantined(stripe)) co_return StripeVerdict::incomplete;
 
-    const Spot where = spot(stripe, *zone);
+    const Zone zone = *present;
+    const Spot where = spot(stripe, zone);
     const RoleMask readable = writable(where);
     const std::size_t strip = geometry_.strip_size;
     const unsigned k = geometry_.k;
@@ -59,11 +61,13 @@ Task<Result<StripeVerdict>> Amf::check_stripe(StripeIndex stripe, bool correct) 
         if (readable[k + j] && differs) wrong.set(k + j);
     }
     if (wrong.none()) co_return StripeVerdict::clean;
+    if (!tables_.still_there(extent, zone)) co_return StripeVerdict::absent;
     LOG_WARN("stripe.parity_wrong", {"stripe", stripe}, {"strips", wrong.count()});
     if (!correct) co_return StripeVerdict::wrong;
     if (tables_.offline()) co_return fail(Errc::offline);
     MemberMask failed;
     {
+        const Tables::ZoneWrite writing(tables_);
         DiskBatch batch(executor_);
         for (unsigned j = 0; j < geometry_.m; ++j) {
             if (!wrong[k + j]) continue;

@@ -157,17 +157,25 @@ Task<void> Amf::repair(StripeIndex stripe, unsigned role, StripRange range) {
     if (!pin) co_return;
     const StripeLocks::Guard guard = co_await stripe_locks_.write(stripe);
     while (!tables_.settled()) co_await tables_.settled_event();
-    const Zone* zone = tables_.zone(geometry_.extent_of(stripe));
-    if (zone == nullptr || tables_.offline() || replicator_.quarantined(stripe)) co_return;
-    const Spot where = spot(stripe, *zone);
+    const ExtentIndex extent = geometry_.extent_of(stripe);
+    const Zone* present = tables_.zone(extent);
+    if (present == nullptr || tables_.offline() || replicator_.quarantined(stripe)) co_return;
+    const Zone zone = *present;
+    const Spot where = spot(stripe, zone);
     const DiskPlace at = place(where, role);
     if (!writable(where)[role]) co_return;
     const Buffer content(range.length());
     if (!co_await regenerate(where, role, range, content.span(), {})) co_return;
-    DiskBatch batch(executor_);
-    batch.write(role, *disks_[at.member.v], at.offset + range.from, content.span());
-    co_await batch.done();
-    if (batch.all_ok()) {
+    if (!tables_.still_there(extent, zone)) co_return;
+    bool written = false;
+    {
+        const Tables::ZoneWrite writing(tables_);
+        DiskBatch batch(executor_);
+        batch.write(role, *disks_[at.member.v], at.offset + range.from, content.span());
+        co_await batch.done();
+        written = batch.all_ok();
+    }
+    if (written) {
         ++counters_.repaired;
         LOG_INFO("member.repaired", {"member", at.member}, {"stripe", stripe});
     } else {

@@ -75,25 +75,28 @@ Task<Status> Amf::recover_write(std::vector<StoredRecord> copies) {
         co_return fail(Errc::corrupt);
     }
     ++attempts;
-    if (best->complete()) {
-        ++counters_.recovered_redo;
-        co_return co_await replay(*best, attempts);
-    }
-    if (!best->has_data()) {
+    const Zone* present = tables_.zone(geometry_.extent_of(best->info.stripe));
+    // Whoever wrote had a zone: without one the volume has been deleted since.
+    if (present == nullptr || (!best->complete() && !best->has_data())) {
         ++counters_.recovered_dropped;
         co_return Status{};
     }
+    const Zone zone = *present;
+    const Orphan orphan{*best, zone, attempts};
+    if (best->complete()) {
+        ++counters_.recovered_redo;
+        co_return co_await replay(orphan);
+    }
     ++counters_.recovered_data;
     const StripePiece piece{best->info.stripe, best->info.offset, best->info.length, 0};
-    const Status written = co_await write_locked(piece, best->data, best, attempts);
+    const Status written = co_await write_locked(piece, best->data, &orphan);
     // Nobody was told that this write was done, so that a stripe too broken to take it stays as it is.
     if (!written && written.error().code == Errc::media_error) co_return Status{};
     co_return written;
 }
 
-Task<Status> Amf::replay(StoredRecord record, std::uint8_t attempts) {
-    const Zone* zone = tables_.zone(geometry_.extent_of(record.info.stripe));
-    if (zone == nullptr) co_return fail(Errc::corrupt);
+Task<Status> Amf::replay(Orphan orphan) {
+    StoredRecord record = orphan.record;
     const auto aligned = [](Slice& slice) {
         if (reinterpret_cast<std::uintptr_t>(slice.bytes.data()) % kBlockSize != 0) {
             slice = Slice(Buffer::copy_of(slice.bytes));
@@ -106,9 +109,9 @@ Task<Status> Amf::replay(StoredRecord record, std::uint8_t attempts) {
     if (!tables_.intent_marked(intent.region)) CO_TRY(co_await tables_.mark_intent(intent.region));
     const StripeWrite write{geometry_.strip_size, record.info.offset, record.info.length};
     OpenRecord again(replicator_);
-    again.begin_recovery(record, attempts);
+    again.begin_recovery(record, orphan.attempts);
     const Status status =
-        co_await finish(again, spot(record.info.stripe, *zone), write, record.data, *record.redo);
+        co_await finish(again, spot(record.info.stripe, orphan.zone), write, record.data, *record.redo);
     if (!status) intent.keep();
     co_return status;
 }

@@ -218,5 +218,81 @@ TEST(Tables, AMemberThatNotAllKnowToBeFailedIsNotLeftOutOfAnAnsweredWrite) {
     EXPECT_TRUE(failed && *failed);
 }
 
+/// A volume goes away, and its space to the next one, while something is under way in it that no port waits
+/// for.
+struct Reuse {
+    World world;
+    VolumeId old;
+    std::size_t size = world.config.geometry.stripe_size();
+
+    explicit Reuse(std::uint64_t seed) : world({.seed = seed}) {
+        for (std::uint16_t id = 1; id <= 3; ++id) world.start(id);
+        const auto volume = world.run(2, world.amf(2).tables().create_volume("old", kExtentSize));
+        EXPECT_TRUE(volume);
+        old = volume->id;
+        EXPECT_TRUE(world.write(2, 0, pattern(1, size)));
+        world.settle();
+    }
+
+    void check() {
+        world.hold_data = true;
+        std::optional<Status> gone;
+        world.node(2).scope->spawn(World::keep(world.amf(2).tables().delete_volume(old), gone));
+        world.settle();
+        world.hold_data = false;
+        ASSERT_TRUE(world.run_until([&] { return gone.has_value(); }));
+        EXPECT_TRUE(*gone);
+        EXPECT_TRUE(world.run(3, world.amf(3).tables().create_volume("new", kExtentSize)));
+        ASSERT_TRUE(world.write(3, 8 * size, pattern(2, size)));
+        world.settle();
+        for (std::uint16_t id = 2; id <= 3; ++id) {
+            EXPECT_EQ(world.amf(id).conditions().quarantined_stripes, 0u);
+            const Buffer zeros = Buffer::zeroed(size);
+            const Buffer got = world.read(id, 0, size);
+            ASSERT_EQ(got.size(), size);
+            EXPECT_EQ(std::memcmp(got.data(), zeros.data(), size), 0)
+                << "the old volume's data in the new one";
+        }
+        EXPECT_TRUE(world.unclean(3, 9 * size).empty());
+    }
+};
+
+TEST(Tables, AVolumeMayBeDeletedWhileItsParityIsCorrected) {
+    for (std::uint64_t seed = 1; seed <= 4; ++seed) {
+        for (std::size_t step = 0; step < 40; ++step) {
+            SCOPED_TRACE(::testing::Message() << "seed " << seed << ", step " << step);
+            Reuse reuse(seed);
+            World& world = reuse.world;
+            const DiskPlace parity =
+                strip_place(world.config.geometry, *world.amf(3).tables().zone(ExtentIndex(0)), Row(0),
+                            Role(4), world.config.data_start);
+            world.media[parity.member.v]->pages[parity.offset / kBlockSize] = pattern(9, kBlockSize);
+            std::optional<Result<StripeVerdict>> verdict;
+            world.node(3).scope->spawn(World::keep(world.amf(3).check_stripe(StripeIndex(0), true), verdict));
+            for (std::size_t i = 0; i < step; ++i) world.step();
+            reuse.check();
+            if (HasFailure()) return;
+        }
+    }
+}
+
+TEST(Tables, AVolumeMayBeDeletedWhileAWriteInItIsRecovered) {
+    for (std::uint64_t seed = 1; seed <= 4; ++seed) {
+        for (std::size_t step = 0; step < 60; ++step) {
+            SCOPED_TRACE(::testing::Message() << "seed " << seed << ", step " << step);
+            Reuse reuse(seed);
+            World& world = reuse.world;
+            std::optional<Status> wrote;
+            const Buffer data = pattern(3, 8192);
+            world.node(1).scope->spawn(World::keep(world.amf(1).write(4096, Slice(data), false), wrote));
+            for (std::size_t i = 0; i < step; ++i) world.step();
+            world.kill(1, InFlight::mixed);
+            world.adopt();
+            reuse.check();
+            if (HasFailure()) return;
+        }
+    }
+}
+
 }  // namespace
 }  // namespace braid::testing

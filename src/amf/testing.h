@@ -185,7 +185,8 @@ public:
     std::map<std::uint16_t, std::unique_ptr<Node>> nodes;
     InFlight fate = InFlight::lost;
     std::set<std::pair<std::uint16_t, std::uint16_t>>
-        slow;  ///< links, from and to, that deliver nothing for now
+        slow;                ///< links, from and to, that deliver nothing for now
+    bool hold_data = false;  ///< disk commands outside the tables do not end for now
     bool dead_disks_answer =
         false;  ///< a controller that starts finds a dead disk, with errors, or does not find it
 
@@ -413,7 +414,11 @@ inline bool World::step() {
     for (const auto& [link, letters] : links_) {
         if (!letters.empty() && !slow.contains(link)) links.push_back(link);
     }
-    const std::size_t choices = links.size() + commands_.size();
+    std::vector<std::size_t> commands;
+    for (std::size_t i = 0; i < commands_.size(); ++i) {
+        if (!hold_data || commands_[i].op->offset < config.data_start) commands.push_back(i);
+    }
+    const std::size_t choices = links.size() + commands.size();
     if (choices == 0) {
         --steps_;
         return false;
@@ -423,15 +428,15 @@ inline bool World::step() {
         if (choice < links.size()) {
             deliver(links[choice]);
         } else {
-            complete(choice - links.size());
+            complete(commands[choice - links.size()]);
         }
         return true;
     }
     messages_first_ = !messages_first_;
-    if (commands_.empty() || (messages_first_ && !links.empty())) {
+    if (commands.empty() || (messages_first_ && !links.empty())) {
         deliver(links.front());
     } else {
-        complete(0);
+        complete(commands.front());
     }
     return true;
 }

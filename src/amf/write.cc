@@ -99,15 +99,14 @@ Task<Status> Amf::write_piece(StripePiece piece, Slice data) {
     const StripeLocks::Guard guard = co_await stripe_locks_.write(piece.stripe);
     while (!tables_.settled()) co_await tables_.settled_event();
     if (replicator_.quarantined(piece.stripe)) co_return fail(Errc::io_error);
-    co_return co_await write_locked(piece, std::move(data), nullptr, 0);
+    co_return co_await write_locked(piece, std::move(data), nullptr);
 }
 
 /// The stripe is locked and consistent. `orphan`: the write of a dead AMF that is done here again.
-Task<Status> Amf::write_locked(StripePiece piece, Slice data, const StoredRecord* orphan,
-                               std::uint8_t attempts) {
+Task<Status> Amf::write_locked(StripePiece piece, Slice data, const Orphan* orphan) {
     if (tables_.offline()) co_return fail(Errc::offline);
     const ExtentIndex extent = geometry_.extent_of(piece.stripe);
-    const Zone* zone = tables_.zone(extent);
+    const Zone* zone = orphan != nullptr ? &orphan->zone : tables_.zone(extent);
     if (zone == nullptr) {
         CO_TRY_LET(zone, co_await tables_.allocate_zone(extent));
     }
@@ -128,7 +127,7 @@ Task<Status> Amf::write_locked(StripePiece piece, Slice data, const StoredRecord
     if (orphan == nullptr) {
         record.begin(piece.stripe, piece.offset, data);
     } else {
-        record.begin_recovery(*orphan, attempts);
+        record.begin_recovery(orphan->record, orphan->attempts);
     }
 
     // Old data and parity, while the new data is on its way to the partners.
@@ -270,7 +269,14 @@ Task<Status> Amf::finish(OpenRecord& record, Spot spot, StripeWrite write, Slice
     const RoleMask targets = writable(spot);
     const unsigned k = geometry_.k;
     MemberMask failed;
+    const bool recovers = record.info().root != record.info().id;
+    if (recovers && !tables_.still_there(geometry_.extent_of(spot.stripe), *spot.zone)) {
+        record.end();  // the volume has been deleted
+        co_return Status{};
+    }
     {
+        std::optional<Tables::ZoneWrite> writing;
+        if (recovers) writing.emplace(tables_);
         DiskBatch batch(executor_);
         const auto put = [&](unsigned role, std::uint32_t from, std::span<const std::byte> bytes) {
             if (!targets[role]) return;
@@ -306,7 +312,8 @@ Task<Status> Amf::finish(OpenRecord& record, Spot spot, StripeWrite write, Slice
             co_return agreed;
         }
     }
-    // Not before all AMFs know what we went by: who gets the lock next must not look for this data where it is not.
+    // Not before all AMFs know what we went by: who gets the lock next must not look for this data where it
+    // is not.
     while (!tables_.agreed()) co_await tables_.agreed_event();
     record.end();
     co_return Status{};

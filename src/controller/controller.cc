@@ -108,8 +108,8 @@ Task<void> Controller::rescan_loop() {
     }
 }
 
-/// Whether a look at the disks can change anything: somebody said so, disks came or went, or a group waits for some and
-/// its next try is due. Every try is two new views for everybody, so they become rarer.
+/// Whether a look at the disks can change anything: somebody said so, disks came or went, or a group waits
+/// for some and its next try is due. Every try is two new views for everybody, so they become rarer.
 bool Controller::rescan_is_due(bool told) {
     std::vector<std::string> names = env_.shelf.scan();
     const bool moved = names != last_scan_;

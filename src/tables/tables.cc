@@ -163,6 +163,7 @@ Task<void> Tables::agree(PageNumber page, Buffer bytes) {
     }
     while (true) {
         bool all = view_.contains(view_.self);
+        if (zone_writes_ != 0) all = false;  // by the tables as they were
         for (const AmfMember& peer : view_.members) {
             if (peer.id != view_.self && !acked_.contains(peer.id.v)) all = false;
         }
@@ -205,9 +206,15 @@ void Tables::on_update(ControllerId from, const Message& message) {
         settled_.reset();
         scope_.spawn(reload());
     }
+    scope_.spawn(acknowledge(from, version));
+}
+
+/// At once, or when the disks have what was written by the tables as they were.
+Task<void> Tables::acknowledge(ControllerId to, std::uint64_t version) {
+    while (zone_writes_ != 0) co_await changed_.next();
     Message ack{group_, MessageType::table_ack, {}, {}};
     Writer(ack.head).put(version);
-    transport_.send(from, std::move(ack));
+    transport_.send(to, std::move(ack));
 }
 
 Task<void> Tables::reload() {

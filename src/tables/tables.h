@@ -69,8 +69,8 @@ public:
     /// All versions of the present view are in and equal.
     bool settled() const { return settled_.is_set(); }
     Event& settled_event() { return settled_; }
-    /// All AMFs of the view have everything that is applied here. A write that went by tables that others may lack
-    /// keeps its lock until then.
+    /// All AMFs of the view have everything that is applied here. A write that went by tables that others may
+    /// lack keeps its lock until then.
     bool agreed() const { return agreed_.is_set(); }
     Event& agreed_event() { return agreed_; }
     /// Null while the extent has no zone. The pointer stays valid; what it points to changes only with the
@@ -81,6 +81,22 @@ public:
         return member.v < disks_.size() && disks_[member.v] != nullptr &&
                state_.members[member.v].state == MemberState::ok;
     }
+    /// A volume may be deleted under what works on its zones for no port (recovery, repair, resync): it works
+    /// on a copy of the zone, writes only if still_there(), and says so with a ZoneWrite, which waits for
+    /// nothing but disk commands. The zone's segments are not given to another extent before.
+    bool still_there(ExtentIndex extent, const Zone& zone) const { return zones_[extent.v] == zone; }
+    class ZoneWrite {
+    public:
+        explicit ZoneWrite(Tables& tables) : tables_(tables) { ++tables_.zone_writes_; }
+        ZoneWrite(const ZoneWrite&) = delete;
+        ZoneWrite& operator=(const ZoneWrite&) = delete;
+        ~ZoneWrite() {
+            if (--tables_.zone_writes_ == 0) tables_.changed_.notify_all();
+        }
+
+    private:
+        Tables& tables_;
+    };
     const GroupState& state() const { return state_; }
     Disk* disk(MemberIndex member) const { return disks_[member.v]; }
     unsigned failed_members() const;
@@ -169,6 +185,7 @@ private:
     bool all_versions_in() const;
     Task<void> agree(PageNumber page, Buffer bytes);
     void on_update(ControllerId from, const Message& message);
+    Task<void> acknowledge(ControllerId to, std::uint64_t version);
     void on_page(const Message& message);
     void send_all_pages(ControllerId to);
     Task<void> reload();
@@ -243,6 +260,7 @@ private:
     };
     std::optional<LastChange> last_change_;
     bool change_open_ = false;
+    unsigned zone_writes_ = 0;
     std::optional<std::map<std::uint32_t, Buffer>> fetched_;  ///< while pages come from a peer
     bool fetch_done_ = false;
     bool from_disks_ = false;
