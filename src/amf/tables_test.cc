@@ -258,7 +258,7 @@ struct Reuse {
 };
 
 TEST(Tables, AVolumeMayBeDeletedWhileItsParityIsCorrected) {
-    for (std::uint64_t seed = 1; seed <= 4; ++seed) {
+    for (std::uint64_t seed = 1; seed <= 2; ++seed) {
         for (std::size_t step = 0; step < 40; ++step) {
             SCOPED_TRACE(::testing::Message() << "seed " << seed << ", step " << step);
             Reuse reuse(seed);
@@ -277,8 +277,8 @@ TEST(Tables, AVolumeMayBeDeletedWhileItsParityIsCorrected) {
 }
 
 TEST(Tables, AVolumeMayBeDeletedWhileAWriteInItIsRecovered) {
-    for (std::uint64_t seed = 1; seed <= 4; ++seed) {
-        for (std::size_t step = 0; step < 60; ++step) {
+    for (std::uint64_t seed = 1; seed <= 2; ++seed) {
+        for (std::size_t step = 0; step < 60; step += 2) {
             SCOPED_TRACE(::testing::Message() << "seed " << seed << ", step " << step);
             Reuse reuse(seed);
             World& world = reuse.world;
