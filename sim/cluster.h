@@ -116,6 +116,7 @@ private:
     bool covered() const { return plan_.dimension >= 2 && !plan_.cluster_kill; }
 
     void settle();
+    void look_after_death();
     bool all_answered();
     void open_all_ports();
     void verify();

@@ -71,6 +71,12 @@ void Cluster::kill_node(std::size_t index) {
     ++deaths_;
     Node& node = nodes_[index];
     world_.crash(*node.process);
+    if (plan_.deaths == 1) {  // it stays away until look_after_death()
+        faulty_ = false;
+        hosts_->quiet();
+        operator_->quiet();
+        return;
+    }
     world_.after(prng_.chance(1, 4) ? pause_of(50, 2500) : pause_of(20, 300),
                  [this, index] { start_node(index); });
 }
