@@ -172,8 +172,11 @@ Task<void> Controller::rescan() {
 }
 
 Task<void> Controller::serve_group(Uuid uuid) {
-    (void)co_await groups_.at(uuid)->start();
+    const Status started = co_await groups_.at(uuid)->start();
     view_changed_.notify_all();
+    // Not a partner for others: what it keeps for them it could never finish. It stays for an operator to
+    // see.
+    if (!started && !stopping_) (void)co_await membership_->detach(uuid);
 }
 
 }  // namespace braid

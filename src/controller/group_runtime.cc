@@ -224,6 +224,14 @@ Task<void> GroupRuntime::resync_own() {
 Task<void> GroupRuntime::resync_of_the_dead() {
     if (resync_of_dead_runs_) co_return;
     resync_of_dead_runs_ = true;
+    do {
+        co_await resync_absent_slots();
+    } while (state_ == State::serving && amf_.keeper() &&
+             !amf_.unaccounted().empty());  // more died meanwhile
+    resync_of_dead_runs_ = false;
+}
+
+Task<void> GroupRuntime::resync_absent_slots() {
     const std::vector<AmfMember> dead = amf_.unaccounted();
     for (std::uint8_t i = 0; i < tables().config().controllers.size(); ++i) {
         const ControllerSlot slot(i);
@@ -236,7 +244,6 @@ Task<void> GroupRuntime::resync_of_the_dead() {
         job_ended(number, *job, status);
     }
     for (const AmfMember& amf : dead) amf_.accounted(amf);
-    resync_of_dead_runs_ = false;
 }
 
 }  // namespace braid

@@ -72,6 +72,7 @@ private:
     Task<void> verify(std::uint64_t number, std::shared_ptr<ParityJob> job);
     Task<void> resync_own();
     Task<void> resync_of_the_dead();
+    Task<void> resync_absent_slots();
     std::uint64_t list_job(std::string kind, std::shared_ptr<ParityJob> job);
     void job_ended(std::uint64_t number, const ParityJob& job, const Status& status);
     bool slot_is_live(ControllerSlot slot) const;
