@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace braid::sim {
 namespace {
@@ -171,6 +172,7 @@ void Hosts::complete(Host& host, Status status) {
                              std::string(to_string(status.error().code)) + " at " +
                              std::to_string(op.offset) + " + " + std::to_string(op.length));
         }
+        leave_unanswered(host, std::move(op));
     } else {
         ++finished_;
         const Instant now = instant();
@@ -216,7 +218,25 @@ void Hosts::record_read(const Operation& op, Instant completed) {
     }
 }
 
-/// Bytes whose last write had no answer become certain by being read; all others are as this host left them.
+/// An operation of the private area that had no answer, or an error for one: it may have happened.
+void Hosts::leave_unanswered(Host& host, Operation op) {
+    if (op.kind != Kind::private_write && op.kind != Kind::private_zero) return;
+    const std::uint64_t base = private_base(host);
+    std::erase_if(host.unanswered, [&](const Operation& old) {
+        return std::memchr(host.uncertain.data() + (old.offset - base), 1, old.length) == nullptr;
+    });
+    host.unanswered.push_back(std::move(op));
+}
+
+bool Hosts::may_be_there(const Host& host, std::uint64_t offset, std::byte seen) const {
+    return std::ranges::any_of(host.unanswered, [&](const Operation& op) {
+        if (offset < op.offset || offset >= op.offset + op.length) return false;
+        return seen == (op.kind == Kind::private_zero ? std::byte{0} : op.data.data()[offset - op.offset]);
+    });
+}
+
+/// Bytes under unanswered writes are as they were or as one of these left them, and become certain by being
+/// read; all others are as this host left them.
 void Hosts::check_private(Host& host, const Operation& op) {
     const std::uint64_t from = op.offset - private_base(host);
     const bool certain = std::memchr(host.uncertain.data() + from, 1, op.length) == nullptr;
@@ -225,21 +245,20 @@ void Hosts::check_private(Host& host, const Operation& op) {
         std::byte& expected = host.expected[from + i];
         std::uint8_t& uncertain = host.uncertain[from + i];
         const std::byte seen = op.data.data()[i];
-        if (uncertain != 0) {
-            expected = seen;
-            uncertain = 0;
-        } else if (seen != expected) {
+        if (seen != expected && (uncertain == 0 || !may_be_there(host, op.offset + i, seen))) {
             world_.violation("private byte " + std::to_string(op.offset + i) + " of host " +
                              std::to_string(host.index) + " is not what it wrote");
             return;
         }
+        expected = seen;
+        uncertain = 0;
     }
 }
 
 void Hosts::process_died(const Process& process) {
     for (Host& host : hosts_) {
         if (!host.operation || host.process != process.pid) continue;
-        host.operation.reset();
+        leave_unanswered(host, *std::exchange(host.operation, std::nullopt));
         world_.after(1ms, [this, &host] { next(host); });
     }
 }

@@ -7,6 +7,7 @@
 // once).
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -80,8 +81,10 @@ private:
         std::optional<Operation> operation;
         std::uint64_t process = 0;  ///< pid that has the operation
         std::uint64_t turn = 0;
-        std::vector<std::byte> expected;      ///< private area
-        std::vector<std::uint8_t> uncertain;  ///< bytes whose content is not known until they are read
+        std::vector<std::byte> expected;  ///< private area
+        std::vector<std::uint8_t>
+            uncertain;  ///< bytes that may be as expected or as an unanswered write left them
+        std::vector<Operation> unanswered;  ///< of the private area, while a byte of theirs is uncertain
     };
 
     void next(Host& host);
@@ -92,9 +95,12 @@ private:
                                        std::uint64_t length);
     void record_read(const Operation& operation, Instant completed);
     void check_private(Host& host, const Operation& operation);
+    void leave_unanswered(Host& host, Operation operation);
+    bool may_be_there(const Host& host, std::uint64_t offset, std::byte seen) const;
     void stamp(Operation& operation);
     std::uint64_t private_base(const Host& host) const;
-    Instant instant() const { return world_.now().count(); }
+    /// Virtual time, but no two events at the same: equal instants would prove no order to the checker.
+    Instant instant() { return last_instant_ = std::max(last_instant_ + 1, world_.now().count()); }
 
     static constexpr std::uint64_t kPrivateSize = 256u << 10;
     World& world_;
@@ -103,6 +109,7 @@ private:
     std::vector<std::uint64_t> spots_;
     std::vector<Host> hosts_;
     OneDisk one_disk_;
+    Instant last_instant_ = 0;
     std::uint64_t next_id_ = 1;
     std::uint64_t finished_ = 0, failed_ = 0;
     bool quiet_ = false;
