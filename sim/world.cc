@@ -107,6 +107,9 @@ void World::crash(Process& process) {
 }
 
 void World::note(std::string_view what, std::uint64_t a, std::uint64_t b, std::uint64_t c) {
+    std::uint64_t kind = what.size();
+    for (const char letter : what) kind = kind * 131 + static_cast<unsigned char>(letter);
+    hash_ = mix64(hash_ ^ kind);
     hash_ = mix64(hash_ ^ a);
     hash_ = mix64(hash_ ^ b);
     hash_ = mix64(hash_ ^ c);

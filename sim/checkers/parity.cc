@@ -7,7 +7,18 @@
 namespace braid::sim {
 
 std::string check_parity(const Tables& tables, const std::vector<std::unique_ptr<Media>>& media) {
-    const Geometry& geometry = tables.geometry();
+    for (std::uint32_t extent = 0; extent < tables.config().extents; ++extent) {
+        const Zone* zone = tables.zone(ExtentIndex(extent));
+        if (zone == nullptr) continue;
+        std::string wrong = check_parity(tables.config(), tables.state(), ExtentIndex(extent), *zone, media);
+        if (!wrong.empty()) return wrong;
+    }
+    return {};
+}
+
+std::string check_parity(const GroupConfig& config, const GroupState& state, ExtentIndex extent,
+                         const Zone& zone, const std::vector<std::unique_ptr<Media>>& media) {
+    const Geometry& geometry = config.geometry;
     const Code code(geometry.k, geometry.m);
     const std::size_t strip = geometry.strip_size;
     const unsigned width = geometry.width();
@@ -17,44 +28,39 @@ std::string check_parity(const Tables& tables, const std::vector<std::unique_ptr
         seen[role] = memory.data() + role * strip;
         computed[role] = memory.data() + (width + role) * strip;
     }
-    for (std::uint32_t extent = 0; extent < tables.config().extents; ++extent) {
-        const Zone* zone = tables.zone(ExtentIndex(extent));
-        if (zone == nullptr) continue;
-        for (std::uint32_t row = 0; row < geometry.rows_per_extent(); ++row) {
-            RoleMask present, missing;
-            bool any = false;
-            for (unsigned role = 0; role < width; ++role) {
-                const DiskPlace place =
-                    strip_place(geometry, *zone, Row(row), Role(static_cast<std::uint8_t>(role)),
-                                tables.config().data_start);
-                if (tables.state().members[place.member.v].state == MemberState::failed) {
-                    missing.set(role);
-                    continue;
-                }
-                present.set(role);
-                any |= media[place.member.v]->peek(place.offset, {seen[role], strip});
+    for (std::uint32_t row = 0; row < geometry.rows_per_extent(); ++row) {
+        RoleMask present, missing;
+        bool any = false;
+        for (unsigned role = 0; role < width; ++role) {
+            const DiskPlace place = strip_place(geometry, zone, Row(row),
+                                                Role(static_cast<std::uint8_t>(role)), config.data_start);
+            if (state.members[place.member.v].state == MemberState::failed) {
+                missing.set(role);
+                continue;
             }
-            if (!any || present.count() <= geometry.k) continue;
-            // Everything from the first k that are there, then compared with all that are there.
-            RoleMask first, rest = missing;
-            for (unsigned role = 0; role < width; ++role) {
-                if (present[role] && first.count() < geometry.k) {
-                    first.set(role);
-                } else {
-                    rest.set(role);
-                }
+            present.set(role);
+            any |= media[place.member.v]->peek(place.offset, {seen[role], strip});
+        }
+        if (!any || present.count() <= geometry.k) continue;
+        // Everything from the first k that are there, then compared with all that are there.
+        RoleMask first, rest = missing;
+        for (unsigned role = 0; role < width; ++role) {
+            if (present[role] && first.count() < geometry.k) {
+                first.set(role);
+            } else {
+                rest.set(role);
             }
-            std::vector<std::byte*> strips(width);
-            for (unsigned role = 0; role < width; ++role)
-                strips[role] = first[role] ? seen[role] : computed[role];
-            if (!code.decode(first, strips, rest, strip)) return "a stripe could not be decoded";
-            for (unsigned role = 0; role < width; ++role) {
-                if (first[role] || !present[role]) continue;
-                if (std::memcmp(seen[role], computed[role], strip) != 0) {
-                    const StripeIndex stripe = geometry.stripe_of(ExtentIndex(extent), Row(row));
-                    return "stripe " + std::to_string(stripe.v) + ": role " + std::to_string(role) +
-                           " does not fit the others";
-                }
+        }
+        std::vector<std::byte*> strips(width);
+        for (unsigned role = 0; role < width; ++role)
+            strips[role] = first[role] ? seen[role] : computed[role];
+        if (!code.decode(first, strips, rest, strip)) return "a stripe could not be decoded";
+        for (unsigned role = 0; role < width; ++role) {
+            if (first[role] || !present[role]) continue;
+            if (std::memcmp(seen[role], computed[role], strip) != 0) {
+                const StripeIndex stripe = geometry.stripe_of(extent, Row(row));
+                return "stripe " + std::to_string(stripe.v) + ": role " + std::to_string(role) +
+                       " does not fit the others";
             }
         }
     }

@@ -14,4 +14,8 @@ namespace braid::sim {
 /// Empty, or which stripe is wrong. The group is idle; `tables` are some living controller's.
 std::string check_parity(const Tables& tables, const std::vector<std::unique_ptr<Media>>& media);
 
+/// The same for one zone.
+std::string check_parity(const GroupConfig& config, const GroupState& state, ExtentIndex extent,
+                         const Zone& zone, const std::vector<std::unique_ptr<Media>>& media);
+
 }  // namespace braid::sim

@@ -16,13 +16,16 @@ public:
     std::string add(const std::string& controller, Amf& amf) {
         std::string wrong;
         amf.locks().for_each_held([&](UnitIndex unit, LockMode mode) {
-            auto [at, fresh] = units_.try_emplace(unit.v, Holder{controller, mode});
-            if (!fresh && !compatible(at->second.mode, mode) && wrong.empty()) {
-                wrong = "unit " + std::to_string(unit.v) + " is held by " + at->second.controller + " and " +
-                        controller;
-            }
+            std::string one = add(controller, unit, mode);
+            if (wrong.empty()) wrong = std::move(one);
         });
         return wrong;
+    }
+    std::string add(const std::string& controller, UnitIndex unit, LockMode mode) {
+        auto [at, fresh] = units_.try_emplace(unit.v, Holder{controller, mode});
+        if (fresh || compatible(at->second.mode, mode)) return {};
+        return "unit " + std::to_string(unit.v) + " is held by " + at->second.controller + " and " +
+               controller;
     }
 
 private:
