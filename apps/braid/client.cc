@@ -4,6 +4,7 @@
 #include <httplib.h>
 #include <sys/socket.h>
 
+#include <chrono>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -38,6 +39,7 @@ Answer<std::string> Client::ask(std::string_view method, const std::string& path
                                 const std::string& body) const {
     for (const std::string& api : apis_) {
         const auto client = connect_to(api, timeout_s_);
+        const auto started = std::chrono::steady_clock::now();
         const httplib::Result answer = method == "GET"    ? client->Get(path)
                                        : method == "POST" ? client->Post(path, body, "application/json")
                                                           : client->Delete(path);
@@ -47,10 +49,19 @@ Answer<std::string> Client::ask(std::string_view method, const std::string& path
         }
         if (answer.error() == httplib::Error::Connection || answer.error() == httplib::Error::BindIPAddress)
             continue;
-        return failure(kTimeout,
-                       fmt::format("{} accepted the request but gave no answer within {:g} s: what was asked "
-                                   "for may still happen; look at 'braid status'",
-                                   api, timeout_s_));
+        const std::chrono::duration<double> waited = std::chrono::steady_clock::now() - started;
+        if (waited.count() >= timeout_s_) {
+            return failure(kTimeout,
+                           fmt::format("{} accepted the request but gave no answer within {:g} s: what was "
+                                       "asked for may still happen; look at 'braid status'",
+                                       api, timeout_s_));
+        }
+        if (method == "GET")
+            continue;  // the controller ended in the middle: asking another one changes nothing
+        return failure(kFailed,
+                       fmt::format("{} ended the connection before it answered: what was asked for may have "
+                                   "happened; look at 'braid status'",
+                                   api));
     }
     return failure(kUnreachable,
                    fmt::format("no controller answers at {}: is braidd running? name another with --api "

@@ -64,11 +64,14 @@ def wait_until(what, reached, timeout=30.0, every=0.02):
 class Cluster:
     """with Cluster(level="raid6") as c: c.uris, c.braid("status"), c.kill("ctl-b") ..."""
 
-    def __init__(self, *, controllers=3, disks=6, disk_size="1GiB", volume_size="1GiB", level="raid6", flags=()):
+    def __init__(self, *, controllers=3, disks=6, disk_size="1GiB", volume_size="1GiB", level="raid6", ping_timeout_ms=3000,
+                 flags=()):
+        # Three seconds of silence before a controller counts as hung: a loaded machine may stall for one.
         self.directory = tempfile.mkdtemp(prefix="braid-test-")
         self.disks = tempfile.mkdtemp(prefix="braid-test-disks-", dir=scratch_root())
         self.words = ["--controllers", controllers, "--disks", disks, "--disk-size", disk_size, "--volume-size",
-                      volume_size, "--level", level, "--dir", f"{self.directory}/demo", *flags]
+                      volume_size, "--level", level, "--dir", f"{self.directory}/demo",
+                      "--ping-timeout-ms", ping_timeout_ms, *flags]
         self.process = None
         self.names = [f"ctl-{chr(ord('a') + i)}" for i in range(controllers)]
 

@@ -27,6 +27,7 @@ def pause():
         for _ in range(3):
             killed.append(longest_gap(c, lambda: c.kill("ctl-b")))
             c.restart("ctl-b")
+    with Cluster(volume_size="256MiB", ping_timeout_ms=1000) as c:
         stopped = longest_gap(c, lambda: c.braid("demo", "stop", "ctl-b"))
         say(f"longest gap of a 4 KiB write loop: undisturbed {quiet:.0f} ms, at SIGKILL "
             f"{' '.join(f'{k:.0f}' for k in killed)} ms (goal 300), at SIGSTOP {stopped:.0f} ms (ping timeout 1000)")
