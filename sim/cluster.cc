@@ -277,7 +277,8 @@ void Cluster::look_after_death() {
             if (!node.running) continue;
             rest = rest && node.running->controller.view().members.size() + 1 == nodes_.size();
             rest = rest && serving(node) && amf_of(node)->conditions().recovering_units == 0 &&
-                   amf_of(node)->replicator().live_records() == 0;
+                   amf_of(node)->replicator().live_records() == 0 &&
+                   amf_of(node)->replicator().store().orphan_stripes().empty();
         }
         return rest;
     };
