@@ -272,7 +272,7 @@ TEST_F(ClusterTest, AttachAndDetachAreEpochsSeenByAllBeforeTheyReturn) {
     EXPECT_TRUE(nodes[1]->attached.has_value());
     EXPECT_EQ(epochs(), (Epochs{4, 4, 4}));
     EXPECT_EQ(amf_view(view(2), kGroup, ControllerId(3)).members,
-              (std::vector<AmfMember>{{ControllerId(2), Incarnation(2)}}));
+              (std::vector<AmfMember>{{ControllerId(2), Incarnation(4)}}));
     nodes[1]->scope.spawn(nodes[1]->detach(kGroup));
     run(5ms);
     EXPECT_TRUE(nodes[1]->detached.has_value());

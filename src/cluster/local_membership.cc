@@ -195,7 +195,7 @@ bool LocalMembership::change_due() const {
         if (member != nullptr && member->incarnation == incarnation) return true;
     }
     const ViewMember* self = view_.find(joined_.self);
-    return self != nullptr && !std::ranges::equal(self->groups, groups_);
+    return self != nullptr && !std::ranges::equal(self->groups, groups_, {}, &Attachment::group);
 }
 
 Task<void> LocalMembership::change_loop() {
@@ -251,8 +251,7 @@ Task<Result<LocalMembership::Applied>> LocalMembership::apply(ClusterRecord& nex
             out.undrained = true;
         }
     }
-    const Result<bool> groups =
-        set_groups(next, joined_.self, std::vector<Uuid>(groups_.begin(), groups_.end()));
+    const Result<bool> groups = set_groups(next, joined_.self, groups_);
     if (!groups) co_return std::unexpected(groups.error());
     out.changed |= *groups;
     co_return out;

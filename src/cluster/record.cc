@@ -8,7 +8,7 @@ namespace braid {
 namespace {
 
 constexpr std::uint32_t kMagic = 0x4d647262;  // "brdM"
-constexpr std::uint16_t kVersion = 1;
+constexpr std::uint16_t kVersion = 2;
 constexpr std::size_t kCoverAt = 12;  // what the checksum covers begins here
 
 void put_member(Writer& w, const ViewMember& member) {
@@ -19,7 +19,10 @@ void put_member(Writer& w, const ViewMember& member) {
     w.put(member.process.pid);
     w.put(member.process.start_time);
     w.put(static_cast<std::uint16_t>(member.groups.size()));
-    for (const Uuid& group : member.groups) w.put(group);
+    for (const Attachment& attached : member.groups) {
+        w.put(attached.group);
+        w.put(attached.since);
+    }
 }
 
 ViewMember get_member(Reader& r) {
@@ -32,7 +35,10 @@ ViewMember get_member(Reader& r) {
     member.process.start_time = r.get<std::uint64_t>();
     const std::size_t groups = r.get<std::uint16_t>();
     if (groups > kMaxAttachedGroups) r.fail();
-    for (std::size_t i = 0; i < groups && r.ok(); ++i) member.groups.push_back(r.uuid());
+    for (std::size_t i = 0; i < groups && r.ok(); ++i) {
+        const Uuid group = r.uuid();
+        member.groups.push_back({group, r.get<Incarnation>()});
+    }
     return member;
 }
 
@@ -56,9 +62,11 @@ bool ascending(const std::vector<T>& list) {
     return list.empty() || list.front().id.v != 0;
 }
 
-bool ascending(const std::vector<Uuid>& list) {
-    for (std::size_t i = 1; i < list.size(); ++i) {
-        if (!(list[i - 1] < list[i])) return false;
+bool plausible(const ViewMember& member, Epoch epoch) {
+    for (std::size_t i = 0; i < member.groups.size(); ++i) {
+        const Incarnation since = member.groups[i].since;
+        if (since < member.incarnation || since.v > epoch.v) return false;
+        if (i != 0 && !(member.groups[i - 1].group < member.groups[i].group)) return false;
     }
     return true;
 }
@@ -76,7 +84,7 @@ bool consistent(const View& view) {
     }
     for (const ViewMember& member : view.members) {
         if (member.incarnation.v == 0 || member.incarnation.v > view.epoch.v) return false;
-        if (!ascending(member.groups) || !names.contains("=" + member.name)) return false;
+        if (!plausible(member, view.epoch) || !names.contains("=" + member.name)) return false;
     }
     return true;
 }

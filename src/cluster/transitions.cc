@@ -50,13 +50,11 @@ Result<ControllerId> add_member(ClusterRecord& next, const std::string& name, co
     known->left_epoch = 0;
     known->fenced = false;
 
-    ViewMember member{known->id, Incarnation(view.epoch.v), name, address, process, groups};
-    std::ranges::sort(member.groups);
-    const auto repeated = std::ranges::unique(member.groups);
-    member.groups.erase(repeated.begin(), repeated.end());
-    const auto at = std::ranges::lower_bound(view.members, member.id, {}, &ViewMember::id);
-    view.members.insert(at, std::move(member));
-    return known->id;
+    const ControllerId id = known->id;
+    const auto at = std::ranges::lower_bound(view.members, id, {}, &ViewMember::id);
+    view.members.insert(at, ViewMember{id, Incarnation(view.epoch.v), name, address, process, {}});
+    TRY(set_groups(next, id, std::set<Uuid>(groups.begin(), groups.end())));
+    return id;
 }
 
 bool remove_member(ClusterRecord& next, ControllerId id, Incarnation incarnation, bool fenced) {
@@ -69,12 +67,18 @@ bool remove_member(ClusterRecord& next, ControllerId id, Incarnation incarnation
     return true;
 }
 
-Result<bool> set_groups(ClusterRecord& next, ControllerId id, const std::vector<Uuid>& sorted_groups) {
-    if (sorted_groups.size() > kMaxAttachedGroups) return fail(Errc::no_space);
+Result<bool> set_groups(ClusterRecord& next, ControllerId id, const std::set<Uuid>& groups) {
+    if (groups.size() > kMaxAttachedGroups) return fail(Errc::no_space);
     for (ViewMember& member : next.view.members) {
-        if (member.id != id || member.groups == sorted_groups) continue;
-        member.groups = sorted_groups;
-        return true;
+        if (member.id != id) continue;
+        std::vector<Attachment> attached;
+        for (const Uuid& group : groups) {
+            const Attachment* before = member.attachment(group);
+            attached.push_back({group, before != nullptr ? before->since : Incarnation(next.view.epoch.v)});
+        }
+        const bool changed = attached != member.groups;
+        member.groups = std::move(attached);
+        return changed;
     }
     return false;
 }

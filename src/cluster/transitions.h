@@ -3,6 +3,8 @@
 // already is no new epoch.
 #pragma once
 
+#include <set>
+
 #include "base/result.h"
 #include "cluster/record.h"
 
@@ -19,7 +21,8 @@ Result<ControllerId> add_member(ClusterRecord& next, const std::string& name, co
 /// This very incarnation is out: fenced, or left in order.
 bool remove_member(ClusterRecord& next, ControllerId id, Incarnation incarnation, bool fenced);
 /// Exactly these groups are attached from now on. no_space: too many.
-Result<bool> set_groups(ClusterRecord& next, ControllerId id, const std::vector<Uuid>& sorted_groups);
+/// Those that are new begin with the record's epoch.
+Result<bool> set_groups(ClusterRecord& next, ControllerId id, const std::set<Uuid>& groups);
 
 /// This very incarnation is a member.
 bool holds(const ClusterRecord& record, ControllerId id, Incarnation incarnation);

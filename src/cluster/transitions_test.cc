@@ -59,10 +59,28 @@ TEST(Transitions, JoinRefusesWhatCannotBe) {
 TEST(Transitions, GroupsAreSortedAndOnlyADifferenceIsAChange) {
     ClusterRecord record = successor(record_of({"x"}));
     EXPECT_TRUE(add_member(record, "y", "a:1", {1, 1}, {Uuid{{3}}, Uuid{{2}}, Uuid{{3}}}));
-    EXPECT_EQ(record.view.members[1].groups, (std::vector<Uuid>{Uuid{{2}}, Uuid{{3}}}));
+    const Incarnation since(record.view.epoch.v);
+    EXPECT_EQ(record.view.members[1].groups,
+              (std::vector<Attachment>{{Uuid{{2}}, since}, {Uuid{{3}}, since}}));
     EXPECT_EQ(set_groups(record, ControllerId(2), {Uuid{{2}}, Uuid{{3}}}), false);
     EXPECT_EQ(set_groups(record, ControllerId(2), {Uuid{{2}}}), true);
     EXPECT_EQ(set_groups(record, ControllerId(9), {Uuid{{2}}}), false);
+}
+
+TEST(Transitions, AGroupThatIsAttachedAgainIsANewIncarnationAndTheOthersKeepTheirs) {
+    ClusterRecord record = successor(record_of({"x"}));
+    const ControllerId id(1);
+    const Uuid left{{2}}, kept{{3}};
+    ASSERT_EQ(set_groups(record, id, {left, kept}), true);
+    const Incarnation first = amf_view(record.view, left, id).members.front().incarnation;
+    record = successor(record);
+    ASSERT_EQ(set_groups(record, id, {kept}), true);
+    EXPECT_TRUE(amf_view(record.view, left, id).members.empty());
+    record = successor(record);
+    ASSERT_EQ(set_groups(record, id, {left, kept}), true);
+    EXPECT_EQ(amf_view(record.view, left, id).members.front().incarnation.v, record.view.epoch.v);
+    EXPECT_EQ(amf_view(record.view, kept, id).members.front().incarnation, first);
+    EXPECT_LT(record.view.members[0].incarnation, first);
 }
 
 TEST(Record, RandomHistoriesSurviveEncoding) {
@@ -118,7 +136,13 @@ TEST(Record, ContradictionsAreRefusedEvenWithARightChecksum) {
     EXPECT_TRUE(refused([](ClusterRecord& r) { std::swap(r.view.members[0], r.view.members[1]); }));
     EXPECT_TRUE(refused([](ClusterRecord& r) { r.view.members[0].incarnation = Incarnation(99); }));
     EXPECT_TRUE(refused([](ClusterRecord& r) { r.view.members[0].name = "other"; }));
-    EXPECT_TRUE(refused([](ClusterRecord& r) { r.view.members[0].groups = {Uuid{{2}}, Uuid{{1}}}; }));
+    EXPECT_TRUE(refused([](ClusterRecord& r) {
+        const Incarnation since(r.view.epoch.v);
+        r.view.members[0].groups = {{Uuid{{2}}, since}, {Uuid{{1}}, since}};
+    }));
+    EXPECT_TRUE(refused(
+        [](ClusterRecord& r) { r.view.members[0].groups = {{Uuid{{2}}, Incarnation(r.view.epoch.v + 1)}}; }));
+    EXPECT_TRUE(refused([](ClusterRecord& r) { r.view.members[0].groups = {{Uuid{{2}}, Incarnation(0)}}; }));
     EXPECT_TRUE(refused([](ClusterRecord& r) { r.view.known.pop_back(); }));
     EXPECT_TRUE(refused([](ClusterRecord& r) { r.view.known[0].left_epoch = 1; }));
     EXPECT_TRUE(refused([](ClusterRecord& r) { r.view.members.pop_back(); }));

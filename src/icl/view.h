@@ -12,15 +12,28 @@
 
 namespace braid {
 
+/// A controller serves a group: it runs an AMF for it.
+struct Attachment {
+    Uuid group;
+    /// Epoch of the view that first held this attachment: the AMF's incarnation. A group that was left and
+    /// attached again by the same process is a new AMF that knows nothing of the old one's.
+    Incarnation since;
+    friend bool operator==(const Attachment&, const Attachment&) = default;
+};
+
 struct ViewMember {
     ControllerId id;
     Incarnation incarnation;  ///< epoch of the view that first held this start of the controller
     std::string name;         ///< label, unique in the cluster: "ctl-a"
     std::string address;      ///< where its peers dial it
     ProcessRef process;
-    std::vector<Uuid> groups;  ///< groups it has attached: it runs an AMF for each, sorted
+    std::vector<Attachment> groups;  ///< sorted by group
 
-    bool attached(const Uuid& group) const { return std::binary_search(groups.begin(), groups.end(), group); }
+    const Attachment* attachment(const Uuid& group) const {
+        const auto at = std::ranges::lower_bound(groups, group, {}, &Attachment::group);
+        return at != groups.end() && at->group == group ? &*at : nullptr;
+    }
+    bool attached(const Uuid& group) const { return attachment(group) != nullptr; }
     friend bool operator==(const ViewMember&, const ViewMember&) = default;
 };
 
@@ -50,7 +63,7 @@ struct View {
 /// One AMF of a group in a view.
 struct AmfMember {
     ControllerId id;
-    Incarnation incarnation;
+    Incarnation incarnation;  ///< of the attachment, not of the process
     friend auto operator<=>(const AmfMember&, const AmfMember&) = default;
 };
 
@@ -66,7 +79,7 @@ struct AmfView {
         }
         return false;
     }
-    /// This very start of the controller is alive: an earlier incarnation of the same id is not.
+    /// This very AMF is alive: an earlier incarnation of the same id is not.
     bool contains(const AmfMember& amf) const {
         return std::find(members.begin(), members.end(), amf) != members.end();
     }
@@ -75,7 +88,7 @@ struct AmfView {
 inline AmfView amf_view(const View& view, const Uuid& group, ControllerId self) {
     AmfView out{view.epoch, self, {}};
     for (const ViewMember& m : view.members) {
-        if (m.attached(group)) out.members.push_back({m.id, m.incarnation});
+        if (const Attachment* attached = m.attachment(group)) out.members.push_back({m.id, attached->since});
     }
     return out;
 }
