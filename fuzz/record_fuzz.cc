@@ -45,7 +45,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     replicator.adopt(
         {Epoch(1), ControllerId(1), {{ControllerId(1), Incarnation(1)}, {ControllerId(2), Incarnation(1)}}});
     OpenRecord record(replicator);
-    record.begin(StripeIndex(1), 0, Slice(Buffer::zeroed(4096)));
+    record.begin(StripeIndex(1), 3, 0, Slice(Buffer::zeroed(4096)));
     while (input.size() >= 3) {
         Message message{{}, static_cast<MessageType>(32 + std::to_integer<unsigned>(input[0]) % 36), {}, {}};
         const std::size_t head =

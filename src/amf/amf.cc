@@ -6,12 +6,6 @@
 #include "base/log.h"
 
 namespace braid {
-namespace {
-
-// Deaths that come within this time count as one: the copies of the first had no time to be made again.
-constexpr Nanos kTogether = 10s;
-
-}  // namespace
 
 Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& group, const GroupConfig& config,
          std::uint64_t table_start, std::vector<Disk*> disks, ControllerSlot slot, AmfOptions options)
@@ -57,9 +51,13 @@ Task<void> Amf::stop() {
            (!recovering_.empty() || !replicator_.store().orphan_stripes().empty())) {
         co_await sleep_for(clock_, 1ms);
     }
+    while (!replicator_.fenced() && (!recovering_.empty() || failing_.any())) {
+        co_await sleep_for(clock_, 1ms);
+    }
     locks_.stop();
-    if (!replicator_.fenced()) co_await replicator_.quiesced(StripeIndex(0), ~0ull);
+    if (!replicator_.fenced() && !tables_.offline()) co_await replicator_.quiesced(StripeIndex(0), ~0ull);
     if (ready_ && !tables_.offline()) (void)co_await tables_.clear_idle_intents(Nanos{0});
+    co_await tables_.stop();
     ready_ = false;
     scope_.destroy_all();  // housekeeping, and what could not be finished
 }
@@ -74,10 +72,9 @@ Task<void> Amf::housekeeping() {
 // ---- the view
 
 void Amf::adopt(const AmfView& view) {
-    const AmfView before = std::exchange(view_, view);
-    note_losses(before);
+    view_ = view;
+    replicator_.adopt(view);  // a newcomer knows what is in quarantine before its tables are settled
     tables_.adopt(view);
-    replicator_.adopt(view);
     locks_.adopt(view, claims());
 }
 
@@ -89,23 +86,6 @@ std::vector<LockClaim> Amf::claims() const {
         out.push_back({unit_of(record.info.stripe), progress});
     }
     return out;
-}
-
-/// If as many as keep one record die together, records may be gone, and with them the only way to finish
-/// their stripes.
-void Amf::note_losses(const AmfView& before) {
-    const Nanos now = clock_.now();
-    std::erase_if(losses_, [&](const Loss& loss) { return now - loss.when > kTogether; });
-    bool lost = false;
-    for (const AmfMember& member : before.members) {
-        if (view_.contains(member) || member.id == view_.self) continue;
-        losses_.push_back({now, member});
-        lost = true;
-    }
-    const std::size_t copies = std::min<std::size_t>(replicator_.dimension(), before.members.size());
-    if (!lost || losses_.size() < copies) return;
-    for (const Loss& loss : losses_) unaccounted_.push_back(loss.amf);
-    losses_.clear();
 }
 
 void Amf::deliver(ControllerId from, Message message) {
@@ -132,7 +112,10 @@ AmfConditions Amf::conditions() const {
     out.offline = ready_ && tables_.offline();
     out.failed_members = ready_ ? tables_.failed_members() : 0;
     out.missing_copies = replicator_.dimension() - std::min(replicator_.copies(), replicator_.dimension());
-    out.quarantined_stripes = replicator_.quarantine().size();
+    for (const auto& [stripe, generation] : replicator_.quarantine()) {
+        const Zone* zone = ready_ ? tables_.zone(geometry_.extent_of(stripe)) : nullptr;
+        if (zone != nullptr && zone->generation == generation) ++out.quarantined_stripes;
+    }
     out.recovering_units = recovering_.size();
     return out;
 }
@@ -145,6 +128,13 @@ RoleMask Amf::writable(const Spot& spot) const {
         out[role] = tables_.member_ok(place(spot, role).member);
     }
     return out;
+}
+
+/// offline: what the locks call cancelled, because nobody waits for a lock in a group that has to be left.
+Task<Result<LockPin>> Amf::wait_for_lock(UnitIndex unit, LockMode mode) {
+    Result<LockPin> pin = co_await locks_.acquire(unit, mode);
+    if (!pin && tables_.offline()) co_return fail(Errc::offline);
+    co_return std::move(pin);
 }
 
 Task<void> Amf::declare_failed(MemberIndex member) {

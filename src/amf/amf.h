@@ -56,7 +56,7 @@ struct AmfCounters {
 /// What an operator should know now.
 struct AmfConditions {
     bool fenced = false;
-    bool offline = false;  ///< more members are gone than the level survives: no writes
+    bool offline = false;  ///< more members are gone than the level survives: nothing is read or written
     unsigned failed_members = 0;
     unsigned missing_copies = 0;  ///< copies of a record that there ought to be and are not
     std::size_t quarantined_stripes = 0;
@@ -83,7 +83,8 @@ public:
     /// has been adopted.
     Task<Status> start();
     /// Lets no operation in any more, finishes those inside, leaves nothing behind at partners or in the
-    /// intents.
+    /// intents. Offline: what is half-written stays with the partners, and no disk command of ours is left,
+    /// so that others may finish it as soon as the view lacks us.
     Task<void> stop();
 
     void adopt(const AmfView& view);
@@ -100,10 +101,6 @@ public:
     // ---- for jobs
     /// Compares a stripe's parity with its data and, if asked, writes it where it is wrong.
     Task<Result<StripeVerdict>> check_stripe(StripeIndex stripe, bool correct);
-    /// AMFs that died together with all that may have kept their records: the regions of their intents want a
-    /// resync.
-    const std::vector<AmfMember>& unaccounted() const { return unaccounted_; }
-    void accounted(const AmfMember& amf) { std::erase(unaccounted_, amf); }
     /// The AMF that does what one alone should do: the lowest id of the view.
     bool keeper() const { return !view_.members.empty() && view_.members.front().id == view_.self; }
 
@@ -126,6 +123,7 @@ private:
     };
     struct PieceSlot;
     struct IntentPin;
+    struct Recovering;
 
     // amf.cc
     UnitIndex unit_of(StripeIndex stripe) const { return UnitIndex(stripe.v / unit_stripes_); }
@@ -141,10 +139,10 @@ private:
                            data_start_);
     }
     RoleMask writable(const Spot& spot) const;
+    Task<Result<LockPin>> wait_for_lock(UnitIndex unit, LockMode mode);
     Task<void> declare_failed(MemberIndex member);
     Task<Status> fail_members(MemberMask members);
     Task<void> housekeeping();
-    void note_losses(const AmfView& before);
     Task<Status> in_pieces(std::vector<Task<Status>> pieces);
     Task<Status> then_flush(Task<Status> operation);
 
@@ -199,12 +197,6 @@ private:
     MemberMask failing_;                 ///< being declared failed
     Buffer zeros_;
     std::vector<UnitIndex> recovering_;
-    struct Loss {
-        Nanos when{};
-        AmfMember amf;
-    };
-    std::vector<Loss> losses_;
-    std::vector<AmfMember> unaccounted_;
     AmfCounters counters_;
     Scope scope_;
 };

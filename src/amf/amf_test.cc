@@ -240,24 +240,5 @@ TEST(Amf, QuarantinesAStripeWhoseRecoveriesDie) {
     }
 }
 
-TEST(Amf, AnswersReadsOfAnOfflineGroupWhereItCan) {
-    World world({.level = Level::raid5, .disks = 5, .strip_size = kStrip});
-    world.start(1);
-    const Buffer data = pattern(1, 4 * kStrip);
-    ASSERT_TRUE(world.write(1, 0, data));
-    world.media[0]->dead = world.media[1]->dead = true;
-    EXPECT_EQ(world.write(1, 0, data).error().code, Errc::offline);
-    EXPECT_TRUE(world.amf(1).conditions().offline);
-    std::size_t readable = 0;
-    for (std::uint64_t column = 0; column < 4; ++column) {
-        const Buffer got = world.read(1, column * kStrip, kStrip);
-        if (got.empty()) continue;
-        ++readable;
-        EXPECT_TRUE(same(got, data.span(column * kStrip, kStrip)));
-    }
-    EXPECT_GE(readable, 2u);
-    EXPECT_EQ(world.write(1, kExtentSize, data).error().code, Errc::offline);
-}
-
 }  // namespace
 }  // namespace braid

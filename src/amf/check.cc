@@ -11,15 +11,16 @@ Task<Result<StripeVerdict>> Amf::check_stripe(StripeIndex stripe, bool correct) 
     if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
     const GateGuard inside(gate_);
     const LockMode mode = correct ? LockMode::write : LockMode::read;
-    CO_TRY_LET(const LockPin pin, co_await locks_.acquire(unit_of(stripe), mode));
+    CO_TRY_LET(const LockPin pin, co_await wait_for_lock(unit_of(stripe), mode));
     const StripeLocks::Guard guard = co_await StripeLocks::Awaiter(stripe_locks_, stripe, correct);
     while (!tables_.settled()) co_await tables_.settled_event();
+    if (tables_.offline()) co_return fail(Errc::offline);
     const ExtentIndex extent = geometry_.extent_of(stripe);
     const Zone* present = tables_.zone(extent);
     if (present == nullptr) co_return StripeVerdict::absent;
-    if (replicator_.quarantined(stripe)) co_return StripeVerdict::incomplete;
-
     const Zone zone = *present;
+    if (replicator_.quarantined(stripe, zone.generation)) co_return StripeVerdict::incomplete;
+
     const Spot where = spot(stripe, zone);
     const RoleMask readable = writable(where);
     const std::size_t strip = geometry_.strip_size;

@@ -38,19 +38,21 @@ Task<Status> Amf::read_piece(StripePiece piece, std::span<std::byte> into) {
     const PieceSlot slot(pieces_);
     if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
     const GateGuard inside(gate_);
+    if (tables_.offline()) co_return fail(Errc::offline);
     LockPin pin;
     if (!locks_.try_acquire(unit_of(piece.stripe), LockMode::read, pin)) {
-        CO_TRY_LET(pin, co_await locks_.acquire(unit_of(piece.stripe), LockMode::read));
+        CO_TRY_LET(pin, co_await wait_for_lock(unit_of(piece.stripe), LockMode::read));
     }
     const StripeLocks::Guard guard = co_await stripe_locks_.read(piece.stripe);
     while (!tables_.settled()) co_await tables_.settled_event();
-    if (replicator_.quarantined(piece.stripe)) co_return fail(Errc::io_error);
+    if (tables_.offline()) co_return fail(Errc::offline);  // the stripe may be half-written
 
     const Zone* zone = tables_.zone(geometry_.extent_of(piece.stripe));
     if (zone == nullptr) {
         std::memset(into.data(), 0, into.size());
         co_return Status{};
     }
+    if (replicator_.quarantined(piece.stripe, zone->generation)) co_return fail(Errc::io_error);
     const std::uint32_t from = block_floor(piece.offset);
     const std::uint32_t to = block_ceil(piece.offset + piece.length);
     if (to - from == piece.length && aligned(into.data())) {
@@ -159,8 +161,9 @@ Task<void> Amf::repair(StripeIndex stripe, unsigned role, StripRange range) {
     while (!tables_.settled()) co_await tables_.settled_event();
     const ExtentIndex extent = geometry_.extent_of(stripe);
     const Zone* present = tables_.zone(extent);
-    if (present == nullptr || tables_.offline() || replicator_.quarantined(stripe)) co_return;
+    if (present == nullptr || tables_.offline()) co_return;
     const Zone zone = *present;
+    if (replicator_.quarantined(stripe, zone.generation)) co_return;
     const Spot where = spot(stripe, zone);
     const DiskPlace at = place(where, role);
     if (!writable(where)[role]) co_return;

@@ -21,7 +21,18 @@ void Amf::recover(UnitIndex unit) {
     scope_.spawn(recover_unit(unit));
 }
 
+struct Amf::Recovering {
+    Recovering(std::vector<UnitIndex>& u, UnitIndex which) : units(u), unit(which) {}
+    Recovering(const Recovering&) = delete;
+    Recovering& operator=(const Recovering&) = delete;
+    ~Recovering() { std::erase(units, unit); }
+    std::vector<UnitIndex>& units;
+    UnitIndex unit;
+};
+
+/// Without recovered() at the end the unit stays ours, and goes with us to whoever claims it next.
 Task<void> Amf::recover_unit(UnitIndex unit) {
+    const Recovering mark(recovering_, unit);
     const StripeIndex first = first_stripe(unit);
     while (!tables_.settled()) co_await tables_.settled_event();
     while (true) {
@@ -36,24 +47,18 @@ Task<void> Amf::recover_unit(UnitIndex unit) {
             if (same) copies.push_back(*record);
         }
         std::vector<EndFrame> ends;
-        for (const StoredRecord& copy : copies) ends.push_back({copy.info.id, copy.info.stripe, false});
+        for (const StoredRecord& copy : copies)
+            ends.push_back({copy.info.id, copy.info.stripe, copy.info.zone, false});
         const Status status = co_await recover_write(std::move(copies));
         if (!status) {
             const Errc reason = status.error().code;
             LOG_ERROR("stripe.not_recovered", {"stripe", ends.front().stripe}, {"reason", to_string(reason)});
-            if (reason == Errc::offline)
-                break;  // nothing is written any more: the copies stay for what comes later
             const bool hopeless = reason == Errc::io_error || reason == Errc::corrupt;
-            if (!hopeless) {  // we are leaving: the unit stays ours, and goes with us to whoever claims it
-                              // next
-                std::erase(recovering_, unit);
-                co_return;
-            }
+            if (!hopeless) co_return;  // we are leaving
             for (EndFrame& end : ends) end.quarantine = true;
         }
         if (!co_await replicator_.forget(std::move(ends))) co_return;
     }
-    std::erase(recovering_, unit);
     locks_.recovered(unit);
 }
 
@@ -76,8 +81,9 @@ Task<Status> Amf::recover_write(std::vector<StoredRecord> copies) {
     }
     ++attempts;
     const Zone* present = tables_.zone(geometry_.extent_of(best->info.stripe));
-    // Whoever wrote had a zone: without one the volume has been deleted since.
-    if (present == nullptr || (!best->complete() && !best->has_data())) {
+    // Whoever wrote had a zone: without it the volume has been deleted since.
+    if (present == nullptr || present->generation != best->info.zone ||
+        (!best->complete() && !best->has_data())) {
         ++counters_.recovered_dropped;
         co_return Status{};
     }

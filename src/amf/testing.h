@@ -31,8 +31,9 @@ struct Media {
 
 class MemoryDisk final : public Disk {
 public:
-    MemoryDisk(World& world, Media& media, std::string name)
-        : world_(world), media_(media), name_(std::move(name)) {}
+    /// While `*cut` every command of this path fails, and what is on the media is none the wiser.
+    MemoryDisk(World& world, Media& media, std::string name, const bool* cut = nullptr)
+        : world_(world), media_(media), name_(std::move(name)), cut_(cut) {}
     std::uint64_t size() const override { return media_.size; }
     const std::string& name() const override { return name_; }
     void submit(DiskOp& op, Join& join) override;
@@ -44,6 +45,7 @@ private:
     World& world_;
     Media& media_;
     std::string name_;
+    const bool* cut_;
 };
 
 class TestClock final : public Clock {
@@ -95,6 +97,7 @@ public:
     World& world;
     ControllerId id;
     Incarnation incarnation;
+    std::array<bool, kMaxMembers> cut{};  ///< by member: this controller alone does not reach it
     std::vector<std::unique_ptr<MemoryDisk>> disks;
     std::unique_ptr<Amf> amf;
     std::unique_ptr<Scope> scope;  ///< the operations of its hosts
@@ -123,6 +126,16 @@ public:
     // ---- controllers
     Node& start(std::uint16_t id);
     void kill(std::uint16_t id, InFlight fate = InFlight::mixed);
+    /// What a controller does that cannot serve the group any more: its AMF stops, then the view lacks it.
+    void leave(std::uint16_t id) {
+        std::optional<Status> stopped;
+        Scope scope(executor);
+        scope.spawn(keep(stop(*nodes.at(id)->amf), stopped));
+        const bool ended = run_until([&] { return stopped.has_value(); });
+        ASSERT(ended);
+        kill(id, InFlight::lost);
+        adopt();
+    }
     bool alive(std::uint16_t id) const { return nodes.contains(id); }
     Node& node(std::uint16_t id) { return *nodes.at(id); }
     Amf& amf(std::uint16_t id) { return *nodes.at(id)->amf; }
@@ -191,6 +204,10 @@ public:
         false;  ///< a controller that starts finds a dead disk, with errors, or does not find it
 
 private:
+    static Task<Status> stop(Amf& amf) {
+        co_await amf.stop();
+        co_return Status{};
+    }
     friend class MemoryDisk;
     friend class Node;
     struct Command {
@@ -235,6 +252,7 @@ inline void MemoryDisk::submit(DiskOp& op, Join& join) {
 }
 
 inline Status MemoryDisk::perform(DiskOp& op, unsigned share) {
+    if (cut_ != nullptr && *cut_) return fail(Errc::io_error);
     if (op.verb == DiskVerb::write) {
         ++media_.writes;
         if (media_.fail_writes_after == 0) media_.dead = true;
@@ -297,7 +315,8 @@ inline Node::Node(World& w, ControllerId i, Incarnation inc) : world(w), id(i), 
             raw.push_back(nullptr);
             continue;
         }
-        disks.push_back(std::make_unique<MemoryDisk>(world, *m, "d" + std::to_string(disks.size())));
+        disks.push_back(
+            std::make_unique<MemoryDisk>(world, *m, "d" + std::to_string(raw.size()), &cut[raw.size()]));
         raw.push_back(disks.back().get());
     }
     amf = std::make_unique<Amf>(world.executor, world.clock, *this, world.group, world.config,

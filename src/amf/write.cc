@@ -92,13 +92,13 @@ Task<Status> Amf::write_piece(StripePiece piece, Slice data) {
     const PieceSlot slot(pieces_);
     if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
     const GateGuard inside(gate_);
+    if (tables_.offline()) co_return fail(Errc::offline);
     LockPin pin;
     if (!locks_.try_acquire(unit_of(piece.stripe), LockMode::write, pin)) {
-        CO_TRY_LET(pin, co_await locks_.acquire(unit_of(piece.stripe), LockMode::write));
+        CO_TRY_LET(pin, co_await wait_for_lock(unit_of(piece.stripe), LockMode::write));
     }
     const StripeLocks::Guard guard = co_await stripe_locks_.write(piece.stripe);
     while (!tables_.settled()) co_await tables_.settled_event();
-    if (replicator_.quarantined(piece.stripe)) co_return fail(Errc::io_error);
     co_return co_await write_locked(piece, std::move(data), nullptr);
 }
 
@@ -110,6 +110,7 @@ Task<Status> Amf::write_locked(StripePiece piece, Slice data, const Orphan* orph
     if (zone == nullptr) {
         CO_TRY_LET(zone, co_await tables_.allocate_zone(extent));
     }
+    if (replicator_.quarantined(piece.stripe, zone->generation)) co_return fail(Errc::io_error);
     const Spot where = spot(piece.stripe, *zone);
     IntentPin intent(tables_, region_of(geometry_.range_of(piece.stripe).offset));
     if (!tables_.intent_marked(intent.region)) CO_TRY(co_await tables_.mark_intent(intent.region));
@@ -125,7 +126,7 @@ Task<Status> Amf::write_locked(StripePiece piece, Slice data, const Orphan* orph
 
     OpenRecord record(replicator_);
     if (orphan == nullptr) {
-        record.begin(piece.stripe, piece.offset, data);
+        record.begin(piece.stripe, zone->generation, piece.offset, data);
     } else {
         record.begin_recovery(orphan->record, orphan->attempts);
     }
@@ -263,7 +264,7 @@ Task<Status> Amf::finish(OpenRecord& record, Spot spot, StripeWrite write, Slice
     while (record.waiting()) co_await record.moved().next();
     if (record.fenced()) co_return fail(Errc::fenced);
     if (tables_.offline()) {
-        record.abandon();
+        record.end();  // not a disk was touched for it
         co_return fail(Errc::offline);
     }
     const RoleMask targets = writable(spot);
@@ -305,13 +306,9 @@ Task<Status> Amf::finish(OpenRecord& record, Spot spot, StripeWrite write, Slice
                      {"reason", to_string(batch.status(i).error().code)});
         }
     }
-    if (failed.any()) {
-        const Status agreed = co_await fail_members(failed);
-        if (!agreed) {
-            record.abandon();
-            co_return agreed;
-        }
-    }
+    // Offline: the stripe may be half-written, and whoever finishes it is not us. The record has no end, and
+    // the stripe goes to nobody before we have left the group.
+    if (failed.any()) CO_TRY(co_await fail_members(failed));
     // Not before all AMFs know what we went by: who gets the lock next must not look for this data where it
     // is not.
     while (!tables_.agreed()) co_await tables_.agreed_event();

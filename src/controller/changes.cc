@@ -37,9 +37,9 @@ std::string join(const std::vector<std::string>& names) {
 
 }  // namespace
 
-GroupRuntime* Controller::find_group(std::string_view name) const {
+std::shared_ptr<GroupRuntime> Controller::find_group(std::string_view name) const {
     for (const auto& [uuid, group] : groups_) {
-        if (group->name() == name) return group.get();
+        if (group->name() == name) return group;
     }
     return nullptr;
 }
@@ -51,30 +51,30 @@ const ViewMember* Controller::live(std::string_view controller) const {
     return nullptr;
 }
 
-AdminResult<GroupRuntime*> Controller::serving_group(std::string_view name) const {
+AdminResult<std::shared_ptr<GroupRuntime>> Controller::serving_group(std::string_view name) const {
     if (name.empty()) {
         if (groups_.empty())
             return refuse(Errc::not_found, "this controller serves no group", "braid group create");
         if (groups_.size() > 1)
             return refuse(Errc::invalid, "there are several groups", "name one: --group NAME");
     }
-    GroupRuntime* group = name.empty() ? groups_.begin()->second.get() : find_group(name);
+    std::shared_ptr<GroupRuntime> group = name.empty() ? groups_.begin()->second : find_group(name);
     if (group == nullptr) {
         return refuse(Errc::not_found, "group " + std::string(name) + " is not served by " + config_.name,
                       "braid group list; ask a controller that shares it with --api");
     }
     if (group->state() != GroupRuntime::State::serving) {
-        return refuse(Errc::busy, "group " + group->name() + " is not assembled yet",
-                      "try again; braid status");
+        return refuse(Errc::busy, "group " + group->name() + " is not served by " + config_.name + " now",
+                      "braid status says why; ask another controller with --api");
     }
     return group;
 }
 
 AdminResult<Controller::VolumeRef> Controller::find_volume(std::string_view name) const {
     for (const auto& [uuid, group] : groups_) {
-        if (!group->tables().loaded()) continue;
+        if (group->state() != GroupRuntime::State::serving) continue;
         for (const VolumeRecord& record : group->tables().volumes()) {
-            if (record.name == name) return VolumeRef{group.get(), record};
+            if (record.name == name) return VolumeRef{group, record};
         }
     }
     return refuse(Errc::not_found, "there is no volume " + std::string(name), "braid volume list");
@@ -368,8 +368,9 @@ Task<AdminResult<Outcome>> Controller::delete_port(std::string name, std::string
 // ---- disks, controllers, jobs
 
 Task<AdminResult<Outcome>> Controller::fail_disk(std::string name, bool dry_run) {
-    for (const auto& [uuid, group] : groups_) {
-        if (!group->tables().loaded()) continue;
+    for (const auto& entry : groups_) {
+        const std::shared_ptr<GroupRuntime> group = entry.second;
+        if (group->state() != GroupRuntime::State::serving) continue;
         Tables& tables = group->tables();
         for (std::size_t i = 0; i < group->member_count(); ++i) {
             const MemberIndex member(static_cast<std::uint8_t>(i));

@@ -25,7 +25,8 @@ Controller::Controller(const Environment& env, ControllerConfig config)
       view_changed_(env.executor),
       fenced_(env.executor),
       rescan_wanted_(env.executor),
-      scope_(env.executor) {}
+      scope_(env.executor),
+      scans_(env.executor) {}
 
 Controller::~Controller() = default;
 
@@ -36,13 +37,14 @@ Task<Status> Controller::start() {
     if (!joined) co_return std::unexpected(joined.error());
     for (const std::string& where : config_.nbd) CO_TRY(nbd_.listen(where));
     co_await rescan();
-    scope_.spawn(rescan_loop());
+    scans_.spawn(rescan_loop());
     co_return Status{};
 }
 
 Task<void> Controller::stop() {
     stopping_ = true;
-    rescan_wanted_.notify_all();
+    want_rescan();
+    co_await scans_.join();
     for (auto& [uuid, group] : groups_) co_await group->stop();
     co_await nbd_.stop();
     (void)co_await membership_->leave();
@@ -128,55 +130,70 @@ bool Controller::rescan_is_due(bool told) {
     return true;
 }
 
-/// Attaches the groups on the shelf that name this controller and are not attached yet; gives those another
-/// try that could not be assembled.
+/// Attaches the groups on the shelf that name this controller and are not served yet.
 Task<void> Controller::rescan() {
-    for (auto it = groups_.begin(); it != groups_.end();) {
-        if (it->second->state() != GroupRuntime::State::refused) {
-            ++it;
-            continue;
-        }
-        icl_.unsubscribe(it->first);
-        const Uuid uuid = it->first;
-        (void)co_await membership_->detach(uuid);
-        it = groups_.erase(groups_.find(uuid));
-    }
     std::vector<std::string> in_use;
     for (const auto& [uuid, group] : groups_) {
+        if (group->state() == GroupRuntime::State::refused) continue;
         for (std::string& name : group->disk_names()) in_use.push_back(std::move(name));
     }
     std::vector<FoundGroup> found = co_await scan_shelf(env_.executor, env_.shelf, std::move(in_use));
     for (FoundGroup& group : found) {
-        if (groups_.contains(group.group)) continue;
         const Result<GroupConfig> config = co_await read_config(env_.executor, group);
         if (!config) {
             LOG_WARN("group.no_config", {"group", group.name}, {"reason", to_string(config.error().code)});
             continue;
         }
-        const auto& sharing = config->controllers;
-        if (std::find(sharing.begin(), sharing.end(), config_.name) == sharing.end()) continue;
-        const Uuid uuid = group.group;
-        auto runtime =
-            std::make_unique<GroupRuntime>(env_, config_, icl_, registry_, jobs_, std::move(group), *config);
-        icl_.subscribe(uuid, runtime->amf());
-        groups_.emplace(uuid, std::move(runtime));
-        const Status attached = co_await membership_->attach(uuid);
-        if (!attached) {
-            LOG_WARN("group.not_attached", {"reason", to_string(attached.error().code)});
-            icl_.unsubscribe(uuid);
-            groups_.erase(uuid);
-            continue;
-        }
-        scope_.spawn(serve_group(uuid));
+        if (!may_attach(group, *config)) continue;
+        const Status attached = co_await attach_group(std::move(group), *config);
+        if (!attached) LOG_WARN("group.not_attached", {"reason", to_string(attached.error().code)});
     }
 }
 
+/// It names us, we do not serve it, and what we reach of it can be enough. A group that we could not serve
+/// stays in the list, for an operator to see, until it can be tried again.
+bool Controller::may_attach(const FoundGroup& found, const GroupConfig& config) {
+    const auto& sharing = config.controllers;
+    if (std::ranges::find(sharing, config_.name) == sharing.end()) return false;
+    const auto present = groups_.find(found.group);
+    if (present == groups_.end()) return true;
+    return present->second->state() == GroupRuntime::State::refused &&
+           found.members.size() + config.geometry.m >= config.members.size();
+}
+
+Task<Status> Controller::attach_group(FoundGroup found, const GroupConfig& config) {
+    const Uuid uuid = found.group;
+    if (groups_.contains(uuid)) {
+        (void)co_await membership_->detach(uuid);
+        icl_.unsubscribe(uuid);
+        groups_.erase(uuid);
+    }
+    auto runtime =
+        std::make_shared<GroupRuntime>(env_, config_, icl_, registry_, jobs_, std::move(found), config);
+    icl_.subscribe(uuid, runtime->amf());
+    groups_.emplace(uuid, std::move(runtime));
+    const Status attached = co_await membership_->attach(uuid);
+    if (!attached) {
+        icl_.unsubscribe(uuid);
+        groups_.erase(uuid);
+        co_return attached;
+    }
+    scope_.spawn(serve_group(uuid));
+    co_return Status{};
+}
+
+/// The life of a group here. What ends it leaves the view: not a partner for others, because what it keeps
+/// for them it could not finish, and others finish what it left half done.
 Task<void> Controller::serve_group(Uuid uuid) {
-    const Status started = co_await groups_.at(uuid)->start();
+    GroupRuntime& group = *groups_.at(uuid);
+    const Status started = co_await group.start();
     view_changed_.notify_all();
-    // Not a partner for others: what it keeps for them it could never finish. It stays for an operator to
-    // see.
-    if (!started && !stopping_) (void)co_await membership_->detach(uuid);
+    if (started) {
+        co_await group.served();
+        if (!stopping_) LOG_ERROR("group.left", {"group", group.name()}, {"epoch", view_.epoch});
+        co_await group.stop();
+    }
+    if (!stopping_) (void)co_await membership_->detach(uuid);
 }
 
 }  // namespace braid

@@ -47,8 +47,8 @@ public:
     Event& fenced() { return fenced_; }
     PortRegistry& registry() { return registry_; }
     Icl& icl() { return icl_; }
-    const std::map<Uuid, std::unique_ptr<GroupRuntime>>& groups() const { return groups_; }
-    GroupRuntime* find_group(std::string_view name) const;
+    const std::map<Uuid, std::shared_ptr<GroupRuntime>>& groups() const { return groups_; }
+    std::shared_ptr<GroupRuntime> find_group(std::string_view name) const;
 
     // AdminTarget
     StatusReport status() override;
@@ -67,7 +67,7 @@ public:
 
 private:
     struct VolumeRef {
-        GroupRuntime* group = nullptr;
+        std::shared_ptr<GroupRuntime> group;
         VolumeRecord record;
     };
 
@@ -82,6 +82,8 @@ private:
     Task<void> rescan_loop();
     Task<void> rescan();
     bool rescan_is_due(bool told);
+    bool may_attach(const FoundGroup& found, const GroupConfig& config);
+    Task<Status> attach_group(FoundGroup found, const GroupConfig& config);
     Task<void> serve_group(Uuid uuid);
     void tell_groups_changed();
     void want_rescan();
@@ -94,7 +96,7 @@ private:
 
     // changes.cc
     AdminResult<VolumeRef> find_volume(std::string_view name) const;
-    AdminResult<GroupRuntime*> serving_group(std::string_view name) const;
+    AdminResult<std::shared_ptr<GroupRuntime>> serving_group(std::string_view name) const;
     const ViewMember* live(std::string_view controller) const;
     Task<AdminResult<std::vector<std::unique_ptr<Disk>>>> open_for_group(CreateGroup request);
     Task<bool> wait_attached(Uuid group, std::vector<std::string> controllers);
@@ -107,7 +109,7 @@ private:
     PortRegistry registry_;
     View view_;
     ControllerId self_;
-    std::map<Uuid, std::unique_ptr<GroupRuntime>> groups_;
+    std::map<Uuid, std::shared_ptr<GroupRuntime>> groups_;  ///< an operator's change may outlast its entry
     nbd::Server nbd_;  ///< after the groups: its connections' operations go first
     std::map<std::string, Nanos> condition_since_;
     Jobs jobs_;
@@ -118,6 +120,7 @@ private:
     Nanos retry_pause_{}, next_retry_{};
     bool stopping_ = false;
     Scope scope_;
+    Scope scans_;  ///< the loop that looks for disks: it alone adds and removes groups
 };
 
 }  // namespace braid

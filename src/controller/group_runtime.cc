@@ -71,9 +71,9 @@ Result<ControllerSlot> GroupRuntime::slot_of(std::string_view controller_name) c
 
 void GroupRuntime::adopt(const AmfView& view, std::set<std::string> live) {
     live_ = std::move(live);
+    for (const AmfMember& before : amf_.view().members) resync_due_ |= !view.contains(before);
     amf_.adopt(view);
-    if (state_ == State::serving && amf_.keeper() && !amf_.unaccounted().empty())
-        scope_.spawn(resync_of_the_dead());
+    resync_if_due();
     changed_.notify_all();
 }
 
@@ -90,14 +90,23 @@ Task<Status> GroupRuntime::start() {
     LOG_INFO("group.serving", {"group", name_}, {"failed_members", tables().failed_members()});
     on_tables_changed();
     scope_.spawn(resync_own());
-    const bool left_by_all = tables().assembled_from_disks();
-    if (left_by_all || (amf_.keeper() && !amf_.unaccounted().empty())) scope_.spawn(resync_of_the_dead());
+    if (tables().assembled_from_disks()) {
+        scope_.spawn(resync_of_the_dead());
+    } else {
+        resync_if_due();
+    }
     co_return Status{};
 }
 
+Task<void> GroupRuntime::served() {
+    while (state_ == State::serving && !tables().offline()) co_await changed_.next();
+}
+
 Task<void> GroupRuntime::stop() {
-    while (state_ == State::loading) co_await changed_.next();
+    while (state_ == State::loading || state_ == State::stopping) co_await changed_.next();
+    if (state_ == State::refused) co_return;
     state_ = State::stopping;
+    changed_.notify_all();
     for (const auto& job : running_) job->cancel();
     for (auto& [id, open] : ports_) {
         if (!open.closing) (void)registry_.remove(open.port->name());
@@ -111,6 +120,8 @@ Task<void> GroupRuntime::stop() {
     co_await scope_.join();
     ports_.clear();
     co_await amf_.stop();
+    state_ = State::refused;
+    changed_.notify_all();
 }
 
 /// Runs inside the delivery of the change, so a port is open before the change counts as agreed.
@@ -206,33 +217,34 @@ Task<void> GroupRuntime::verify(std::uint64_t number, std::shared_ptr<ParityJob>
     job_ended(number, *job, status);
 }
 
-/// Of this controller's earlier life; the regions stay in the intent page until their parity is right.
+/// Of this controller's earlier life; a region stays in the intent page until its parity is right.
 Task<void> GroupRuntime::resync_own() {
     if (tables().former_intents().empty()) co_return;
     const auto job = std::make_shared<ParityJob>(amf_);
     const std::uint64_t number = list_job("resync", job);
-    const std::vector<RegionIndex> regions = tables().former_intents();
-    for (const RegionIndex region : regions) tables().pin_intent(region);
-    const Status status = co_await job->resync(regions);
-    if (status) {
-        for (const RegionIndex region : regions) tables().unpin_intent(region);
-    }
-    job_ended(number, *job, status);
+    job_ended(number, *job, co_await job->resync_own());
 }
 
-/// Of controllers that are not here and whose open writes nobody may know: all died, or all that kept copies.
+void GroupRuntime::resync_if_due() {
+    if (state_ == State::serving && amf_.keeper() && resync_due_ && !resync_runs_) {
+        scope_.spawn(resync_of_the_dead());
+    }
+}
+
+/// What controllers that are not here may have left half-written. Most of it the records of their partners
+/// have finished; but those may have died with them, and a controller may die while it pays for an earlier
+/// life of its own. Whoever keeps the group looks at all of it after every loss, and nobody has to know what
+/// was lost when.
 Task<void> GroupRuntime::resync_of_the_dead() {
-    if (resync_of_dead_runs_) co_return;
-    resync_of_dead_runs_ = true;
+    resync_runs_ = true;
     do {
+        resync_due_ = false;
         co_await resync_absent_slots();
-    } while (state_ == State::serving && amf_.keeper() &&
-             !amf_.unaccounted().empty());  // more died meanwhile
-    resync_of_dead_runs_ = false;
+    } while (state_ == State::serving && amf_.keeper() && resync_due_);  // more died meanwhile
+    resync_runs_ = false;
 }
 
 Task<void> GroupRuntime::resync_absent_slots() {
-    const std::vector<AmfMember> dead = amf_.unaccounted();
     for (std::uint8_t i = 0; i < tables().config().controllers.size(); ++i) {
         const ControllerSlot slot(i);
         if (tables().config().controllers[i].empty() || slot_is_live(slot)) continue;
@@ -242,8 +254,8 @@ Task<void> GroupRuntime::resync_absent_slots() {
         const std::uint64_t number = list_job("resync", job);
         const Status status = co_await job->resync_of(slot, [this, slot] { return !slot_is_live(slot); });
         job_ended(number, *job, status);
+        if (!status) co_return;
     }
-    for (const AmfMember& amf : dead) amf_.accounted(amf);
 }
 
 }  // namespace braid

@@ -1,8 +1,11 @@
 // One redundancy group on one controller: its disks, tables and AMF, and the ports that the tables give this
 // controller.
 //
-//   attaching -> loading -> serving <-> (degraded, offline are states of the group, not of the runtime)
-//        \          \-> refused (tables not readable here)      serving -> stopping
+//   attaching -> loading -> serving (degraded is a state of the group, not of the runtime)
+//                  |          |  controller stops, or too few members are reachable from here
+//                  |          v
+//                  |       stopping -> refused
+//                  +-> refused: not served here; a new runtime may try again
 //
 // Needs: adopt() of every view that has this controller attached, before start(). Never decides membership.
 #pragma once
@@ -49,9 +52,13 @@ public:
     void adopt(const AmfView& view, std::set<std::string> live);
 
     /// Loads the tables, repairs what this controller's earlier life left open, opens the ports. On an error
-    /// the state is `refused` and the group can be tried again by making a new runtime.
+    /// the state is `refused`.
     Task<Status> start();
-    /// Closes the ports, waits for their operations, clears the intents.
+    /// Goes on when the group cannot be served here any more: too many members are out of reach, or somebody
+    /// called stop(). Then stop() and leave the view, so that others can finish what was begun here.
+    Task<void> served();
+    /// Closes the ports, waits for their operations, clears the intents. The state is `refused` when it
+    /// returns, and no disk command of this runtime is in flight. May be called more than once.
     Task<void> stop();
     /// Begins to compare all parity with the data; the job's number.
     std::uint64_t begin_verify();
@@ -71,6 +78,7 @@ private:
     Task<void> drain_port(VolumeId id);
     Task<void> verify(std::uint64_t number, std::shared_ptr<ParityJob> job);
     Task<void> resync_own();
+    void resync_if_due();
     Task<void> resync_of_the_dead();
     Task<void> resync_absent_slots();
     std::uint64_t list_job(std::string kind, std::shared_ptr<ParityJob> job);
@@ -88,7 +96,9 @@ private:
     State state_ = State::attaching;
     std::map<std::uint32_t, OpenPort> ports_;  ///< by VolumeId
     std::set<std::string> live_;               ///< names of the controllers in the view that serve the group
-    bool resync_of_dead_runs_ = false;
+    bool resync_due_ =
+        false;  ///< an AMF has gone since the last look at the intents of those that are absent
+    bool resync_runs_ = false;
     std::vector<std::shared_ptr<ParityJob>> running_;
     Event changed_;
     Scope scope_;

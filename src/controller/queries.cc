@@ -58,7 +58,7 @@ GroupInfo Controller::describe(const GroupRuntime& group) const {
     }
     const unsigned gone = tables.failed_members();
     info.redundancy_remaining = gone > info.parity ? 0 : info.parity - gone;
-    if (tables.offline()) {
+    if (tables.offline() || group.state() == GroupRuntime::State::refused) {
         info.health = Health::offline;
     } else if (gone != 0) {
         info.health = info.redundancy_remaining == 0 ? Health::critical : Health::degraded;
@@ -131,17 +131,22 @@ void Controller::add_conditions(StatusReport& report) {
     for (const auto& [uuid, group] : groups_) {
         const GroupInfo info = describe(*group);
         if (group->state() == GroupRuntime::State::refused) {
-            add("GROUP_NOT_ASSEMBLED", Severity::error, info.name,
-                "its tables cannot be read here: too few of its disks are reachable",
-                "braid disk list; bring the missing disks back, assembly is tried again by itself");
+            add("GROUP_OFFLINE", Severity::error, info.name,
+                "not served by " + config_.name + ": it reaches too few of its disks",
+                "bring back the missing disks, it is tried again by itself; use its ports on controllers "
+                "that "
+                "reach them");
             continue;
         }
         if (!group->tables().loaded()) continue;
-        if (info.health == Health::offline) {
-            add("GROUP_OFFLINE", Severity::error, info.name,
-                "more disks are gone than " + info.level + " survives; nothing is written any more",
-                "bring back disks, then restart the controllers");
-        } else if (info.health != Health::ok) {
+        for (const ViewMember& member : view_.members) {
+            const auto& sharing = group->tables().config().controllers;
+            if (member.attached(uuid) || std::ranges::find(sharing, member.name) == sharing.end()) continue;
+            add("GROUP_NOT_ATTACHED", Severity::warning, member.name,
+                "alive, but does not serve " + info.name,
+                "braid status --api of " + member.name + " says why");
+        }
+        if (info.health != Health::ok) {
             add("GROUP_DEGRADED", info.health == Health::critical ? Severity::error : Severity::warning,
                 info.name, "can still lose " + std::to_string(info.redundancy_remaining) + " disks",
                 "replace the failed disks");

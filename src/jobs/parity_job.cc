@@ -4,10 +4,14 @@
 
 namespace braid {
 
-Task<Status> ParityJob::scrub() {
+void ParityJob::begin(std::uint64_t bytes) {
     progress_ = {};
+    progress_.total_bytes = bytes;
+}
+
+Task<Status> ParityJob::scrub() {
     const std::uint64_t extents = amf_.tables().config().extents;
-    progress_.total_bytes = extents * kExtentSize;
+    begin(extents * kExtentSize);
     for (std::uint64_t extent = 0; extent < extents; ++extent) {
         CO_TRY(co_await walk({extent * kExtentSize, kExtentSize}, false));
     }
@@ -15,19 +19,26 @@ Task<Status> ParityJob::scrub() {
 }
 
 Task<Status> ParityJob::resync(std::vector<RegionIndex> regions) {
-    progress_ = {};
-    progress_.total_bytes = regions.size() * kRegionSize;
+    begin(regions.size() * kRegionSize);
     for (const RegionIndex region : regions) {
         CO_TRY(co_await walk({region.v * kRegionSize, kRegionSize}, true));
     }
-    if (!regions.empty()) {
-        LOG_INFO("resync.done", {"regions", regions.size()}, {"stripes", progress_.checked},
-                 {"corrected", progress_.mismatches}, {"incomplete", progress_.incomplete});
-    }
+    LOG_INFO("resync.done", {"stripes", progress_.checked}, {"corrected", progress_.mismatches},
+             {"incomplete", progress_.incomplete});
     co_return Status{};
 }
 
-Task<Status> ParityJob::resync_own() { co_return co_await resync(amf_.tables().former_intents()); }
+Task<Status> ParityJob::resync_own() {
+    Tables& tables = amf_.tables();
+    begin(tables.former_intents().size() * kRegionSize);
+    while (!tables.former_intents().empty()) {
+        CO_TRY(co_await walk({tables.former_intents().back().v * kRegionSize, kRegionSize}, true));
+        tables.former_intent_done();
+    }
+    LOG_INFO("resync.done", {"stripes", progress_.checked}, {"corrected", progress_.mismatches},
+             {"incomplete", progress_.incomplete});
+    co_return Status{};
+}
 
 Task<Status> ParityJob::resync_of(ControllerSlot slot, std::function<bool()> still_absent) {
     CO_TRY_LET(std::vector<RegionIndex> regions, co_await amf_.tables().intents_of(slot));

@@ -31,7 +31,8 @@ public:
     Task<Status> scrub();
     /// Makes the parity of all stripes that touch these regions right.
     Task<Status> resync(std::vector<RegionIndex> regions);
-    /// The regions that this controller's earlier life left in its intents. Nothing to do: returns at once.
+    /// The regions that this controller's earlier life left in its intents; each may leave the intents as
+    /// soon as its parity is right.
     Task<Status> resync_own();
     /// Those of a controller that is not in the view, whose intents are empty afterwards. `still_absent` is
     /// asked before they are emptied.
@@ -41,6 +42,7 @@ public:
     const ParityProgress& progress() const { return progress_; }
 
 private:
+    void begin(std::uint64_t bytes);
     Task<Status> walk(LogicalRange range, bool correct);
     Task<Status> check(StripeIndex stripe, bool correct);
 

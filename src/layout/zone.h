@@ -23,7 +23,7 @@ struct Segment {
 struct Zone {
     ZoneState state = ZoneState::none;
     std::uint8_t width = 0;
-    std::uint32_t generation = 0;  ///< raised at every change of the entry; kept while there is no zone
+    std::uint32_t generation = 0;  ///< raised when the extent gets or loses its zone; kept while it has none
     std::array<Segment, kMaxMembers> segments{};
 
     bool allocated() const { return state == ZoneState::allocated; }

@@ -37,6 +37,7 @@ Message encode(const Uuid& group, const BeginFrame& frame) {
     put(out, frame.info.root);
     out.put(frame.info.attempts);
     out.put(frame.info.stripe);
+    out.put(frame.info.zone);
     out.put(frame.info.offset);
     out.put(frame.info.length);
     out.put(frame.at);
@@ -51,6 +52,7 @@ Result<BeginFrame> decode_begin(const Message& message, const RecordLimits& limi
     frame.info.root = get_id(in);
     frame.info.attempts = in.get<std::uint8_t>();
     frame.info.stripe = in.get<StripeIndex>();
+    frame.info.zone = in.get<std::uint32_t>();
     frame.info.offset = in.get<std::uint32_t>();
     frame.info.length = in.get<std::uint32_t>();
     frame.at = in.get<std::uint32_t>();
@@ -103,6 +105,7 @@ Message encode(const Uuid& group, const EndFrame& frame) {
     Writer out(message.head);
     put(out, frame.id);
     out.put(frame.stripe);
+    out.put(frame.zone);
     out.put(static_cast<std::uint8_t>(frame.quarantine ? 1 : 0));
     return message;
 }
@@ -112,6 +115,7 @@ Result<EndFrame> decode_end(const Message& message) {
     EndFrame frame;
     frame.id = get_id(in);
     frame.stripe = in.get<StripeIndex>();
+    frame.zone = in.get<std::uint32_t>();
     const auto flags = in.get<std::uint8_t>();
     if (!in.done() || flags > 1 || !message.payload.bytes.empty()) return fail(Errc::corrupt);
     frame.quarantine = flags != 0;

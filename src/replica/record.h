@@ -39,6 +39,7 @@ struct RecordInfo {
     RecordId root;  ///< the host write that this record finishes: its own id, or that of an orphan
     std::uint8_t attempts = 0;  ///< recoveries of `root` that began before, this one included
     StripeIndex stripe;
+    std::uint32_t zone = 0;    ///< generation of the stripe's zone: another one holds other data
     std::uint32_t offset = 0;  ///< of the new data in the stripe's data bytes, whole blocks
     std::uint32_t length = 0;  ///< bytes, whole blocks, not 0
     friend bool operator==(const RecordInfo&, const RecordInfo&) = default;
@@ -65,10 +66,11 @@ struct RedoFrame {
 };
 
 /// Nobody needs the record any more. With `quarantine`: its stripe could not be finished and must not be
-/// used.
+/// used as long as the zone is this one.
 struct EndFrame {
     RecordId id;
     StripeIndex stripe;
+    std::uint32_t zone = 0;
     bool quarantine = false;
 };
 

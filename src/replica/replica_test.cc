@@ -114,7 +114,7 @@ TEST(Replicator, WaitsUntilEveryPartnerHasBeginAndRedo) {
     ring.join(2);
     ring.join(3);
     OpenRecord record(writer);
-    record.begin(StripeIndex(7), 0, bytes(2 * kBlockSize, 1));
+    record.begin(StripeIndex(7), 3, 0, bytes(2 * kBlockSize, 1));
     ring.carry_all();
     record.redo(redo_of(2));
     EXPECT_TRUE(record.waiting());
@@ -135,7 +135,7 @@ TEST(Replicator, GivesOpenRecordsToNewPartnersAndEndsThemEverywhere) {
     Replicator& writer = ring.join(1);
     ring.join(5);
     OpenRecord record(writer);
-    record.begin(StripeIndex(7), kBlockSize, bytes(kBlockSize, 1));
+    record.begin(StripeIndex(7), 3, kBlockSize, bytes(kBlockSize, 1));
     record.redo(redo_of(2));
     ring.carry_all();
     EXPECT_FALSE(record.waiting());
@@ -157,16 +157,16 @@ TEST(Replicator, WaitsWhileAnOlderRecordOfTheStripeIsLeftElsewhere) {
     Replicator& writer = ring.join(1);
     ring.join(5);
     OpenRecord first(writer);
-    first.begin(StripeIndex(7), 0, bytes(kBlockSize, 1));
+    first.begin(StripeIndex(7), 3, 0, bytes(kBlockSize, 1));
     first.redo(redo_of(1));
     ring.carry_all();
     first.end();
     ring.join(3);  // the new partner; 5 still has the first record
     OpenRecord second(writer);
     OpenRecord other(writer);
-    second.begin(StripeIndex(7), 0, bytes(kBlockSize, 2));
+    second.begin(StripeIndex(7), 3, 0, bytes(kBlockSize, 2));
     second.redo(redo_of(2));
-    other.begin(StripeIndex(8), 0, bytes(kBlockSize, 2));
+    other.begin(StripeIndex(8), 3, 0, bytes(kBlockSize, 2));
     other.redo(redo_of(2));
     ring.carry(1, 3);
     ring.carry(3, 1);
@@ -185,7 +185,7 @@ TEST(Replicator, IsQuietOnlyWhenAllEndsAreAcknowledged) {
     ring.join(2);
     Scope scope(ring.executor);
     OpenRecord record(writer);
-    record.begin(StripeIndex(7), 0, bytes(kBlockSize, 1));
+    record.begin(StripeIndex(7), 3, 0, bytes(kBlockSize, 1));
     record.redo(redo_of(1));
     ring.carry_all();
     record.end();
@@ -209,10 +209,10 @@ TEST(Replicator, BlocksAStripeWhoseRecordNobodyWillEnd) {
     Scope scope(ring.executor);
     {
         OpenRecord dropped(writer);
-        dropped.begin(StripeIndex(7), 0, bytes(kBlockSize, 1));
-        OpenRecord abandoned(writer);
-        abandoned.begin(StripeIndex(9), 0, bytes(kBlockSize, 1));
-        abandoned.abandon();
+        dropped.begin(StripeIndex(7), 3, 0, bytes(kBlockSize, 1));
+        OpenRecord ended(writer);
+        ended.begin(StripeIndex(9), 3, 0, bytes(kBlockSize, 1));
+        ended.end();
     }
     bool seven = false, nine = false;
     scope.spawn(flag(writer.quiesced(StripeIndex(7), 1), seven));
@@ -220,7 +220,7 @@ TEST(Replicator, BlocksAStripeWhoseRecordNobodyWillEnd) {
     ring.carry_all();
     EXPECT_FALSE(seven);
     EXPECT_TRUE(nine);
-    EXPECT_EQ(ring.stored(2), 2u);
+    EXPECT_EQ(ring.stored(2), 1u);
 }
 
 TEST(Replicator, GathersOrphansAndForgetsThemEverywhere) {
@@ -229,7 +229,7 @@ TEST(Replicator, GathersOrphansAndForgetsThemEverywhere) {
     Replicator& second = ring.join(2);
     Replicator& third = ring.join(3);
     auto record = std::make_unique<OpenRecord>(writer);
-    record->begin(StripeIndex(7), 0, bytes(20u << 20, 9));  // three frames
+    record->begin(StripeIndex(7), 3, 0, bytes(20u << 20, 9));  // three frames
     record->redo(redo_of(2));
     ring.carry(1, 2, 2);  // not all of the data
     ring.carry(1, 3);
@@ -251,16 +251,17 @@ TEST(Replicator, GathersOrphansAndForgetsThemEverywhere) {
     EXPECT_EQ(std::to_integer<int>(orphans[0]->data.bytes.back()), 9);
 
     bool forgotten = false;
-    const EndFrame end{orphans[0]->info.id, StripeIndex(7), true};
+    const EndFrame end{orphans[0]->info.id, StripeIndex(7), 3, true};
     scope.spawn(flag_ok(second.forget({end}), forgotten));
     EXPECT_FALSE(forgotten);
     ring.carry_all();
     EXPECT_TRUE(forgotten);
     EXPECT_EQ(ring.stored(2) + ring.stored(3), 0u);
-    EXPECT_TRUE(third.quarantined(StripeIndex(7)));
+    EXPECT_TRUE(third.quarantined(StripeIndex(7), 3));
+    EXPECT_FALSE(third.quarantined(StripeIndex(7), 4));  // another zone since
     Replicator& fourth = ring.join(4);
     ring.carry_all();
-    EXPECT_TRUE(fourth.quarantined(StripeIndex(7)));
+    EXPECT_TRUE(fourth.quarantined(StripeIndex(7), 3));
 }
 
 TEST(Replicator, IsFencedWhenItLeavesTheView) {
@@ -268,7 +269,7 @@ TEST(Replicator, IsFencedWhenItLeavesTheView) {
     Replicator& writer = ring.join(1);
     ring.join(2);
     OpenRecord record(writer);
-    record.begin(StripeIndex(1), 0, bytes(kBlockSize, 1));
+    record.begin(StripeIndex(1), 3, 0, bytes(kBlockSize, 1));
     record.redo(redo_of(1));
     writer.adopt(AmfView{Epoch(99), ControllerId(1), {{ControllerId(2), Incarnation(2)}}});
     EXPECT_FALSE(record.waiting());
@@ -281,7 +282,7 @@ TEST(Replicator, RefusesRecordsOfTheLivingFromOthers) {
     ring.join(2);
     ring.join(3);
     const RecordId id{ControllerId(2), ring.peers[2]->incarnation, 1};
-    const BeginFrame frame{{id, id, 0, StripeIndex(1), 0, kBlockSize}, 0, bytes(kBlockSize, 1)};
+    const BeginFrame frame{{id, id, 0, StripeIndex(1), 3, 0, kBlockSize}, 0, bytes(kBlockSize, 1)};
     target.deliver(ControllerId(3), encode(kGroup, frame));
     EXPECT_EQ(ring.stored(1), 0u);
     EXPECT_EQ(target.counters().refused, 1u);
@@ -292,7 +293,7 @@ TEST(Replicator, RefusesRecordsOfTheLivingFromOthers) {
 TEST(RecordFrames, ComeBackAsTheyWere) {
     const RecordId id{ControllerId(3), Incarnation(9), 77};
     const RecordId root{ControllerId(4), Incarnation(8), 66};
-    const BeginFrame begin{{id, root, 2, StripeIndex(5), 8192, 4096}, 0, bytes(4096, 1)};
+    const BeginFrame begin{{id, root, 2, StripeIndex(5), 3, 8192, 4096}, 0, bytes(4096, 1)};
     const auto back = decode_begin(encode(kGroup, begin), {});
     ASSERT_TRUE(back);
     EXPECT_EQ(back->info, begin.info);
@@ -301,7 +302,7 @@ TEST(RecordFrames, ComeBackAsTheyWere) {
     ASSERT_TRUE(redo_back);
     EXPECT_EQ(redo_back->redo.parities, 5);
     EXPECT_EQ(redo_back->id, id);
-    EXPECT_TRUE(decode_end(encode(kGroup, EndFrame{id, StripeIndex(1), true}))->quarantine);
+    EXPECT_TRUE(decode_end(encode(kGroup, EndFrame{id, StripeIndex(1), 3, true}))->quarantine);
     EXPECT_EQ(decode_ack(encode(kGroup, AckFrame{id, AckedPart::ended}))->part, AckedPart::ended);
     EXPECT_EQ(decode_fetch(encode(kGroup, FetchFrame{3, StripeIndex(4), 5}))->count, 5u);
     EXPECT_EQ(*decode_fetched(encode_fetched(kGroup, 12)), 12u);
@@ -312,7 +313,7 @@ TEST(RecordFrames, AreRefusedOutsideTheGroupsLimits) {
     const RecordId id{ControllerId(3), Incarnation(9), 77};
     const auto begin = [&](std::uint64_t stripe, std::uint32_t offset, std::uint32_t length,
                            std::size_t payload) {
-        const BeginFrame frame{{id, id, 0, StripeIndex(stripe), offset, length}, 0, bytes(payload, 1)};
+        const BeginFrame frame{{id, id, 0, StripeIndex(stripe), 3, offset, length}, 0, bytes(payload, 1)};
         return decode_begin(encode(kGroup, frame), limits).has_value();
     };
     EXPECT_TRUE(begin(99, 61440, 4096, 4096));

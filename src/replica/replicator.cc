@@ -101,9 +101,9 @@ void Replicator::adopt_own_records(const AmfView& before) {
 void Replicator::adopt_recovery(const AmfView& before) {
     for (const AmfMember& member : view_.members) {
         if (member.id == view_.self || stayed(member.id, before, view_)) continue;
-        for (StripeIndex stripe : quarantine_) {
+        for (const auto& [stripe, zone] : quarantine_) {
             // Under a name of ours that no record has: only the stripe matters to the newcomer.
-            transport_.send(member.id, encode(group_, EndFrame{own_id(~0ull), stripe, true}));
+            transport_.send(member.id, encode(group_, EndFrame{own_id(~0ull), stripe, zone, true}));
         }
     }
     for (Forgetting& f : forgetting_) {
@@ -133,7 +133,7 @@ std::uint32_t Replicator::open_entry(OpenRecord& record, StripeIndex stripe) {
     entry.stripe = stripe;
     entry.open = &record;
     entry.holders.clear();
-    entry.ended = entry.abandoned = false;
+    entry.ended = false;
     entry.next = std::exchange(bucket(stripe), slot);
     return slot;
 }
@@ -182,13 +182,13 @@ Task<void> Replicator::quiesced(StripeIndex first, std::uint64_t count) {
         if (count <= 16) {  // the usual lock units: look where these stripes are
             for (std::uint64_t s = first.v; s < first.v + count; ++s) {
                 for (std::uint32_t i = bucket(StripeIndex(s)); i != kNone; i = entries_[i].next) {
-                    if (entries_[i].stripe.v == s && !entries_[i].abandoned) return true;
+                    if (entries_[i].stripe.v == s) return true;
                 }
             }
             return false;
         }
         return std::ranges::any_of(entries_, [&](const Entry& e) {
-            return e.sequence != 0 && !e.abandoned && e.stripe >= first && e.stripe.v - first.v < count;
+            return e.sequence != 0 && e.stripe >= first && e.stripe.v - first.v < count;
         });
     };
     while (live()) co_await ended_.next();
@@ -208,7 +208,7 @@ void Replicator::send_redo(const OpenRecord& record, ControllerId to) {
 }
 
 void Replicator::send_end(const RecordId& id, StripeIndex stripe, ControllerId to) {
-    transport_.send(to, encode(group_, EndFrame{id, stripe, false}));
+    transport_.send(to, encode(group_, EndFrame{id, stripe, 0, false}));
 }
 
 OpenRecord::~OpenRecord() {
@@ -216,9 +216,10 @@ OpenRecord::~OpenRecord() {
     replicator_.entries_[slot_].open = nullptr;
 }
 
-void OpenRecord::begin(StripeIndex stripe, std::uint32_t offset, Slice data) {
+void OpenRecord::begin(StripeIndex stripe, std::uint32_t zone, std::uint32_t offset, Slice data) {
     ASSERT(slot_ == Replicator::kNone && !data.owner.empty());
     info_.stripe = stripe;
+    info_.zone = zone;
     info_.offset = offset;
     info_.length = static_cast<std::uint32_t>(data.bytes.size());
     data_ = std::move(data);
@@ -278,14 +279,6 @@ void OpenRecord::end() {
     }
     if (replicator_.fenced_) return;
     for (ControllerId holder : entry.holders) replicator_.send_end(info_.id, info_.stripe, holder);
-}
-
-void OpenRecord::abandon() {
-    ASSERT(slot_ != Replicator::kNone);
-    const std::uint32_t slot = std::exchange(slot_, Replicator::kNone);
-    replicator_.entries_[slot].open = nullptr;
-    replicator_.entries_[slot].abandoned = true;
-    replicator_.ended_.notify_all();
 }
 
 }  // namespace braid

@@ -87,7 +87,8 @@ public:
     const ControllerSet& partners() const { return partners_; }
 
     /// Goes on when nobody holds a record of ours for a stripe in [first, first + count) any more: the lock
-    /// may leave. Abandoned records do not count.
+    /// may leave. Never, if a record of these stripes was left without an end: then we have to leave the
+    /// view.
     Task<void> quiesced(StripeIndex first, std::uint64_t count);
 
     // ---- recovery
@@ -97,11 +98,13 @@ public:
     /// Removes records of the dead here and at everybody alive, and returns when all have acknowledged.
     /// fenced.
     Task<Status> forget(std::vector<EndFrame> ends);
-    /// Stripes that could not be finished: they fail with io_error until somebody repairs them.
-    bool quarantined(StripeIndex stripe) const {
-        return !quarantine_.empty() && quarantine_.contains(stripe);
+    /// Stripes that could not be finished, with the generation of their zone: they fail with io_error as long
+    /// as it is that one.
+    using Quarantine = std::set<std::pair<StripeIndex, std::uint32_t>>;
+    bool quarantined(StripeIndex stripe, std::uint32_t zone) const {
+        return !quarantine_.empty() && quarantine_.contains({stripe, zone});
     }
-    const std::set<StripeIndex>& quarantine() const { return quarantine_; }
+    const Quarantine& quarantine() const { return quarantine_; }
 
     const ReplicatorCounters& counters() const { return counters_; }
     /// Records of ours that are open or whose end is not acknowledged.
@@ -120,7 +123,6 @@ private:
         OpenRecord* open = nullptr;
         ControllerSet holders;  ///< may have a copy
         bool ended = false;
-        bool abandoned = false;
         std::uint32_t next = kNone;  ///< in its bucket
     };
     struct Forgetting {
@@ -143,6 +145,7 @@ private:
     void send_redo(const OpenRecord& record, ControllerId to);
     void send_stored(const StoredRecord& record, ControllerId to);
     void send_end(const RecordId& id, StripeIndex stripe, ControllerId to);
+    void note_quarantine(const EndFrame& end);
     void choose_partners();
     void adopt_own_records(const AmfView& before);
     void adopt_recovery(const AmfView& before);
@@ -184,13 +187,14 @@ private:
     std::vector<Gathering> gathering_;
     std::uint64_t next_ticket_ = 1;
     Event answered_;
-    std::set<StripeIndex> quarantine_;
+    Quarantine quarantine_;
     ReplicatorCounters counters_;
 };
 
-/// One record, in the frame of the coroutine that writes the stripe. An operation that returns calls end() or
-/// abandon(). Destroying it without either is what a crash does: nothing is sent, and the stripe stays
-/// blocked for quiesced(), because a partner holds a record that nobody will end.
+/// One record, in the frame of the coroutine that writes the stripe. Destroying it without end() is what a
+/// crash does, and what an operation does that leaves a stripe half-written and cannot help it: nothing is
+/// sent, the partners keep their copies, and the stripe stays blocked for quiesced(), so that its lock goes
+/// to nobody before this AMF is out of the view and the copies are orphans.
 class OpenRecord {
 public:
     explicit OpenRecord(Replicator& replicator) : replicator_(replicator), moved_(replicator.executor_) {}
@@ -198,9 +202,9 @@ public:
     OpenRecord& operator=(const OpenRecord&) = delete;
     ~OpenRecord();
 
-    /// Sends the new data of [offset, offset + data) of the stripe. The bytes stay unchanged as long as their
-    /// owner lives, which is not null.
-    void begin(StripeIndex stripe, std::uint32_t offset, Slice data);
+    /// Sends the new data of [offset, offset + data) of the stripe, whose zone has this generation. The bytes
+    /// stay unchanged as long as their owner lives, which is not null.
+    void begin(StripeIndex stripe, std::uint32_t zone, std::uint32_t offset, Slice data);
     /// The same for a write that finishes an orphan's.
     void begin_recovery(const StoredRecord& orphan, std::uint8_t attempts);
     /// Sends the new parity.
@@ -213,9 +217,6 @@ public:
 
     /// The stripe is consistent: partners may forget. Returns at once.
     void end();
-    /// The stripe may be half-written and nobody can finish it now: partners keep the record.
-    void abandon();
-
     const RecordInfo& info() const { return info_; }
 
 private:

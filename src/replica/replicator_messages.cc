@@ -63,11 +63,14 @@ void Replicator::on_redo(ControllerId from, const Message& message) {
 void Replicator::on_end(ControllerId from, const Message& message) {
     const Result<EndFrame> frame = decode_end(message);
     if (!frame || (!may_send(from, frame->id))) return refuse(from, message);
-    if (frame->quarantine && quarantine_.insert(frame->stripe).second) {
-        LOG_ERROR("stripe.quarantined", {"stripe", frame->stripe});
-    }
+    note_quarantine(*frame);
     store_.drop(frame->id);
     acknowledge(from, frame->id, AckedPart::ended);
+}
+
+void Replicator::note_quarantine(const EndFrame& end) {
+    if (!end.quarantine || !quarantine_.emplace(end.stripe, end.zone).second) return;
+    LOG_ERROR("stripe.quarantined", {"stripe", end.stripe});
 }
 
 void Replicator::on_ack(ControllerId from, const Message& message) {
@@ -140,9 +143,7 @@ void Replicator::on_fetched(ControllerId from, const Message& message) {
 
 Task<Status> Replicator::forget(std::vector<EndFrame> ends) {
     for (const EndFrame& end : ends) {
-        if (end.quarantine && quarantine_.insert(end.stripe).second) {
-            LOG_ERROR("stripe.quarantined", {"stripe", end.stripe});
-        }
+        note_quarantine(end);
         forgetting_.push_back({end, others()});
         for (ControllerId id : forgetting_.back().waiting) transport_.send(id, encode(group_, end));
     }

@@ -10,7 +10,9 @@ namespace braid {
 Task<Result<Tables::Turn>> Tables::begin_change() {
     co_await turn_.take();
     Turn turn(turn_);
-    CO_TRY_LET(turn.pin, co_await locks_->acquire(kTablesUnit, LockMode::write));
+    Result<LockPin> pin = co_await locks_->acquire(kTablesUnit, LockMode::write);
+    if (!pin) co_return fail(offline() ? Errc::offline : pin.error().code);
+    turn.pin = std::move(*pin);
     while (!settled()) co_await changed_.next();
     if (offline()) co_return fail(Errc::offline);
     if (verify_before_change_) CO_TRY(co_await verify_pages());
@@ -33,8 +35,7 @@ Task<Status> Tables::end_change() {
             std::count_if(state.members.begin(), state.members.end(),
                           [](const MemberStatus& s) { return s.state == MemberState::failed; });
         if (failed > config_.geometry.m) {
-            lost_quorum_ = true;
-            if (listener_) listener_();
+            go_offline();
             co_return fail(Errc::offline);
         }
         CO_TRY(co_await commit(kStatePage, std::move(state)));

@@ -44,6 +44,7 @@ Task<void> Tables::intent_writer() {
         }
     }
     intent_writer_runs_ = false;
+    intents_changed_.notify_all();
 }
 
 Task<Status> Tables::store_intents() {
@@ -119,9 +120,10 @@ Task<Status> Tables::load_own_intents() {
         }
     }
     intent_sequence_ = newest;
-    former_intents_.clear();
+    while (!former_intents_.empty()) former_intent_done();
     for (std::uint32_t region : found) {
         former_intents_.push_back(RegionIndex(region));
+        pin_intent(RegionIndex(region));
         if (wanted_regions_.size() < kMaxIntentRegions) wanted_regions_.insert(region);
         regions_[region].marked = wanted_regions_.contains(region);
         regions_[region].last_use = clock_.now();

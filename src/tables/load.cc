@@ -172,22 +172,31 @@ Task<Status> Tables::store_page(PageNumber page, Buffer bytes) {
         }
     }
     if (missing > config_.geometry.m) {
-        lost_quorum_ = true;
+        go_offline();
         co_return fail(Errc::offline);
     }
     co_return Status{};
 }
 
-/// The newest tables are known for certain if more than half of the members that they call ok are here.
+/// Whoever waits for a lock here must not: its holder may be another controller that leaves, waiting for us.
+void Tables::go_offline() {
+    if (std::exchange(lost_quorum_, true)) return;
+    locks_->stop();
+    LOG_ERROR("group.offline", {"group", config_.name}, {"survives", geometry().m});
+    if (listener_) listener_();
+}
+
+/// A group goes on with all but m of its members, whichever they are. So these tables are the newest for
+/// certain only if the members that are not here, and not failed by what is here, are too few to have gone on
+/// alone.
 Status Tables::check_quorum() const {
-    std::size_t ok = 0, here = 0;
+    std::size_t absent = 0;
     for (std::size_t i = 0; i < disks_.size(); ++i) {
-        if (state_.members[i].state != MemberState::ok) continue;
-        ++ok;
-        if (disks_[i] != nullptr) ++here;
+        if (state_.members[i].state == MemberState::ok && disks_[i] == nullptr) ++absent;
     }
-    if (2 * here > ok) return {};
-    LOG_ERROR("tables.no_quorum", {"here", here}, {"ok_members", ok});
+    const std::size_t enough = disks_.size() - geometry().m;
+    if (absent < enough) return {};
+    LOG_ERROR("tables.no_quorum", {"group", config_.name}, {"absent", absent}, {"could_go_on", enough});
     return fail(Errc::offline);
 }
 

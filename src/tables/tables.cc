@@ -29,6 +29,12 @@ Tables::Tables(Executor& executor, Clock& clock, Transport& transport, const Uui
 
 Tables::~Tables() = default;
 
+Task<void> Tables::stop() {
+    while (intent_writer_runs_) co_await intents_changed_.next();
+    co_await turn_.take();  // a change that has begun ends; those that wait find the locks stopped
+    turn_.give();
+}
+
 const Zone* Tables::zone(ExtentIndex extent) const {
     ASSERT(extent.v < zones_.size());
     const Zone& zone = zones_[extent.v];
@@ -277,7 +283,7 @@ Task<Status> Tables::load() {
     }
     if (!write_errors_.empty()) {
         while (!settled()) co_await changed_.next();
-        (void)co_await end_change();
+        CO_TRY(co_await end_change());
     }
     if (listener_) listener_();
     co_return Status{};

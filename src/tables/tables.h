@@ -50,13 +50,15 @@ public:
            std::uint64_t table_start, std::vector<Disk*> disks, ControllerSlot slot);
     ~Tables();
 
-    /// Before anything else; `locks` outlives the tables.
+    /// Before anything else; `locks` outlives the tables. They are stopped when the tables go offline.
     void use_locks(LockManager& locks) { locks_ = &locks; }
 
     // ---- assembly
     /// Fills the tables; the view with this AMF in it has been adopted. offline: too few members are there to
     /// know the newest tables. After it, former_intents() says what this slot left behind in an earlier life.
     Task<Status> load();
+    /// No disk command of these tables is in flight when it returns, and none comes. The locks are stopped.
+    Task<void> stop();
     bool loaded() const { return loaded_; }
     /// load() found nobody to ask: this AMF is the first of the group's present life.
     bool assembled_from_disks() const { return from_disks_; }
@@ -100,7 +102,8 @@ public:
     const GroupState& state() const { return state_; }
     Disk* disk(MemberIndex member) const { return disks_[member.v]; }
     unsigned failed_members() const;
-    /// More members have gone than the level survives: nothing may be written any more.
+    /// More members have gone than the level survives, for all or for this controller alone: nothing may be
+    /// read or written any more.
     bool offline() const { return lost_quorum_ || failed_members() > config_.geometry.m; }
     std::vector<VolumeRecord> volumes() const;
     std::uint64_t allocated_extents() const { return allocated_extents_; }
@@ -135,7 +138,13 @@ public:
     void unpin_intent(RegionIndex region);
     /// Removes regions that nobody has used for `idle`; one page write if there are any.
     Task<Status> clear_idle_intents(Nanos idle);
+    /// What an earlier life of this slot left: regions whose parity has to be made right. Each stays in the
+    /// page, pinned, until it is `done`: last first.
     const std::vector<RegionIndex>& former_intents() const { return former_intents_; }
+    void former_intent_done() {
+        unpin_intent(former_intents_.back());
+        former_intents_.pop_back();
+    }
     /// Regions that stand in this slot's page or are about to.
     std::size_t dirty_regions() const { return wanted_regions_.size(); }
     /// What the page of a slot whose controller is not in the view says, on the disks.
@@ -202,6 +211,7 @@ private:
     Task<Status> load_own_intents();
     Task<Status> verify_pages();
     Status check_quorum() const;
+    void go_offline();
     std::uint32_t page_count() const { return kFirstMapPage.v + map_pages(); }
     std::uint32_t map_pages() const { return (config_.extents + kZonesPerPage - 1) / kZonesPerPage; }
     static bool is_shared(PageNumber page) { return kind_of(page) != PageKind::intent; }

@@ -82,6 +82,8 @@ ReplyHead chunk(Chunk type, std::uint64_t cookie, std::uint32_t payload) {
 WireError wire_error(Error error) {
     switch (error.code) {
         case Errc::not_ready:
+        case Errc::offline:
+        case Errc::cancelled:  // here; another controller may well have it
             return WireError::shutdown;
         case Errc::no_space:
             return WireError::no_space;

@@ -123,7 +123,7 @@ TEST_F(NbdTransmission, ErrorsOfTheDiskBecomeErrorsOfTheWire) {
     const auto wire = attach();
     const std::pair<Errc, unsigned> expected[] = {{Errc::not_ready, 108},  {Errc::no_space, 28},
                                                   {Errc::unsupported, 95}, {Errc::invalid, 22},
-                                                  {Errc::media_error, 5},  {Errc::offline, 5}};
+                                                  {Errc::media_error, 5},  {Errc::offline, 108}};
     for (const auto& [code, number] : expected) {
         space.fail_with(fail(code));
         EXPECT_EQ(ask(*wire, request(kRead, 1, 0, 10)), simple(1, number).bytes())
