@@ -103,6 +103,25 @@ TEST(Tables, MoreLostMembersThanTheLevelSurvivesMakeTheGroupOfflineAndLeaveTheRe
     EXPECT_TRUE(names(world.amf(1)).empty());
 }
 
+TEST(Tables, NoRegionLeavesTheIntentsBeforeItsDataIsBeyondTheMembersCaches) {
+    World world({.level = Level::raid5, .disks = 4});
+    world.start(1);
+    ASSERT_TRUE(world.write(1, 0, pattern(1, 64u << 10)));
+    for (auto& media : world.media) media->done.clear();
+    ASSERT_TRUE(world.write(1, 0, pattern(2, 64u << 10)));  // in a region that is marked: pages stay
+    EXPECT_EQ(world.amf(1).tables().dirty_regions(), 1u);
+    ASSERT_TRUE(world.run(1, world.amf(1).tables().clear_idle_intents(Nanos{0})));
+    EXPECT_EQ(world.amf(1).tables().dirty_regions(), 0u);
+    for (const auto& media : world.media) {
+        std::vector<DiskVerb> order;  // of the data, and of what came after it
+        for (const auto& [verb, at] : media->done) {
+            const bool data = verb == DiskVerb::write && at >= world.config.data_start;
+            if (!data || order.empty() || order.back() != DiskVerb::write) order.push_back(verb);
+        }
+        EXPECT_EQ(order, (std::vector{DiskVerb::write, DiskVerb::flush, DiskVerb::write, DiskVerb::flush}));
+    }
+}
+
 TEST(Tables, HalfOfTheMembersDoNotSayWhatIsNewest) {
     World world({.level = Level::raid6, .disks = 4});
     world.start(1);

@@ -27,6 +27,8 @@ struct Media {
     bool dead = false;                      ///< every command fails
     std::int64_t fail_writes_after = -1;    ///< dies at the write with this number from now; -1: does not
     std::uint64_t writes = 0;
+    std::vector<std::pair<DiskVerb, std::uint64_t>>
+        done;  ///< commands that changed something, with their place
 };
 
 class MemoryDisk final : public Disk {
@@ -259,6 +261,7 @@ inline Status MemoryDisk::perform(DiskOp& op, unsigned share) {
         if (media_.fail_writes_after >= 0) --media_.fail_writes_after;
     }
     if (media_.dead) return fail(Errc::io_error);
+    if (op.verb != DiskVerb::read) media_.done.emplace_back(op.verb, op.offset);
     const std::uint64_t first = op.offset / kBlockSize;
     if (op.verb == DiskVerb::zero) {
         const auto end = media_.pages.lower_bound((op.offset + op.zero_length) / kBlockSize);

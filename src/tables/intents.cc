@@ -47,7 +47,9 @@ Task<void> Tables::intent_writer() {
     intents_changed_.notify_all();
 }
 
+/// A region may leave the page when what was written there cannot get lost in a member's cache any more.
 Task<Status> Tables::store_intents() {
+    if (std::exchange(intents_shrink_, false)) CO_TRY(co_await flush_members());
     const PageNumber page = intent_page(slot_);
     co_return co_await store_page(page, encode_page(page, ++intent_sequence_));
 }
@@ -89,7 +91,7 @@ Task<Status> Tables::clear_idle_intents(Nanos idle) {
         if (state.marked && state.pins == 0 && now - state.last_use >= idle) {
             state.marked = false;  // at once: a writer that comes now marks it again
             it = wanted_regions_.erase(it);
-            changed = true;
+            changed = intents_shrink_ = true;
         } else {
             ++it;
         }
@@ -157,6 +159,7 @@ Task<Status> Tables::clear_intents_of(ControllerSlot slot, std::function<bool()>
         if (pick) newest = std::max(newest, pick->first.sequence);
     }
     if (newest == 0) co_return Status{};
+    CO_TRY(co_await flush_members());
     Buffer bytes = Buffer::zeroed(kPageSize);
     write_page(PageBytes(bytes.span()), Intent{}, PageHeader{page, group_, newest + 1, view_.epoch, slot_});
     CO_TRY(co_await store_page(page, std::move(bytes)));

@@ -139,43 +139,48 @@ Task<std::vector<Tables::Pick>> Tables::read_page(PageNumber page, bool failed_t
     co_return picks;
 }
 
-/// Writes and flushes a sealed page on all ok members. Members that fail it are noted in write_errors_;
-/// offline when more of them are gone than the level survives.
-Task<Status> Tables::store_page(PageNumber page, Buffer bytes) {
-    const auto header = open_page(ConstPageBytes(bytes.span()), group_, page);
-    ASSERT(header.has_value());
-    const std::uint64_t offset = slot_offset(table_start_, page, slot_of(header->sequence));
+/// One command on all ok members. Members that fail it are noted in write_errors_; offline when more of them
+/// are gone than the level survives.
+Task<Status> Tables::on_all_members(DiskVerb verb, std::uint64_t offset, std::span<std::byte> memory) {
     std::vector<DiskOp> ops(disks_.size());
     Join join(executor_);
-    unsigned missing = 0;
     const auto writable = [&](std::size_t i) {
         return member_ok(MemberIndex(static_cast<std::uint8_t>(i))) &&
                !write_errors_.contains(static_cast<std::uint8_t>(i));
     };
-    for (const DiskVerb verb : {DiskVerb::write, DiskVerb::flush}) {
-        for (std::size_t i = 0; i < disks_.size(); ++i) {
-            if (!writable(i)) continue;
-            ops[i].verb = verb;
-            ops[i].offset = verb == DiskVerb::write ? offset : 0;
-            ops[i].memory = verb == DiskVerb::write ? bytes.span() : std::span<std::byte>{};
-            ops[i].status = {};
-            disks_[i]->submit(ops[i], join);
+    for (std::size_t i = 0; i < disks_.size(); ++i) {
+        if (!writable(i)) continue;
+        ops[i].verb = verb;
+        ops[i].offset = offset;
+        ops[i].memory = memory;
+        disks_[i]->submit(ops[i], join);
+    }
+    co_await join;
+    unsigned missing = 0;
+    for (std::size_t i = 0; i < disks_.size(); ++i) {
+        if (!ops[i].status && writable(i)) {
+            LOG_WARN("tables.member_failed_write", {"disk", disks_[i]->name()}, {"member", i});
+            write_errors_.insert(static_cast<std::uint8_t>(i));
         }
-        co_await join;
-        missing = 0;
-        for (std::size_t i = 0; i < disks_.size(); ++i) {
-            if (!ops[i].status && writable(i)) {
-                LOG_WARN("tables.member_failed_write", {"disk", disks_[i]->name()}, {"member", i});
-                write_errors_.insert(static_cast<std::uint8_t>(i));
-            }
-            if (!writable(i)) ++missing;
-        }
+        if (!writable(i)) ++missing;
     }
     if (missing > config_.geometry.m) {
         go_offline();
         co_return fail(Errc::offline);
     }
     co_return Status{};
+}
+
+Task<Status> Tables::flush_members() { co_return co_await on_all_members(DiskVerb::flush, 0, {}); }
+
+/// Writes and flushes a sealed page on all ok members.
+Task<Status> Tables::store_page(PageNumber page, Buffer bytes) {
+    const auto header = open_page(ConstPageBytes(bytes.span()), group_, page);
+    ASSERT(header.has_value());
+    const std::uint64_t offset = slot_offset(table_start_, page, slot_of(header->sequence));
+    const Status written = co_await on_all_members(DiskVerb::write, offset, bytes.span());
+    const Status flushed = co_await flush_members();
+    co_return written ? flushed : written;
 }
 
 /// Whoever waits for a lock here must not: its holder may be another controller that leaves, waiting for us.

@@ -205,6 +205,8 @@ private:
     void apply_zones(std::uint32_t first, const MapPage& content);
     Buffer encode_page(PageNumber page, std::uint64_t sequence) const;
     Task<std::vector<Pick>> read_page(PageNumber page, bool failed_too);
+    Task<Status> on_all_members(DiskVerb verb, std::uint64_t offset, std::span<std::byte> memory);
+    Task<Status> flush_members();
     Task<Status> store_page(PageNumber page, Buffer bytes);
     Task<Status> load_from_disks();
     Task<Status> load_from_peer(ControllerId peer);
@@ -281,6 +283,7 @@ private:
     std::set<std::uint32_t> wanted_regions_;  ///< the set to be on the disks
     std::uint64_t intent_sequence_ = 0;
     bool intent_writer_runs_ = false;
+    bool intents_shrink_ = false;       ///< since the last write
     std::uint64_t intents_wanted_ = 0;  ///< version of the set in memory
     std::uint64_t intents_stored_ = 0;  ///< version of the set on the disks
     Status intent_status_;              ///< of the last write
