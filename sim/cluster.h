@@ -33,6 +33,7 @@ struct Plan {
     Nanos fault_pause = 250ms;  ///< mean time between faults
     unsigned disk_faults = 0;   ///< members that may fail, at most the level's parity
     bool crashes = true, pauses = true, cuts = true, resets = true, slow_disks = true, latent_errors = false;
+    bool path_losses = false;   ///< a controller alone does not reach the disks
     bool spikes = false;        ///< links slow down for a while
     bool operators = false;     ///< ports, virtual disks and members are changed meanwhile
     bool hot = false;           ///< hosts meet on very few stripes
@@ -107,6 +108,7 @@ private:
     void kill_node(std::size_t index);
     void pause_one();
     void cut_two();
+    void lose_paths();
     void slow_link(std::size_t index, Nanos length);
     void reset_two();
     void disk_fault();

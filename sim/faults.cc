@@ -21,7 +21,7 @@ void Cluster::schedule_fault() {
 
 void Cluster::one_fault() {
     ++faults_;
-    switch (prng_.below(13)) {
+    switch (prng_.below(14)) {
         case 0:
         case 1:
         case 2:
@@ -58,6 +58,9 @@ void Cluster::one_fault() {
             world_.after(pause_of(20, 500), [this] { wires_.spike = Nanos{0}; });
             return;
         }
+        case 11:
+            if (plan_.path_losses) lose_paths();
+            return;
         default:
             if (plan_.cluster_kill && prng_.chance(1, 3)) kill_all();
             return;
@@ -144,6 +147,19 @@ void Cluster::pause_one() {
     const Nanos length = harmless ? pause_of(1, timeout_ms / 4) : pause_of(timeout_ms / 2, 3 * timeout_ms);
     world_.after(length, [this, process] { world_.resume(*process); });
     world_.after(length + 400ms, [this, index] { start_node(index); });
+}
+
+/// One controller alone does not reach its disks for a while: it leaves the group, alive, and comes back.
+void Cluster::lose_paths() {
+    if (!may_lose_one()) return;
+    const std::size_t index = random_node(true);
+    if (index == nodes_.size()) return;
+    std::shared_ptr<Process> process = nodes_[index].process;
+    world_.note("fault.paths", process->pid);
+    hosts_->excuse(process->pid);
+    operator_->excuse(process->pid);
+    process->no_disks = true;
+    world_.after(pause_of(5, 3000), [process] { process->no_disks = false; });
 }
 
 /// Everybody dies at once.

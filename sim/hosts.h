@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "base/buffer.h"
@@ -63,6 +64,8 @@ public:
     std::size_t checked() const { return one_disk_.operations(); }
     /// Errors are answers that hosts of a healthy cluster must not see.
     bool errors_allowed = false;
+    /// Errors of this process are not held against anybody from now on: the hosts find another one.
+    void excuse(std::uint64_t pid) { excused_.insert(pid); }
 
 private:
     enum class Kind : std::uint8_t { read, write, private_read, private_write, private_zero, flush };
@@ -108,6 +111,7 @@ private:
     HostOptions options_;
     std::vector<std::uint64_t> spots_;
     std::vector<Host> hosts_;
+    std::set<std::uint64_t> excused_;  ///< processes
     OneDisk one_disk_;
     Instant last_instant_ = 0;
     std::uint64_t next_id_ = 1;

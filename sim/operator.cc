@@ -187,7 +187,7 @@ void Operator::end(std::uint64_t turn, const Answer& answer) {
 }
 
 void Operator::check_answer(const Answer& answer) {
-    if (answer.ok) return;
+    if (answer.ok || excused_.contains(pid_)) return;
     switch (answer.code) {
         case Errc::io_error:
         case Errc::media_error:

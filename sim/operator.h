@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "controller/controller.h"
@@ -41,6 +42,8 @@ public:
     void quiet() { quiet_ = true; }
     bool idle() const { return !busy_; }
     void process_died(const Process& process);
+    /// Errors of this process are not held against anybody from now on.
+    void excuse(std::uint64_t pid) { excused_.insert(pid); }
     std::string pending() const { return busy_ ? what_ + " on pid " + std::to_string(pid_) : ""; }
     std::uint64_t done() const { return done_; }
 
@@ -88,6 +91,7 @@ private:
     World& world_;
     Options options_;
     Prng prng_;
+    std::set<std::uint64_t> excused_;  ///< processes
     std::array<Slot, kSlots> slots_{};
     std::uint64_t next_value_ = 1;
     std::uint64_t turn_ = 0;

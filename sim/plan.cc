@@ -33,12 +33,13 @@ Plan draw_plan(std::uint64_t seed) {
     plan.resets = prng.chance(2, 3);
     plan.slow_disks = prng.chance(1, 2);
     plan.spikes = prng.chance(1, 3);
+    plan.path_losses = prng.chance(1, 3);
     plan.operators = prng.chance(2, 3);
     plan.hot = prng.chance(1, 2);
     if (prng.chance(1, 3)) {
         plan.deaths = 1;
         plan.crashes = true;
-        plan.pauses = plan.cuts = false;
+        plan.pauses = plan.cuts = plan.path_losses = false;
         plan.faults_for = 1500ms;
     }
     plan.drain_max = prng.chance(1, 2) ? 20ms : 150ms;
@@ -66,6 +67,7 @@ std::string describe(const Plan& plan) {
     if (plan.cuts) out += " cut";
     if (plan.resets) out += " reset";
     if (plan.slow_disks) out += " slow-disk";
+    if (plan.path_losses) out += " paths";
     if (plan.deaths == 1) out += " once";
     if (plan.hot) out += " hot";
     if (plan.spikes) out += " spike";

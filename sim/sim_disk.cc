@@ -136,6 +136,11 @@ void SimDisk::finish(std::uint64_t ticket) {
 }
 
 Status SimDisk::carry_out(DiskOp& op) {
+    if (process_.no_disks) {
+        // What was under way may have arrived, in part; nobody was told.
+        if (op.verb == DiskVerb::write && prng_.chance(1, 4)) media_.write_torn(op.offset, op.memory);
+        return fail(Errc::io_error);
+    }
     switch (op.verb) {
         case DiskVerb::read:
             ++counters_.reads;

@@ -69,6 +69,7 @@ public:
     SimRandom random;
     bool alive = true;
     bool paused = false;
+    bool no_disks = false;          ///< its paths are cut: every disk command of it fails
     std::size_t orphans = 0;        ///< disk commands that may still land after its death
     std::function<void()> destroy;  ///< drops everything that runs in it
     std::vector<std::function<void()>>

@@ -56,10 +56,13 @@ Task<Result<StripeVerdict>> Amf::check_stripe(StripeIndex stripe, bool correct) 
     code_.encode({columns.data(), k}, {computed.data(), geometry_.m}, strip);
 
     RoleMask wrong;
+    bool differs = false;
     for (unsigned j = 0; j < geometry_.m; ++j) {
-        const bool differs =
-            !good[k + j] || std::memcmp(computed[j], memory.data() + (k + j) * strip, strip) != 0;
-        if (readable[k + j] && differs) wrong.set(k + j);
+        if (!readable[k + j]) continue;
+        const bool other =
+            good[k + j] && std::memcmp(computed[j], memory.data() + (k + j) * strip, strip) != 0;
+        if (other || !good[k + j]) wrong.set(k + j);
+        differs |= other;
     }
     if (wrong.none()) co_return StripeVerdict::clean;
     if (!tables_.still_there(extent, zone)) co_return StripeVerdict::absent;
@@ -81,7 +84,7 @@ Task<Result<StripeVerdict>> Amf::check_stripe(StripeIndex stripe, bool correct) 
         }
     }
     if (failed.any()) CO_TRY(co_await fail_members(failed));
-    ++counters_.resynced;
+    ++(differs ? counters_.resynced : counters_.repaired);
     co_return StripeVerdict::corrected;
 }
 
