@@ -103,7 +103,7 @@ struct VolumeInfo {
     std::vector<std::string> ports;  ///< controllers that have a port
 };
 
-enum class PortState : std::uint8_t { open, closing, absent };  ///< absent: its controller is not up
+enum class PortState : std::uint8_t { open, closing, absent };  ///< absent: its controller does not serve the group
 
 struct PortInfo {
     std::string volume;

@@ -10,6 +10,7 @@ namespace {
 
 constexpr Nanos kRescanPause = 2s;  // between looks at what could not be assembled
 constexpr Nanos kLongestRetry = 60s;
+constexpr Nanos kLeavePatience = 2s;  // below the lease of a host: others wait for what is kept here
 
 }  // namespace
 
@@ -188,12 +189,24 @@ Task<void> Controller::serve_group(Uuid uuid) {
     GroupRuntime& group = *groups_.at(uuid);
     const Status started = co_await group.start();
     view_changed_.notify_all();
+    Scope patience(env_.executor);
     if (started) {
         co_await group.served();
-        if (!stopping_) LOG_ERROR("group.left", {"group", group.name()}, {"epoch", view_.epoch});
+        if (!stopping_) {
+            LOG_ERROR("group.left", {"group", group.name()}, {"epoch", view_.epoch});
+            patience.spawn(end_if_stuck());
+        }
         co_await group.stop();
     }
     if (!stopping_) (void)co_await membership_->detach(uuid);
+}
+
+/// A disk command that does not end, or a member store that cannot be written: as long as we are in the view
+/// the others wait for what we keep. Then the whole controller goes, and they need not ask it.
+Task<void> Controller::end_if_stuck() {
+    co_await sleep_for(env_.clock, kLeavePatience);
+    LOG_ERROR("controller.cannot_leave", {"epoch", view_.epoch});
+    fenced_.set();
 }
 
 }  // namespace braid

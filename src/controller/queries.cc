@@ -216,10 +216,14 @@ std::vector<PortInfo> Controller::ports() {
                 info.volume = record.name;
                 info.group = group->name();
                 info.controller = names[slot];
-                info.state = live(names[slot]) == nullptr        ? PortState::absent
+                const bool own = names[slot] == config_.name;
+                const ViewMember* member = live(names[slot]);
+                const bool served = member != nullptr && member->attached(uuid) &&
+                                    (!own || group->state() == GroupRuntime::State::serving);
+                info.state = !served                             ? PortState::absent
                              : (record.closing >> slot & 1) != 0 ? PortState::closing
                                                                  : PortState::open;
-                if (names[slot] == config_.name) {
+                if (own) {
                     if (const auto port = registry_.find(record.name)) info.in_flight = port->in_flight();
                 }
                 out.push_back(std::move(info));
