@@ -18,6 +18,7 @@ Task<Status> SimMemberStore::lock() {
         co_await sleep_for(process_.clock, 200us);
     }
     record_.holder = process_.pid;
+    ++record_.turns;
     co_return Status{};
 }
 

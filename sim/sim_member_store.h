@@ -16,6 +16,7 @@ namespace braid::sim {
 struct SharedRecord {
     Bytes bytes;
     std::uint64_t holder = 0;  ///< pid that has the lock
+    std::uint64_t turns = 0;   ///< times that it was taken
     std::uint64_t kills = 0;
 };
 
@@ -29,6 +30,7 @@ public:
     Task<Status> lock() override;
     Task<Status> write(Bytes record) override;
     void unlock() override;
+    LockTurn last_lock() override { return {{record_.holder, 1}, record_.turns}; }
     Task<FenceReport> kill(ProcessRef victim) override;
     void watch(std::uint32_t slot, ProcessRef process, Event& died) override;
     void unwatch(std::uint32_t slot) override;

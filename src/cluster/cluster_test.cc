@@ -219,6 +219,23 @@ TEST_F(ClusterTest, StoppedHolderOfTheLockIsKilledToo) {
     EXPECT_EQ(world.machine.lock_holder, 0u);
 }
 
+TEST_F(ClusterTest, AStrangerThatKeepsTheLockIsKilledButNotOneThatTakesItAgainAndAgain) {
+    start_three();
+    const ProcessRef stranger = world.machine.spawn();
+    world.machine.lock_holder = stranger.pid;
+    nodes[0]->scope.spawn(nodes[0]->attach(kGroup));
+    for (int i = 0; i < 10; ++i) {  // busy, not stuck
+        run(900ms);
+        ++world.machine.lock_turns;
+    }
+    EXPECT_TRUE(world.machine.kills.empty());
+    EXPECT_FALSE(nodes[0]->attached.has_value());
+    run(6s);
+    EXPECT_EQ(world.machine.kills, std::vector<std::uint64_t>{stranger.pid});
+    EXPECT_TRUE(nodes[0]->attached.has_value());
+    EXPECT_EQ(epochs(), (Epochs{4, 4, 4}));
+}
+
 TEST_F(ClusterTest, NextEpochWaitsUntilTheFencedOneHasDrained) {
     start_three();
     world.machine.stubborn = true;

@@ -8,6 +8,12 @@
 #include "icl/frame.h"
 
 namespace braid {
+namespace {
+
+constexpr unsigned kHolderPatience =
+    4;  // times the ping timeout: a fence may wait two seconds under the lock
+
+}  // namespace
 
 /// Of one other process. Shared with the task that waits for its end.
 struct LocalMembership::Watch {
@@ -57,22 +63,30 @@ Task<Status> LocalMembership::acquire() {
     co_await turn_.take();
     locked_.reset();
     scope_.spawn(take_lock());
-    while (!co_await wait_until(locked_, clock_, clock_.now() + options_.lock_patience))
-        co_await kill_silent();
+    LockTurn turn;
+    for (unsigned waits = 1; !co_await wait_until(locked_, clock_, clock_.now() + options_.lock_patience);
+         ++waits) {
+        if (store_.last_lock() != turn) waits = 1;
+        turn = store_.last_lock();
+        co_await kill_silent(waits > kHolderPatience ? turn.process : ProcessRef{});
+    }
     const Status status = lock_status_;
     if (!status) turn_.give();
     co_return status;
 }
 
-/// The lock's holder does not give it back. If it is one of those to be fenced, its death frees the lock; the
-/// view changes afterwards, under the lock as always.
-Task<void> LocalMembership::kill_silent() {
+/// The lock's holder does not give it back. If it is one of those to be fenced, or has had the lock for
+/// longer than any fence takes, be it in the view or not yet, its death frees the lock; the view changes
+/// afterwards, under the lock as always.
+Task<void> LocalMembership::kill_silent(ProcessRef holder) {
     std::vector<ProcessRef> processes;
+    if (holder.pid != 0 && holder != store_.self()) processes.push_back(holder);
     for (const auto& [id, incarnation] : to_fence_) {
         const ViewMember* member = view_.find(id);
         if (member != nullptr && member->incarnation == incarnation) processes.push_back(member->process);
     }
-    LOG_WARN("cluster.lock_held", {"epoch", view_.epoch}, {"suspects", processes.size()});
+    LOG_WARN("cluster.lock_held", {"epoch", view_.epoch}, {"holder", store_.last_lock().process.pid},
+             {"killed", processes.size()});
     for (const ProcessRef process : processes) (void)co_await store_.kill(process);
 }
 

@@ -178,6 +178,7 @@ struct Machine {
     std::vector<Watcher> watchers;
     std::vector<std::uint64_t> kills;  ///< pids that were alive when they were killed
     std::size_t writes = 0;
+    std::uint64_t lock_turns = 0;
     std::function<void(ProcessRef)> on_end;
     bool stubborn = false;  ///< kills do not drain
 };
@@ -195,6 +196,7 @@ public:
     Task<Status> lock() override {
         while (machine_.lock_holder != 0) co_await machine_.lock_free.next();
         machine_.lock_holder = self_.pid;
+        ++machine_.lock_turns;
         co_return Status{};
     }
     Task<Status> write(Bytes record) override {
@@ -207,6 +209,12 @@ public:
     void unlock() override {
         ASSERT(machine_.lock_holder == self_.pid);
         machine_.unlock();
+    }
+    LockTurn last_lock() override {
+        for (const ProcessRef& process : machine_.alive) {
+            if (process.pid == machine_.lock_holder) return {process, machine_.lock_turns};
+        }
+        return {};
     }
     Task<FenceReport> kill(ProcessRef process) override {
         co_await turn();

@@ -26,6 +26,13 @@ struct FenceReport {
     bool drained = false;  ///< and none that was accepted before is still in flight
 };
 
+/// One taking of the lock: the same turn twice is the same holder that has not let go.
+struct LockTurn {
+    ProcessRef process;  ///< pid 0: nobody yet
+    std::uint64_t number = 0;
+    friend bool operator==(const LockTurn&, const LockTurn&) = default;
+};
+
 class MemberStore {
 public:
     virtual ~MemberStore() = default;
@@ -37,6 +44,8 @@ public:
     /// Only under the lock. Atomic: readers see the old or the new record.
     virtual Task<Status> write(Bytes record) = 0;
     virtual void unlock() = 0;
+    /// Who took the lock last; it may have given it back since, or be dead.
+    virtual LockTurn last_lock() = 0;
     /// Ends the process and waits until it is gone. Cut and drained at once for a process that is dead
     /// already.
     virtual Task<FenceReport> kill(ProcessRef process) = 0;

@@ -122,6 +122,11 @@ Task<Status> FileMemberStore::lock() {
         if (errno != EWOULDBLOCK && errno != EINTR) co_return failed(errno);
         co_await sleep_for(loop_.clock(), kRetry);
     }
+    // For those who wait: a holder that stands still has to be ended.
+    const LockTurn mine{self_, last_lock().number + 1};
+    if (::pwrite(lock_fd_.get(), &mine, sizeof mine, 0) != sizeof mine) {
+        LOG_WARN("members.lock_without_name", {"directory", directory_}, {"errno", errno});
+    }
     locked_ = true;
     place.turn = nullptr;
     co_return Status{};
@@ -132,6 +137,12 @@ void FileMemberStore::unlock() {
     locked_ = false;
     ::flock(lock_fd_.get(), LOCK_UN);
     turn_.give();
+}
+
+LockTurn FileMemberStore::last_lock() {
+    LockTurn turn;
+    if (::pread(lock_fd_.get(), &turn, sizeof turn, 0) != sizeof turn) return {};
+    return turn;
 }
 
 Task<Status> FileMemberStore::write(Bytes record) {

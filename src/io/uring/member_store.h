@@ -30,6 +30,7 @@ public:
     Task<Status> lock() override;
     Task<Status> write(Bytes record) override;
     void unlock() override;
+    LockTurn last_lock() override;
     /// Neither cut nor drained if the kernel forbids the signal. Cut but not drained if commands of the dead
     /// process are still in flight after two seconds.
     Task<FenceReport> kill(ProcessRef process) override;

@@ -174,6 +174,16 @@ TEST_P(MemberStoreTest, ReadersNeverSeeHalfARecord) {
     ::waitpid(writer, nullptr, 0);
 }
 
+TEST_P(MemberStoreTest, TheLockSaysWhoTookItAndHowOften) {
+    auto store = open_store();
+    EXPECT_EQ(store->last_lock(), LockTurn{});
+    for (std::uint64_t number = 1; number <= 2; ++number) {
+        ASSERT_TRUE(block_on(loop, store->lock()));
+        EXPECT_EQ(store->last_lock(), (LockTurn{store->self(), number}));
+        store->unlock();
+    }
+}
+
 TEST_P(MemberStoreTest, KillEndsAlsoAStoppedProcess) {
     auto store = open_store();
     Child child(nothing);
