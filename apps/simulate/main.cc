@@ -25,6 +25,7 @@ struct Options {
     bool twice = false;
     bool trace = false;
     bool log = false;
+    bool hunt = false;
     double minutes = 0;
     unsigned jobs = 1;
     std::string failures = "failing-seeds.txt";
@@ -109,7 +110,11 @@ int work(const Options& options, unsigned worker, std::uint64_t base) {
         const std::uint64_t seed = options.fresh ? base + i : options.first + i;
         if (!options.fresh && seed > options.last) break;
         if (over()) break;
-        run_one(seed, options, totals);
+        if (options.hunt) {
+            std::printf("begin %llu\n", static_cast<unsigned long long>(seed));
+            std::fflush(stdout);
+        }
+        if (!run_one(seed, options, totals) && options.hunt) break;
         if (Wall::now() - last > std::chrono::seconds(20)) {
             last = Wall::now();
             progress(totals, begin, "\n");
@@ -130,6 +135,7 @@ int run(int argc, char** argv) {
     app.add_option("--jobs", options.jobs, "processes")->check(CLI::Range(1u, 64u));
     app.add_flag("--twice", options.twice, "run each seed twice and compare the trace hashes");
     app.add_flag("--trace", options.trace, "print every event that the hash covers");
+    app.add_flag("--hunt", options.hunt, "name each seed before it is run, stop at the first that fails");
     app.add_flag("--log", options.log, "print the controllers' logs");
     app.add_option("--failures", options.failures, "file that failing seeds are added to");
     CLI11_PARSE(app, argc, argv);
@@ -161,6 +167,7 @@ int run(int argc, char** argv) {
     const std::uint64_t base = std::random_device{}() * 1'000'000ull;
     if (options.fresh) std::printf("fresh seeds from %llu\n", static_cast<unsigned long long>(base));
     std::fflush(stdout);
+    if (options.hunt) return work(options, 0, base);  // limits of this process count
     std::vector<pid_t> children;
     for (unsigned worker = 0; worker < options.jobs; ++worker) {
         const pid_t child = ::fork();
