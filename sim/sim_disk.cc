@@ -5,9 +5,39 @@
 #include "base/crc32c.h"
 
 namespace braid::sim {
+namespace {
+
+constexpr std::uint64_t kTablesEnd = 8u << 20;  // before it stand the tables, behind it data
+
+std::uint64_t length_of(const DiskOp& op) {
+    return op.verb == DiskVerb::zero ? op.zero_length : op.memory.size();
+}
+
+}  // namespace
 
 Media::Media(World& world, std::uint64_t id, std::uint64_t size)
-    : world_(world), id_(id), salt_(world.prng.next()), blocks_(size / kBlockSize) {}
+    : world_(world),
+      id_(id),
+      salt_(world.prng.next()),
+      blocks_(size / kBlockSize),
+      in_flight_(size / kBlockSize, kTablesEnd / kBlockSize) {}
+
+void Media::begun(const Process& process, const DiskOp& op) {
+    if (op.verb == DiskVerb::flush) return;
+    const bool writes = op.verb != DiskVerb::read;
+    std::string wrong = in_flight_.begin(process.pid, op.offset, length_of(op), writes);
+    if (!wrong.empty()) world_.violation(wrong + " on member " + std::to_string(id_));
+}
+
+void Media::ended(DiskVerb verb, std::uint64_t at, std::uint64_t length) {
+    if (verb != DiskVerb::flush) in_flight_.end(at, length, verb != DiskVerb::read);
+}
+
+void Media::lands(const Process& process) {
+    if (!process.left_view) return;
+    world_.violation("fence: a write of pid " + std::to_string(process.pid) +
+                     " lands after the view without it was written");
+}
 
 bool Media::fails(bool changes) {
     if (dead || (changes && fails_writes)) return true;
@@ -60,7 +90,7 @@ Status Media::write(std::uint64_t at, std::span<const std::byte> from) {
         put(at + done, from.subspan(done, kBlockSize));
         if (!bad.empty()) bad.erase((at + done) / kBlockSize);
     }
-    if (at >= (8u << 20)) {
+    if (at >= kTablesEnd) {
         if (recent_.size() < kRecent) recent_.emplace_back();
         recent_[next_recent_++ % kRecent] = at / kBlockSize;
     }
@@ -123,6 +153,7 @@ void SimDisk::submit(DiskOp& op, Join& join) {
     const auto low = static_cast<std::uint64_t>(world.knobs.disk_latency_min.count());
     const auto high = static_cast<std::uint64_t>(world.knobs.disk_latency_max.count());
     const Nanos latency(static_cast<std::int64_t>(prng_.between(low, high) * media_.slow));
+    media_.begun(process_, op);
     pending_[ticket] = {&op, world.after(latency, [this, ticket] { finish(ticket); })};
 }
 
@@ -130,6 +161,7 @@ void SimDisk::finish(std::uint64_t ticket) {
     DiskOp& op = *pending_.at(ticket).op;
     pending_.erase(ticket);
     op.in_flight = nullptr;
+    media_.ended(op.verb, op.offset, length_of(op));
     op.status = carry_out(op);
     if (!op.status) ++counters_.errors;
     op.join->done();
@@ -148,10 +180,12 @@ Status SimDisk::carry_out(DiskOp& op) {
             return media_.read(op.offset, op.memory);
         case DiskVerb::write:
             ++counters_.writes;
+            media_.lands(process_);
             counters_.written_bytes += op.memory.size();
             return media_.write(op.offset, op.memory);
         case DiskVerb::zero:
             ++counters_.zeroes;
+            media_.lands(process_);
             return media_.zero(op.offset, op.zero_length);
         case DiskVerb::flush:
             break;
@@ -166,9 +200,9 @@ void SimDisk::abandon(DiskOp& op) {
     world.cancel(pending_.at(ticket).event);
     pending_.erase(ticket);
     op.in_flight = nullptr;
-    if (op.verb != DiskVerb::write && op.verb != DiskVerb::zero) return;
-    const std::uint64_t fate = prng_.below(3);
-    if (fate == 0) return;  // vanishes
+    const bool writes = op.verb == DiskVerb::write || op.verb == DiskVerb::zero;
+    const std::uint64_t fate = writes ? prng_.below(3) : 0;
+    if (fate == 0) return media_.ended(op.verb, op.offset, length_of(op));  // vanishes
     const Nanos when(
         static_cast<std::int64_t>(prng_.below(static_cast<std::uint64_t>(world.knobs.drain_max.count()))));
     Process* process = &process_;
@@ -177,13 +211,17 @@ void SimDisk::abandon(DiskOp& op) {
     if (op.verb == DiskVerb::zero) {
         const std::uint64_t blocks = op.zero_length / kBlockSize;
         const std::uint64_t length = (fate == 1 ? blocks : prng_.below(blocks + 1)) * kBlockSize;
-        world.after(when, [process, media, at = op.offset, length] {
+        world.after(when, [process, media, at = op.offset, length, whole = op.zero_length] {
+            media->ended(DiskVerb::zero, at, whole);
+            media->lands(*process);
             (void)media->zero(at, length);
             --process->orphans;
         });
         return;
     }
     world.after(when, [process, media, fate, at = op.offset, bytes = Buffer::copy_of(op.memory)] {
+        media->ended(DiskVerb::write, at, bytes.size());
+        media->lands(*process);
         if (fate == 1) {
             (void)media->write(at, bytes.span());
         } else {

@@ -11,6 +11,7 @@
 
 #include "base/buffer.h"
 #include "io/disk.h"
+#include "sim/checkers/in_flight.h"
 #include "sim/world.h"
 
 namespace braid::sim {
@@ -20,6 +21,11 @@ public:
     Media(World& world, std::uint64_t id, std::uint64_t size);
 
     std::uint64_t id() const { return id_; }
+    /// A command of `process` is under way, until ended(). Sees who is in whose way.
+    void begun(const Process& process, const DiskOp& op);
+    void ended(DiskVerb verb, std::uint64_t at, std::uint64_t length);
+    /// Sees writes of those who are out of the view.
+    void lands(const Process& process);
     std::uint64_t size() const { return blocks_.size() * kBlockSize; }
     Status read(std::uint64_t at, std::span<std::byte> into);
     /// A write that fails on a disk that is not dead may have landed in part.
@@ -55,6 +61,7 @@ private:
     std::uint64_t id_;
     std::uint64_t salt_;
     std::vector<Place> blocks_;
+    InFlight in_flight_;
     std::vector<std::uint64_t> recent_;  ///< a ring of blocks written last
     std::size_t next_recent_ = 0;
 };

@@ -1,5 +1,7 @@
 #include "sim/sim_member_store.h"
 
+#include "cluster/record.h"
+
 namespace braid::sim {
 
 SimMemberStore::~SimMemberStore() {
@@ -26,8 +28,21 @@ Task<Status> SimMemberStore::write(Bytes bytes) {
     ASSERT(record_.holder == process_.pid);
     co_await sleep_for(process_.clock, 20us);
     record_.bytes = std::move(bytes);
+    note_members();
     process_.world.note("members.write", process_.pid, record_.bytes.size());
     co_return Status{};
+}
+
+/// Who was in the view and is not any more must not change a disk from now on.
+void SimMemberStore::note_members() {
+    const Result<ClusterRecord> record = decode_record(record_.bytes);
+    ASSERT(record.has_value());
+    std::set<std::uint64_t> now;
+    for (const ViewMember& member : record->view.members) now.insert(member.process.pid);
+    for (const std::uint64_t pid : record_.members) {
+        if (!now.contains(pid)) process_.world.find(pid)->left_view = true;
+    }
+    record_.members = std::move(now);
 }
 
 void SimMemberStore::unlock() {

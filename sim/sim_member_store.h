@@ -6,6 +6,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <set>
 
 #include "io/member_store.h"
 #include "sim/world.h"
@@ -18,6 +19,7 @@ struct SharedRecord {
     std::uint64_t holder = 0;  ///< pid that has the lock
     std::uint64_t turns = 0;   ///< times that it was taken
     std::uint64_t kills = 0;
+    std::set<std::uint64_t> members;  ///< pids of the view that stands there
 };
 
 class SimMemberStore final : public MemberStore {
@@ -36,6 +38,8 @@ public:
     void unwatch(std::uint32_t slot) override;
 
 private:
+    void note_members();
+
     struct Watch {
         Event* died = nullptr;
         std::uint64_t pid = 0;

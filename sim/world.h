@@ -71,6 +71,7 @@ public:
     bool paused = false;
     bool no_disks = false;          ///< its paths are cut: every disk command of it fails
     std::size_t orphans = 0;        ///< disk commands that may still land after its death
+    bool left_view = false;         ///< the record of members names it no more: it must not change a disk
     std::function<void()> destroy;  ///< drops everything that runs in it
     std::vector<std::function<void()>>
         on_death;  ///< sockets, locks, watches of others: in order of registration

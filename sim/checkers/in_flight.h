@@ -1,0 +1,53 @@
+// On one member, from outside: while a write is at work on a block, nobody else reads or writes it; neither
+// another controller, dead ones whose commands may still land included, nor the same one twice.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/types.h"
+
+namespace braid::sim {
+
+class InFlight {
+public:
+    /// Blocks before `from` are not judged.
+    InFlight(std::uint64_t blocks, std::uint64_t from) : from_(from), places_(blocks) {}
+
+    /// Empty, or who is in whose way.
+    std::string begin(std::uint64_t pid, std::uint64_t at, std::uint64_t length, bool writes) {
+        std::string wrong;
+        for_each(at, length, [&](Place& place, std::uint64_t block) {
+            const bool clash = place.writers != 0 || (writes && place.readers != 0);
+            if (clash && wrong.empty()) {
+                wrong = "in flight: pid " + std::to_string(pid) + (writes ? " writes" : " reads") + " block " +
+                        std::to_string(block) + " while pid " + std::to_string(place.pid) +
+                        (place.writers != 0 ? " writes it" : " reads it");
+            }
+            ++(writes ? place.writers : place.readers);
+            place.pid = static_cast<std::uint32_t>(pid);
+        });
+        return wrong;
+    }
+    void end(std::uint64_t at, std::uint64_t length, bool writes) {
+        for_each(at, length, [&](Place& place, std::uint64_t) { --(writes ? place.writers : place.readers); });
+    }
+
+private:
+    struct Place {
+        std::uint32_t pid = 0;  ///< of the last one that began
+        std::uint16_t writers = 0, readers = 0;
+    };
+    template <class F>
+    void for_each(std::uint64_t at, std::uint64_t length, F f) {
+        for (std::uint64_t block = std::max(at / kBlockSize, from_); block < (at + length) / kBlockSize; ++block) {
+            f(places_[block], block);
+        }
+    }
+    std::uint64_t from_;
+    std::vector<Place> places_;
+};
+
+}  // namespace braid::sim
