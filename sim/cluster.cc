@@ -9,8 +9,8 @@
 namespace braid::sim {
 namespace {
 
-constexpr Nanos kSettled =
-    800ms;  // a controller that has served for so long has its copies where they belong
+// A controller that has served for so long, and finishes nothing for others, has its copies where they belong.
+constexpr Nanos kSettled = 300ms;
 
 }  // namespace
 
@@ -90,6 +90,7 @@ void Cluster::node_died(std::size_t index) {
     Node& node = nodes_[index];
     if (Amf* amf = amf_of(node)) {
         recovered_ += amf->counters().recovered_redo + amf->counters().recovered_data;
+        if (!over_) check_resynced(node);
     }
     node.running.reset();
     node.serving_since = Nanos{0};
@@ -122,8 +123,10 @@ bool Cluster::serving(Node& node) {
 }
 
 bool Cluster::settled(Node& node) {
-    return serving(node) && !node.process->paused && node.serving_since != Nanos{0} &&
-           world_.now() - node.serving_since >= kSettled;
+    if (!serving(node) || node.process->paused || node.serving_since == Nanos{0}) return false;
+    Amf& amf = *amf_of(node);
+    return world_.now() - node.serving_since >= kSettled && amf.conditions().recovering_units == 0 &&
+           amf.replicator().store().orphan_stripes().empty();
 }
 
 std::optional<Ports::Place> Cluster::pick(Prng& prng) {
@@ -194,6 +197,7 @@ void Cluster::watch() {
             continue;
         }
         if (node.serving_since == Nanos{0}) node.serving_since = world_.now();
+        check_resynced(node);
         const std::string wrong = locks.add(node.name, *amf_of(node));
         if (!wrong.empty()) fail(wrong);
         // Records finish what the dead leave, as long as fewer die than keep them: a resync finds nothing.
@@ -202,6 +206,15 @@ void Cluster::watch() {
         }
     }
     if (!over_) world_.after(10ms, [this] { watch(); });
+}
+
+/// Where a copy of every record has survived, parity is right before anybody resyncs it. (A resync also writes
+/// what it cannot read.)
+void Cluster::check_resynced(Node& node) {
+    const std::uint64_t stripes = amf_of(node)->counters().resynced;
+    if (stripes == 0 || !covered() || disks_failed_ != 0 || plan_.latent_errors) return;
+    fail("resync: " + node.name + " corrected " + std::to_string(stripes) +
+         " stripes although copies of all records survived");
 }
 
 bool Cluster::may_lose_one() const {
@@ -257,39 +270,44 @@ void Cluster::settle() {
     world_.run_until([] { return false; }, 300ms);
     hosts_->quiet();
     if (!all_answered()) return;
-    const auto jobs_done = [&] {
-        for (Node& node : nodes_) {
-            for (const JobInfo& job : node.running->controller.status().jobs) {
-                if (job.state == JobState::running) return false;
-            }
-            if (amf_of(node)->conditions().recovering_units != 0) return false;
-            if (amf_of(node)->replicator().live_records() != 0) return false;
-        }
-        return true;
-    };
-    if (!world_.run_until(jobs_done, 120s)) fail("liveness: records, recoveries or resyncs do not end");
+    if (!world_.run_until([this] { return jobs_done(); }, 120s))
+        fail("liveness: records, recoveries or resyncs do not end");
 }
 
-/// After a single death, before the dead one comes back and has its regions resynced: what it left
-/// half-written is right by the records alone.
+/// On those who are there.
+bool Cluster::jobs_done() {
+    for (Node& node : nodes_) {
+        if (!node.running) continue;
+        if (!serving(node)) return false;
+        for (const JobInfo& job : node.running->controller.status().jobs) {
+            if (job.state == JobState::running) return false;
+        }
+        const Replicator& records = amf_of(node)->replicator();
+        if (amf_of(node)->conditions().recovering_units != 0 || records.live_records() != 0) return false;
+        if (!records.store().orphan_stripes().empty()) return false;
+    }
+    return true;
+}
+
+/// The dead are still away: what they left half-written is right by the records alone, or, if all who had
+/// them died, after a resync by the survivors.
 void Cluster::look_after_death() {
-    if (deaths_ == 0 || plan_.deaths != 1 || plan_.dimension < 2) return;
+    if (gone_ == 0) return;
     wires_.spike = Nanos{0};
     wires_.slow.clear();
     const auto survivors_rest = [&] {
         bool rest = hosts_->idle() && operator_->idle();
         for (Node& node : nodes_) {
             if (!node.running) continue;
-            rest = rest && node.running->controller.view().members.size() + 1 == nodes_.size();
-            rest = rest && serving(node) && amf_of(node)->conditions().recovering_units == 0 &&
-                   amf_of(node)->replicator().live_records() == 0 &&
-                   amf_of(node)->replicator().store().orphan_stripes().empty();
+            rest = rest && node.running->controller.view().members.size() + gone_ == nodes_.size();
         }
-        return rest;
+        return rest && jobs_done();
     };
     if (!world_.run_until(survivors_rest, 60s))
         return fail("liveness: the survivors of a death do not come to rest");
     world_.run_until([] { return false; }, 10ms);
+    if (!world_.run_until([this] { return jobs_done(); }, 60s))
+        return fail("liveness: a resync after a death does not end");
     const auto survivor = std::ranges::find_if(nodes_, [&](Node& n) { return serving(n); });
     if (survivor == nodes_.end()) return fail("nobody serves after a death");
     const std::string parity = check_parity(amf_of(*survivor)->tables(), media_);
@@ -344,13 +362,8 @@ void Cluster::verify() {
 void Cluster::final_checks() {
     const std::string parity = check_parity(amf_of(nodes_[0])->tables(), media_);
     if (!parity.empty()) fail("parity: " + parity);
+    if (!read_everywhere()) return;
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
-        std::optional<Status> read;
-        if (!wait_for(i, hosts_->read_all(nodes_[i].running->controller.registry().find("v")), read, 60s) ||
-            !*read) {
-            fail("the final read through " + nodes_[i].name + " failed");
-            return;
-        }
         if (Amf* amf = amf_of(nodes_[i])) {
             recovered_ += amf->counters().recovered_redo + amf->counters().recovered_data;
             if (amf->conditions().quarantined_stripes != 0) fail("stripes were quarantined");
@@ -358,6 +371,37 @@ void Cluster::final_checks() {
     }
     const std::string judged = hosts_->judge();
     if (!judged.empty()) fail("one disk: " + judged);
+}
+
+bool Cluster::read_everywhere() {
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
+        std::optional<Status> read;
+        if (!wait_for(i, hosts_->read_all(nodes_[i].running->controller.registry().find("v")), read, 60s) ||
+            !*read) {
+            fail("read: everything was not read through " + nodes_[i].name);
+            return false;
+        }
+    }
+    return true;
+}
+
+/// As many members as the level survives are gone: what parity says is what was written.
+void Cluster::read_without_some() {
+    const Tables& tables = amf_of(nodes_[0])->tables();
+    unsigned left = tables.config().geometry.m;
+    const std::size_t first = prng_.below(media_.size());
+    for (std::size_t i = 0; i < media_.size(); ++i) {
+        if (!tables.member_ok(MemberIndex(static_cast<std::uint8_t>(i)))) --left;
+    }
+    for (std::size_t i = 0; i < media_.size() && left > 0; ++i) {
+        const std::size_t member = (first + i) % media_.size();
+        if (!tables.member_ok(MemberIndex(static_cast<std::uint8_t>(member)))) continue;
+        media_[member]->dead = true;
+        --left;
+    }
+    if (!read_everywhere()) return;
+    const std::string judged = hosts_->judge();
+    if (!judged.empty()) fail("one disk, without some members: " + judged);
 }
 
 Task<void> Cluster::leave(Cluster& cluster, std::size_t index, bool& done) {
@@ -393,6 +437,7 @@ Outcome Cluster::run() {
         if (world_.violated().empty()) settle();
         if (world_.violated().empty()) final_checks();
         if (world_.violated().empty() && prng_.chance(1, 4)) verify();
+        if (world_.violated().empty() && prng_.chance(2, 3)) read_without_some();
         if (world_.violated().empty()) orderly_end();
     }
     over_ = true;

@@ -37,7 +37,9 @@ struct Plan {
     bool spikes = false;        ///< links slow down for a while
     bool operators = false;     ///< ports, virtual disks and members are changed meanwhile
     bool hot = false;           ///< hosts meet on very few stripes
-    unsigned deaths = ~0u;      ///< a second one in a short time makes a resync due, which hides much
+    /// If not 0: the faults end with so many controllers dying together, and they stay away until the survivors
+    /// have been looked at. As many as there are copies: only a resync makes their stripes right.
+    unsigned last_deaths = 0;
     bool cluster_kill = false;  ///< all controllers die at once, in the middle
     Nanos drain_max = 20ms;     ///< how long a dead controller's disk commands may take
     Nanos think_max = 2ms;      ///< between a host's operations
@@ -106,6 +108,7 @@ private:
     void crash_in_the_middle(std::size_t index, std::uint64_t pid, int looks);
     void crash_recoverer(int looks);
     void kill_node(std::size_t index);
+    void kill_for_good(std::size_t index);
     void pause_one();
     void cut_two();
     void lose_paths();
@@ -115,10 +118,17 @@ private:
     void spoil_blocks();
     void kill_all();
     Media* healthy_disk();
-    bool covered() const { return plan_.dimension >= 2 && !plan_.cluster_kill; }
+    /// A copy of every record survives whatever this plan does: no resync ever has anything to correct.
+    bool covered() const {
+        return plan_.dimension >= 2 && !plan_.cluster_kill && plan_.last_deaths < plan_.dimension;
+    }
 
     void settle();
     void look_after_death();
+    void check_resynced(Node& node);
+    bool jobs_done();
+    void read_without_some();
+    bool read_everywhere();
     bool all_answered();
     void open_all_ports();
     void verify();
@@ -144,7 +154,7 @@ private:
     bool faulty_ = false;
     bool over_ = false;
     unsigned disks_failed_ = 0;
-    unsigned deaths_ = 0;
+    unsigned gone_ = 0;  ///< controllers that died and stay away
     std::uint64_t faults_ = 0;
     std::uint64_t recovered_ = 0;
     Prng prng_;

@@ -70,23 +70,29 @@ void Cluster::one_fault() {
 // ---- controllers
 
 void Cluster::kill_node(std::size_t index) {
-    if (deaths_ >= plan_.deaths) return;
-    ++deaths_;
-    Node& node = nodes_[index];
-    world_.crash(*node.process);
-    if (plan_.deaths == 1) {  // it stays away until look_after_death()
-        faulty_ = false;
-        hosts_->quiet();
-        operator_->quiet();
-        return;
-    }
+    if (gone_ != 0) return;
+    if (plan_.last_deaths != 0) return kill_for_good(index);
+    world_.crash(*nodes_[index].process);
     world_.after(prng_.chance(1, 4) ? pause_of(50, 2500) : pause_of(20, 300),
                  [this, index] { start_node(index); });
 }
 
+/// The end of the faults: this one, and within 2 ms those that follow it (who keep its records) or any others.
+void Cluster::kill_for_good(std::size_t index) {
+    faulty_ = false;
+    hosts_->quiet();
+    operator_->quiet();
+    const std::size_t step = prng_.chance(2, 3) ? 1 : 1 + prng_.below(nodes_.size() - 1);
+    for (; gone_ < plan_.last_deaths; ++gone_) {
+        Process* process = nodes_[(index + gone_ * step) % nodes_.size()].process.get();
+        const auto late = gone_ == 0 ? 0 : prng_.below(prng_.chance(1, 2) ? 1 : 2'000'000);
+        world_.after(Nanos(static_cast<std::int64_t>(late)), [this, process] { world_.crash(*process); });
+    }
+}
+
 /// A controller dies and comes back: at any instant, or while it writes.
 void Cluster::crash_one() {
-    if (!may_lose_one() || deaths_ >= plan_.deaths) return;
+    if (!may_lose_one()) return;
     const std::size_t index = random_node(true);
     if (index == nodes_.size()) return;
     if (prng_.chance(1, 5)) {

@@ -36,8 +36,9 @@ Plan draw_plan(std::uint64_t seed) {
     plan.path_losses = prng.chance(1, 3);
     plan.operators = prng.chance(2, 3);
     plan.hot = prng.chance(1, 2);
-    if (prng.chance(1, 3)) {
-        plan.deaths = 1;
+    if (prng.chance(2, 5)) {
+        plan.last_deaths = 1;
+        if (plan.controllers > plan.dimension && prng.chance(1, 3)) plan.last_deaths = plan.dimension;
         plan.crashes = true;
         plan.pauses = plan.cuts = plan.path_losses = false;
         plan.faults_for = 1500ms;
@@ -46,9 +47,9 @@ Plan draw_plan(std::uint64_t seed) {
     plan.think_max = prng.chance(1, 2) ? 2ms : 300us;
     // Without copies at partners a crash leaves parity to the resync, which a missing member makes
     // impossible; the same when all controllers die at once. docs/fault-model.md says so.
-    const bool covered = plan.dimension >= 2;
-    plan.cluster_kill = plan.deaths > 1 && prng.chance(1, 6);
-    if (covered && !plan.cluster_kill && prng.chance(2, 3)) {
+    const bool covered = plan.dimension >= 2 && plan.last_deaths < plan.dimension;
+    plan.cluster_kill = plan.last_deaths == 0 && prng.chance(1, 6);
+    if (covered && !plan.cluster_kill && prng.chance(1, 2)) {
         plan.disk_faults = static_cast<unsigned>(1 + prng.below(parity));
         plan.latent_errors = plan.disk_faults < parity && prng.chance(1, 2);
     }
@@ -68,7 +69,7 @@ std::string describe(const Plan& plan) {
     if (plan.resets) out += " reset";
     if (plan.slow_disks) out += " slow-disk";
     if (plan.path_losses) out += " paths";
-    if (plan.deaths == 1) out += " once";
+    if (plan.last_deaths != 0) out += " last-deaths x" + std::to_string(plan.last_deaths);
     if (plan.hot) out += " hot";
     if (plan.spikes) out += " spike";
     if (plan.operators) out += " operator";
