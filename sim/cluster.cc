@@ -9,7 +9,8 @@
 namespace braid::sim {
 namespace {
 
-// A controller that has served for so long, and finishes nothing for others, has its copies where they belong.
+// A controller that has served for so long, and finishes nothing for others, has its copies where they
+// belong.
 constexpr Nanos kSettled = 300ms;
 
 }  // namespace
@@ -200,19 +201,14 @@ void Cluster::watch() {
         check_resynced(node);
         const std::string wrong = locks.add(node.name, *amf_of(node));
         if (!wrong.empty()) fail(wrong);
-        // Records finish what the dead leave, as long as fewer die than keep them: a resync finds nothing.
-        if (covered() && amf_of(node)->counters().resynced != 0) {
-            fail(node.name + " had to correct parity after deaths that the copies survived");
-        }
     }
     if (!over_) world_.after(10ms, [this] { watch(); });
 }
 
-/// Where a copy of every record has survived, parity is right before anybody resyncs it. (A resync also writes
-/// what it cannot read.)
+/// Where a copy of every record has survived, parity is right before anybody resyncs it.
 void Cluster::check_resynced(Node& node) {
     const std::uint64_t stripes = amf_of(node)->counters().resynced;
-    if (stripes == 0 || !covered() || disks_failed_ != 0 || plan_.latent_errors) return;
+    if (stripes == 0 || !covered()) return;
     fail("resync: " + node.name + " corrected " + std::to_string(stripes) +
          " stripes although copies of all records survived");
 }

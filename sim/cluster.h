@@ -33,12 +33,12 @@ struct Plan {
     Nanos fault_pause = 250ms;  ///< mean time between faults
     unsigned disk_faults = 0;   ///< members that may fail, at most the level's parity
     bool crashes = true, pauses = true, cuts = true, resets = true, slow_disks = true, latent_errors = false;
-    bool path_losses = false;   ///< a controller alone does not reach the disks
-    bool spikes = false;        ///< links slow down for a while
-    bool operators = false;     ///< ports, virtual disks and members are changed meanwhile
-    bool hot = false;           ///< hosts meet on very few stripes
-    /// If not 0: the faults end with so many controllers dying together, and they stay away until the survivors
-    /// have been looked at. As many as there are copies: only a resync makes their stripes right.
+    bool path_losses = false;  ///< a controller alone does not reach the disks
+    bool spikes = false;       ///< links slow down for a while
+    bool operators = false;    ///< ports, virtual disks and members are changed meanwhile
+    bool hot = false;          ///< hosts meet on very few stripes
+    /// If not 0: the faults end with so many controllers dying together, and they stay away until the
+    /// survivors have been looked at. As many as there are copies: only a resync makes their stripes right.
     unsigned last_deaths = 0;
     bool cluster_kill = false;  ///< all controllers die at once, in the middle
     Nanos drain_max = 20ms;     ///< how long a dead controller's disk commands may take

@@ -77,12 +77,13 @@ void Cluster::kill_node(std::size_t index) {
                  [this, index] { start_node(index); });
 }
 
-/// The end of the faults: this one, and within 2 ms those that follow it (who keep its records) or any others.
+/// The end of the faults: this one, and within 2 ms those that follow it (who keep its records) or those
+/// before.
 void Cluster::kill_for_good(std::size_t index) {
     faulty_ = false;
     hosts_->quiet();
     operator_->quiet();
-    const std::size_t step = prng_.chance(2, 3) ? 1 : 1 + prng_.below(nodes_.size() - 1);
+    const std::size_t step = prng_.chance(2, 3) ? 1 : nodes_.size() - 1;
     for (; gone_ < plan_.last_deaths; ++gone_) {
         Process* process = nodes_[(index + gone_ * step) % nodes_.size()].process.get();
         const auto late = gone_ == 0 ? 0 : prng_.below(prng_.chance(1, 2) ? 1 : 2'000'000);

@@ -22,8 +22,8 @@ public:
         for_each(at, length, [&](Place& place, std::uint64_t block) {
             const bool clash = place.writers != 0 || (writes && place.readers != 0);
             if (clash && wrong.empty()) {
-                wrong = "in flight: pid " + std::to_string(pid) + (writes ? " writes" : " reads") + " block " +
-                        std::to_string(block) + " while pid " + std::to_string(place.pid) +
+                wrong = "in flight: pid " + std::to_string(pid) + (writes ? " writes" : " reads") +
+                        " block " + std::to_string(block) + " while pid " + std::to_string(place.pid) +
                         (place.writers != 0 ? " writes it" : " reads it");
             }
             ++(writes ? place.writers : place.readers);
@@ -32,7 +32,8 @@ public:
         return wrong;
     }
     void end(std::uint64_t at, std::uint64_t length, bool writes) {
-        for_each(at, length, [&](Place& place, std::uint64_t) { --(writes ? place.writers : place.readers); });
+        for_each(at, length,
+                 [&](Place& place, std::uint64_t) { --(writes ? place.writers : place.readers); });
     }
 
 private:
@@ -42,7 +43,8 @@ private:
     };
     template <class F>
     void for_each(std::uint64_t at, std::uint64_t length, F f) {
-        for (std::uint64_t block = std::max(at / kBlockSize, from_); block < (at + length) / kBlockSize; ++block) {
+        for (std::uint64_t block = std::max(at / kBlockSize, from_); block < (at + length) / kBlockSize;
+             ++block) {
             f(places_[block], block);
         }
     }

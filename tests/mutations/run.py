@@ -17,7 +17,6 @@ import os
 import random
 import re
 import resource
-import shutil
 import subprocess
 import sys
 import time
@@ -203,7 +202,11 @@ def main():
     begin = time.monotonic()
     program = build(options.build, texts, options.jobs)
     print(f"built in {time.monotonic() - begin:.0f} s")
-    chosen = [m for m in mutations if not options.only or m["name"] in options.only.split(",")]
+    names = options.only.split(",") if options.only else [m["name"] for m in mutations if "missed" not in m]
+    chosen = [m for m in mutations if m["name"] in names]
+    for mutation in mutations:
+        if mutation["name"] not in names and not options.only:
+            print(f"{mutation['name']:30} not hunted: {mutation['missed']}")
     print(f"{'mutation':30} {'seeds':>5} {'time':>8}  found by", flush=True)
     results = []
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
@@ -224,7 +227,6 @@ def main():
         for result in results:
             if result["seed"] is not None:
                 print(f"record {result['mutation']['name']} seed = {result['seed']}")
-    shutil.rmtree(options.build / "scratch", ignore_errors=True)
     return 1 if missed or false_alarms else 0
 
 
