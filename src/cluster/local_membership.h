@@ -7,8 +7,8 @@
 //   epoch goes on with the same members, so that both ends say again what they had said
 //
 // The lock's holder may itself have been stopped: whoever waits longer than the ping timeout for the lock
-// kills the peers that it knows to be silent first, which frees the lock; a holder that keeps it for four times
-// as long is killed whoever it is, one that had not even joined yet.
+// kills the peers that it knows to be silent first, which frees the lock; a holder that keeps it for four
+// times as long is killed whoever it is, one that had not even joined yet.
 #pragma once
 
 #include <map>

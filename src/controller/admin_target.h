@@ -103,7 +103,11 @@ struct VolumeInfo {
     std::vector<std::string> ports;  ///< controllers that have a port
 };
 
-enum class PortState : std::uint8_t { open, closing, absent };  ///< absent: its controller does not serve the group
+enum class PortState : std::uint8_t {
+    open,
+    closing,
+    absent
+};  ///< absent: its controller does not serve the group
 
 struct PortInfo {
     std::string volume;
