@@ -217,7 +217,7 @@ bool Cluster::may_lose_one() const {
     std::size_t settled_now = 0;
     for (const Node& node : nodes_)
         settled_now += const_cast<Cluster*>(this)->settled(const_cast<Node&>(node)) ? 1 : 0;
-    const std::size_t lost = nodes_.size() - settled_now;
+    const std::size_t lost = nodes_.size() - settled_now + doomed_;
     const std::size_t copies = std::min<std::size_t>(std::max(plan_.dimension, 2u), nodes_.size());
     return settled_now >= 2 && lost + 1 < std::max<std::size_t>(copies, 2);
 }

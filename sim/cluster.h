@@ -140,6 +140,7 @@ private:
     bool serving(Node& node);
     bool settled(Node& node);
     bool may_lose_one() const;
+    void doom(Nanos length);
     std::size_t random_node(bool settled_only);
     void fail(const std::string& text) { world_.violation(text); }
 
@@ -154,6 +155,7 @@ private:
     bool faulty_ = false;
     bool over_ = false;
     unsigned disks_failed_ = 0;
+    unsigned doomed_ = 0;  ///< serving still, but a fault that is under way will cost one of them
     unsigned gone_ = 0;  ///< controllers that died and stay away
     std::uint64_t faults_ = 0;
     std::uint64_t recovered_ = 0;

@@ -142,6 +142,12 @@ void Cluster::crash_recoverer(int looks) {
     world_.after(100us, [this, looks] { crash_recoverer(looks - 1); });
 }
 
+/// Somebody will be lost within this time, and nobody can tell yet who.
+void Cluster::doom(Nanos length) {
+    ++doomed_;
+    world_.after(length, [this] { --doomed_; });
+}
+
 /// A controller stands still; beyond the ping timeout it is killed.
 void Cluster::pause_one() {
     const bool harmless = prng_.chance(1, 2) || !may_lose_one();
@@ -152,6 +158,7 @@ void Cluster::pause_one() {
     world_.note("fault.pause", process->pid);
     world_.pause(*process);
     const Nanos length = harmless ? pause_of(1, timeout_ms / 4) : pause_of(timeout_ms / 2, 3 * timeout_ms);
+    if (!harmless) doom(length + 400ms);
     world_.after(length, [this, process] { world_.resume(*process); });
     world_.after(length + 400ms, [this, index] { start_node(index); });
 }
@@ -166,7 +173,9 @@ void Cluster::lose_paths() {
     hosts_->excuse(process->pid);
     operator_->excuse(process->pid);
     process->no_disks = true;
-    world_.after(pause_of(5, 3000), [process] { process->no_disks = false; });
+    const Nanos length = pause_of(5, 3000);
+    doom(length);
+    world_.after(length, [process] { process->no_disks = false; });
 }
 
 /// Everybody dies at once.
@@ -203,6 +212,7 @@ void Cluster::cut_two() {
     world_.note("fault.cut", nodes_[a].process->pid, nodes_[b].process->pid);
     wires_.cut(nodes_[a].process->pid, nodes_[b].process->pid, prng_.chance(2, 3));
     const Nanos length = pause_of(5, 1500);
+    doom(length + 500ms);
     world_.after(length, [this] { wires_.heal(); });
     for (const std::size_t index : {a, b}) {
         world_.after(length + 500ms, [this, index] { start_node(index); });
