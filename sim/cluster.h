@@ -156,7 +156,7 @@ private:
     bool over_ = false;
     unsigned disks_failed_ = 0;
     unsigned doomed_ = 0;  ///< serving still, but a fault that is under way will cost one of them
-    unsigned gone_ = 0;  ///< controllers that died and stay away
+    unsigned gone_ = 0;    ///< controllers that died and stay away
     std::uint64_t faults_ = 0;
     std::uint64_t recovered_ = 0;
     Prng prng_;
