@@ -173,6 +173,15 @@ private:
         world_.leave(victim);
     }
 
+    /// Some blocks of the first disk become unreadable.
+    void spoil() {
+        testing::Media& media = *world_.media[0];
+        const std::uint64_t first = world_.config.data_start / kBlockSize;
+        for (auto page = media.pages.lower_bound(first); page != media.pages.end(); ++page) {
+            if (prng_.chance(1, 2)) media.bad.insert(page->first);
+        }
+    }
+
     void kill_disk() {
         const auto victim = prng_.below(world_.media.size());
         world_.media[victim]->dead = true;
@@ -186,6 +195,8 @@ private:
             std::uint16_t id = 1;
             while (world_.alive(id)) ++id;
             if (id <= 5) world_.start(id);
+        } else if (disk_deaths_ == 0 && prng_.chance(1, 3)) {
+            spoil();
         } else if (calm() && world_.nodes.size() > 2 && prng_.chance(1, 4)) {
             cut_one();
         } else if (calm()) {
@@ -207,6 +218,7 @@ private:
         });
         ASSERT_TRUE(idle) << "an operation hangs";
         for (Host& host : hosts_) judge(host, world_.read(any_node(), host.base, kSpan));
+        for (auto& media : world_.media) media->bad.clear();
         if (disk_deaths_ == 0) {
             EXPECT_TRUE(world_.unclean(any_node(), kHosts * kSpan).empty()) << "parity is wrong";
         }

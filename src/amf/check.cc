@@ -40,7 +40,10 @@ Task<Result<StripeVerdict>> Amf::check_stripe(StripeIndex stripe, bool correct) 
         }
         co_await batch.done();
         for (std::size_t i = 0; i < batch.size(); ++i) {
-            if (!batch.status(i)) good.reset(batch.role(i));
+            if (batch.status(i)) continue;
+            good.reset(batch.role(i));
+            if (correct) continue;  // parity is written again below
+            note_read_error(where, batch.role(i), {0, geometry_.strip_size}, batch.status(i).error());
         }
     }
     if (k == 1) {  // of a mirror any copy is the data
@@ -64,7 +67,7 @@ Task<Result<StripeVerdict>> Amf::check_stripe(StripeIndex stripe, bool correct) 
         if (other || !good[k + j]) wrong.set(k + j);
         differs |= other;
     }
-    if (wrong.none()) co_return StripeVerdict::clean;
+    if (wrong.none() || (!differs && !correct)) co_return StripeVerdict::clean;
     if (!tables_.still_there(extent, zone)) co_return StripeVerdict::absent;
     LOG_WARN("stripe.parity_wrong", {"stripe", stripe}, {"strips", wrong.count()});
     if (!correct) co_return StripeVerdict::wrong;

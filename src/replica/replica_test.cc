@@ -152,6 +152,27 @@ TEST(Replicator, GivesOpenRecordsToNewPartnersAndEndsThemEverywhere) {
     EXPECT_EQ(writer.live_records(), 0u);
 }
 
+TEST(Replicator, APartnerThatDiedAndCameBackInOneViewHasNothing) {
+    Ring ring(2);
+    Replicator& writer = ring.join(1);
+    ring.join(2);
+    OpenRecord record(writer);
+    record.begin(StripeIndex(7), 3, 0, bytes(kBlockSize, 1));
+    record.redo(redo_of(2));
+    ring.carry_all();
+    EXPECT_FALSE(record.waiting());
+    ring.peers.erase(2);
+    ring.join(2);  // the first view that the writer sees since
+    EXPECT_TRUE(record.waiting());
+    ring.carry_all();
+    EXPECT_FALSE(record.waiting());
+    EXPECT_EQ(ring.stored(2), 1u);
+    record.end();
+    ring.peers.erase(2);
+    ring.join(2);  // it has nothing to forget
+    EXPECT_EQ(writer.live_records(), 0u);
+}
+
 TEST(Replicator, WaitsWhileAnOlderRecordOfTheStripeIsLeftElsewhere) {
     Ring ring(2);
     Replicator& writer = ring.join(1);
