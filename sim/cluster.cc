@@ -4,7 +4,6 @@
 
 #include "base/log.h"
 #include "sim/checkers/parity.h"
-#include "sim/checkers/single_writer.h"
 
 namespace braid::sim {
 namespace {
@@ -23,7 +22,7 @@ Cluster::Running::Running(Cluster& cluster, Process& process, const std::string&
                  ControllerConfig{.name = name,
                                   .peer_address = "sim:0",
                                   .ping_timeout = cluster.plan_.ping_timeout,
-                                  .intent_idle = 2s}),
+                                  .intent_idle = cluster.plan_.intent_idle}),
       scope(process.executor) {}
 
 Cluster::Cluster(World& world, const Plan& plan)
@@ -44,6 +43,7 @@ Cluster::Cluster(World& world, const Plan& plan)
     options.hosts = plan.hosts;
     options.think_max = plan.think_max;
     options.hot = plan.hot;
+    options.power_cuts = plan.power_cuts;
     hosts_ = std::make_unique<Hosts>(world_, *this, options);
     Operator::Options operations;
     operations.pick = [this](Prng& prng) -> std::optional<Operator::Desk> {
@@ -64,6 +64,7 @@ Cluster::Cluster(World& world, const Plan& plan)
         ++disks_failed_;
         return (id < 10 ? "d0" : "d") + std::to_string(id);
     };
+    operations.pause_max = plan.operator_pause;
     operations.verify_is_clean = covered() && plan.disk_faults == 0;  // an unreadable strip counts
     operator_ = std::make_unique<Operator>(world_, std::move(operations));
 }
@@ -96,6 +97,7 @@ void Cluster::node_died(std::size_t index) {
     node.running.reset();
     node.serving_since = Nanos{0};
     if (over_) return;
+    ++deaths_since_calm_;
     hosts_->process_died(*node.process);
     operator_->process_died(*node.process);
 }
@@ -123,11 +125,14 @@ bool Cluster::serving(Node& node) {
     return node.running->controller.groups().begin()->second->state() == GroupRuntime::State::serving;
 }
 
+bool Cluster::rested(Node& node) {
+    return serving(node) && !node.process->paused && node.serving_since != Nanos{0} &&
+           world_.now() - node.serving_since >= kSettled;
+}
+
 bool Cluster::settled(Node& node) {
-    if (!serving(node) || node.process->paused || node.serving_since == Nanos{0}) return false;
-    Amf& amf = *amf_of(node);
-    return world_.now() - node.serving_since >= kSettled && amf.conditions().recovering_units == 0 &&
-           amf.replicator().store().orphan_stripes().empty();
+    return rested(node) && amf_of(node)->conditions().recovering_units == 0 &&
+           amf_of(node)->replicator().store().orphan_stripes().empty();
 }
 
 std::optional<Ports::Place> Cluster::pick(Prng& prng) {
@@ -190,8 +195,9 @@ bool Cluster::set_up() {
 
 /// Looks at the living every so often; checks that nobody shares a lock with a writer.
 void Cluster::watch() {
-    SingleWriter locks;
-    locks.begin();
+    // The members see who is in whose way at any time; locks are looked at now and then.
+    const bool look = ++looks_ % 5 == 0;
+    locks_.begin();
     for (Node& node : nodes_) {
         if (!serving(node)) {
             node.serving_since = Nanos{0};
@@ -199,8 +205,13 @@ void Cluster::watch() {
         }
         if (node.serving_since == Nanos{0}) node.serving_since = world_.now();
         check_resynced(node);
-        const std::string wrong = locks.add(node.name, *amf_of(node));
-        if (!wrong.empty()) fail(wrong);
+        const std::string wrong = look ? locks_.add(node.name, *amf_of(node)) : std::string{};
+        if (!wrong.empty()) fail("single writer: " + wrong);
+    }
+    const auto calm = [&](Node& node) { return !node.running || settled(node); };
+    if (std::ranges::all_of(nodes_, calm)) {
+        deaths_since_calm_ = 0;
+        for (Node& node : nodes_) deaths_since_calm_ += rested(node) ? 0 : 1;
     }
     if (!over_) world_.after(10ms, [this] { watch(); });
 }
@@ -213,20 +224,19 @@ void Cluster::check_resynced(Node& node) {
          " stripes although copies of all records survived");
 }
 
-bool Cluster::may_lose_one() const {
-    std::size_t settled_now = 0;
-    for (const Node& node : nodes_)
-        settled_now += const_cast<Cluster*>(this)->settled(const_cast<Node&>(node)) ? 1 : 0;
-    const std::size_t lost = nodes_.size() - settled_now + doomed_;
+bool Cluster::may_lose_one() {
+    std::size_t rested_now = 0;
+    for (Node& node : nodes_) rested_now += rested(node) ? 1 : 0;
+    const std::size_t lost = std::max<std::size_t>(nodes_.size() - rested_now + doomed_, deaths_since_calm_);
     const std::size_t copies = std::min<std::size_t>(std::max(plan_.dimension, 2u), nodes_.size());
-    return settled_now >= 2 && lost + 1 < std::max<std::size_t>(copies, 2);
+    return rested_now >= 2 && lost + 1 < std::max<std::size_t>(copies, 2);
 }
 
-std::size_t Cluster::random_node(bool settled_only) {
+std::size_t Cluster::random_node(bool rested_only) {
     const std::size_t first = prng_.below(nodes_.size());
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
         const std::size_t index = (first + i) % nodes_.size();
-        if (settled_only ? settled(nodes_[index]) : serving(nodes_[index])) return index;
+        if (rested_only ? rested(nodes_[index]) : serving(nodes_[index])) return index;
     }
     return nodes_.size();
 }
@@ -289,6 +299,8 @@ bool Cluster::jobs_done() {
 /// them died, after a resync by the survivors.
 void Cluster::look_after_death() {
     if (gone_ == 0) return;
+    hosts_->quiet();
+    operator_->quiet();
     wires_.spike = Nanos{0};
     wires_.slow.clear();
     const auto survivors_rest = [&] {
@@ -426,10 +438,13 @@ Outcome Cluster::run() {
         hosts_->start();
         if (plan_.operators) operator_->start();
         world_.run_until([] { return false; }, 1s);
-        faulty_ = true;
-        schedule_fault();
-        world_.run_until([&] { return !faulty_; }, plan_.faults_for);
-        if (world_.violated().empty()) look_after_death();
+        if (plan_.rounds != 0) {
+            run_rounds();
+        } else {
+            faulty_ = true;
+            schedule_fault();
+            world_.run_until([] { return false; }, plan_.faults_for);
+        }
         if (world_.violated().empty()) settle();
         if (world_.violated().empty()) final_checks();
         if (world_.violated().empty() && prng_.chance(1, 4)) verify();

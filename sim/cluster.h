@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "controller/controller.h"
+#include "sim/checkers/single_writer.h"
 #include "sim/hosts.h"
 #include "sim/operator.h"
 #include "sim/sim_disk.h"
@@ -40,6 +41,10 @@ struct Plan {
     /// If not 0: the faults end with so many controllers dying together, and they stay away until the
     /// survivors have been looked at. As many as there are copies: only a resync makes their stripes right.
     unsigned last_deaths = 0;
+    unsigned rounds = 0;      ///< of deaths, looks and returns; 0: one long storm instead
+    bool power_cuts = false;  ///< in each round all die, and the members' unflushed writes may be lost
+    unsigned outliers = 0;    ///< one of so many disk commands takes up to seconds; 0: none
+    Nanos intent_idle = 2s, operator_pause = 400ms;
     bool cluster_kill = false;  ///< all controllers die at once, in the middle
     Nanos drain_max = 20ms;     ///< how long a dead controller's disk commands may take
     Nanos think_max = 2ms;      ///< between a host's operations
@@ -109,6 +114,7 @@ private:
     void crash_recoverer(int looks);
     void kill_node(std::size_t index);
     void kill_for_good(std::size_t index);
+    void kill_prepared(std::size_t index);
     void pause_one();
     void cut_two();
     void lose_paths();
@@ -120,8 +126,21 @@ private:
     Media* healthy_disk();
     /// A copy of every record survives whatever this plan does: no resync ever has anything to correct.
     bool covered() const {
-        return plan_.dimension >= 2 && !plan_.cluster_kill && plan_.last_deaths < plan_.dimension;
+        return plan_.dimension >= 2 && !plan_.cluster_kill && !plan_.power_cuts &&
+               plan_.last_deaths < plan_.dimension;
     }
+
+    // rounds.cc
+    void run_rounds();
+    void kill_soon();
+    void kill_when_calm();
+    bool all_calm();
+    void kill_recoverer(int looks);
+    void cut_power();
+    void revive();
+    void revive_after_power_cut();
+    void wait_until_calm();
+    bool resync_needed() const { return plan_.last_deaths >= plan_.dimension; }
 
     void settle();
     void look_after_death();
@@ -138,10 +157,11 @@ private:
 
     Amf* amf_of(Node& node);
     bool serving(Node& node);
-    bool settled(Node& node);
-    bool may_lose_one() const;
+    bool rested(Node& node);   ///< has served for a while
+    bool settled(Node& node);  ///< and has nothing of others to finish
+    bool may_lose_one();
+    std::size_t random_node(bool rested_only);
     void doom(Nanos length);
-    std::size_t random_node(bool settled_only);
     void fail(const std::string& text) { world_.violation(text); }
 
     World& world_;
@@ -152,11 +172,14 @@ private:
     std::vector<Node> nodes_;
     std::unique_ptr<Hosts> hosts_;
     std::unique_ptr<Operator> operator_;
+    SingleWriter locks_;
+    unsigned looks_ = 0;
     bool faulty_ = false;
     bool over_ = false;
     unsigned disks_failed_ = 0;
     unsigned doomed_ = 0;  ///< serving still, but a fault that is under way will cost one of them
-    unsigned gone_ = 0;    ///< controllers that died and stay away
+    unsigned deaths_since_calm_ = 0;
+    unsigned gone_ = 0;  ///< controllers that died and stay away
     std::uint64_t faults_ = 0;
     std::uint64_t recovered_ = 0;
     Prng prng_;

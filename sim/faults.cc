@@ -36,6 +36,11 @@ void Cluster::one_fault() {
             return;
         case 5:
             if (plan_.resets) reset_two();
+            // Epochs close together: what was said in one arrives in another.
+            while (plan_.resets && prng_.chance(1, 2)) {
+                world_.after(Nanos(static_cast<std::int64_t>(prng_.below(5'000'000))),
+                             [this] { reset_two(); });
+            }
             return;
         case 6:
             if (prng_.chance(1, 2)) disk_fault();
@@ -70,43 +75,33 @@ void Cluster::one_fault() {
 // ---- controllers
 
 void Cluster::kill_node(std::size_t index) {
-    if (gone_ != 0) return;
     if (plan_.last_deaths != 0) return kill_for_good(index);
     world_.crash(*nodes_[index].process);
     world_.after(prng_.chance(1, 4) ? pause_of(50, 2500) : pause_of(20, 300),
                  [this, index] { start_node(index); });
 }
 
-/// The end of the faults: this one, and within 2 ms those that follow it (who keep its records) or those
-/// before.
-void Cluster::kill_for_good(std::size_t index) {
-    faulty_ = false;
-    hosts_->quiet();
-    operator_->quiet();
-    const std::size_t step = prng_.chance(2, 3) ? 1 : nodes_.size() - 1;
-    for (; gone_ < plan_.last_deaths; ++gone_) {
-        Process* process = nodes_[(index + gone_ * step) % nodes_.size()].process.get();
-        const auto late = gone_ == 0 ? 0 : prng_.below(prng_.chance(1, 2) ? 1 : 2'000'000);
-        world_.after(Nanos(static_cast<std::int64_t>(late)), [this, process] { world_.crash(*process); });
-    }
-}
-
 /// A controller dies and comes back: at any instant, or while it writes.
 void Cluster::crash_one() {
-    if (!may_lose_one()) return;
+    if (!may_lose_one() || plan_.rounds != 0) return;
     const std::size_t index = random_node(true);
     if (index == nodes_.size()) return;
+    kill_prepared(index);
+    if (prng_.chance(1, 3)) crash_recoverer(400);
+}
+
+/// Its last words may come late or be lost, and a member may fail close to it.
+void Cluster::kill_prepared(std::size_t index) {
     if (prng_.chance(1, 5)) {
         kill_node(index);
     } else {
         // What it tells one of the others, or all, comes late or is lost: records, ends, releases.
-        const bool late = prng_.chance(2, 3);
+        const bool late = prng_.chance(3, 4);
         if (late) slow_link(index, 60ms);
         const auto pid = nodes_[index].process->pid;
         world_.after(late ? pause_of(0, prng_.chance(1, 2) ? 5 : 40) : Nanos{0},
                      [this, index, pid] { crash_in_the_middle(index, pid, 200); });
     }
-    if (prng_.chance(1, 3)) crash_recoverer(400);
     // A member that goes at the same time meets the stripes that are being finished.
     if (prng_.chance(1, 4)) {
         world_.after(Nanos(static_cast<std::int64_t>(prng_.below(3'000'000))), [this] {
@@ -118,10 +113,11 @@ void Cluster::crash_one() {
 /// Looks every 20 us for open records, then lets them go on for a moment that ends in any phase of a write.
 void Cluster::crash_in_the_middle(std::size_t index, std::uint64_t pid, int looks) {
     Node& node = nodes_[index];
-    if (!faulty_ || node.process->pid != pid || !may_lose_one() || !settled(node)) return;
+    if (!faulty_ || node.process->pid != pid || !may_lose_one() || !rested(node)) return;
     if (looks == 0) return kill_node(index);
     const bool writes = amf_of(node)->replicator().live_records() >= 1 + prng_.below(3);
-    const auto wait = static_cast<std::int64_t>(writes ? prng_.below(700'000) : 20'000);
+    const std::uint64_t longest = prng_.chance(3, 4) ? 700'000 : 6'000'000;
+    const auto wait = static_cast<std::int64_t>(writes ? prng_.below(longest) : 20'000);
     world_.after(Nanos(wait), [this, index, pid, looks, writes] {
         crash_in_the_middle(index, pid, writes ? 0 : looks - 1);
     });
@@ -132,7 +128,7 @@ void Cluster::crash_recoverer(int looks) {
     if (!faulty_ || looks == 0) return;
     for (std::size_t index = 0; index < nodes_.size(); ++index) {
         Node& node = nodes_[index];
-        if (!settled(node) || amf_of(node)->conditions().recovering_units == 0) continue;
+        if (!rested(node) || amf_of(node)->conditions().recovering_units == 0) continue;
         if (!may_lose_one()) return;
         const auto pid = node.process->pid;
         world_.after(Nanos(static_cast<std::int64_t>(prng_.below(1'500'000))),
@@ -193,7 +189,16 @@ void Cluster::kill_all() {
 void Cluster::slow_link(std::size_t index, Nanos length) {
     if (index >= nodes_.size()) return;
     const std::uint64_t from = nodes_[index].process->pid;
-    const std::size_t other = prng_.below(nodes_.size() + 1);
+    std::size_t other = prng_.below(nodes_.size() + 1);
+    // Often one that keeps its records.
+    if (Amf* amf = amf_of(nodes_[index]);
+        amf != nullptr && !amf->replicator().partners().empty() && prng_.chance(1, 2)) {
+        const ControllerId partner = *amf->replicator().partners().begin();
+        for (std::size_t i = 0; i < nodes_.size(); ++i) {
+            Amf* of = amf_of(nodes_[i]);
+            if (of != nullptr && of->view().self == partner) other = i;
+        }
+    }
     const Nanos by = pause_of(1, 40);
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
         if (other == nodes_.size() || other == i) wires_.slow[{from, nodes_[i].process->pid}] = by;
@@ -241,6 +246,8 @@ Media* Cluster::healthy_disk() {
 void Cluster::disk_fault() {
     Media* media = healthy_disk();
     if (media == nullptr) return;
+    // Some hear late of what is agreed about it.
+    if (plan_.spikes || prng_.chance(1, 2)) slow_link(random_node(false), pause_of(5, 60));
     ++disks_failed_;
     switch (prng_.below(3)) {
         case 0:

@@ -27,6 +27,7 @@ Hosts::Hosts(World& world, Ports& ports, HostOptions options)
         hosts_[i].prng = prng.split(i);
         hosts_[i].expected.assign(kPrivateSize, std::byte{0});
         hosts_[i].uncertain.assign(kPrivateSize, 0);
+        if (options_.power_cuts) hosts_[i].durable.assign(kPrivateSize, std::byte{0});
     }
 }
 
@@ -179,16 +180,17 @@ void Hosts::complete(Host& host, Status status) {
         if (op.kind == Kind::read) record_read(op, now);
         if (op.kind == Kind::write) {
             for (std::uint64_t at = 0; at < op.length; at += kSector) {
-                one_disk_.write_done((op.offset + at) / kSector, op.id, now);
+                one_disk_.write_done((op.offset + at) / kSector, op.id, now, op.fua);
             }
         }
+        if (op.kind == Kind::flush) flushed(op);
         if (op.kind == Kind::private_write || op.kind == Kind::private_zero) {
             const auto from = static_cast<std::ptrdiff_t>(op.offset - private_base(host));
             std::fill_n(host.uncertain.begin() + from, op.length, std::uint8_t{0});
-            if (op.kind == Kind::private_zero) {
-                std::fill_n(host.expected.begin() + from, op.length, std::byte{0});
-            } else {
-                std::copy_n(op.data.data(), op.length, host.expected.begin() + from);
+            apply(host, op, host.expected);
+            if (options_.power_cuts) {
+                op.completed = now;
+                host.unflushed.push_back(op);
             }
         }
         if (op.kind == Kind::private_read) check_private(host, op);
@@ -222,10 +224,47 @@ void Hosts::record_read(const Operation& op, Instant completed) {
 void Hosts::leave_unanswered(Host& host, Operation op) {
     if (op.kind != Kind::private_write && op.kind != Kind::private_zero) return;
     const std::uint64_t base = private_base(host);
-    std::erase_if(host.unanswered, [&](const Operation& old) {
-        return std::memchr(host.uncertain.data() + (old.offset - base), 1, old.length) == nullptr;
-    });
+    if (!options_.power_cuts)
+        std::erase_if(host.unanswered, [&](const Operation& old) {
+            return std::memchr(host.uncertain.data() + (old.offset - base), 1, old.length) == nullptr;
+        });
+    if (options_.power_cuts) host.unflushed.push_back(op);
     host.unanswered.push_back(std::move(op));
+}
+
+void Hosts::apply(const Host& host, const Operation& op, std::vector<std::byte>& area) const {
+    const auto at = area.begin() + static_cast<std::ptrdiff_t>(op.offset - private_base(host));
+    if (op.kind == Kind::private_zero) {
+        std::fill_n(at, op.length, std::byte{0});
+    } else {
+        std::copy_n(op.data.data(), op.length, at);
+    }
+}
+
+/// What had an answer when a flush was asked for, by whomever through whatever controller, is durable.
+void Hosts::flushed(const Operation& flush) {
+    one_disk_.flushed(flush.invoked);
+    for (Host& host : hosts_) {
+        for (const Operation& op : host.unflushed) {
+            if (op.completed <= flush.invoked) apply(host, op, host.durable);
+        }
+        std::erase_if(host.unflushed, [&](const Operation& op) { return op.completed <= flush.invoked; });
+    }
+}
+
+/// Bytes that are not durable are as they last were durably, or as any write since left them.
+void Hosts::power_lost() {
+    one_disk_.power_lost(instant());
+    for (Host& host : hosts_) {
+        for (Operation& op : host.unflushed) {
+            const auto from = static_cast<std::ptrdiff_t>(op.offset - private_base(host));
+            const auto length = static_cast<std::ptrdiff_t>(op.length);
+            std::fill_n(host.uncertain.begin() + from, length, std::uint8_t{1});
+            std::copy_n(host.durable.begin() + from, length, host.expected.begin() + from);
+            host.unanswered.push_back(std::move(op));
+        }
+        host.unflushed.clear();
+    }
 }
 
 bool Hosts::may_be_there(const Host& host, std::uint64_t offset, std::byte seen) const {

@@ -40,6 +40,7 @@ struct HostOptions {
     std::uint64_t stripe_size = 0;  ///< to aim at stripe borders
     std::size_t hosts = 4;
     Nanos think_max = 2ms;
+    bool power_cuts = false;
     bool hot = false;  ///< most operations on two spots of one or two blocks
 };
 
@@ -54,6 +55,8 @@ public:
     bool idle() const;
     /// Its operations have no answer any more; the hosts go elsewhere.
     void process_died(const Process& process);
+    /// All processes are dead and what was not flushed may be gone.
+    void power_lost();
     std::uint64_t finished() const { return finished_; }
     std::uint64_t failed() const { return failed_; }
     /// Of what is in flight: one line each.
@@ -77,6 +80,7 @@ private:
         std::uint64_t id = 0;
         bool fua = false;
         Instant invoked = 0;
+        Instant completed = kNever;
     };
     struct Host {
         std::size_t index = 0;
@@ -88,6 +92,9 @@ private:
         std::vector<std::uint8_t>
             uncertain;  ///< bytes that may be as expected or as an unanswered write left them
         std::vector<Operation> unanswered;  ///< of the private area, while a byte of theirs is uncertain
+        std::vector<std::byte>
+            durable;  ///< private area as power cannot take it, without what is in `unflushed`
+        std::vector<Operation> unflushed;  ///< in the order of their ends
     };
 
     void next(Host& host);
@@ -101,6 +108,8 @@ private:
     void leave_unanswered(Host& host, Operation operation);
     bool may_be_there(const Host& host, std::uint64_t offset, std::byte seen) const;
     void stamp(Operation& operation);
+    void flushed(const Operation& flush);
+    void apply(const Host& host, const Operation& operation, std::vector<std::byte>& area) const;
     std::uint64_t private_base(const Host& host) const;
     /// Virtual time, but no two events at the same: equal instants would prove no order to the checker.
     Instant instant() { return last_instant_ = std::max(last_instant_ + 1, world_.now().count()); }

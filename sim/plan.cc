@@ -25,7 +25,7 @@ Plan draw_plan(std::uint64_t seed) {
     if (plan.dimension == 1 && prng.chance(2, 3)) plan.dimension = 2;
     plan.hosts = 2 + prng.below(7);
     plan.ping_timeout = Nanos(static_cast<std::int64_t>((200 + prng.below(800)) * 1'000'000));
-    plan.faults_for = Nanos(static_cast<std::int64_t>((1500 + prng.below(3500)) * 1'000'000));
+    plan.faults_for = Nanos(static_cast<std::int64_t>((1000 + prng.below(2500)) * 1'000'000));
     plan.fault_pause = Nanos(static_cast<std::int64_t>((15 + prng.below(250)) * 1'000'000));
     plan.crashes = prng.chance(4, 5);
     plan.pauses = prng.chance(1, 2);
@@ -36,19 +36,30 @@ Plan draw_plan(std::uint64_t seed) {
     plan.path_losses = prng.chance(1, 3);
     plan.operators = prng.chance(2, 3);
     plan.hot = prng.chance(1, 2);
-    if (prng.chance(2, 5)) {
+    const std::uint64_t kind = prng.below(10);
+    if (kind >= 4) {
+        plan.rounds = static_cast<unsigned>(3 + prng.below(8));
         plan.last_deaths = 1;
-        if (plan.controllers > plan.dimension && prng.chance(1, 3)) plan.last_deaths = plan.dimension;
-        plan.crashes = true;
+        if (kind >= 8) {
+            plan.power_cuts = true;
+            plan.operators = false;
+        } else if (kind == 7) {
+            if (plan.controllers > plan.dimension) plan.last_deaths = plan.dimension;
+        } else if (plan.dimension >= 3) {
+            plan.last_deaths = static_cast<unsigned>(1 + prng.below(plan.dimension - 1));
+        }
+        plan.hot = prng.chance(3, 4);
         plan.pauses = plan.cuts = plan.path_losses = false;
-        plan.faults_for = 1500ms;
     }
+    if (prng.chance(1, 3)) plan.outliers = static_cast<unsigned>(100 + prng.below(3000));
+    if (prng.chance(1, 2)) plan.intent_idle = 30ms;
+    if (prng.chance(1, 2)) plan.operator_pause = 20ms;
     plan.drain_max = prng.chance(1, 2) ? 20ms : 150ms;
     plan.think_max = prng.chance(1, 2) ? 2ms : 300us;
     // Without copies at partners a crash leaves parity to the resync, which a missing member makes
     // impossible; the same when all controllers die at once. docs/fault-model.md says so.
-    const bool covered = plan.dimension >= 2 && plan.last_deaths < plan.dimension;
-    plan.cluster_kill = plan.last_deaths == 0 && prng.chance(1, 6);
+    const bool covered = plan.dimension >= 2 && plan.last_deaths < plan.dimension && !plan.power_cuts;
+    plan.cluster_kill = plan.rounds == 0 && prng.chance(1, 6);
     if (covered && !plan.cluster_kill && prng.chance(1, 2)) {
         plan.disk_faults = static_cast<unsigned>(1 + prng.below(parity));
         plan.latent_errors = plan.disk_faults < parity && prng.chance(1, 2);
@@ -69,7 +80,13 @@ std::string describe(const Plan& plan) {
     if (plan.resets) out += " reset";
     if (plan.slow_disks) out += " slow-disk";
     if (plan.path_losses) out += " paths";
-    if (plan.last_deaths != 0) out += " last-deaths x" + std::to_string(plan.last_deaths);
+    if (plan.power_cuts) {
+        out += " power-cut";
+    } else if (plan.last_deaths != 0) {
+        out += " deaths x" + std::to_string(plan.last_deaths);
+    }
+    if (plan.rounds != 0) out += " in " + std::to_string(plan.rounds) + " rounds";
+    if (plan.outliers != 0) out += " outliers";
     if (plan.hot) out += " hot";
     if (plan.spikes) out += " spike";
     if (plan.operators) out += " operator";
@@ -86,6 +103,8 @@ Outcome run_plan(const Plan& plan, bool trace) {
         World world(mix64(plan.seed));
         world.trace = trace;
         world.knobs.drain_max = plan.drain_max;
+        world.knobs.outliers = plan.outliers;
+        world.knobs.volatile_cache = plan.power_cuts;
         Cluster cluster(world, plan);
         out = cluster.run();
     }

@@ -71,6 +71,7 @@ Status Media::read(std::uint64_t at, std::span<std::byte> into) {
 /// `from` lies in one block.
 void Media::put(std::uint64_t at, std::span<const std::byte> from) {
     const std::uint64_t number = at / kBlockSize;
+    if (world_.knobs.volatile_cache) remember(number);
     Place& place = blocks_[number];
     if (!place.block) {
         auto fresh = std::make_unique<Block>();
@@ -125,6 +126,7 @@ Status Media::zero(std::uint64_t at, std::uint64_t length) {
     if (fails(true)) return fail(Errc::io_error);
     world_.note("disk.zero", id_ << 48 | at / kBlockSize, length);
     for (std::uint64_t number = at / kBlockSize; number < (at + length) / kBlockSize; ++number) {
+        if (world_.knobs.volatile_cache) remember(number);
         blocks_[number].block.reset();
         blocks_[number].zeroed = true;
     }
@@ -132,7 +134,42 @@ Status Media::zero(std::uint64_t at, std::uint64_t length) {
     return {};
 }
 
-Status Media::flush() { return fails(true) ? Status(fail(Errc::io_error)) : Status{}; }
+Status Media::flush() {
+    if (fails(true)) return fail(Errc::io_error);
+    world_.note("disk.flush", id_, flushed_.size());
+    flushed_.clear();
+    return {};
+}
+
+void Media::remember(std::uint64_t number) {
+    const auto [at, fresh] = flushed_.try_emplace(number);
+    if (!fresh) return;
+    const Place& place = blocks_[number];
+    at->second.zeroed = place.zeroed;
+    if (place.block) at->second.block = std::make_unique<Block>(*place.block);
+}
+
+void Media::lose_power() {
+    for (auto& [number, old] : std::exchange(flushed_, {})) {
+        const std::uint64_t fate = world_.prng.below(3);
+        world_.note("disk.power", id_ << 48 | number, fate);
+        if (fate == 0) continue;  // it had been written
+        if (fate == 1) {
+            blocks_[number] = std::move(old);
+            continue;
+        }
+        Block before, after;
+        look(number, after.data());
+        std::swap(blocks_[number], old);
+        look(number, before.data());
+        for (std::size_t at = 0; at < kBlockSize; at += 512) {
+            const bool lost = world_.prng.chance(1, 2);
+            std::memcpy(after.data() + at, (lost ? before : after).data() + at, lost ? 512 : 0);
+        }
+        blocks_[number].block = std::make_unique<Block>(after);
+        blocks_[number].zeroed = false;
+    }
+}
 
 std::optional<std::uint64_t> Media::hot_block(Prng& prng) const {
     if (recent_.empty()) return std::nullopt;
@@ -152,7 +189,12 @@ void SimDisk::submit(DiskOp& op, Join& join) {
     op.device_state = reinterpret_cast<void*>(ticket);
     const auto low = static_cast<std::uint64_t>(world.knobs.disk_latency_min.count());
     const auto high = static_cast<std::uint64_t>(world.knobs.disk_latency_max.count());
-    const Nanos latency(static_cast<std::int64_t>(prng_.between(low, high) * media_.slow));
+    Nanos latency(static_cast<std::int64_t>(prng_.between(low, high) * media_.slow));
+    const unsigned outliers = world.knobs.outliers;
+    if (outliers != 0 && prng_.chance(1, outliers)) {
+        latency +=
+            Nanos(static_cast<std::int64_t>(prng_.below(prng_.chance(1, 8) ? 3'000'000'000 : 300'000'000)));
+    }
     media_.begun(process_, op);
     pending_[ticket] = {&op, world.after(latency, [this, ticket] { finish(ticket); })};
 }

@@ -1,7 +1,7 @@
 // Simulated disks. The media is shared by all processes that open it; a handle belongs to one process.
 // Commands of one handle finish in any order. A dead process's commands in flight each land whole, land torn
-// at 512 bytes, or vanish. What nobody ever wrote or zeroed reads as garbage. There is no volatile cache:
-// what was answered stays (docs/fault-model.md).
+// at 512 bytes, or vanish. What nobody ever wrote or zeroed reads as garbage. With a
+// volatile cache, what was answered and not flushed stays, goes or tears when power is lost.
 #pragma once
 
 #include <map>
@@ -32,6 +32,8 @@ public:
     Status write(std::uint64_t at, std::span<const std::byte> from);
     Status zero(std::uint64_t at, std::uint64_t length);
     Status flush();
+    /// What was written since the last flush stays, goes, or stays in part, block by block.
+    void lose_power();
     /// What stands there, whatever the disk would answer. False if it is all zeros by zero().
     bool peek(std::uint64_t at, std::span<std::byte> into) const;
     /// Some sectors of it only, by chance.
@@ -53,6 +55,7 @@ private:
         bool zeroed = false;
     };
     bool fails(bool changes);
+    void remember(std::uint64_t number);
     void put(std::uint64_t at, std::span<const std::byte> from);
     void look(std::uint64_t number, std::byte* into) const;
 
@@ -62,6 +65,8 @@ private:
     std::uint64_t salt_;
     std::vector<Place> blocks_;
     InFlight in_flight_;
+    std::map<std::uint64_t, Place>
+        flushed_;  ///< what stood on the disk itself where the cache has something newer
     std::vector<std::uint64_t> recent_;  ///< a ring of blocks written last
     std::size_t next_recent_ = 0;
 };

@@ -44,8 +44,10 @@ void OneDisk::write_begins(std::uint64_t sector, std::uint64_t value, Instant in
     ++operations_;
 }
 
-void OneDisk::write_done(std::uint64_t sector, std::uint64_t value, Instant completed) {
+void OneDisk::write_done(std::uint64_t sector, std::uint64_t value, Instant completed, bool durable) {
     Value& v = value_of(sector, value);
+    v.write_completion = completed;
+    v.durable = durable;
     v.first_completion = std::min(v.first_completion, completed);
 }
 
@@ -53,6 +55,7 @@ void OneDisk::read(std::uint64_t sector, std::uint64_t value, Instant invoked, I
     Value& v = value_of(sector, value);
     v.first_completion = std::min(v.first_completion, completed);
     v.first_read_completion = std::min(v.first_read_completion, completed);
+    if (v.survivor) v.first_completion = power_back_ - 1;
     v.last_invocation = std::max(v.last_invocation, invoked);
     ++v.reads;
     ++operations_;
@@ -65,8 +68,16 @@ std::string OneDisk::judge_register(const Register& values) {
         bool forward;
     };
     std::vector<Zone> zones;
+    const Value* survived = nullptr;
     for (const Value& v : values) {
         const std::uint64_t value = v.value;
+        if (v.survivor && v.reads != 0) {
+            if (survived != nullptr) {
+                return "values " + std::to_string(survived->value) + " and " + std::to_string(value) +
+                       " were both read after power came back";
+            }
+            survived = &v;
+        }
         if (!v.written) return "value " + std::to_string(value) + " was read and never written";
         if (v.first_read_completion < v.write_invoked) {
             return "value " + std::to_string(value) + " was read before it was written";
@@ -97,7 +108,37 @@ std::string OneDisk::judge_register(const Register& values) {
     return {};
 }
 
+/// What a sector may hold afterwards: whatever was not surely replaced by something durable.
+void OneDisk::power_lost(Instant now) {
+    if (broken_.empty()) broken_ = judge();
+    for (auto& [number, page] : pages_) {
+        for (Register& values : *page) {
+            if (values.empty()) continue;
+            const bool known =
+                std::ranges::any_of(values, [](const Value& v) { return v.survivor && v.reads != 0; });
+            Instant replaced = std::numeric_limits<Instant>::min();  // what ended before this is gone
+            for (const Value& v : values) {
+                const bool durable = v.durable || v.write_completion <= last_flush_;
+                if (durable && v.write_completion != kNever) replaced = std::max(replaced, v.write_invoked);
+            }
+            std::erase_if(values, [&](const Value& v) {
+                return v.first_completion < replaced || (v.survivor && known && v.reads == 0);
+            });
+            for (Value& v : values) {
+                const std::uint64_t value = v.value;
+                v = Value{};
+                v.value = value;
+                v.written = v.survivor = true;
+                v.write_invoked = v.last_invocation = now - 2;
+            }
+        }
+    }
+    power_back_ = now;
+    last_flush_ = std::numeric_limits<Instant>::min();
+}
+
 std::string OneDisk::judge() const {
+    if (!broken_.empty()) return broken_;
     for (const auto& [number, page] : pages_) {
         for (std::size_t i = 0; i < page->size(); ++i) {
             const std::string wrong = judge_register((*page)[i]);

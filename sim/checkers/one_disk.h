@@ -24,9 +24,16 @@ public:
     /// A write of `value` (not 0, not used before on this register) was invoked. Without write_done() it is
     /// uncertain.
     void write_begins(std::uint64_t sector, std::uint64_t value, Instant invoked);
-    void write_done(std::uint64_t sector, std::uint64_t value, Instant completed);
+    /// `durable`: power cannot take it any more.
+    void write_done(std::uint64_t sector, std::uint64_t value, Instant completed, bool durable = false);
     /// A finished read; 0 is the content that nobody wrote.
     void read(std::uint64_t sector, std::uint64_t value, Instant invoked, Instant completed);
+
+    /// A flush has an answer: what was done when it was invoked is durable.
+    void flushed(Instant invoked) { last_flush_ = std::max(last_flush_, invoked); }
+    /// Writes that were not durable may be gone, each sector for itself. What a sector then holds does not
+    /// change by itself any more.
+    void power_lost(Instant now);
 
     /// Empty if all registers are linearizable, else what is wrong with the first that is not.
     std::string judge() const;
@@ -35,11 +42,14 @@ public:
 private:
     struct Value {
         std::uint64_t value = 0;
-        bool written = false;  ///< 0 is, before all time
+        bool written = false;   ///< 0 is, before all time
+        bool survivor = false;  ///< may have been there when power came back
+        bool durable = false;
         Instant write_invoked = kNever;
         Instant first_completion = kNever;
         Instant last_invocation = std::numeric_limits<Instant>::min();
         Instant first_read_completion = kNever;
+        Instant write_completion = kNever;
         std::size_t reads = 0;
     };
     using Register = std::vector<Value>;  ///< by value: new ones come at the end
@@ -51,6 +61,9 @@ private:
     std::map<std::uint64_t, std::unique_ptr<Page>> pages_;
     std::uint64_t last_number_ = ~0ull;
     Page* last_page_ = nullptr;
+    Instant last_flush_ = std::numeric_limits<Instant>::min();
+    Instant power_back_ = std::numeric_limits<Instant>::min();
+    std::string broken_;  ///< of the time before power was lost
     std::size_t operations_ = 0;
 };
 

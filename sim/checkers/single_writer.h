@@ -2,38 +2,69 @@
 // writers.
 #pragma once
 
-#include <map>
 #include <string>
+#include <vector>
 
 #include "amf/amf.h"
+#include "base/prng.h"
 
 namespace braid::sim {
 
 class SingleWriter {
 public:
-    void begin() { units_.clear(); }
+    void begin() {
+        ++look_;
+        used_ = 0;
+        names_.clear();
+    }
     /// Empty, or who contradicts whom.
     std::string add(const std::string& controller, Amf& amf) {
+        names_.push_back(controller);
         std::string wrong;
         amf.locks().for_each_held([&](UnitIndex unit, LockMode mode) {
-            std::string one = add(controller, unit, mode);
+            std::string one = add_unit(unit, mode);
             if (wrong.empty()) wrong = std::move(one);
         });
         return wrong;
     }
     std::string add(const std::string& controller, UnitIndex unit, LockMode mode) {
-        auto [at, fresh] = units_.try_emplace(unit.v, Holder{controller, mode});
-        if (fresh || compatible(at->second.mode, mode)) return {};
-        return "unit " + std::to_string(unit.v) + " is held by " + at->second.controller + " and " +
-               controller;
+        names_.push_back(controller);
+        return add_unit(unit, mode);
     }
 
 private:
+    /// A place in a hash table; of this look or free.
     struct Holder {
-        std::string controller;
-        LockMode mode;
+        std::uint64_t unit = 0;
+        std::uint32_t look = 0;
+        std::uint32_t name = 0;
+        LockMode mode{};
     };
-    std::map<std::uint64_t, Holder> units_;
+    std::string add_unit(UnitIndex unit, LockMode mode) {
+        if (2 * ++used_ > units_.size()) grow();
+        Holder& at = place(unit.v);
+        if (at.look != look_) {
+            at = {unit.v, look_, static_cast<std::uint32_t>(names_.size() - 1), mode};
+            return {};
+        }
+        if (compatible(at.mode, mode)) return {};
+        return "unit " + std::to_string(unit.v) + " is held by " + names_[at.name] + " and " + names_.back();
+    }
+    Holder& place(std::uint64_t unit) {
+        std::size_t at = mix64(unit) & (units_.size() - 1);
+        while (units_[at].look == look_ && units_[at].unit != unit) at = (at + 1) & (units_.size() - 1);
+        return units_[at];
+    }
+    void grow() {
+        const std::vector<Holder> old = std::exchange(units_, std::vector<Holder>(4 * units_.size()));
+        for (const Holder& holder : old) {
+            if (holder.look == look_) place(holder.unit) = holder;
+        }
+    }
+    std::vector<Holder> units_ = std::vector<Holder>(1024);
+    std::vector<std::string> names_;
+    std::size_t used_ = 0;
+    std::uint32_t look_ = 1;
 };
 
 }  // namespace braid::sim
