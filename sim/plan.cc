@@ -46,7 +46,8 @@ Plan draw_plan(std::uint64_t seed) {
         } else if (kind == 7) {
             if (plan.controllers > plan.dimension) plan.last_deaths = plan.dimension;
         } else if (plan.dimension >= 3) {
-            plan.last_deaths = static_cast<unsigned>(1 + prng.below(plan.dimension - 1));
+            plan.last_deaths =
+                static_cast<unsigned>(prng.chance(2, 3) ? 2 : 1 + prng.below(plan.dimension - 1));
         }
         plan.hot = prng.chance(3, 4);
         plan.pauses = plan.cuts = plan.path_losses = false;

@@ -64,7 +64,9 @@ void Cluster::kill_for_good(std::size_t index) {
     faulty_ = false;
     gone_ = plan_.last_deaths;
     const std::size_t step = prng_.chance(2, 3) ? 1 : nodes_.size() - 1;
-    const bool recoverers = gone_ < plan_.dimension && prng_.chance(1, 2);
+    // A write that two recoverers die of is put into quarantine: one at most.
+    const bool recoverers = gone_ == 2 && plan_.dimension > 2 && prng_.chance(2, 3);
+    const bool at_once = gone_ > 2 || prng_.chance(1, 2);
     for (std::size_t i = 0; i < gone_; ++i) {
         Process* process = nodes_[(index + i * step) % nodes_.size()].process.get();
         if (i == 0) {
@@ -72,7 +74,7 @@ void Cluster::kill_for_good(std::size_t index) {
         } else if (recoverers) {
             world_.after(50us, [this] { kill_recoverer(400); });
         } else {
-            const auto late = prng_.below(prng_.chance(1, 2) ? 1 : 2'000'000);
+            const auto late = prng_.below(at_once ? 1 : 2'000'000);
             world_.after(Nanos(static_cast<std::int64_t>(late)), [this, process] { world_.crash(*process); });
         }
     }
