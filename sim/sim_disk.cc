@@ -7,6 +7,7 @@
 namespace braid::sim {
 namespace {
 
+constexpr std::uint64_t kLabels = 16;           // blocks at the end, for another copy of the superblock
 constexpr std::uint64_t kTablesEnd = 8u << 20;  // before it stand the tables, behind it data
 
 std::uint64_t length_of(const DiskOp& op) {
@@ -20,7 +21,7 @@ Media::Media(World& world, std::uint64_t id, std::uint64_t size)
       id_(id),
       salt_(world.prng.next()),
       blocks_(size / kBlockSize),
-      in_flight_(size / kBlockSize, kTablesEnd / kBlockSize) {}
+      in_flight_(kTablesEnd / kBlockSize, size / kBlockSize - kLabels) {}
 
 void Media::begun(const Process& process, const DiskOp& op) {
     if (op.verb == DiskVerb::flush) return;

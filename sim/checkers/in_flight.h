@@ -13,8 +13,8 @@ namespace braid::sim {
 
 class InFlight {
 public:
-    /// Blocks before `from` are not judged.
-    InFlight(std::uint64_t blocks, std::uint64_t from) : from_(from), places_(blocks) {}
+    /// Blocks before `from` and from `to` on are not judged.
+    InFlight(std::uint64_t from, std::uint64_t to) : from_(from), places_(to) {}
 
     /// Empty, or who is in whose way.
     std::string begin(std::uint64_t pid, std::uint64_t at, std::uint64_t length, bool writes) {
@@ -43,8 +43,8 @@ private:
     };
     template <class F>
     void for_each(std::uint64_t at, std::uint64_t length, F f) {
-        for (std::uint64_t block = std::max(at / kBlockSize, from_); block < (at + length) / kBlockSize;
-             ++block) {
+        const std::uint64_t end = std::min<std::uint64_t>((at + length) / kBlockSize, places_.size());
+        for (std::uint64_t block = std::max(at / kBlockSize, from_); block < end; ++block) {
             f(places_[block], block);
         }
     }
