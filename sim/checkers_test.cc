@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include "parity/code.h"
+#include "sim/checkers/in_flight.h"
+#include "sim/checkers/one_disk.h"
 #include "sim/checkers/parity.h"
 #include "sim/checkers/single_writer.h"
 
@@ -139,6 +141,50 @@ TEST(SingleWriter, SeesAWriterAfterSeveralReaders) {
     EXPECT_EQ(locks.add("a", UnitIndex(1), LockMode::read), "");
     EXPECT_EQ(locks.add("b", UnitIndex(1), LockMode::read), "");
     EXPECT_NE(locks.add("c", UnitIndex(1), LockMode::write), "");
+}
+
+TEST(InFlight, SeesWhoIsInWhoseWayOnABlock) {
+    InFlight blocks(4, 100);
+    EXPECT_EQ(blocks.begin(1, 8 * kBlockSize, 2 * kBlockSize, false), "");
+    EXPECT_EQ(blocks.begin(2, 9 * kBlockSize, kBlockSize, false), "");
+    EXPECT_EQ(blocks.begin(2, 10 * kBlockSize, kBlockSize, true), "");
+    EXPECT_NE(blocks.begin(3, 8 * kBlockSize, kBlockSize, true), "");
+    EXPECT_NE(blocks.begin(3, 10 * kBlockSize, kBlockSize, false), "");
+    EXPECT_NE(blocks.begin(2, 10 * kBlockSize, kBlockSize, true), "");
+}
+
+TEST(InFlight, ABlockIsFreeWhenEverybodyHasEnded) {
+    InFlight blocks(4, 100);
+    EXPECT_EQ(blocks.begin(1, 8 * kBlockSize, kBlockSize, true), "");
+    blocks.end(8 * kBlockSize, kBlockSize, true);
+    EXPECT_EQ(blocks.begin(2, 8 * kBlockSize, kBlockSize, false), "");
+    EXPECT_EQ(blocks.begin(3, 8 * kBlockSize, kBlockSize, true, true), "");
+    blocks.end(8 * kBlockSize, kBlockSize, false);
+    EXPECT_NE(blocks.begin(4, 8 * kBlockSize, kBlockSize, false), "");
+}
+
+TEST(OneDisk, AfterAPowerCutASectorHoldsTheLastDurableWriteOrALaterOne) {
+    for (const std::uint64_t seen : {1u, 2u, 3u}) {
+        OneDisk disk;
+        for (const Instant i : {1, 2, 3}) {
+            disk.write_begins(7, static_cast<std::uint64_t>(i), 10 * i);
+            disk.write_done(7, static_cast<std::uint64_t>(i), 10 * i + 5, i == 2);
+        }
+        disk.power_lost(100);
+        disk.read(7, seen, 110, 120);
+        EXPECT_EQ(disk.judge().empty(), seen >= 2) << seen;
+    }
+}
+
+TEST(OneDisk, WhatSurvivedAPowerCutDoesNotChangeByItself) {
+    OneDisk disk;
+    disk.write_begins(7, 1, 10);
+    disk.write_done(7, 1, 15);
+    disk.power_lost(100);
+    disk.read(7, 0, 110, 120);
+    EXPECT_EQ(disk.judge(), "");
+    disk.read(7, 1, 130, 140);
+    EXPECT_NE(disk.judge(), "");
 }
 
 }  // namespace

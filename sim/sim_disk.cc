@@ -26,7 +26,8 @@ Media::Media(World& world, std::uint64_t id, std::uint64_t size)
 void Media::begun(const Process& process, const DiskOp& op) {
     if (op.verb == DiskVerb::flush) return;
     const bool writes = op.verb != DiskVerb::read;
-    std::string wrong = in_flight_.begin(process.pid, op.offset, length_of(op), writes);
+    std::string wrong =
+        in_flight_.begin(process.pid, op.offset, length_of(op), writes, op.verb == DiskVerb::zero);
     if (!wrong.empty()) world_.violation(wrong + " on member " + std::to_string(id_));
 }
 

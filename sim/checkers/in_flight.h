@@ -17,9 +17,13 @@ public:
     InFlight(std::uint64_t from, std::uint64_t to) : from_(from), places_(to) {}
 
     /// Empty, or who is in whose way.
-    std::string begin(std::uint64_t pid, std::uint64_t at, std::uint64_t length, bool writes) {
+    /// `anew`: the space is handed out again; who still reads what stood there looks afterwards whether it
+    /// was still there, and does not count.
+    std::string begin(std::uint64_t pid, std::uint64_t at, std::uint64_t length, bool writes,
+                      bool anew = false) {
         std::string wrong;
         for_each(at, length, [&](Place& place, std::uint64_t block) {
+            if (anew) place.readers = 0;
             const bool clash = place.writers != 0 || (writes && place.readers != 0);
             if (clash && wrong.empty()) {
                 wrong = "in flight: pid " + std::to_string(pid) + (writes ? " writes" : " reads") +
@@ -32,8 +36,10 @@ public:
         return wrong;
     }
     void end(std::uint64_t at, std::uint64_t length, bool writes) {
-        for_each(at, length,
-                 [&](Place& place, std::uint64_t) { --(writes ? place.writers : place.readers); });
+        for_each(at, length, [&](Place& place, std::uint64_t) {
+            std::uint16_t& count = writes ? place.writers : place.readers;
+            if (count != 0) --count;
+        });
     }
 
 private:
