@@ -81,7 +81,7 @@ Cluster::~Cluster() {
 
 void Cluster::start_node(std::size_t index) {
     Node& node = nodes_[index];
-    if (node.running || over_) return;
+    if (node.running || over_ || dark_) return;
     node.process = world_.start_process(node.name);
     node.running = std::make_unique<Running>(*this, *node.process, node.name);
     node.process->destroy = [this, index] { node_died(index); };

@@ -176,6 +176,7 @@ private:
     unsigned looks_ = 0;
     bool faulty_ = false;
     bool over_ = false;
+    bool dark_ = false;  ///< there is no power: nobody starts
     unsigned disks_failed_ = 0;
     unsigned doomed_ = 0;  ///< serving still, but a fault that is under way will cost one of them
     unsigned deaths_since_calm_ = 0;

@@ -107,7 +107,9 @@ void Cluster::cut_power() {
         if (node.process->alive) world_.crash(*node.process);
     }
     // Commands under way reach the caches by then, and nobody runs.
+    dark_ = true;
     world_.run_until([] { return false; }, plan_.drain_max + 1ms);
+    dark_ = false;
     for (auto& media : media_) media->lose_power();
     hosts_->power_lost();
 }
