@@ -51,6 +51,8 @@ Task<void> Amf::stop() {
            (!recovering_.empty() || !replicator_.store().orphan_stripes().empty())) {
         co_await sleep_for(clock_, 1ms);
     }
+    if (!replicator_.fenced() && !tables_.offline()) co_await tables_.settle_pages();
+    stopping_ = true;
     while (!replicator_.fenced() && (!recovering_.empty() || failing_.any())) {
         co_await sleep_for(clock_, 1ms);
     }

@@ -197,6 +197,7 @@ private:
     MemberMask failing_;                 ///< being declared failed
     Buffer zeros_;
     std::vector<UnitIndex> recovering_;
+    bool stopping_ = false;  ///< no recovery begins any more
     AmfCounters counters_;
     Scope scope_;
 };

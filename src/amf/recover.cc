@@ -17,6 +17,7 @@
 namespace braid {
 
 void Amf::recover(UnitIndex unit) {
+    if (stopping_) return;  // it stays claimed, until the view lacks us and somebody else claims it
     recovering_.push_back(unit);
     scope_.spawn(recover_unit(unit));
 }

@@ -117,7 +117,7 @@ TEST(Tables, ARegionThatIsWrittenToStaysInTheIntents) {
     ASSERT_FALSE(written.has_value());
     ASSERT_TRUE(world.run(1, world.amf(1).tables().clear_idle_intents(Nanos{0})));
     const auto on_disk = world.run(2, world.amf(2).tables().intents_of(ControllerSlot(0)));
-    EXPECT_EQ(on_disk->size(), 1u);
+    EXPECT_EQ(on_disk->regions.size(), 1u);
     world.hold_data = false;
     world.settle();
     EXPECT_TRUE(written && *written);

@@ -200,7 +200,21 @@ public:
     std::map<std::uint16_t, std::unique_ptr<Node>> nodes;
     InFlight fate = InFlight::lost;
     std::set<std::pair<std::uint16_t, std::uint16_t>>
-        slow;                ///< links, from and to, that deliver nothing for now
+        slow;                          ///< links, from and to, that deliver nothing for now
+    std::set<const Disk*> held;        ///< paths whose data commands do not end for now
+    std::size_t abandoned_writes = 0;  ///< destroyed in flight: a real disk does not allow it
+    void hold(std::uint16_t id) {
+        for (const auto& disk : nodes.at(id)->disks) held.insert(disk.get());
+    }
+    /// Data writes of this controller in flight.
+    std::size_t pending(std::uint16_t id) const {
+        std::size_t count = 0;
+        for (const Command& command : commands_) {
+            const bool data = command.op->verb == DiskVerb::write && command.op->offset >= config.data_start;
+            for (const auto& disk : nodes.at(id)->disks) count += data && disk.get() == command.disk ? 1 : 0;
+        }
+        return count;
+    }
     bool hold_data = false;  ///< disk commands outside the tables do not end for now
     bool dead_disks_answer =
         false;  ///< a controller that starts finds a dead disk, with errors, or does not find it
@@ -296,6 +310,7 @@ inline void MemoryDisk::abandon(DiskOp& op) {
     std::erase_if(world_.commands_, [&](const World::Command& c) { return c.op == &op; });
     op.in_flight = nullptr;
     if (op.verb != DiskVerb::write) return;
+    ++world_.abandoned_writes;
     switch (world_.fate) {
         case InFlight::lost:
             break;
@@ -438,7 +453,8 @@ inline bool World::step() {
     }
     std::vector<std::size_t> commands;
     for (std::size_t i = 0; i < commands_.size(); ++i) {
-        if (!hold_data || commands_[i].op->offset < config.data_start) commands.push_back(i);
+        const bool data = commands_[i].op->offset >= config.data_start;
+        if (!data || (!hold_data && !held.contains(commands_[i].disk))) commands.push_back(i);
     }
     const std::size_t choices = links.size() + commands.size();
     if (choices == 0) {

@@ -230,7 +230,7 @@ TEST_F(ClusterTest, AStrangerThatKeepsTheLockIsKilledButNotOneThatTakesItAgainAn
     }
     EXPECT_TRUE(world.machine.kills.empty());
     EXPECT_FALSE(nodes[0]->attached.has_value());
-    run(6s);
+    run(18s);
     EXPECT_EQ(world.machine.kills, std::vector<std::uint64_t>{stranger.pid});
     EXPECT_TRUE(nodes[0]->attached.has_value());
     EXPECT_EQ(epochs(), (Epochs{4, 4, 4}));

@@ -8,13 +8,6 @@
 #include "icl/frame.h"
 
 namespace braid {
-namespace {
-
-constexpr unsigned kHolderPatience =
-    4;  // times the ping timeout: a fence may wait two seconds under the lock
-
-}  // namespace
-
 /// Of one other process. Shared with the task that waits for its end.
 struct LocalMembership::Watch {
     Watch(Executor& executor, const ViewMember& member)
@@ -64,11 +57,14 @@ Task<Status> LocalMembership::acquire() {
     locked_.reset();
     scope_.spawn(take_lock());
     LockTurn turn;
-    for (unsigned waits = 1; !co_await wait_until(locked_, clock_, clock_.now() + options_.lock_patience);
-         ++waits) {
-        if (store_.last_lock() != turn) waits = 1;
-        turn = store_.last_lock();
-        co_await kill_silent(waits > kHolderPatience ? turn.process : ProcessRef{});
+    Nanos since = clock_.now();
+    while (!co_await wait_until(locked_, clock_, clock_.now() + options_.lock_patience)) {
+        if (const LockTurn now = store_.last_lock(); now != turn) {
+            turn = now;
+            since = clock_.now();
+        }
+        const bool stuck = clock_.now() - since >= options_.holder_patience;
+        co_await kill_silent(stuck ? turn.process : ProcessRef{});
     }
     const Status status = lock_status_;
     if (!status) turn_.give();

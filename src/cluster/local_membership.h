@@ -28,6 +28,7 @@ namespace braid {
 struct LocalMembershipOptions {
     Nanos poll = 200ms;           ///< between looks at the record when nobody says that it changed
     Nanos lock_patience = 1s;     ///< the ping timeout: see above
+    Nanos holder_patience = 15s;  ///< longer than a few fences that wait for their drain, two seconds each
     Nanos renew_patience = 50ms;  ///< how long the end with the larger id lets the other one renew the epoch
     Nanos exit_patience = 100ms;  ///< how long a join waits for a process of its own name to be gone
     Nanos retry = 20ms;           ///< after a change that could not be made

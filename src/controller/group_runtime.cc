@@ -90,11 +90,7 @@ Task<Status> GroupRuntime::start() {
     LOG_INFO("group.serving", {"group", name_}, {"failed_members", tables().failed_members()});
     on_tables_changed();
     scope_.spawn(resync_own());
-    if (tables().assembled_from_disks()) {
-        scope_.spawn(resync_of_the_dead());
-    } else {
-        resync_if_due();
-    }
+    resync_if_due();
     co_return Status{};
 }
 
@@ -237,25 +233,32 @@ void GroupRuntime::resync_if_due() {
 /// was lost when.
 Task<void> GroupRuntime::resync_of_the_dead() {
     resync_runs_ = true;
-    do {
+    while (state_ == State::serving && amf_.keeper() && resync_due_) {  // more may die meanwhile
         resync_due_ = false;
-        co_await resync_absent_slots();
-    } while (state_ == State::serving && amf_.keeper() && resync_due_);  // more died meanwhile
+        co_await tables().settle_pages();
+        if (!co_await resync_absent_slots()) {
+            resync_due_ = true;  // for the next view, and whoever keeps the group in it
+            break;
+        }
+    }
     resync_runs_ = false;
 }
 
-Task<void> GroupRuntime::resync_absent_slots() {
+/// False if it did not come to the end.
+Task<bool> GroupRuntime::resync_absent_slots() {
     for (std::uint8_t i = 0; i < tables().config().controllers.size(); ++i) {
         const ControllerSlot slot(i);
         if (tables().config().controllers[i].empty() || slot_is_live(slot)) continue;
-        const auto regions = co_await tables().intents_of(slot);
-        if (!regions || regions->empty()) continue;
+        const auto left = co_await tables().intents_of(slot);
+        if (state_ != State::serving) co_return false;
+        if (!left || left->regions.empty()) continue;
         const auto job = std::make_shared<ParityJob>(amf_);
         const std::uint64_t number = list_job("resync", job);
         const Status status = co_await job->resync_of(slot, [this, slot] { return !slot_is_live(slot); });
         job_ended(number, *job, status);
-        if (!status) co_return;
+        if (!status) co_return false;
     }
+    co_return true;
 }
 
 }  // namespace braid

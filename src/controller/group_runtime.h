@@ -80,7 +80,7 @@ private:
     Task<void> resync_own();
     void resync_if_due();
     Task<void> resync_of_the_dead();
-    Task<void> resync_absent_slots();
+    Task<bool> resync_absent_slots();
     std::uint64_t list_job(std::string kind, std::shared_ptr<ParityJob> job);
     void job_ended(std::uint64_t number, const ParityJob& job, const Status& status);
     bool slot_is_live(ControllerSlot slot) const;

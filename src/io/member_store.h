@@ -44,7 +44,7 @@ public:
     /// Only under the lock. Atomic: readers see the old or the new record.
     virtual Task<Status> write(Bytes record) = 0;
     virtual void unlock() = 0;
-    /// Who took the lock last; it may have given it back since, or be dead.
+    /// Who has the lock, as far as it has said so; it may be dead.
     virtual LockTurn last_lock() = 0;
     /// Ends the process and waits until it is gone. Cut and drained at once for a process that is dead
     /// already.

@@ -41,9 +41,9 @@ Task<Status> ParityJob::resync_own() {
 }
 
 Task<Status> ParityJob::resync_of(ControllerSlot slot, std::function<bool()> still_absent) {
-    CO_TRY_LET(std::vector<RegionIndex> regions, co_await amf_.tables().intents_of(slot));
-    CO_TRY(co_await resync(std::move(regions)));
-    co_return co_await amf_.tables().clear_intents_of(slot, std::move(still_absent));
+    CO_TRY_LET(Tables::SlotIntents left, co_await amf_.tables().intents_of(slot));
+    CO_TRY(co_await resync(std::move(left.regions)));
+    co_return co_await amf_.tables().clear_intents_of(slot, left.sequence, std::move(still_absent));
 }
 
 /// All stripes with a byte in the range, `depth_` at a time.

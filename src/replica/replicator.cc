@@ -62,7 +62,7 @@ void Replicator::adopt(const AmfView& view) {
     if (!fenced_) incarnation_ = self->incarnation;
     if (!fenced_) {
         adopt_own_records(before);
-        adopt_recovery(before);
+        adopt_recovery();
     }
     for (Entry& entry : entries_) {
         if (entry.open != nullptr) entry.open->moved_.notify_all();
@@ -98,11 +98,12 @@ void Replicator::adopt_own_records(const AmfView& before) {
     }
 }
 
-void Replicator::adopt_recovery(const AmfView& before) {
+void Replicator::adopt_recovery() {
     for (const AmfMember& member : view_.members) {
-        if (member.id == view_.self || stayed(member.id, before, view_)) continue;
+        if (member.id == view_.self) continue;
         for (const auto& [stripe, zone] : quarantine_) {
-            // Under a name of ours that no record has: only the stripe matters to the newcomer.
+            // To everybody: who told of it may have died before all knew. Under a name of ours that no record
+            // has: only the stripe matters.
             transport_.send(member.id, encode(group_, EndFrame{own_id(~0ull), stripe, zone, true}));
         }
     }

@@ -148,7 +148,7 @@ private:
     void note_quarantine(const EndFrame& end);
     void choose_partners();
     void adopt_own_records(const AmfView& before);
-    void adopt_recovery(const AmfView& before);
+    void adopt_recovery();
     ControllerSet others() const;
 
     void on_begin(ControllerId from, const Message& message);

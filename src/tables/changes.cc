@@ -46,6 +46,12 @@ Task<Status> Tables::end_change() {
     co_return Status{};
 }
 
+Task<void> Tables::settle_pages() {
+    if (!verify_before_change_) co_return;
+    const Result<Turn> turn = co_await begin_change();
+    if (turn) (void)co_await end_change();
+}
+
 Task<Status> Tables::commit_page(PageNumber page, Buffer bytes) {
     CO_TRY(co_await store_page(page, bytes));
     co_await agree(page, std::move(bytes));
@@ -98,6 +104,8 @@ Task<Result<const Zone*>> Tables::allocate_zone(ExtentIndex extent) {
     allocator_->release(*place);  // taken for good when the page is applied, here as everywhere
     place->generation = zones_[extent.v].generation + 1;
     CO_TRY(co_await zero_segments(*place));
+    CO_TRY(co_await end_change());  // a segment that could not be zeroed is a failed member's, or there is no
+                                    // zone
 
     MapPage content;
     const std::uint32_t first = extent.v - map_entry(extent);

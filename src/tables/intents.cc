@@ -130,26 +130,30 @@ Task<Status> Tables::load_own_intents() {
         regions_[region].marked = wanted_regions_.contains(region);
         regions_[region].last_use = clock_.now();
     }
+    // Under a new number: who is resyncing what we left must not empty the page of this life.
+    if (!found.empty()) CO_TRY(co_await store_intents());
     co_return Status{};
 }
 
-Task<Result<std::vector<RegionIndex>>> Tables::intents_of(ControllerSlot slot) {
+Task<Result<Tables::SlotIntents>> Tables::intents_of(ControllerSlot slot) {
+    SlotIntents out;
     std::set<std::uint32_t> found;
     const auto picks = co_await read_page(intent_page(slot), false);
     for (const Pick& pick : picks) {
         if (!pick) continue;
+        out.sequence = std::max(out.sequence, pick->first.sequence);
         const auto intent = Intent::decode(ConstPageBytes(pick->second.span()));
         if (!intent) continue;
         for (RegionIndex region : intent->regions) {
             if (region.v < regions_.size()) found.insert(region.v);
         }
     }
-    std::vector<RegionIndex> out;
-    for (std::uint32_t region : found) out.push_back(RegionIndex(region));
+    for (std::uint32_t region : found) out.regions.push_back(RegionIndex(region));
     co_return out;
 }
 
-Task<Status> Tables::clear_intents_of(ControllerSlot slot, std::function<bool()> still_absent) {
+Task<Status> Tables::clear_intents_of(ControllerSlot slot, std::uint64_t sequence,
+                                      std::function<bool()> still_absent) {
     CO_TRY_LET(const Turn turn, co_await begin_change());
     if (!still_absent()) co_return Status{};
     const PageNumber page = intent_page(slot);
@@ -158,7 +162,7 @@ Task<Status> Tables::clear_intents_of(ControllerSlot slot, std::function<bool()>
     for (const Pick& pick : picks) {
         if (pick) newest = std::max(newest, pick->first.sequence);
     }
-    if (newest == 0) co_return Status{};
+    if (newest == 0 || newest != sequence) co_return Status{};
     CO_TRY(co_await flush_members());
     Buffer bytes = Buffer::zeroed(kPageSize);
     write_page(PageBytes(bytes.span()), Intent{}, PageHeader{page, group_, newest + 1, view_.epoch, slot_});

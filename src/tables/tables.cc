@@ -252,7 +252,6 @@ Task<Status> Tables::load() {
         if (highest == 0) {
             version_ = 1;
             status = co_await load_from_disks();
-            from_disks_ = true;
             break;
         }
         const Epoch epoch = view_.epoch;

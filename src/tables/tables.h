@@ -60,8 +60,6 @@ public:
     /// No disk command of these tables is in flight when it returns, and none comes. The locks are stopped.
     Task<void> stop();
     bool loaded() const { return loaded_; }
-    /// load() found nobody to ask: this AMF is the first of the group's present life.
-    bool assembled_from_disks() const { return from_disks_; }
 
     // ---- what they say (loaded)
     const GroupConfig& config() const { return config_; }
@@ -127,6 +125,11 @@ public:
     Task<Status> close_port(VolumeId id, ControllerSlot slot);
     Task<Status> remove_port(VolumeId id, ControllerSlot slot);
 
+    /// If an AMF was lost since the last change: makes the pages on the members what all AMFs know. Else a
+    /// page that only the lost one knew, and perhaps had not finished, would be the newest at the next
+    /// assembly.
+    Task<void> settle_pages();
+
     // ---- intents (own slot)
     /// True and noted as used now, or false: then mark_intent() first.
     bool intent_marked(RegionIndex region);
@@ -147,10 +150,16 @@ public:
     }
     /// Regions that stand in this slot's page or are about to.
     std::size_t dirty_regions() const { return wanted_regions_.size(); }
+    struct SlotIntents {
+        std::vector<RegionIndex> regions;
+        std::uint64_t sequence = 0;  ///< of the newest page
+    };
     /// What the page of a slot whose controller is not in the view says, on the disks.
-    Task<Result<std::vector<RegionIndex>>> intents_of(ControllerSlot slot);
-    /// Empties that page; does nothing if `still_absent` says no under the tables lock.
-    Task<Status> clear_intents_of(ControllerSlot slot, std::function<bool()> still_absent);
+    Task<Result<SlotIntents>> intents_of(ControllerSlot slot);
+    /// Empties that page; does nothing if it is not the one of this sequence any more (its controller was
+    /// here meanwhile), or if `still_absent` says no under the tables lock.
+    Task<Status> clear_intents_of(ControllerSlot slot, std::uint64_t sequence,
+                                  std::function<bool()> still_absent);
 
     // ---- the view
     void adopt(const AmfView& view);
@@ -275,7 +284,6 @@ private:
     unsigned zone_writes_ = 0;
     std::optional<std::map<std::uint32_t, Buffer>> fetched_;  ///< while pages come from a peer
     bool fetch_done_ = false;
-    bool from_disks_ = false;
     std::uint64_t fetched_version_ = 0;
 
     std::vector<RegionState> regions_;

@@ -135,6 +135,11 @@ Task<Status> FileMemberStore::lock() {
 void FileMemberStore::unlock() {
     ASSERT(locked_);
     locked_ = false;
+    // Whoever takes it next may stand still before it has written its name: then it has none, not ours.
+    const LockTurn nobody{{}, last_lock().number};
+    if (::pwrite(lock_fd_.get(), &nobody, sizeof nobody, 0) != sizeof nobody) {
+        LOG_WARN("members.lock_keeps_name", {"directory", directory_}, {"errno", errno});
+    }
     ::flock(lock_fd_.get(), LOCK_UN);
     turn_.give();
 }
