@@ -181,6 +181,8 @@ bool Cluster::set_up() {
         fail("the group was not created: " + (made ? made->error().detail : std::string("no answer")));
         return false;
     }
+    const std::uint64_t data_start = amf_of(nodes_[0])->tables().config().data_start;
+    for (auto& media : media_) media->data_starts(data_start);
     if (!wait_for(0, first.create_volume({"v", "g", 3 * kExtentSize - 3 * kSector, false}), volume, 30s) ||
         !*volume) {
         fail("the volume was not created: " + (volume ? volume->error().detail : std::string("no answer")));

@@ -24,6 +24,7 @@ public:
     /// A command of `process` is under way, until ended(). Sees who is in whose way.
     void begun(const Process& process, const DiskOp& op);
     void ended(DiskVerb verb, std::uint64_t at, std::uint64_t length);
+    void data_starts(std::uint64_t at) { in_flight_.judge_from(at / kBlockSize); }
     /// Sees writes of those who are out of the view.
     void lands(const Process& process);
     std::uint64_t size() const { return blocks_.size() * kBlockSize; }

@@ -16,6 +16,9 @@ public:
     /// Blocks before `from` and from `to` on are not judged.
     InFlight(std::uint64_t from, std::uint64_t to) : from_(from), places_(to) {}
 
+    /// Data begins here. Before anything of it is under way.
+    void judge_from(std::uint64_t block) { from_ = block; }
+
     /// Empty, or who is in whose way.
     /// `anew`: the space is handed out again; who still reads what stood there looks afterwards whether it
     /// was still there, and does not count.
