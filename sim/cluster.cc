@@ -278,8 +278,27 @@ void Cluster::settle() {
     world_.run_until([] { return false; }, 300ms);
     hosts_->quiet();
     if (!all_answered()) return;
-    if (!world_.run_until([this] { return jobs_done(); }, 120s))
-        fail("liveness: records, recoveries or resyncs do not end");
+    // Long enough for a verify of the whole group over disks that take seconds now and then.
+    if (!world_.run_until([this] { return jobs_done(); }, 400s))
+        fail("liveness: records, recoveries or resyncs do not end:" + unfinished());
+}
+
+std::string Cluster::unfinished() {
+    std::string out;
+    for (Node& node : nodes_) {
+        if (!node.running || !serving(node)) continue;
+        const Replicator& records = amf_of(node)->replicator();
+        out += " " + node.name + " recovers " + std::to_string(amf_of(node)->conditions().recovering_units) +
+               " units, has " + std::to_string(records.live_records()) +
+               " records of its own and orphans of " +
+               std::to_string(records.store().orphan_stripes().size()) + " stripes;";
+        for (const JobInfo& job : node.running->controller.status().jobs) {
+            if (job.state != JobState::running) continue;
+            out += " " + job.kind + " at " + std::to_string(job.done_bytes) + " of " +
+                   std::to_string(job.total_bytes) + ";";
+        }
+    }
+    return out;
 }
 
 /// On those who are there.

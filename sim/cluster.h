@@ -146,6 +146,7 @@ private:
     void look_after_death();
     void check_resynced(Node& node);
     bool jobs_done();
+    std::string unfinished();
     void read_without_some();
     bool read_everywhere();
     bool all_answered();
