@@ -306,8 +306,12 @@ bool Cluster::jobs_done() {
     for (Node& node : nodes_) {
         if (!node.running) continue;
         if (!serving(node)) return false;
-        for (const JobInfo& job : node.running->controller.status().jobs) {
+        const StatusReport report = node.running->controller.status();
+        for (const JobInfo& job : report.jobs) {
             if (job.state == JobState::running) return false;
+        }
+        for (const Condition& condition : report.conditions) {
+            if (condition.code == "RESYNC") return false;
         }
         const Replicator& records = amf_of(node)->replicator();
         if (amf_of(node)->conditions().recovering_units != 0 || records.live_records() != 0) return false;
@@ -339,8 +343,12 @@ void Cluster::look_after_death() {
         return fail("liveness: a resync after a death does not end");
     const auto survivor = std::ranges::find_if(nodes_, [&](Node& n) { return serving(n); });
     if (survivor == nodes_.end()) return fail("nobody serves after a death");
-    const std::string parity = check_parity(amf_of(*survivor)->tables(), media_);
-    if (!parity.empty()) fail("parity after a death: " + parity);
+    look_at_parity("after a death", static_cast<std::size_t>(survivor - nodes_.begin()));
+}
+
+void Cluster::look_at_parity(const std::string& when, std::size_t through) {
+    const std::string wrong = check_parity(amf_of(nodes_[through])->tables(), media_);
+    if (!wrong.empty()) fail("parity " + when + ": " + wrong);
 }
 
 bool Cluster::all_answered() {
@@ -389,8 +397,7 @@ void Cluster::verify() {
 }
 
 void Cluster::final_checks() {
-    const std::string parity = check_parity(amf_of(nodes_[0])->tables(), media_);
-    if (!parity.empty()) fail("parity: " + parity);
+    look_at_parity("at the end", 0);
     if (!read_everywhere()) return;
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
         if (Amf* amf = amf_of(nodes_[i])) {

@@ -144,6 +144,7 @@ private:
 
     void settle();
     void look_after_death();
+    void look_at_parity(const std::string& when, std::size_t through);
     void check_resynced(Node& node);
     bool jobs_done();
     std::string unfinished();

@@ -257,21 +257,26 @@ Task<AdminResult<Outcome>> Controller::create_volume(CreateVolume request) {
 
 Task<AdminResult<Outcome>> Controller::close_ports(VolumeRef volume, std::vector<ControllerSlot> slots) {
     Tables& tables = volume.group->tables();
-    const std::string what = "port of " + volume.record.name;
-    std::uint16_t waiting = 0;
+    std::uint16_t closing = 0;
     for (const ControllerSlot slot : slots) {
         const bool alive = live(tables.config().controllers[slot.v]) != nullptr;
         // Nobody drains the port of a controller that is gone: its operations ended with it.
         const Status status = co_await (alive ? tables.close_port(volume.record.id, slot)
                                               : tables.remove_port(volume.record.id, slot));
-        if (!status) co_return std::unexpected(from(status.error(), what));
-        waiting = static_cast<std::uint16_t>(waiting | 1u << slot.v);
+        if (!status) co_return std::unexpected(from(status.error(), "port of " + volume.record.name));
+        closing = static_cast<std::uint16_t>(closing | 1u << slot.v);
     }
+    co_return co_await wait_closed(std::move(volume), closing);
+}
+
+/// Until the volume has none of these ports any more, which are closing; `slots` is a bit for each.
+Task<AdminResult<Outcome>> Controller::wait_closed(VolumeRef volume, std::uint16_t slots) {
+    Tables& tables = volume.group->tables();
     const Nanos deadline = env_.clock.now() + 30s;
     while (true) {
         const auto now = find_volume(volume.record.name);
         if (!now || now->record.id != volume.record.id) co_return Outcome{};
-        std::uint16_t left = static_cast<std::uint16_t>(now->record.ports & waiting);
+        std::uint16_t left = static_cast<std::uint16_t>(now->record.ports & slots);
         for (std::uint8_t slot = 0; slot < kMaxControllers; ++slot) {
             const bool present = (left >> slot & 1) != 0;
             if (!present || live(tables.config().controllers[slot]) != nullptr) continue;
@@ -280,8 +285,10 @@ Task<AdminResult<Outcome>> Controller::close_ports(VolumeRef volume, std::vector
         }
         if (left == 0) co_return Outcome{};
         if (env_.clock.now() >= deadline) {
-            co_return refuse(Errc::timeout, what + " is closing, operations of its hosts are still in flight",
-                             "braid port list");
+            co_return refuse(
+                Errc::timeout,
+                "port of " + volume.record.name + " is closing, operations of its hosts are still in flight",
+                "braid port list");
         }
         co_await sleep_for(env_.clock, 5ms);
     }
@@ -318,13 +325,15 @@ Task<AdminResult<Outcome>> Controller::create_ports(CreatePorts request) {
     Tables& tables = volume->group->tables();
     std::vector<std::string> names = request.controllers;
     const auto& sharing = tables.config().controllers;
+    const std::uint16_t closing = volume->record.closing;
+    const auto open = static_cast<std::uint16_t>(volume->record.ports & ~closing);
     if (names.empty()) {
         for (std::size_t slot = 0; slot < sharing.size(); ++slot) {
-            const bool present = (volume->record.ports >> slot & 1) != 0;
-            if (!sharing[slot].empty() && !present) names.push_back(sharing[slot]);
+            if (!sharing[slot].empty() && (open >> slot & 1) == 0) names.push_back(sharing[slot]);
         }
     }
     Outcome outcome;
+    std::uint16_t first_to_close = 0;
     std::vector<ControllerSlot> slots;
     for (const std::string& name : names) {
         const auto slot = volume->group->slot_of(name);
@@ -333,14 +342,19 @@ Task<AdminResult<Outcome>> Controller::create_ports(CreatePorts request) {
                              "controller " + name + " does not share group " + volume->group->name(),
                              "braid group show " + volume->group->name());
         }
-        if ((volume->record.ports >> slot->v & 1) != 0) {
+        if ((open >> slot->v & 1) != 0) {
             co_return refuse(Errc::exists, "volume " + request.volume + " has a port on " + name + " already",
                              "braid port list");
         }
         slots.push_back(*slot);
+        first_to_close = static_cast<std::uint16_t>(first_to_close | (closing & 1u << slot->v));
         outcome.steps.push_back("opens a port of " + request.volume + " on " + name);
     }
     if (request.dry_run) co_return outcome;
+    if (first_to_close != 0) {
+        const auto closed = co_await wait_closed(*volume, first_to_close);
+        if (!closed) co_return std::unexpected(closed.error());
+    }
     for (const ControllerSlot slot : slots) {
         const Status status = co_await tables.add_port(volume->record.id, slot);
         if (!status) co_return std::unexpected(from(status.error(), "port of " + request.volume));

@@ -102,6 +102,7 @@ private:
     Task<AdminResult<std::vector<std::unique_ptr<Disk>>>> open_for_group(CreateGroup request);
     Task<bool> wait_attached(Uuid group, std::vector<std::string> controllers);
     Task<AdminResult<Outcome>> close_ports(VolumeRef volume, std::vector<ControllerSlot> slots);
+    Task<AdminResult<Outcome>> wait_closed(VolumeRef volume, std::uint16_t slots);
 
     Environment env_;
     ControllerConfig config_;

@@ -256,7 +256,7 @@ Task<bool> GroupRuntime::resync_absent_slots() {
         const std::uint64_t number = list_job("resync", job);
         const Status status = co_await job->resync_of(slot, [this, slot] { return !slot_is_live(slot); });
         job_ended(number, *job, status);
-        if (!status) co_return false;
+        if (!status && !slot_is_live(slot)) co_return false;  // who has come back pays himself
     }
     co_return true;
 }

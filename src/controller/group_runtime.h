@@ -62,6 +62,9 @@ public:
     Task<void> stop();
     /// Begins to compare all parity with the data; the job's number.
     std::uint64_t begin_verify();
+    /// What absent controllers may have left half-written has not been looked at yet, and it is this one's to
+    /// do.
+    bool resync_pending() const { return resync_runs_ || (resync_due_ && amf_.keeper()); }
     /// Something in the tables or of the state changed: for those who wait for an outcome.
     Event& changed() { return changed_; }
     /// The slot of a controller in the group's list, or not_found.
@@ -96,8 +99,8 @@ private:
     State state_ = State::attaching;
     std::map<std::uint32_t, OpenPort> ports_;  ///< by VolumeId
     std::set<std::string> live_;               ///< names of the controllers in the view that serve the group
-    bool resync_due_ =
-        false;  ///< an AMF has gone since the last look at the intents of those that are absent
+    bool resync_due_ = true;  ///< since the last look at the intents of absent controllers an AMF has gone;
+                              ///< in a new life nobody knows
     bool resync_runs_ = false;
     std::vector<std::shared_ptr<ParityJob>> running_;
     Event changed_;

@@ -173,6 +173,11 @@ void Controller::add_conditions(StatusReport& report) {
                 std::to_string(amf.recovering_units) + " stripes of a lost controller are being finished",
                 "wait, it ends by itself");
         }
+        if (group->resync_pending()) {
+            add("RESYNC", Severity::info, info.name,
+                "looks for what absent controllers may have left half-written",
+                "wait, it ends by itself: braid job list");
+        }
         if (amf.quarantined_stripes != 0) {
             add("STRIPES_QUARANTINED", Severity::error, info.name,
                 std::to_string(amf.quarantined_stripes) +
