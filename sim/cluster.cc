@@ -278,8 +278,7 @@ void Cluster::settle() {
     world_.run_until([] { return false; }, 300ms);
     hosts_->quiet();
     if (!all_answered()) return;
-    // Long enough for a verify of the whole group over disks that take seconds now and then.
-    if (!world_.run_until([this] { return jobs_done(); }, 400s))
+    if (!world_.run_until([this] { return jobs_done(); }, kJobs))
         fail("liveness: records, recoveries or resyncs do not end:" + unfinished());
 }
 
@@ -336,11 +335,11 @@ void Cluster::look_after_death() {
         }
         return rest && jobs_done();
     };
-    if (!world_.run_until(survivors_rest, 60s))
-        return fail("liveness: the survivors of a death do not come to rest");
+    if (!world_.run_until(survivors_rest, kJobs))
+        return fail("liveness: the survivors of a death do not come to rest:" + unfinished());
     world_.run_until([] { return false; }, 10ms);
-    if (!world_.run_until([this] { return jobs_done(); }, 60s))
-        return fail("liveness: a resync after a death does not end");
+    if (!world_.run_until([this] { return jobs_done(); }, kJobs))
+        return fail("liveness: a resync after a death does not end:" + unfinished());
     const auto survivor = std::ranges::find_if(nodes_, [&](Node& n) { return serving(n); });
     if (survivor == nodes_.end()) return fail("nobody serves after a death");
     look_at_parity("after a death", static_cast<std::size_t>(survivor - nodes_.begin()));

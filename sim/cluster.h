@@ -18,6 +18,10 @@
 
 namespace braid::sim {
 
+/// Bound of jobs once the faults are over: a verify of the whole group over disks that take seconds now and
+/// then.
+constexpr Nanos kJobs = 400s;
+
 /// What a seed decides.
 struct Plan {
     std::uint64_t seed = 0;
