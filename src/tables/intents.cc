@@ -47,11 +47,14 @@ Task<void> Tables::intent_writer() {
     intents_changed_.notify_all();
 }
 
-/// A region may leave the page when what was written there cannot get lost in a member's cache any more.
+/// A region may leave the page when what was written there cannot get lost in a member's cache any more: the
+/// page is what was wanted before the flush. So the newest page is enough, on however many members it stands:
+/// what it lacks is safe, and what it has too much was not written to yet.
 Task<Status> Tables::store_intents() {
-    if (std::exchange(intents_shrink_, false)) CO_TRY(co_await flush_members());
     const PageNumber page = intent_page(slot_);
-    co_return co_await store_page(page, encode_page(page, ++intent_sequence_));
+    Buffer bytes = encode_page(page, ++intent_sequence_);
+    if (std::exchange(intents_shrink_, false)) CO_TRY(co_await flush_members());
+    co_return co_await store_page(page, std::move(bytes));
 }
 
 Task<Status> Tables::mark_intent(RegionIndex region) {
@@ -105,50 +108,30 @@ Task<Status> Tables::clear_idle_intents(Nanos idle) {
 }
 
 Task<Status> Tables::load_own_intents() {
-    intent_sequence_ = 0;
-    std::set<std::uint32_t> found;
-    const auto picks = co_await read_page(intent_page(slot_), false);
-    std::uint64_t newest = 0;
-    for (const Pick& pick : picks) {
-        if (pick) newest = std::max(newest, pick->first.sequence);
-    }
-    for (const Pick& pick : picks) {
-        // Of two writes the last may stand on some members only: the regions of both count.
-        if (!pick || pick->first.sequence + 1 < newest) continue;
-        const auto intent = Intent::decode(ConstPageBytes(pick->second.span()));
-        if (!intent) continue;
-        for (RegionIndex region : intent->regions) {
-            if (region.v < regions_.size()) found.insert(region.v);
-        }
-    }
-    intent_sequence_ = newest;
+    CO_TRY_LET(const SlotIntents left, co_await intents_of(slot_));
+    intent_sequence_ = left.sequence;
     while (!former_intents_.empty()) former_intent_done();
-    for (std::uint32_t region : found) {
-        former_intents_.push_back(RegionIndex(region));
-        pin_intent(RegionIndex(region));
-        if (wanted_regions_.size() < kMaxIntentRegions) wanted_regions_.insert(region);
-        regions_[region].marked = wanted_regions_.contains(region);
-        regions_[region].last_use = clock_.now();
+    for (const RegionIndex region : left.regions) {
+        former_intents_.push_back(region);
+        pin_intent(region);
+        wanted_regions_.insert(region.v);
+        regions_[region.v].marked = true;
+        regions_[region.v].last_use = clock_.now();
     }
     // Under a new number: who is resyncing what we left must not empty the page of this life.
-    if (!found.empty()) CO_TRY(co_await store_intents());
+    if (!left.regions.empty()) CO_TRY(co_await store_intents());
     co_return Status{};
 }
 
 Task<Result<Tables::SlotIntents>> Tables::intents_of(ControllerSlot slot) {
     SlotIntents out;
-    std::set<std::uint32_t> found;
     const auto picks = co_await read_page(intent_page(slot), false);
     for (const Pick& pick : picks) {
-        if (!pick) continue;
-        out.sequence = std::max(out.sequence, pick->first.sequence);
-        const auto intent = Intent::decode(ConstPageBytes(pick->second.span()));
-        if (!intent) continue;
-        for (RegionIndex region : intent->regions) {
-            if (region.v < regions_.size()) found.insert(region.v);
-        }
+        if (!pick || pick->first.sequence <= out.sequence) continue;
+        CO_TRY_LET(Intent intent, Intent::decode(ConstPageBytes(pick->second.span())));
+        out = {std::move(intent.regions), pick->first.sequence};
     }
-    for (std::uint32_t region : found) out.regions.push_back(RegionIndex(region));
+    std::erase_if(out.regions, [this](RegionIndex region) { return region.v >= regions_.size(); });
     co_return out;
 }
 
@@ -157,15 +140,11 @@ Task<Status> Tables::clear_intents_of(ControllerSlot slot, std::uint64_t sequenc
     CO_TRY_LET(const Turn turn, co_await begin_change());
     if (!still_absent()) co_return Status{};
     const PageNumber page = intent_page(slot);
-    const auto picks = co_await read_page(page, false);
-    std::uint64_t newest = 0;
-    for (const Pick& pick : picks) {
-        if (pick) newest = std::max(newest, pick->first.sequence);
-    }
-    if (newest == 0 || newest != sequence) co_return Status{};
+    CO_TRY_LET(const SlotIntents now, co_await intents_of(slot));
+    if (now.sequence == 0 || now.sequence != sequence) co_return Status{};
     CO_TRY(co_await flush_members());
     Buffer bytes = Buffer::zeroed(kPageSize);
-    write_page(PageBytes(bytes.span()), Intent{}, PageHeader{page, group_, newest + 1, view_.epoch, slot_});
+    write_page(PageBytes(bytes.span()), Intent{}, PageHeader{page, group_, sequence + 1, view_.epoch, slot_});
     CO_TRY(co_await store_page(page, std::move(bytes)));
     co_return co_await end_change();
 }
