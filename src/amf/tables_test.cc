@@ -142,6 +142,32 @@ TEST(Tables, NoRegionLeavesTheIntentsBeforeItsDataIsBeyondTheMembersCaches) {
     }
 }
 
+TEST(Tables, ARegionDoesNotLeaveWithAFlushThatBeganBeforeItWasIdle) {
+    World world({.level = Level::raid5, .disks = 4});
+    world.start(1);
+    world.start(2);
+    Tables& tables = world.amf(1).tables();
+    ASSERT_TRUE(world.write(1, 0, pattern(1, 4096)));
+    ASSERT_TRUE(world.write(1, kRegionSize + (1u << 20), pattern(2, 4096)));
+    tables.pin_intent(RegionIndex(1));
+    std::optional<Status> first, second;
+    world.node(1).scope->spawn(World::keep(tables.clear_idle_intents(Nanos{0}), first));
+    world.media[0]->done.clear();
+    while (world.media[0]->done.empty()) ASSERT_TRUE(world.step());  // the members are being flushed
+    tables.unpin_intent(RegionIndex(1));
+    world.node(1).scope->spawn(World::keep(tables.clear_idle_intents(Nanos{0}), second));
+    ASSERT_TRUE(world.run_until([&] { return first.has_value(); }));
+    const PageNumber page = intent_page(ControllerSlot(0));
+    const auto slot = [&](unsigned which) {
+        const auto& bytes = world.media[0]->pages.at(slot_offset(world.table_start, page, which) / kPageSize);
+        return ConstPageBytes(bytes.span());
+    };
+    const PagePick newest = pick_slot(slot(0), slot(1), world.group, page);
+    ASSERT_TRUE(newest.found);
+    EXPECT_EQ(Intent::decode(slot(newest.slot))->regions, std::vector{RegionIndex(1)});
+    ASSERT_TRUE(world.run_until([&] { return second.has_value(); }));
+}
+
 TEST(Tables, HalfOfTheMembersDoNotSayWhatIsNewest) {
     World world({.level = Level::raid6, .disks = 4});
     world.start(1);
