@@ -23,8 +23,12 @@
 namespace braid::sim {
 
 class World;
+class Tap;
 using Action = std::move_only_function<void()>;
 using EventKey = std::pair<Nanos, std::uint64_t>;
+
+/// What becomes of a dead process's disk commands that were in flight.
+enum class Orphans : std::uint8_t { chance, vanish, land, tear };
 
 /// What may go wrong and how long things take: drawn per seed.
 struct Knobs {
@@ -32,7 +36,8 @@ struct Knobs {
     Nanos link_latency_min = 10us, link_latency_max = 200us;
     Nanos drain_max = 20ms;  ///< how long an orphaned disk command may still take
     std::size_t stream_window = 1u << 20;
-    unsigned outliers = 0;        ///< one of so many disk commands takes up to 3 s; 0: none
+    unsigned outliers = 0;  ///< one of so many disk commands takes up to 3 s; 0: none
+    Orphans orphans = Orphans::chance;
     bool volatile_cache = false;  ///< members lose at a power cut what was not flushed
 };
 
@@ -111,6 +116,7 @@ public:
     Prng prng;
     Knobs knobs;
     bool trace = false;
+    Tap* tap = nullptr;  ///< outlives all processes
     /// Set by whoever sees that a promise is broken; the first one stays.
     void violation(std::string text);
     const std::string& violated() const { return violation_; }
