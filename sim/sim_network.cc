@@ -162,7 +162,7 @@ void Connection::pump_read(unsigned side) {
     if (end.read == nullptr || present == 0) return;
     World& world = wires_.world;
     std::size_t count = std::min(present, end.read->into.size());
-    if (count > 1 && world.prng.chance(1, 8)) count = 1 + world.prng.below(count);
+    if (world.tap == nullptr && count > 1 && world.prng.chance(1, 8)) count = 1 + world.prng.below(count);
     std::copy_n(end.inbound.data() + end.taken, count, end.read->into.data());
     end.taken += count;
     if (end.taken == end.inbound.size()) {

@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "sim/cluster.h"
+#include "simulate/scenarios.h"
 
 namespace braid::sim {
 namespace {
@@ -126,8 +127,10 @@ int work(const Options& options, unsigned worker, std::uint64_t base) {
 
 int run(int argc, char** argv) {
     Options options;
+    ScenarioOptions scenarios;
     std::string range;
     CLI::App app{"Runs simulated clusters and checks the promises on them."};
+    app.add_option("--scenario", scenarios.files, "run the scenarios of these files");
     app.add_option("--seed", options.seed, "run this seed alone");
     app.add_option("--seeds", range, "run a range, A..B");
     app.add_flag("--fresh", options.fresh, "run seeds that the clock names, until --minutes are over");
@@ -139,7 +142,6 @@ int run(int argc, char** argv) {
     app.add_flag("--log", options.log, "print the controllers' logs");
     app.add_option("--failures", options.failures, "file that failing seeds are added to");
     CLI11_PARSE(app, argc, argv);
-    for (const int signal : {SIGABRT, SIGSEGV, SIGILL, SIGFPE, SIGBUS}) std::signal(signal, name_the_seed);
     set_log_level(LogLevel::error);
     if (options.log) {
         set_log_level(LogLevel::debug);
@@ -147,20 +149,27 @@ int run(int argc, char** argv) {
             std::printf("    log %.*s\n", static_cast<int>(text.size()), text.data());
         });
     }
-    if (options.seed) {
-        std::printf("%s\n", describe(draw_plan(*options.seed)).c_str());
-        Totals totals;
-        return run_one(*options.seed, options, totals) ? 0 : 1;
-    }
     if (!range.empty()) {
         unsigned long long first = 0, last = 0;
         if (std::sscanf(range.c_str(), "%llu..%llu", &first, &last) != 2 || last < first) {
             std::fprintf(stderr, "simulate: --seeds %s: expected A..B\n", range.c_str());
             return 2;
         }
-        options.first = first;
-        options.last = last;
-    } else {
+        options.first = scenarios.first_seed = first;
+        options.last = scenarios.last_seed = last;
+    }
+    if (!scenarios.files.empty()) {
+        if (options.seed) scenarios.first_seed = scenarios.last_seed = *options.seed;
+        scenarios.trace = options.trace;
+        return run_scenarios(scenarios);
+    }
+    for (const int signal : {SIGABRT, SIGSEGV, SIGILL, SIGFPE, SIGBUS}) std::signal(signal, name_the_seed);
+    if (options.seed) {
+        std::printf("%s\n", describe(draw_plan(*options.seed)).c_str());
+        Totals totals;
+        return run_one(*options.seed, options, totals) ? 0 : 1;
+    }
+    if (range.empty()) {
         options.fresh = true;
         if (options.minutes <= 0) options.minutes = 1;
     }
