@@ -85,7 +85,8 @@ bool ScenarioRun::do_disk_fault(const Step& step) {
     const auto member = member_of(step.arguments[0]);
     if (!member) return wrong("nobody can tell which disk that is");
     Media& media = *media_[*member];
-    if (verb == Verb::disk_dies) media.dead = true;
+    if (verb == Verb::disk_dies || verb == Verb::disks_die) media.dead = true;
+    if (verb == Verb::disks_die) media_[member_of(step.arguments[1]).value_or(*member)]->dead = true;
     if (verb == Verb::disk_returns) media.dead = media.fails_writes = false;
     if (verb == Verb::disk_refuses) media.fails_writes = true;
     if (verb == Verb::disk_slow) media.slow = static_cast<unsigned>(std::stoul(step.arguments[1]));
@@ -93,6 +94,12 @@ bool ScenarioRun::do_disk_fault(const Step& step) {
 }
 
 // ---- waiting
+
+bool ScenarioRun::run_for(Nanos time) {
+    const auto over = std::make_shared<bool>(false);
+    world_.after(time, [over] { *over = true; });
+    return run_until([&] { return *over; }, time);
+}
 
 bool ScenarioRun::do_wait(const Step& step) {
     switch (verb_of(step)) {
@@ -103,8 +110,7 @@ bool ScenarioRun::do_wait(const Step& step) {
                        ? true
                        : wrong("not so:" + unrest());
         case Verb::run:
-            (void)run_until([] { return false; }, *parse_time(step.arguments[0]));
-            return failure_.empty();
+            return run_for(*parse_time(step.arguments[0]));
         default:
             break;
     }

@@ -114,6 +114,7 @@ private:
     bool do_fault(const Step& step);
     bool do_disk_fault(const Step& step);
     bool do_wait(const Step& step);
+    bool run_for(Nanos time);
 
     // scenario_expect.cc
     bool do_expect(const Step& step);

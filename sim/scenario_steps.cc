@@ -33,6 +33,7 @@ constexpr std::array kForms = {
     "heal",
     "reset C C",
     "disk DISK dies",
+    "disks DISK DISK die",
     "disk DISK returns",
     "disk DISK refuses writes",
     "disk DISK takes N times as long",

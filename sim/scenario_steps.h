@@ -41,6 +41,7 @@ enum class Verb : std::uint8_t {
     heal,
     reset,
     disk_dies,
+    disks_die,
     disk_returns,
     disk_refuses,
     disk_slow,

@@ -125,7 +125,7 @@ std::string Trace::place_of(std::uint64_t member, std::uint64_t offset) const {
                    role_name(role, geometry_.k);
         }
     }
-    return "free";
+    return "tables";
 }
 
 // ---- messages
