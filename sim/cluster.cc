@@ -198,7 +198,7 @@ bool Cluster::set_up() {
 /// Looks at the living every so often; checks that nobody shares a lock with a writer.
 void Cluster::watch() {
     // The members see who is in whose way at any time; locks are looked at now and then.
-    const bool look = ++looks_ % 5 == 0;
+    const bool look = ++looks_ % (faulty_ ? 5 : 50) == 0;
     locks_.begin();
     for (Node& node : nodes_) {
         if (!serving(node)) {
@@ -265,7 +265,7 @@ void Cluster::settle() {
         return std::all_of(nodes_.begin(), nodes_.end(), [&](Node& n) { return settled(n); });
     };
     world_.run_until([] { return false; }, 1s);
-    if (!world_.run_until(all_serve, 60s)) {
+    if (!world_.run_until(all_serve, 60s, 100us)) {
         std::string who;
         for (Node& node : nodes_)
             who += " " + node.name + (node.running ? serving(node) ? "=up" : "=waits" : "=down");
@@ -278,7 +278,7 @@ void Cluster::settle() {
     world_.run_until([] { return false; }, 300ms);
     hosts_->quiet();
     if (!all_answered()) return;
-    if (!world_.run_until([this] { return jobs_done(); }, kJobs))
+    if (!world_.run_until([this] { return jobs_done(); }, kJobs, 100us))
         fail("liveness: records, recoveries or resyncs do not end:" + unfinished());
 }
 
@@ -305,16 +305,17 @@ bool Cluster::jobs_done() {
     for (Node& node : nodes_) {
         if (!node.running) continue;
         if (!serving(node)) return false;
-        const StatusReport report = node.running->controller.status();
-        for (const JobInfo& job : report.jobs) {
-            if (job.state == JobState::running) return false;
-        }
-        for (const Condition& condition : report.conditions) {
-            if (condition.code == "RESYNC") return false;
-        }
         const Replicator& records = amf_of(node)->replicator();
-        if (amf_of(node)->conditions().recovering_units != 0 || records.live_records() != 0) return false;
-        if (!records.store().orphan_stripes().empty()) return false;
+        if (records.live_records() != 0 || !records.store().orphan_stripes().empty()) return false;
+        if (amf_of(node)->conditions().recovering_units != 0) return false;
+    }
+    for (Node& node : nodes_) {
+        if (!node.running) continue;
+        const StatusReport report = node.running->controller.status();
+        const auto runs = [](const JobInfo& job) { return job.state == JobState::running; };
+        const auto due = [](const Condition& condition) { return condition.code == "RESYNC"; };
+        if (std::ranges::any_of(report.jobs, runs) || std::ranges::any_of(report.conditions, due))
+            return false;
     }
     return true;
 }
@@ -335,10 +336,10 @@ void Cluster::look_after_death() {
         }
         return rest && jobs_done();
     };
-    if (!world_.run_until(survivors_rest, kJobs))
+    if (!world_.run_until(survivors_rest, kJobs, 100us))
         return fail("liveness: the survivors of a death do not come to rest:" + unfinished());
     world_.run_until([] { return false; }, 10ms);
-    if (!world_.run_until([this] { return jobs_done(); }, kJobs))
+    if (!world_.run_until([this] { return jobs_done(); }, kJobs, 100us))
         return fail("liveness: a resync after a death does not end:" + unfinished());
     const auto survivor = std::ranges::find_if(nodes_, [&](Node& n) { return serving(n); });
     if (survivor == nodes_.end()) return fail("nobody serves after a death");
@@ -388,7 +389,7 @@ void Cluster::verify() {
         }
         return job && job->state != JobState::running;
     };
-    const bool in_time = world_.run_until(ended, 300s);
+    const bool in_time = world_.run_until(ended, 300s, 100us);
     if (!in_time || job->state != JobState::done) fail("the final verify did not end well");
     if (job && job->mismatches != 0) {
         fail("the final verify found " + std::to_string(job->mismatches) + " stripes: " + job->detail);

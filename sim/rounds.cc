@@ -126,7 +126,7 @@ void Cluster::revive_after_power_cut() {
         const std::size_t first = prng_.below(nodes_.size());
         start_node(first);
         const auto calm = [&] { return settled(nodes_[first]) && jobs_done(); };
-        if (!world_.run_until(calm, kJobs))
+        if (!world_.run_until(calm, kJobs, 100us))
             return fail("liveness: one alone does not serve after a power cut");
         look_at_parity("after power was lost, by one alone", first);
         if (!world_.violated().empty()) return;
@@ -149,9 +149,9 @@ void Cluster::wait_until_calm() {
         }
         return std::ranges::all_of(nodes_, [&](Node& n) { return settled(n); });
     };
-    if (!world_.run_until(calm, 60s)) return fail("liveness: the dead do not come back in 60 s");
+    if (!world_.run_until(calm, 60s, 100us)) return fail("liveness: the dead do not come back in 60 s");
     if (!plan_.power_cuts && !resync_needed()) return;
-    if (!world_.run_until([&] { return jobs_done(); }, kJobs))
+    if (!world_.run_until([&] { return jobs_done(); }, kJobs, 100us))
         fail("liveness: jobs do not end:" + unfinished());
 }
 
