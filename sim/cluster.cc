@@ -25,8 +25,13 @@ Cluster::Running::Running(Cluster& cluster, Process& process, const std::string&
                                   .intent_idle = cluster.plan_.intent_idle}),
       scope(process.executor) {}
 
-Cluster::Cluster(World& world, const Plan& plan)
-    : world_(world), plan_(plan), wires_(world), nodes_(plan.controllers), prng_(world.prng.split(0xc1)) {
+Cluster::Cluster(World& world, const Plan& plan, FaultSeen seen)
+    : world_(world),
+      plan_(plan),
+      wires_(world),
+      nodes_(plan.controllers),
+      seen_(std::move(seen)),
+      prng_(world.prng.split(0xc1)) {
     const auto level = *parse_level(plan.level);
     const Geometry geometry =
         *Geometry::make(level, plan.disks, static_cast<std::uint32_t>(plan.strip_size), plan.copies);
@@ -56,9 +61,10 @@ Cluster::Cluster(World& world, const Plan& plan)
         return std::nullopt;
     };
     operations.may_fail_disk = [this]() -> std::optional<std::string> {
-        Media* media = healthy_disk();
+        Media* media = healthy_disk(prng_);
         if (media == nullptr) return std::nullopt;
         const auto id = media->id();
+        strikes({}, Mark::disk_declared, id);
         media->dead = prng_.chance(1, 2);  // else it goes on answering with what it has
         media->declared = true;
         ++disks_failed_;
@@ -234,8 +240,8 @@ bool Cluster::may_lose_one() {
     return rested_now >= 2 && lost + 1 < std::max<std::size_t>(copies, 2);
 }
 
-std::size_t Cluster::random_node(bool rested_only) {
-    const std::size_t first = prng_.below(nodes_.size());
+std::size_t Cluster::random_node(Prng& prng, bool rested_only) {
+    const std::size_t first = prng.below(nodes_.size());
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
         const std::size_t index = (first + i) % nodes_.size();
         if (rested_only ? rested(nodes_[index]) : serving(nodes_[index])) return index;
@@ -469,7 +475,7 @@ Outcome Cluster::run() {
             run_rounds();
         } else {
             faulty_ = true;
-            schedule_fault();
+            schedule_fault(1);
             world_.run_until([] { return false; }, plan_.faults_for);
         }
         if (world_.violated().empty()) settle();
@@ -485,7 +491,7 @@ Outcome Cluster::run() {
     out.events = world_.events();
     out.operations = hosts_->finished();
     out.checked = hosts_->checked();
-    out.faults = faults_;
+    out.marks = world_.marks;
     out.recovered = recovered_;
     out.virtual_time = world_.now();
     return out;

@@ -1,4 +1,7 @@
 // From a seed to a cluster and its faults.
+#include <array>
+#include <type_traits>
+
 #include "sim/cluster.h"
 
 namespace braid::sim {
@@ -97,7 +100,39 @@ std::string describe(const Plan& plan) {
     return out;
 }
 
-Outcome run_plan(const Plan& plan, bool trace) {
+namespace {
+
+template <auto field>
+constexpr Setting setting(std::string_view name, std::uint64_t least) {
+    using Value = std::remove_cvref_t<decltype(Plan{}.*field)>;
+    if constexpr (std::is_same_v<Value, Nanos>) {
+        return {
+            name, least, [](const Plan& plan) { return micros(plan.*field); },
+            [](Plan& plan, std::uint64_t us) { plan.*field = Nanos(static_cast<std::int64_t>(us) * 1000); }};
+    } else {
+        return {name, least, [](const Plan& plan) { return static_cast<std::uint64_t>(plan.*field); },
+                [](Plan& plan, std::uint64_t value) { plan.*field = static_cast<Value>(value); }};
+    }
+}
+
+constexpr std::array kSettings{
+    setting<&Plan::operators>("operators", 0),
+    setting<&Plan::outliers>("outliers", 0),
+    setting<&Plan::rounds>("rounds", 1),
+    setting<&Plan::hosts>("hosts", 1),
+    setting<&Plan::faults_for>("faults_for", 1000),
+    setting<&Plan::hot>("hot", 0),
+    setting<&Plan::lock_unit>("lock_unit", 1),
+    setting<&Plan::drain_max>("drain_max", 1000),
+    setting<&Plan::controllers>("controllers", 2),
+    setting<&Plan::disk_faults>("disk_faults", 0),
+};
+
+}  // namespace
+
+std::span<const Setting> settings() { return kSettings; }
+
+Outcome run_plan(const Plan& plan, bool trace, FaultSeen seen) {
     const std::size_t memory = Buffer::bytes_in_use();
     Outcome out;
     {
@@ -106,7 +141,7 @@ Outcome run_plan(const Plan& plan, bool trace) {
         world.knobs.drain_max = plan.drain_max;
         world.knobs.outliers = plan.outliers;
         world.knobs.volatile_cache = plan.power_cuts;
-        Cluster cluster(world, plan);
+        Cluster cluster(world, plan, std::move(seen));
         out = cluster.run();
     }
     if (out.failure.empty() && Buffer::bytes_in_use() != memory) {

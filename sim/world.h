@@ -19,6 +19,7 @@
 #include "base/types.h"
 #include "io/clock.h"
 #include "io/random.h"
+#include "sim/marks.h"
 
 namespace braid::sim {
 
@@ -111,6 +112,8 @@ public:
     Prng prng;
     Knobs knobs;
     bool trace = false;
+    Marks marks{};
+    void mark(Mark mark) { ++marks[static_cast<std::size_t>(mark)]; }
     /// Set by whoever sees that a promise is broken; the first one stays.
     void violation(std::string text);
     const std::string& violated() const { return violation_; }
