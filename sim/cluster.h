@@ -47,6 +47,10 @@ private:
         std::shared_ptr<Process> process;
         std::unique_ptr<Running> running;
         Nanos serving_since{};  ///< 0: not serving
+        /// What its AMF has done, as far as it is counted among the marks.
+        AmfCounters counted;
+        LockCounters counted_locks;
+        bool degraded = false;  ///< at the last look
     };
 
     void start_node(std::size_t index);
@@ -57,8 +61,12 @@ private:
     static Task<void> into(Task<T> task, std::optional<T>& out) {
         out.emplace(co_await std::move(task));
     }
+    /// Runs it in the node's process. True if it has ended within the limit.
     template <class T>
-    bool wait_for(std::size_t node, Task<T> task, std::optional<T>& out, Nanos limit);
+    bool wait_for(std::size_t node, Task<T> task, std::optional<T>& out, Nanos limit) {
+        nodes_[node].running->scope.spawn(into(std::move(task), out));
+        return world_.run_until([&] { return out.has_value(); }, limit);
+    }
 
     bool set_up();
 
@@ -114,10 +122,10 @@ private:
     void wait_until_calm();
     bool resync_needed() const { return plan_.last_deaths >= plan_.dimension; }
 
+    // endings.cc
     void settle();
     void look_after_death();
     void look_at_parity(const std::string& when, std::size_t through);
-    void check_resynced(Node& node);
     bool jobs_done();
     std::string unfinished();
     void read_without_some();
@@ -127,7 +135,14 @@ private:
     void verify();
     void final_checks();
     void orderly_end();
+
+    // situations.cc
     void watch();
+    void check_resynced(Node& node);
+    void count_work(Node& node);
+    void count_death(Node& node);
+    void count_view(Epoch before);
+    bool resyncs(Node& node);
 
     Amf* amf_of(Node& node);
     bool serving(Node& node);
@@ -157,7 +172,6 @@ private:
     unsigned gone_ = 0;         ///< controllers that died and stay away
     std::deque<Fault> faults_;  ///< those that happen: events refer to them
     FaultSeen seen_;
-    std::uint64_t recovered_ = 0;
     Prng prng_;
 };
 

@@ -168,6 +168,7 @@ void Hosts::complete(Host& host, Status status) {
     if (!status) {
         ++failed_;
         const bool expected = status.error().code == Errc::not_ready;  // a port that closes says so
+        if (expected) world_.mark(Mark::port_closed);
         if (!errors_allowed && !expected && !excused_.contains(host.process)) {
             world_.violation("host " + std::to_string(host.index) + " got error " +
                              std::string(to_string(status.error().code)) + " at " +

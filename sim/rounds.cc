@@ -111,6 +111,8 @@ void Cluster::cut_power(Fault& fault) {
     faulty_ = false;
     strikes(fault, Mark::power_cut);
     hosts_->quiet();
+    if (std::ranges::any_of(nodes_, [this](Node& node) { return resyncs(node); }))
+        world_.mark(Mark::power_cut_in_resync);
     for (Node& node : nodes_) {
         if (node.process->alive) world_.crash(*node.process);
     }
