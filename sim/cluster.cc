@@ -46,7 +46,7 @@ Cluster::Cluster(World& world, const Plan& plan, FaultSeen seen)
     options.stripe_size = geometry.stripe_size();
     options.hosts = plan.hosts;
     options.think_max = plan.think_max;
-    options.hot = plan.hot;
+    options.work = plan.work;
     options.power_cuts = plan.power_cuts;
     hosts_ = std::make_unique<Hosts>(world_, *this, options);
     Operator::Options operations;

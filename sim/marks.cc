@@ -34,7 +34,6 @@ constexpr std::array<Entry, kMarks> kTable{{
     {Mark::disk_declared, "disk_declared", "an operator declares member % failed"},
     {Mark::recovery_with_redo, "recovery.with_redo", ""},
     {Mark::recovery_with_data, "recovery.with_data", ""},
-    {Mark::recovery_dropped, "recovery.dropped", ""},
     {Mark::recovery_of_recoverer, "recovery.of_recoverer", ""},
     {Mark::resync_corrected, "resync.corrected", ""},
     {Mark::power_cut_in_resync, "resync.power_cut", ""},
@@ -65,6 +64,11 @@ constexpr std::array<Entry, kMarks> kTable{{
     {Mark::power_drops, "power.drops", ""},
     {Mark::power_tears, "power.tears", ""},
     {Mark::port_closed, "port.closed", ""},
+    {Mark::host_timeout, "host.timeout", ""},
+    {Mark::host_leaves, "host.leaves", ""},
+    {Mark::host_repeats, "host.repeats", ""},
+    {Mark::ghost_lands, "ghost.lands", ""},
+    {Mark::ghost_dies, "ghost.dies", ""},
     {Mark::space_anew, "space.anew", ""},
 }};
 

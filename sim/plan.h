@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "sim/marks.h"
+#include "sim/workload.h"
 
 namespace braid::sim {
 
@@ -32,7 +33,7 @@ struct Plan {
     bool path_losses = false;  ///< a controller alone does not reach the disks
     bool spikes = false;       ///< links slow down for a while
     bool operators = false;    ///< ports, virtual disks and members are changed meanwhile
-    bool hot = false;          ///< hosts meet on very few stripes
+    Workload work;
     /// If not 0: the faults end with so many controllers dying together, and they stay away until the
     /// survivors have been looked at. As many as there are copies: only a resync makes their stripes right.
     unsigned last_deaths = 0;

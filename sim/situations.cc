@@ -55,7 +55,6 @@ struct Counted {
 constexpr std::array kCounted = {
     Counted{Mark::recovery_with_redo, &AmfCounters::recovered_redo},
     Counted{Mark::recovery_with_data, &AmfCounters::recovered_data},
-    Counted{Mark::recovery_dropped, &AmfCounters::recovered_dropped},
     Counted{Mark::resync_corrected, &AmfCounters::resynced},
     Counted{Mark::read_regenerated, &AmfCounters::regenerated},
     Counted{Mark::block_repaired, &AmfCounters::repaired},
