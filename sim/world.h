@@ -18,6 +18,7 @@
 #include "base/types.h"
 #include "io/clock.h"
 #include "io/random.h"
+#include "sim/marks.h"
 
 namespace braid::sim {
 
@@ -112,6 +113,9 @@ public:
     Prng prng;
     Knobs knobs;
     bool trace = false;
+    Marks marks{};
+    void mark(Mark mark, std::uint64_t times = 1) { marks[static_cast<std::size_t>(mark)] += times; }
+    std::uint64_t count(Mark mark) const { return marks[static_cast<std::size_t>(mark)]; }
     /// Set by whoever sees that a promise is broken; the first one stays.
     void violation(std::string text);
     const std::string& violated() const { return violation_; }
