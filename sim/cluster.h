@@ -4,6 +4,7 @@
 // every byte be what the hosts were told.
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "sim/hosts.h"
 #include "sim/node.h"
 #include "sim/operator.h"
+#include "sim/plan.h"
 
 namespace braid::sim {
 
@@ -19,50 +21,9 @@ namespace braid::sim {
 /// then.
 constexpr Nanos kJobs = 400s;
 
-/// What a seed decides.
-struct Plan : Shape {
-    std::uint64_t seed = 0;
-    std::size_t hosts = 4;
-    Nanos faults_for = 6s;      ///< length of the first phase
-    Nanos fault_pause = 250ms;  ///< mean time between faults
-    unsigned disk_faults = 0;   ///< members that may fail, at most the level's parity
-    bool crashes = true, pauses = true, cuts = true, resets = true, slow_disks = true, latent_errors = false;
-    bool path_losses = false;  ///< a controller alone does not reach the disks
-    bool spikes = false;       ///< links slow down for a while
-    bool operators = false;    ///< ports, virtual disks and members are changed meanwhile
-    bool hot = false;          ///< hosts meet on very few stripes
-    /// If not 0: the faults end with so many controllers dying together, and they stay away until the
-    /// survivors have been looked at. As many as there are copies: only a resync makes their stripes right.
-    unsigned last_deaths = 0;
-    unsigned rounds = 0;      ///< of deaths, looks and returns; 0: one long storm instead
-    bool power_cuts = false;  ///< in each round all die, and the members' unflushed writes may be lost
-    unsigned outliers = 0;    ///< one of so many disk commands takes up to seconds; 0: none
-    Nanos operator_pause = 400ms;
-    bool cluster_kill = false;  ///< all controllers die at once, in the middle
-    Nanos drain_max = 20ms;     ///< how long a dead controller's disk commands may take
-    Nanos think_max = 2ms;      ///< between a host's operations
-};
-
-Plan draw_plan(std::uint64_t seed);
-std::string describe(const Plan& plan);
-
-struct Outcome {
-    std::string failure;  ///< empty: all promises held
-    std::uint64_t hash = 0;
-    std::uint64_t events = 0;
-    std::uint64_t operations = 0;
-    std::uint64_t checked = 0;
-    std::uint64_t faults = 0;
-    std::uint64_t recovered = 0;  ///< writes of dead controllers that others finished
-    Nanos virtual_time{};
-};
-
-Outcome run_plan(const Plan& plan, bool trace);
-inline Outcome run_seed(std::uint64_t seed, bool trace) { return run_plan(draw_plan(seed), trace); }
-
 class Cluster final : public Ports {
 public:
-    Cluster(World& world, const Plan& plan);
+    Cluster(World& world, const Plan& plan, FaultSeen seen = {});
     ~Cluster() override;
 
     Outcome run();
@@ -74,6 +35,10 @@ private:
         std::shared_ptr<Process> process;
         std::unique_ptr<Running> running;
         Nanos serving_since{};  ///< 0: not serving
+        /// What its AMF has done, as far as it is counted among the marks.
+        AmfCounters counted;
+        LockCounters counted_locks;
+        bool degraded = false;  ///< at the last look
     };
 
     void start_node(std::size_t index);
@@ -84,30 +49,48 @@ private:
     static Task<void> into(Task<T> task, std::optional<T>& out) {
         out.emplace(co_await std::move(task));
     }
+    /// Runs it in the node's process. True if it has ended within the limit.
     template <class T>
-    bool wait_for(std::size_t node, Task<T> task, std::optional<T>& out, Nanos limit);
+    bool wait_for(std::size_t node, Task<T> task, std::optional<T>& out, Nanos limit) {
+        nodes_[node].running->scope.spawn(into(std::move(task), out));
+        return world_.run_until([&] { return out.has_value(); }, limit);
+    }
 
     bool set_up();
 
     // faults.cc
-    void schedule_fault();
-    void one_fault();
-    Nanos pause_of(std::uint64_t low_ms, std::uint64_t high_ms);
-    void crash_one();
-    void crash_in_the_middle(std::size_t index, std::uint64_t pid, int looks);
-    void crash_recoverer(int looks);
-    void kill_node(std::size_t index);
-    void kill_for_good(std::size_t index);
-    void kill_prepared(std::size_t index);
-    void pause_one();
-    void cut_two();
-    void lose_paths();
-    void slow_link(std::size_t index, Nanos length);
-    void reset_two();
-    void disk_fault();
-    void spoil_blocks();
-    void kill_all();
-    Media* healthy_disk();
+    /// One that the run draws: what follows from it draws from its source too.
+    struct Fault {
+        unsigned number = 0;
+        Prng prng{0};
+        Nanos pause(std::uint64_t low_ms, std::uint64_t high_ms) {
+            return Nanos(static_cast<std::int64_t>(prng.between(low_ms, high_ms) * 1'000'000));
+        }
+        Nanos below(std::uint64_t ns) { return Nanos(static_cast<std::int64_t>(prng.below(ns))); }
+    };
+    Fault& new_fault(unsigned number);
+    /// It strikes: counted, noted, told.
+    void strikes(const Fault& fault, Mark kind, std::uint64_t a = 0, std::uint64_t b = 0);
+    void schedule_fault(unsigned number);
+    void one_fault(Fault& fault);
+    void crash_one(Fault& fault);
+    void crash_in_the_middle(Fault& fault, std::size_t index, std::uint64_t pid, int looks);
+    void crash_recoverer(Fault& fault, int looks);
+    void kill_node(Fault& fault, std::size_t index, Mark kind);
+    void kill_for_good(Fault& fault, std::size_t index);
+    void kill_prepared(Fault& fault, std::size_t index);
+    void pause_one(Fault& fault);
+    void lose_paths(Fault& fault);
+    void kill_all(Fault& fault);
+    // faults_outside.cc
+    void slow_link(Fault& fault, std::size_t index, Nanos length);
+    void slow_links(Fault& fault);
+    void cut_two(Fault& fault);
+    void reset_two(Fault& fault);
+    void disk_fault(Fault& fault);
+    void slow_disk(Fault& fault);
+    void spoil_blocks(Fault& fault);
+    Media* healthy_disk(Prng& prng);
     /// A copy of every record survives whatever this plan does: no resync ever has anything to correct.
     bool covered() const {
         return plan_.dimension >= 2 && !plan_.cluster_kill && !plan_.power_cuts &&
@@ -116,20 +99,21 @@ private:
 
     // rounds.cc
     void run_rounds();
-    void kill_soon();
-    void kill_when_calm();
+    void end_round(Fault& death);
+    void kill_soon(Fault& fault);
+    void kill_when_calm(Fault& fault);
     bool all_calm();
-    void kill_recoverer(int looks);
-    void cut_power();
-    void revive();
-    void revive_after_power_cut();
+    void kill_recoverer(Fault& fault, int looks);
+    void cut_power(Fault& fault);
+    void revive(Fault& fault);
+    void revive_after_power_cut(Fault& fault);
     void wait_until_calm();
     bool resync_needed() const { return plan_.last_deaths >= plan_.dimension; }
 
+    // endings.cc
     void settle();
     void look_after_death();
     void look_at_parity(const std::string& when, std::size_t through);
-    void check_resynced(Node& node);
     bool jobs_done();
     std::string unfinished();
     void read_without_some();
@@ -139,14 +123,21 @@ private:
     void verify();
     void final_checks();
     void orderly_end();
+
+    // situations.cc
     void watch();
+    void check_resynced(Node& node);
+    void count_work(Node& node);
+    void count_death(Node& node);
+    void count_view(Epoch before);
+    bool resyncs(Node& node);
 
     Amf* amf_of(Node& node);
     bool serving(Node& node);
     bool rested(Node& node);   ///< has served for a while
     bool settled(Node& node);  ///< and has nothing of others to finish
     bool may_lose_one();
-    std::size_t random_node(bool rested_only);
+    std::size_t random_node(Prng& prng, bool rested_only);
     void doom(Nanos length);
     void fail(const std::string& text) { world_.violation(text); }
 
@@ -166,9 +157,9 @@ private:
     unsigned disks_failed_ = 0;
     unsigned doomed_ = 0;  ///< serving still, but a fault that is under way will cost one of them
     unsigned deaths_since_calm_ = 0;
-    unsigned gone_ = 0;  ///< controllers that died and stay away
-    std::uint64_t faults_ = 0;
-    std::uint64_t recovered_ = 0;
+    unsigned gone_ = 0;         ///< controllers that died and stay away
+    std::deque<Fault> faults_;  ///< those that happen: events refer to them
+    FaultSeen seen_;
     Prng prng_;
 };
 

@@ -1,10 +1,15 @@
-// Hosts of the simulated cluster: each has one operation in flight, on a port of some controller, and goes to
-// another one when its controller dies. What they saw goes to the one-disk checker.
+// Hosts of the simulated cluster: each has some operations in flight, on ports of some controllers, one of
+// its lanes each. When a controller dies, or does not answer in time, its hosts go to another one, and often
+// do the same write again.
 //
-// Shared area: writes and reads of whole sectors by all hosts, over a few spots that collide often; every
-// written sector carries a value of its own. Private area: one block run per host, any byte range, zeros and
-// trims too, checked against what this host wrote (an operation without an answer may have happened or not,
-// once).
+// The rule for that: a write whose host gave up is repeated, or anything else is done to its range by its
+// lane, only when it cannot land any more: its answer has come after all, or its controller is dead. From the
+// answer to the repetition on nothing of the first may be seen.
+//
+// What they saw goes to the one-disk checker. Shared area: writes and reads of whole sectors by all lanes,
+// over a few spots that collide often; every written sector carries a value of its own, a repetition too.
+// Private area: one block run per lane, any byte range, zeros and trims too, checked against what this lane
+// wrote (an operation without an answer may have happened or not, once).
 #pragma once
 
 #include <algorithm>
@@ -15,6 +20,7 @@
 
 #include "base/buffer.h"
 #include "sim/checkers/one_disk.h"
+#include "sim/workload.h"
 #include "sim/world.h"
 #include "volume/port.h"
 
@@ -41,7 +47,7 @@ struct HostOptions {
     std::size_t hosts = 4;
     Nanos think_max = 2ms;
     bool power_cuts = false;
-    bool hot = false;  ///< most operations on two spots of one or two blocks
+    Workload work;
 };
 
 class Hosts {
@@ -71,23 +77,38 @@ public:
     void excuse(std::uint64_t pid) { excused_.insert(pid); }
 
 private:
-    enum class Kind : std::uint8_t { read, write, private_read, private_write, private_zero, flush };
+    enum class Kind : std::uint8_t { read, write, private_read, private_write, private_zero, trim, flush };
     struct Operation {
         Kind kind = Kind::read;
         std::uint64_t offset = 0;
         std::uint64_t length = 0;
         Buffer data;
         std::uint64_t id = 0;
+        std::vector<std::uint64_t> former;  ///< of the same write, done elsewhere before, without an answer
         bool fua = false;
+        bool fast = false;
         Instant invoked = 0;
         Instant completed = kNever;
+        bool changes_private() const { return kind == Kind::private_write || kind == Kind::private_zero; }
     };
     struct Host {
+        std::optional<Ports::Place> place;  ///< its connection
+    };
+    enum class State : std::uint8_t {
+        free,
+        waiting,  ///< for the answer
+        left,     ///< the host has gone; the operation may still land
+        again,    ///< to be done again somewhere
+    };
+    struct Lane {
         std::size_t index = 0;
+        Host* host = nullptr;
         Prng prng{0};
-        std::optional<Operation> operation;
+        State state = State::free;
+        Operation operation;        ///< unless free
         std::uint64_t process = 0;  ///< pid that has the operation
         std::uint64_t turn = 0;
+        std::uint64_t stream_at = 0;
         std::vector<std::byte> expected;  ///< private area
         std::vector<std::uint8_t>
             uncertain;  ///< bytes that may be as expected or as an unanswered write left them
@@ -97,29 +118,49 @@ private:
         std::vector<Operation> unflushed;  ///< in the order of their ends
     };
 
-    void next(Host& host);
-    Operation draw(Host& host);
-    static Task<void> run(Hosts& hosts, std::size_t host, std::uint64_t turn, std::shared_ptr<Port> port);
-    void complete(Host& host, Status status);
+    // hosts.cc
+    void next(Lane& lane);
+    void next_after(Lane& lane, Nanos delay);
+    std::optional<Ports::Place> place_for(Lane& lane);
+    void issue(Lane& lane, const Ports::Place& place);
+    static Task<void> run(Hosts& hosts, std::size_t lane, std::uint64_t turn, std::shared_ptr<Port> port);
+    static Task<Status> perform(const Operation& op, std::shared_ptr<Port> port);
+    void ended(Lane& lane, Status status);
+    void complete(Lane& lane, Status status);
+    void succeed(Lane& lane, Operation op);
+    void give_up(Lane& lane, Mark why);
+    void gone(Lane& lane);
+    void again(Lane& lane);
+    void forget(Lane& lane);
+    void look_at_the_clock();
     Task<Result<Operation>> read_range(std::shared_ptr<Port> port, std::uint64_t offset,
                                        std::uint64_t length);
-    void record_read(const Operation& operation, Instant completed);
-    void check_private(Host& host, const Operation& operation);
-    void leave_unanswered(Host& host, Operation operation);
-    bool may_be_there(const Host& host, std::uint64_t offset, std::byte seen) const;
+    // hosts_content.cc
+    Operation draw(Lane& lane);
+    std::uint64_t draw_length(Prng& prng, bool is_private);
     void stamp(Operation& operation);
+    void record_read(const Operation& operation, Instant completed);
+    void check_private(Lane& lane, const Operation& operation);
+    void leave_unanswered(Lane& lane, Operation operation);
+    bool may_be_there(const Lane& lane, std::uint64_t offset, std::byte seen) const;
     void flushed(const Operation& flush);
-    void apply(const Host& host, const Operation& operation, std::vector<std::byte>& area) const;
-    std::uint64_t private_base(const Host& host) const;
+    void apply(const Lane& lane, const Operation& operation, std::vector<std::byte>& area) const;
+    std::uint64_t private_base(const Lane& lane) const;
+    std::uint64_t shared_size() const { return options_.volume_size - lanes_.size() * private_size_; }
     /// Virtual time, but no two events at the same: equal instants would prove no order to the checker.
     Instant instant() { return last_instant_ = std::max(last_instant_ + 1, world_.now().count()); }
 
-    static constexpr std::uint64_t kPrivateSize = 256u << 10;
+    static constexpr std::uint64_t kPrivateSize = 256u << 10;  ///< of a host
+    static constexpr std::uint64_t kStreamArea = 1u << 20;
     World& world_;
     Ports& ports_;
     HostOptions options_;
     std::vector<std::uint64_t> spots_;
+    std::uint64_t private_size_;  ///< of a lane
+    std::uint64_t stream_area_ = 0;
     std::vector<Host> hosts_;
+    std::vector<Lane> lanes_;
+    Prng prng_{0};
     std::set<std::uint64_t> excused_;  ///< processes
     OneDisk one_disk_;
     Instant last_instant_ = 0;

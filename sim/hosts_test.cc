@@ -14,6 +14,8 @@ enum class Lie : std::uint8_t {
     forgets_a_write,       ///< answers one and does not do it
     goes_back,             ///< undoes an answered write later
     is_late_by_events,     ///< a write is seen some events after its answer, at the same instant
+    ghosts,                ///< a dead process's writes land when others have gone on
+    leaves_ghosts,         ///< the same for one that lives, whose answer is late
     spoils_what_it_drops,  ///< an unanswered write leaves bytes that nobody wrote
     answers_with_an_error,
 };
@@ -25,6 +27,7 @@ constexpr std::size_t kHosts = 3;
 struct Store {
     World& world;
     Lie lie;
+    bool ghosts_are_private = false;
     std::vector<std::byte> bytes = std::vector<std::byte>(kVolume);
     std::map<std::uint64_t, Bytes> in_flight;  ///< writes by offset
     std::uint64_t writes = 0;
@@ -38,11 +41,18 @@ struct Store {
             std::ranges::copy(d, at(offset, d.size()).begin());
         });
     }
+    void put_later(std::uint64_t offset, Bytes data) {
+        world.after(30ms, [this, offset, d = std::move(data)] {
+            std::ranges::copy(d, at(offset, d.size()).begin());
+        });
+    }
     /// What was under way in a process happens or not, by chance.
     void process_died() {
         for (const auto& [offset, data] : in_flight) {
             const bool is_private = offset >= kVolume - kHosts * (256u << 10);
-            if (lie == Lie::spoils_what_it_drops && is_private) {
+            if (lie == Lie::ghosts) {
+                if (is_private == ghosts_are_private) put_later(offset, data);
+            } else if (lie == Lie::spoils_what_it_drops && is_private) {
                 std::ranges::fill(at(offset, data.size()), std::byte{0x5a});
             } else if (world.prng.chance(1, 2)) {
                 std::ranges::copy(data, at(offset, data.size()).begin());
@@ -69,6 +79,12 @@ public:
         const auto place = store_.at(offset, data.bytes.size());
         if (store_.lie == Lie::answers_with_an_error && now) co_return fail(Errc::io_error);
         if (store_.lie == Lie::forgets_a_write && now) co_return Status{};
+        if (store_.lie == Lie::leaves_ghosts && now) {
+            // The answer comes when the host has gone, and part of the write later still.
+            co_await sleep_for(process_.clock, 100ms);
+            store_.put_later(offset, Bytes(data.bytes.begin(), data.bytes.end()));
+            co_return Status{};
+        }
         if (store_.lie == Lie::goes_back && now) {
             store_.world.after(3ms, [this_store = &store_, offset, old = Bytes(place.begin(), place.end())] {
                 std::ranges::copy(old, this_store->at(offset, old.size()).begin());
@@ -103,19 +119,21 @@ private:
 /// One process at a time serves the port; it dies every few milliseconds.
 class Server final : public Ports {
 public:
-    Server(World& world, Lie lie, Nanos dies_every) : store_{world, lie}, hosts_(world, *this, options()) {
+    Server(World& world, Lie lie, Nanos dies_every, const Workload& work, bool ghosts_are_private)
+        : store_{world, lie, ghosts_are_private}, hosts_(world, *this, options(work)) {
         restart(dies_every);
         hosts_.start();
     }
     ~Server() override {
         if (process_) process_->destroy = nullptr;
     }
-    static HostOptions options() {
+    static HostOptions options(const Workload& work) {
         HostOptions out;
         out.volume_size = kVolume;
         out.stripe_size = 64u << 10;
         out.hosts = kHosts;
         out.think_max = 200us;
+        out.work = work;
         return out;
     }
     std::optional<Place> pick(Prng&) override { return Place{process_, port_, scope_.get()}; }
@@ -150,11 +168,25 @@ struct Verdict {
     std::uint64_t finished = 0;
 };
 
-Verdict run(Lie lie, std::uint64_t seed) {
+Verdict run(Lie lie, std::uint64_t seed, const Workload& work = {}, Nanos dies_every = 7ms,
+            bool ghosts_are_private = false) {
     World world(seed);
-    Server server(world, lie, 7ms);
+    Server server(world, lie, dies_every, work, ghosts_are_private);
     world.run_until([&] { return server.hosts().finished() > 4000; }, 5s);
     return {world.violated(), server.hosts().judge(), server.hosts().finished()};
+}
+
+/// Several operations each, none of which takes longer than the hosts wait.
+Workload many_at_a_time() {
+    Workload work;
+    work.hot = true;
+    work.depth = 3;
+    work.timeout = 40ms;
+    work.leaves_of_1000 = 30;
+    work.tiny = 30;
+    work.trims = 5;
+    work.streams_of_100 = 30;
+    return work;
 }
 
 TEST(Hosts, FindNothingWrongOnASpaceThatKeepsItsWord) {
@@ -164,6 +196,33 @@ TEST(Hosts, FindNothingWrongOnASpaceThatKeepsItsWord) {
         EXPECT_EQ(verdict.judged, "");
         EXPECT_GT(verdict.finished, 3000u);
     }
+}
+
+TEST(Hosts, FindNothingWrongWhateverTheyDo) {
+    for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+        Prng prng(seed);
+        for (const Workload& work : {many_at_a_time(), draw_workload(prng), draw_workload(prng)}) {
+            const Verdict verdict = run(Lie::none, seed, work);
+            EXPECT_EQ(verdict.violation, "");
+            EXPECT_EQ(verdict.judged, "");
+            EXPECT_GT(verdict.finished, 1000u);
+        }
+    }
+}
+
+TEST(Hosts, SeeAWriteOfTheDeadThatLandsAfterItsRepetition) {
+    bool judged = false;
+    for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+        judged |= !run(Lie::ghosts, seed, many_at_a_time()).judged.empty();
+        EXPECT_TRUE(
+            run(Lie::ghosts, seed, many_at_a_time(), 7ms, true).violation.starts_with("private byte"));
+    }
+    EXPECT_TRUE(judged);
+}
+
+TEST(Hosts, SeeAWriteTheyGaveUpThatLandsAfterItsRepetition) {
+    const Verdict verdict = run(Lie::leaves_ghosts, 1, many_at_a_time(), 3s);
+    EXPECT_NE(verdict.violation + verdict.judged, "");
 }
 
 TEST(Hosts, SeeAForgottenWriteAndOneThatIsTakenBack) {

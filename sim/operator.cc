@@ -179,6 +179,7 @@ void Operator::end(std::uint64_t turn, const Answer& answer) {
     ++done_;
     check_answer(answer);
     if (action_ == Action::create && answer.ok) {
+        if (std::exchange(created_, true)) world_.mark(Mark::space_anew);
         slots_ = {};
         known_ = true;
     }

@@ -100,7 +100,8 @@ private:
     Action action_{};
     std::size_t slot_ = 0;
     std::string what_;
-    bool known_ = false;  ///< the second disk is there and `slots_` is about it
+    bool known_ = false;    ///< the second disk is there and `slots_` is about it
+    bool created_ = false;  ///< once at least
     bool busy_ = false;
     bool quiet_ = false;
 };

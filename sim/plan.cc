@@ -1,4 +1,7 @@
 // From a seed to a cluster and its faults.
+#include <array>
+#include <type_traits>
+
 #include "sim/cluster.h"
 
 namespace braid::sim {
@@ -35,7 +38,7 @@ Plan draw_plan(std::uint64_t seed) {
     plan.spikes = prng.chance(1, 3);
     plan.path_losses = prng.chance(1, 3);
     plan.operators = prng.chance(2, 3);
-    plan.hot = prng.chance(1, 2);
+    plan.work = draw_workload(prng);
     const std::uint64_t kind = prng.below(10);
     if (kind >= 4) {
         plan.rounds = static_cast<unsigned>(3 + prng.below(8));
@@ -49,7 +52,7 @@ Plan draw_plan(std::uint64_t seed) {
             plan.last_deaths =
                 static_cast<unsigned>(prng.chance(2, 3) ? 2 : 1 + prng.below(plan.dimension - 1));
         }
-        plan.hot = prng.chance(3, 4);
+        plan.work.hot = prng.chance(3, 4);
         plan.pauses = plan.cuts = plan.path_losses = false;
     }
     if (prng.chance(1, 3)) plan.outliers = static_cast<unsigned>(100 + prng.below(3000));
@@ -88,16 +91,53 @@ std::string describe(const Plan& plan) {
     }
     if (plan.rounds != 0) out += " in " + std::to_string(plan.rounds) + " rounds";
     if (plan.outliers != 0) out += " outliers";
-    if (plan.hot) out += " hot";
     if (plan.spikes) out += " spike";
     if (plan.operators) out += " operator";
     if (plan.disk_faults != 0) out += " disk x" + std::to_string(plan.disk_faults);
     if (plan.latent_errors) out += " latent";
     if (plan.cluster_kill) out += " all-die";
+    out += "; hosts:" + describe(plan.work);
     return out;
 }
 
-Outcome run_plan(const Plan& plan, bool trace) {
+namespace {
+
+template <auto field>
+constexpr Setting setting(std::string_view name, std::uint64_t least) {
+    using Value = std::remove_cvref_t<decltype(field(std::declval<Plan&>()))>;
+    if constexpr (std::is_same_v<Value, Nanos>) {
+        return {
+            name, least, [](const Plan& plan) { return micros(field(plan)); },
+            [](Plan& plan, std::uint64_t us) { field(plan) = Nanos(static_cast<std::int64_t>(us) * 1000); }};
+    } else {
+        return {name, least, [](const Plan& plan) { return static_cast<std::uint64_t>(field(plan)); },
+                [](Plan& plan, std::uint64_t value) { field(plan) = static_cast<Value>(value); }};
+    }
+}
+
+constexpr std::array kSettings{
+    setting<[](auto& p) -> auto& { return p.operators; }>("operators", 0),
+    setting<[](auto& p) -> auto& { return p.outliers; }>("outliers", 0),
+    setting<[](auto& p) -> auto& { return p.rounds; }>("rounds", 1),
+    setting<[](auto& p) -> auto& { return p.hosts; }>("hosts", 1),
+    setting<[](auto& p) -> auto& { return p.work.depth; }>("depth", 1),
+    setting<[](auto& p) -> auto& { return p.faults_for; }>("faults_for", 1000),
+    setting<[](auto& p) -> auto& { return p.work.timeout; }>("timeout", 0),
+    setting<[](auto& p) -> auto& { return p.work.leaves_of_1000; }>("leaves", 0),
+    setting<[](auto& p) -> auto& { return p.work.streams_of_100; }>("streams", 0),
+    setting<[](auto& p) -> auto& { return p.work.huge; }>("huge", 0),
+    setting<[](auto& p) -> auto& { return p.work.hot; }>("hot", 0),
+    setting<[](auto& p) -> auto& { return p.lock_unit; }>("lock_unit", 1),
+    setting<[](auto& p) -> auto& { return p.drain_max; }>("drain_max", 1000),
+    setting<[](auto& p) -> auto& { return p.controllers; }>("controllers", 2),
+    setting<[](auto& p) -> auto& { return p.disk_faults; }>("disk_faults", 0),
+};
+
+}  // namespace
+
+std::span<const Setting> settings() { return kSettings; }
+
+Outcome run_plan(const Plan& plan, bool trace, FaultSeen seen) {
     const std::size_t memory = Buffer::bytes_in_use();
     Outcome out;
     {
@@ -106,7 +146,7 @@ Outcome run_plan(const Plan& plan, bool trace) {
         world.knobs.drain_max = plan.drain_max;
         world.knobs.outliers = plan.outliers;
         world.knobs.volatile_cache = plan.power_cuts;
-        Cluster cluster(world, plan);
+        Cluster cluster(world, plan, std::move(seen));
         out = cluster.run();
     }
     if (out.failure.empty() && Buffer::bytes_in_use() != memory) {

@@ -7,49 +7,53 @@
 
 namespace braid::sim {
 
+/// The death that ends round 0 is fault 1000, what goes wrong before it 1001, 1002 and so on.
 void Cluster::run_rounds() {
     for (unsigned round = 0; round < plan_.rounds && world_.violated().empty(); ++round) {
         gone_ = 0;
         faulty_ = true;
         hosts_->resume();
-        schedule_fault();
-        kill_soon();
+        Fault& death = new_fault((round + 1) * 1000);
+        schedule_fault(death.number + 1);
+        kill_soon(death);
         if (!world_.run_until([&] { return !faulty_; }, 30s)) return fail("nobody could be killed for 30 s");
-        if (plan_.power_cuts) {
-            revive_after_power_cut();
-        } else {
-            // What is late meets what the survivors go on writing.
-            const auto longer =
-                static_cast<std::int64_t>(prng_.below(prng_.chance(1, 2) ? 3'000'000 : 60'000'000));
-            world_.run_until([] { return false; }, Nanos(longer));
-            const bool early = !resync_needed() && prng_.chance(1, 2);
-            if (early) {
-                // They come back while the survivors are still at work.
-                revive();
-            } else {
-                look_after_death();
-                if (world_.violated().empty()) revive();
-            }
-        }
+        if (plan_.happens(death.number)) end_round(death);
         if (world_.violated().empty()) wait_until_calm();
     }
 }
 
-/// When everybody is well; on purpose in the middle of writes, more often than not.
-void Cluster::kill_soon() {
-    world_.after(Nanos(static_cast<std::int64_t>(prng_.below(120'000'000))), [this] { kill_when_calm(); });
+void Cluster::end_round(Fault& death) {
+    if (plan_.power_cuts) return revive_after_power_cut(death);
+    // What is late meets what the survivors go on writing.
+    const Nanos longer = death.below(death.prng.chance(1, 2) ? 3'000'000 : 60'000'000);
+    world_.run_until([] { return false; }, longer);
+    // Or they come back while the survivors are still at work.
+    const bool early = !resync_needed() && death.prng.chance(1, 2);
+    if (!early) look_after_death();
+    if (world_.violated().empty()) revive(death);
 }
 
-void Cluster::kill_when_calm() {
+/// When everybody is well; on purpose in the middle of writes, more often than not.
+void Cluster::kill_soon(Fault& fault) {
+    world_.after(fault.below(120'000'000), [this, &fault] {
+        if (!plan_.happens(fault.number)) {
+            faulty_ = false;
+        } else {
+            kill_when_calm(fault);
+        }
+    });
+}
+
+void Cluster::kill_when_calm(Fault& fault) {
     if (!faulty_ || over_) return;
     if (!all_calm()) {
-        world_.after(10ms, [this] { kill_when_calm(); });
+        world_.after(10ms, [this, &fault] { kill_when_calm(fault); });
         return;
     }
-    if (plan_.power_cuts) return cut_power();
-    kill_prepared(prng_.below(nodes_.size()));
+    if (plan_.power_cuts) return cut_power(fault);
+    kill_prepared(fault, fault.prng.below(nodes_.size()));
     // Something came between: once more.
-    world_.after(100ms, [this] { kill_when_calm(); });
+    world_.after(100ms, [this, &fault] { kill_when_calm(fault); });
 }
 
 bool Cluster::all_calm() {
@@ -58,50 +62,57 @@ bool Cluster::all_calm() {
 
 /// The end of a round's faults: this one, and with it those who keep its records, or those before it, or
 /// whoever is about to finish its writes.
-void Cluster::kill_for_good(std::size_t index) {
+void Cluster::kill_for_good(Fault& fault, std::size_t index) {
     if (!all_calm()) return;
     faulty_ = false;
     gone_ = plan_.last_deaths;
-    const std::size_t step = prng_.chance(2, 3) ? 1 : nodes_.size() - 1;
+    const std::size_t step = fault.prng.chance(2, 3) ? 1 : nodes_.size() - 1;
     // A write that two recoverers die of is put into quarantine: one at most.
-    const bool recoverers = gone_ == 2 && plan_.dimension > 2 && prng_.chance(2, 3);
-    const bool at_once = gone_ > 2 || prng_.chance(1, 2);
-    for (std::size_t i = 0; i < gone_; ++i) {
+    const bool recoverers = gone_ == 2 && plan_.dimension > 2 && fault.prng.chance(2, 3);
+    const bool at_once = gone_ > 2 || fault.prng.chance(1, 2);
+    const auto dies = [this, &fault](Process* process, unsigned which) {
+        strikes(fault, Mark::death_in_round, process->pid, which);
+        world_.crash(*process);
+    };
+    for (unsigned i = 0; i < gone_; ++i) {
         Process* process = nodes_[(index + i * step) % nodes_.size()].process.get();
         if (i == 0) {
-            world_.crash(*process);
+            dies(process, 1);
         } else if (recoverers) {
-            world_.after(50us, [this] { kill_recoverer(400); });
+            world_.after(50us, [this, &fault] { kill_recoverer(fault, 400); });
         } else {
-            const auto late = prng_.below(at_once ? 1 : 2'000'000);
-            world_.after(Nanos(static_cast<std::int64_t>(late)), [this, process] { world_.crash(*process); });
+            world_.after(fault.below(at_once ? 1 : 2'000'000), [dies, process, i] { dies(process, i + 1); });
         }
     }
 }
 
-void Cluster::kill_recoverer(int looks) {
+void Cluster::kill_recoverer(Fault& fault, int looks) {
     Process* victim = nullptr;
+    bool recovers = false;
     for (Node& node : nodes_) {
         if (!node.running || amf_of(node) == nullptr) continue;
-        if (victim == nullptr || amf_of(node)->conditions().recovering_units != 0)
-            victim = node.process.get();
-        if (amf_of(node)->conditions().recovering_units != 0) looks = 0;
+        const bool this_one = amf_of(node)->conditions().recovering_units != 0;
+        if (victim == nullptr || this_one) victim = node.process.get();
+        recovers |= this_one;
     }
-    if (looks != 0) {
-        world_.after(50us, [this, looks] { kill_recoverer(looks - 1); });
+    if (!recovers && looks != 0) {
+        world_.after(50us, [this, &fault, looks] { kill_recoverer(fault, looks - 1); });
     } else if (victim != nullptr) {
-        world_.after(Nanos(static_cast<std::int64_t>(prng_.below(1'200'000))), [this, victim] {
-            if (!victim->alive) return kill_recoverer(0);
+        world_.after(fault.below(1'200'000), [this, &fault, victim, recovers] {
+            if (!victim->alive) return kill_recoverer(fault, 0);
+            strikes(fault, recovers ? Mark::crash_of_recoverer : Mark::death_in_round, victim->pid, 2);
             world_.crash(*victim);
         });
     }
 }
 
 /// All die, and what the members had not flushed may be lost.
-void Cluster::cut_power() {
+void Cluster::cut_power(Fault& fault) {
     faulty_ = false;
-    world_.note("fault.power", 0);
+    strikes(fault, Mark::power_cut);
     hosts_->quiet();
+    if (std::ranges::any_of(nodes_, [this](Node& node) { return resyncs(node); }))
+        world_.mark(Mark::power_cut_in_resync);
     for (Node& node : nodes_) {
         if (node.process->alive) world_.crash(*node.process);
     }
@@ -113,29 +124,29 @@ void Cluster::cut_power() {
     hosts_->power_lost();
 }
 
-void Cluster::revive() {
+void Cluster::revive(Fault& fault) {
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
-        if (!nodes_[i].running) world_.after(pause_of(0, 30), [this, i] { start_node(i); });
+        if (!nodes_[i].running) world_.after(fault.pause(0, 30), [this, i] { start_node(i); });
     }
 }
 
 /// Nothing but the intents on the disks tells which stripes are half-written. Whoever comes back first pays
 /// for those who stay away.
-void Cluster::revive_after_power_cut() {
-    if (nodes_.size() > 1 && prng_.chance(1, 3)) {
-        const std::size_t first = prng_.below(nodes_.size());
+void Cluster::revive_after_power_cut(Fault& fault) {
+    if (nodes_.size() > 1 && fault.prng.chance(1, 3)) {
+        const std::size_t first = fault.prng.below(nodes_.size());
         start_node(first);
         const auto calm = [&] { return settled(nodes_[first]) && jobs_done(); };
-        if (!world_.run_until(calm, kJobs))
+        if (!world_.run_until(calm, kJobs, 100us))
             return fail("liveness: one alone does not serve after a power cut");
         look_at_parity("after power was lost, by one alone", first);
         if (!world_.violated().empty()) return;
     }
-    revive();
-    while (prng_.chance(1, 3)) {  // again, while they start or resync
-        world_.run_until([] { return false; }, Nanos(static_cast<std::int64_t>(prng_.below(300'000'000))));
-        cut_power();
-        revive();
+    revive(fault);
+    while (fault.prng.chance(1, 3)) {  // again, while they start or resync
+        world_.run_until([] { return false; }, fault.below(300'000'000));
+        cut_power(fault);
+        revive(fault);
     }
     wait_until_calm();
     if (!world_.violated().empty()) return;
@@ -149,9 +160,9 @@ void Cluster::wait_until_calm() {
         }
         return std::ranges::all_of(nodes_, [&](Node& n) { return settled(n); });
     };
-    if (!world_.run_until(calm, 60s)) return fail("liveness: the dead do not come back in 60 s");
+    if (!world_.run_until(calm, 60s, 100us)) return fail("liveness: the dead do not come back in 60 s");
     if (!plan_.power_cuts && !resync_needed()) return;
-    if (!world_.run_until([&] { return jobs_done(); }, kJobs))
+    if (!world_.run_until([&] { return jobs_done(); }, kJobs, 100us))
         fail("liveness: jobs do not end:" + unfinished());
 }
 

@@ -229,7 +229,7 @@ bool ScenarioRun::final_checks() {
     wires_.heal();
     for (Node& node : nodes_) {
         if (!node.running) continue;
-        node.process->paused = false;
+        world_.resume(*node.process);
         node.process->no_disks = false;
     }
     const auto answered = [this] {

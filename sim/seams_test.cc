@@ -445,7 +445,26 @@ TEST(Simulation, TheSameSeedGivesTheSameRunAndAnotherSeedAnother) {
     EXPECT_EQ(one.events, again.events);
     EXPECT_NE(one.hash, other.hash);
     EXPECT_GT(one.operations, 100u);
-    EXPECT_GT(one.faults, 3u);
+}
+
+TEST(Simulation, AFaultThatIsLeftOutChangesNoneBeforeItAndNotWhenTheOthersAreDue) {
+    Plan plan = small_plan(7);
+    plan.crashes = plan.pauses = plan.cuts = plan.resets = false;
+    plan.fault_pause = 3ms;
+    const auto faults_of = [](const Plan& p) {
+        std::vector<std::pair<unsigned, Nanos>> out;
+        (void)run_plan(p, false, [&](const FaultRecord& fault) { out.emplace_back(fault.number, fault.at); });
+        return out;
+    };
+    auto all = faults_of(plan);
+    ASSERT_GT(all.size(), 2u);
+    const auto left_out = all[all.size() / 2].first;
+    plan.without = {left_out};
+    std::erase_if(all, [&](const auto& fault) { return fault.first == left_out; });
+    EXPECT_EQ(faults_of(plan), all);
+    plan.without.clear();
+    plan.only = {all.front().first};
+    EXPECT_EQ(faults_of(plan).size(), 1u);
 }
 
 TEST(Simulation, LosingMoreMembersThanTheLevelSurvivesIsSeen) {

@@ -157,6 +157,8 @@ void Media::lose_power() {
     for (auto& [number, old] : std::exchange(flushed_, {})) {
         const std::uint64_t fate = world_.prng.below(3);
         world_.note("disk.power", id_ << 48 | number, fate);
+        constexpr std::array kFates = {Mark::power_keeps, Mark::power_drops, Mark::power_tears};
+        world_.mark(kFates[fate]);
         if (fate == 0) continue;  // it had been written
         if (fate == 1) {
             blocks_[number] = std::move(old);
@@ -257,6 +259,8 @@ void SimDisk::abandon(DiskOp& op) {
     std::uint64_t fate = writes ? prng_.below(3) : 0;
     if (writes && world.knobs.orphans != Orphans::chance)
         fate = static_cast<std::uint64_t>(world.knobs.orphans) - 1;
+    constexpr std::array kFates = {Mark::orphan_vanishes, Mark::orphan_lands, Mark::orphan_tears};
+    if (writes) world.mark(kFates[fate]);
     if (fate == 0) return media_.ended(op.verb, op.offset, length_of(op));  // vanishes
     const Nanos when(
         static_cast<std::int64_t>(prng_.below(static_cast<std::uint64_t>(world.knobs.drain_max.count()))));

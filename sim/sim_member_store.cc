@@ -43,6 +43,8 @@ void SimMemberStore::note_members() {
         if (!now.contains(pid)) process_.world.find(pid)->left_view = true;
     }
     record_.members = std::move(now);
+    const Epoch before = std::exchange(record_.epoch, record->view.epoch);
+    if (record_.replaced) record_.replaced(before);
 }
 
 void SimMemberStore::unlock() {
@@ -56,6 +58,7 @@ Task<FenceReport> SimMemberStore::kill(ProcessRef victim) {
     if (target == nullptr) co_return FenceReport{true, true};
     if (target->alive) {
         ++record_.kills;
+        world.mark(Mark::fence_of_living);
         world.after(10us, [&world, target] { world.crash(*target); });
     }
     while (target->alive) co_await sleep_for(process_.clock, 100us);
@@ -65,6 +68,7 @@ Task<FenceReport> SimMemberStore::kill(ProcessRef victim) {
     const Nanos patience(static_cast<std::int64_t>(world.prng.below(hasty ? longest / 10 : 2 * longest)));
     const Nanos end = world.now() + patience;
     while (target->orphans != 0 && world.now() < end) co_await sleep_for(process_.clock, 100us);
+    if (target->orphans != 0) world.mark(Mark::fence_not_drained);
     co_return FenceReport{true, target->orphans == 0};
 }
 

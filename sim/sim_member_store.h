@@ -4,6 +4,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -19,7 +20,9 @@ struct SharedRecord {
     std::uint64_t holder = 0;  ///< pid that has the lock
     std::uint64_t turns = 0;   ///< times that it was taken
     std::uint64_t kills = 0;
-    std::set<std::uint64_t> members;  ///< pids of the view that stands there
+    std::set<std::uint64_t> members;             ///< pids of the view that stands there
+    Epoch epoch{};                               ///< of that view
+    std::function<void(Epoch before)> replaced;  ///< told when a newer view stands there
 };
 
 class SimMemberStore final : public MemberStore {

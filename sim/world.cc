@@ -1,6 +1,9 @@
 #include "sim/world.h"
 
+#include <algorithm>
 #include <cstdio>
+
+#include "base/assert.h"
 
 namespace braid::sim {
 
@@ -42,18 +45,47 @@ World::~World() {
 EventKey World::after(Nanos delay, Action action) { return at(now_ + delay, std::move(action)); }
 
 EventKey World::at(Nanos when, Action action) {
-    const EventKey key{when, ++sequence_};
-    events_.emplace(key, std::move(action));
+    if (free_places_.empty()) {
+        ASSERT(places_.size() < 1u << kPlaceBits);
+        free_places_.push_back(static_cast<std::uint32_t>(places_.size()));
+        places_.emplace_back();
+    }
+    const EventKey key{when, ++sequence_ << kPlaceBits | free_places_.back()};
+    free_places_.pop_back();
+    Place& place = place_of(key.second);
+    place.number = key.second;
+    place.action = std::move(action);
+    queue_.push_back(key);
+    std::ranges::push_heap(queue_, std::greater{});
     return key;
+}
+
+Action World::vacate(std::uint64_t number) {
+    Place& place = place_of(number);
+    place.number = 0;
+    free_places_.push_back(static_cast<std::uint32_t>(&place - places_.data()));
+    return std::exchange(place.action, nullptr);
+}
+
+void World::cancel(const EventKey& key) {
+    if (place_of(key.second).number == key.second) (void)vacate(key.second);
+}
+
+const EventKey* World::next_event() {
+    while (!queue_.empty() && place_of(queue_.front().second).number != queue_.front().second) {
+        std::ranges::pop_heap(queue_, std::greater{});
+        queue_.pop_back();
+    }
+    return queue_.empty() ? nullptr : &queue_.front();
 }
 
 void World::run_ready() {
     bool ran = true;
     while (ran) {
         ran = false;
-        for (std::size_t i = 0; i < processes_.size(); ++i) {
-            Process& process = *processes_[i];
-            if (!process.alive || process.paused || process.executor.idle()) continue;
+        for (std::size_t i = 0; i < living_.size(); ++i) {
+            Process& process = *living_[i];
+            if (process.paused || process.executor.idle()) continue;
             process.executor.run_until_idle();
             ran = true;
         }
@@ -62,29 +94,35 @@ void World::run_ready() {
 
 bool World::step() {
     run_ready();
-    if (events_.empty()) return false;
-    auto node = events_.extract(events_.begin());
-    now_ = node.key().first;
+    const EventKey* next = next_event();
+    if (next == nullptr) return false;
+    now_ = next->first;
     ++fired_;
     hash_ = mix64(hash_ ^ static_cast<std::uint64_t>(now_.count()));
-    node.mapped()();
+    vacate(next->second)();
     run_ready();
     return true;
 }
 
-bool World::run_until(const std::function<bool()>& done, Nanos limit) {
+bool World::run_until(const std::function<bool()>& done, Nanos limit, Nanos every) {
     const Nanos end = now_ + limit;
+    Nanos ask_at = now_;
     run_ready();
-    while (!done()) {
-        if (!violation_.empty() || events_.empty() || events_.begin()->first.first > end) return false;
+    while (true) {
+        if (now_ >= ask_at) {
+            if (done()) return true;
+            ask_at = now_ + every;
+        }
+        const EventKey* next = violation_.empty() ? next_event() : nullptr;
+        if (next == nullptr || next->first > end) return every != Nanos{0} && done();
         step();
     }
-    return true;
 }
 
 std::shared_ptr<Process> World::start_process(std::string name) {
     auto process = std::make_shared<Process>(*this, next_pid_++, std::move(name));
     processes_.push_back(process);
+    living_.push_back(process.get());
     note("process.start", process->pid);
     return process;
 }
@@ -100,6 +138,7 @@ void World::crash(Process& process) {
     if (!process.alive) return;
     note("process.crash", process.pid);
     process.alive = false;
+    std::erase(living_, &process);
     if (auto destroy = std::exchange(process.destroy, nullptr)) destroy();
     auto told = std::move(process.on_death);
     process.on_death.clear();

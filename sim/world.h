@@ -8,7 +8,6 @@
 #pragma once
 
 #include <functional>
-#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -19,12 +18,14 @@
 #include "base/types.h"
 #include "io/clock.h"
 #include "io/random.h"
+#include "sim/marks.h"
 
 namespace braid::sim {
 
 class World;
 class Tap;
 using Action = std::move_only_function<void()>;
+/// When, and the event's number: higher for those that were asked for later, its place in the lowest bits.
 using EventKey = std::pair<Nanos, std::uint64_t>;
 
 /// What becomes of a dead process's disk commands that were in flight.
@@ -93,12 +94,13 @@ public:
     /// Fires `action` after `delay`, after everything asked for earlier at the same time.
     EventKey after(Nanos delay, Action action);
     EventKey at(Nanos when, Action action);
-    void cancel(const EventKey& key) { events_.erase(key); }
+    void cancel(const EventKey& key);
 
     /// Runs what is ready, then fires the next event. False when there is none.
     bool step();
-    /// Steps until `done`, at most for `limit` of virtual time. True if done.
-    bool run_until(const std::function<bool()>& done, Nanos limit);
+    /// Steps until `done`, at most for `limit` of virtual time. True if done. Asks after every event, or not
+    /// more often than `every`.
+    bool run_until(const std::function<bool()>& done, Nanos limit, Nanos every = Nanos{0});
     void run_ready();
 
     std::shared_ptr<Process> start_process(std::string name);
@@ -117,6 +119,9 @@ public:
     Knobs knobs;
     bool trace = false;
     Tap* tap = nullptr;  ///< outlives all processes
+    Marks marks{};
+    void mark(Mark mark, std::uint64_t times = 1) { marks[static_cast<std::size_t>(mark)] += times; }
+    std::uint64_t count(Mark mark) const { return marks[static_cast<std::size_t>(mark)]; }
     /// Set by whoever sees that a promise is broken; the first one stays.
     void violation(std::string text);
     const std::string& violated() const { return violation_; }
@@ -127,8 +132,22 @@ private:
     std::uint64_t fired_ = 0;
     std::uint64_t hash_ = 0x6a09e667f3bcc908ull;
     std::uint64_t next_pid_ = 100;
-    std::map<EventKey, Action> events_;
+    /// Where an event's action waits. The queue may still name what was cancelled: the number tells.
+    struct Place {
+        std::uint64_t number = 0;  ///< 0: free
+        Action action;
+    };
+    static constexpr unsigned kPlaceBits = 20;
+    Place& place_of(std::uint64_t number) { return places_[number & ((1u << kPlaceBits) - 1)]; }
+    Action vacate(std::uint64_t number);
+    /// The next event's key, after what was cancelled has been taken off the queue; null if there is none.
+    const EventKey* next_event();
+
+    std::vector<EventKey> queue_;  ///< a heap, the next one first
+    std::vector<Place> places_;
+    std::vector<std::uint32_t> free_places_;
     std::vector<std::shared_ptr<Process>> processes_;
+    std::vector<Process*> living_;
     std::string violation_;
 };
 

@@ -7,11 +7,17 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
+#include <optional>
 #include <random>
+#include <set>
+#include <string>
+#include <vector>
 
 #include "base/log.h"
-#include "sim/cluster.h"
+#include "report.h"
+#include "shrink.h"
 #include "simulate/scenarios.h"
 
 namespace braid::sim {
@@ -22,19 +28,19 @@ using Wall = std::chrono::steady_clock;
 struct Options {
     std::optional<std::uint64_t> seed;
     std::uint64_t first = 1, last = 0;
+    std::vector<unsigned> without, only;
+    std::vector<std::string> values;
     bool fresh = false;
     bool twice = false;
     bool trace = false;
     bool log = false;
+    bool list = false;
     bool hunt = false;
+    bool shrink = false;
+    bool all_marks = false;
     double minutes = 0;
     unsigned jobs = 1;
     std::string failures = "failing-seeds.txt";
-};
-
-struct Totals {
-    std::uint64_t seeds = 0, failed = 0, events = 0, operations = 0, checked = 0, faults = 0, recovered = 0;
-    std::uint64_t virtual_ns = 0;
 };
 
 std::uint64_t running_seed = 0;
@@ -50,79 +56,125 @@ void name_the_seed(int signal) {
     (void)std::raise(signal);
 }
 
-/// Prints what is wrong and how to see it again. True if all was well.
-bool run_one(std::uint64_t seed, const Options& options, Totals& totals) {
-    running_seed = seed;
-    const Outcome outcome = run_seed(seed, options.trace);
-    ++totals.seeds;
-    totals.events += outcome.events;
-    totals.operations += outcome.operations;
-    totals.checked += outcome.checked;
-    totals.faults += outcome.faults;
-    totals.recovered += outcome.recovered;
-    totals.virtual_ns += static_cast<std::uint64_t>(outcome.virtual_time.count());
-    std::string failure = outcome.failure;
-    if (failure.empty() && options.twice) {
-        const Outcome again = run_seed(seed, false);
-        if (again.hash != outcome.hash) failure = "not deterministic: two runs have different traces";
+/// False: a setting that there is not.
+bool set_value(Plan& plan, const std::string& text) {
+    const std::size_t equals = text.find('=');
+    for (const Setting& setting : settings()) {
+        if (equals == std::string::npos || text.substr(0, equals) != setting.name) continue;
+        char* end = nullptr;
+        const std::uint64_t value = std::strtoull(text.c_str() + equals + 1, &end, 10);
+        if (end == text.c_str() + equals + 1 || *end != 0) return false;
+        setting.set(plan, value);
+        return true;
     }
-    if (options.seed) {
-        std::printf(
-            "hash %016llx  events %llu  operations %llu  checked %llu  faults %llu  finished for others %llu "
-            " "
-            "virtual %.1f s\n",
-            static_cast<unsigned long long>(outcome.hash), static_cast<unsigned long long>(outcome.events),
-            static_cast<unsigned long long>(outcome.operations),
-            static_cast<unsigned long long>(outcome.checked), static_cast<unsigned long long>(outcome.faults),
-            static_cast<unsigned long long>(outcome.recovered),
-            static_cast<double>(outcome.virtual_time.count()) / 1e9);
-    }
-    if (failure.empty()) return true;
-    ++totals.failed;
-    std::printf("FAILED %s\n  %s\n  repeat: simulate --seed %llu --trace --log\n",
-                describe(draw_plan(seed)).c_str(), failure.c_str(), static_cast<unsigned long long>(seed));
-    std::fflush(stdout);
-    std::ofstream(options.failures, std::ios::app) << seed << '\n';
     return false;
 }
 
-void progress(const Totals& t, Wall::time_point begin, const char* end) {
-    const double seconds = std::chrono::duration<double>(Wall::now() - begin).count();
-    std::printf(
-        "%llu seeds, %llu failed, %.2f virtual hours, %llu operations, %llu registers checked, %llu faults, "
-        "%llu writes finished for dead controllers, %.0f events/s%s",
-        static_cast<unsigned long long>(t.seeds), static_cast<unsigned long long>(t.failed),
-        static_cast<double>(t.virtual_ns) / 3.6e12, static_cast<unsigned long long>(t.operations),
-        static_cast<unsigned long long>(t.checked), static_cast<unsigned long long>(t.faults),
-        static_cast<unsigned long long>(t.recovered), static_cast<double>(t.events) / seconds, end);
-    std::fflush(stdout);
+std::optional<Plan> plan_of(std::uint64_t seed, const Options& options) {
+    Plan plan = draw_plan(seed);
+    plan.without = {options.without.begin(), options.without.end()};
+    if (!options.only.empty()) plan.only.emplace(options.only.begin(), options.only.end());
+    for (const std::string& value : options.values) {
+        if (set_value(plan, value)) continue;
+        std::string known;
+        for (const Setting& setting : settings()) known += ' ' + std::string(setting.name);
+        std::fprintf(stderr, "simulate: --set %s: expected NAME=NUMBER, NAME one of:%s\n", value.c_str(),
+                     known.c_str());
+        return std::nullopt;
+    }
+    return plan;
 }
 
-/// The seeds of worker `worker` of `jobs`.
-int work(const Options& options, unsigned worker, std::uint64_t base) {
-    Totals totals;
+/// Prints what is wrong and how to see it again. True if all was well.
+bool run_one(const Plan& plan, const Options& options, Totals& totals) {
+    running_seed = plan.seed;
+    FaultSeen seen;
+    if (options.list) seen = [](const FaultRecord& fault) { std::printf("  %s\n", in_words(fault).c_str()); };
+    Outcome outcome = run_plan(plan, options.trace, std::move(seen));
+    if (outcome.failure.empty() && options.twice) {
+        const Outcome again = run_plan(plan, false);
+        if (again.hash != outcome.hash) outcome.failure = "not deterministic: two runs have different traces";
+    }
+    totals.add(outcome);
+    if (options.seed) {
+        std::printf("hash %016llx  %llu events  virtual %.1f s\n",
+                    static_cast<unsigned long long>(outcome.hash),
+                    static_cast<unsigned long long>(outcome.events),
+                    static_cast<double>(outcome.virtual_time.count()) / 1e9);
+    }
+    if (outcome.failure.empty()) return true;
+    const std::string command = command_of(plan);
+    std::printf("FAILED %s\n  %s\n  repeat: %s --trace --log\n  fewer faults: %s --shrink\n",
+                describe(plan).c_str(), outcome.failure.c_str(), command.c_str(), command.c_str());
+    std::fflush(stdout);
+    std::ofstream(options.failures, std::ios::app) << plan.seed << '\n';
+    return false;
+}
+
+double seconds_since(Wall::time_point begin) {
+    return std::chrono::duration<double>(Wall::now() - begin).count();
+}
+
+/// The seeds of worker `worker` of `jobs`. True if all passed.
+bool work(const Options& options, unsigned worker, std::uint64_t base, Totals& totals) {
     const auto begin = Wall::now();
-    auto last = begin;
-    const auto over = [&] {
-        return options.minutes > 0 &&
-               std::chrono::duration<double>(Wall::now() - begin).count() > options.minutes * 60;
-    };
+    bool ok = true;
     for (std::uint64_t i = worker;; i += options.jobs) {
         const std::uint64_t seed = options.fresh ? base + i : options.first + i;
         if (!options.fresh && seed > options.last) break;
-        if (over()) break;
+        if (options.minutes > 0 && seconds_since(begin) > options.minutes * 60) break;
         if (options.hunt) {
             std::printf("begin %llu\n", static_cast<unsigned long long>(seed));
             std::fflush(stdout);
         }
-        if (!run_one(seed, options, totals) && options.hunt) break;
-        if (Wall::now() - last > std::chrono::seconds(20)) {
-            last = Wall::now();
-            progress(totals, begin, "\n");
-        }
+        const auto plan = plan_of(seed, options);
+        ok = plan && run_one(*plan, options, totals) && ok;
+        if (!ok && options.hunt) break;
     }
-    progress(totals, begin, "\n");
-    return totals.failed == 0 ? 0 : 1;
+    return ok;
+}
+
+/// Workers that share the seeds, and one line of progress for all of them.
+bool work_together(const Options& options, std::uint64_t base, Totals& totals, Wall::time_point begin) {
+    std::set<pid_t> children;
+    for (unsigned worker = 0; worker < options.jobs; ++worker) {
+        const pid_t child = ::fork();
+        if (child == 0) ::_exit(work(options, worker, base, totals) ? 0 : 1);
+        children.insert(child);
+    }
+    bool ok = true;
+    auto last = begin;
+    while (!children.empty()) {
+        int status = 0;
+        if (const pid_t ended = ::waitpid(-1, &status, WNOHANG); ended > 0) {
+            children.erase(ended);
+            ok = ok && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+            continue;
+        }
+        ::usleep(50'000);
+        if (Wall::now() - last < std::chrono::seconds(20)) continue;
+        last = Wall::now();
+        print(totals, seconds_since(begin), false);
+    }
+    return ok;
+}
+
+int run_seeds(const Options& options) {
+    const std::uint64_t base = std::random_device{}() * 1'000'000ull;
+    if (options.fresh) std::printf("fresh seeds from %llu\n", static_cast<unsigned long long>(base));
+    std::fflush(stdout);
+    Totals& totals = shared_totals();
+    const auto begin = Wall::now();
+    // A hunt stays in this process: its limits count.
+    const bool ok =
+        options.hunt ? work(options, 0, base, totals) : work_together(options, base, totals, begin);
+    print(totals, seconds_since(begin), true);
+    std::printf("%s\n", ok ? "all seeds passed" : "some seeds FAILED");
+    if (options.all_marks && totals.missing() != 0) {
+        std::printf("some marks were not hit: FAILED\n");
+        return 1;
+    }
+    return ok ? 0 : 1;
 }
 
 int run(int argc, char** argv) {
@@ -138,6 +190,13 @@ int run(int argc, char** argv) {
     app.add_option("--jobs", options.jobs, "processes")->check(CLI::Range(1u, 64u));
     app.add_flag("--twice", options.twice, "run each seed twice and compare the trace hashes");
     app.add_flag("--trace", options.trace, "print every event that the hash covers");
+    app.add_flag("--list", options.list, "print every fault as it strikes");
+    app.add_option("--without", options.without, "faults that do not happen, by number")->delimiter(',');
+    app.add_option("--only", options.only, "the only faults that happen, by number; 0: none")->delimiter(',');
+    app.add_option("--set", options.values, "NAME=NUMBER: a value of the plan instead of the drawn one");
+    app.add_flag("--shrink", options.shrink,
+                 "look for fewer faults with which the seed fails in the same way");
+    app.add_flag("--all-marks", options.all_marks, "fail unless every mark is hit by some seed");
     app.add_flag("--hunt", options.hunt, "name each seed before it is run, stop at the first that fails");
     app.add_flag("--log", options.log, "print the controllers' logs");
     app.add_option("--failures", options.failures, "file that failing seeds are added to");
@@ -165,32 +224,21 @@ int run(int argc, char** argv) {
     }
     for (const int signal : {SIGABRT, SIGSEGV, SIGILL, SIGFPE, SIGBUS}) std::signal(signal, name_the_seed);
     if (options.seed) {
-        std::printf("%s\n", describe(draw_plan(*options.seed)).c_str());
-        Totals totals;
-        return run_one(*options.seed, options, totals) ? 0 : 1;
+        const auto plan = plan_of(*options.seed, options);
+        if (!plan) return 2;
+        std::printf("%s\n", describe(*plan).c_str());
+        if (options.shrink) return shrink(*plan) ? 1 : 0;
+        Totals& totals = shared_totals();
+        const auto begin = Wall::now();
+        const bool ok = run_one(*plan, options, totals);
+        print(totals, seconds_since(begin), false);
+        return ok ? 0 : 1;
     }
     if (range.empty()) {
         options.fresh = true;
         if (options.minutes <= 0) options.minutes = 1;
     }
-    const std::uint64_t base = std::random_device{}() * 1'000'000ull;
-    if (options.fresh) std::printf("fresh seeds from %llu\n", static_cast<unsigned long long>(base));
-    std::fflush(stdout);
-    if (options.hunt) return work(options, 0, base);  // limits of this process count
-    std::vector<pid_t> children;
-    for (unsigned worker = 0; worker < options.jobs; ++worker) {
-        const pid_t child = ::fork();
-        if (child == 0) ::_exit(work(options, worker, base));
-        children.push_back(child);
-    }
-    bool ok = true;
-    for (const pid_t child : children) {
-        int status = 0;
-        ::waitpid(child, &status, 0);
-        ok = ok && WIFEXITED(status) && WEXITSTATUS(status) == 0;
-    }
-    std::printf("%s\n", ok ? "all seeds passed" : "some seeds FAILED");
-    return ok ? 0 : 1;
+    return run_seeds(options);
 }
 
 }  // namespace

@@ -20,16 +20,15 @@ public:
     /// Empty, or who contradicts whom.
     std::string add(const std::string& controller, Amf& amf) {
         names_.push_back(controller);
-        std::string wrong;
+        const Holder* other = nullptr;
         amf.locks().for_each_held([&](UnitIndex unit, LockMode mode) {
-            std::string one = add_unit(unit, mode);
-            if (wrong.empty()) wrong = std::move(one);
+            if (const Holder* found = add_unit(unit, mode)) other = found;
         });
-        return wrong;
+        return describe(other);
     }
     std::string add(const std::string& controller, UnitIndex unit, LockMode mode) {
         names_.push_back(controller);
-        return add_unit(unit, mode);
+        return describe(add_unit(unit, mode));
     }
 
 private:
@@ -40,15 +39,18 @@ private:
         std::uint32_t name = 0;
         LockMode mode{};
     };
-    std::string add_unit(UnitIndex unit, LockMode mode) {
+    /// Who holds it already in a mode that does not go with this one.
+    const Holder* add_unit(UnitIndex unit, LockMode mode) {
         if (2 * ++used_ > units_.size()) grow();
         Holder& at = place(unit.v);
-        if (at.look != look_) {
-            at = {unit.v, look_, static_cast<std::uint32_t>(names_.size() - 1), mode};
-            return {};
-        }
-        if (compatible(at.mode, mode)) return {};
-        return "unit " + std::to_string(unit.v) + " is held by " + names_[at.name] + " and " + names_.back();
+        if (at.look == look_) return compatible(at.mode, mode) ? nullptr : &at;
+        at = {unit.v, look_, static_cast<std::uint32_t>(names_.size() - 1), mode};
+        return nullptr;
+    }
+    std::string describe(const Holder* other) const {
+        if (other == nullptr) return {};
+        return "unit " + std::to_string(other->unit) + " is held by " + names_[other->name] + " and " +
+               names_.back();
     }
     Holder& place(std::uint64_t unit) {
         std::size_t at = mix64(unit) & (units_.size() - 1);

@@ -1,0 +1,226 @@
+// When the faults are over, or some of them: everything that is open must end within a bound, and what is
+// left must be right.
+#include <algorithm>
+
+#include "sim/checkers/parity.h"
+#include "sim/cluster.h"
+
+namespace braid::sim {
+
+void Cluster::settle() {
+    faulty_ = false;
+    hosts_->quiet();
+    operator_->quiet();
+    wires_.heal();
+    wires_.spike = Nanos{0};
+    wires_.slow.clear();
+    for (auto& media : media_) {
+        media->slow = 1;
+        media->bad.clear();
+    }
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
+        if (nodes_[i].process->paused) world_.resume(*nodes_[i].process);
+        nodes_[i].process->no_disks = false;
+    }
+    const auto all_serve = [&] {
+        for (std::size_t i = 0; i < nodes_.size(); ++i) {
+            if (!nodes_[i].running) start_node(i);
+        }
+        return std::all_of(nodes_.begin(), nodes_.end(), [&](Node& n) { return settled(n); });
+    };
+    world_.run_until([] { return false; }, 1s);
+    if (!world_.run_until(all_serve, 60s, 100us)) {
+        std::string who;
+        for (Node& node : nodes_)
+            who += " " + node.name + (node.running ? serving(node) ? "=up" : "=waits" : "=down");
+        fail("liveness: not all controllers serve again 60 s after the last fault:" + who);
+        return;
+    }
+    if (!all_answered()) return;
+    open_all_ports();
+    hosts_->resume();
+    world_.run_until([] { return false; }, 300ms);
+    hosts_->quiet();
+    if (!all_answered()) return;
+    if (!world_.run_until([this] { return jobs_done(); }, kJobs, 100us))
+        fail("liveness: records, recoveries or resyncs do not end:" + unfinished());
+}
+
+std::string Cluster::unfinished() {
+    std::string out;
+    for (Node& node : nodes_) {
+        if (!node.running || !serving(node)) continue;
+        const Replicator& records = amf_of(node)->replicator();
+        out += " " + node.name + " recovers " + std::to_string(amf_of(node)->conditions().recovering_units) +
+               " units, has " + std::to_string(records.live_records()) +
+               " records of its own and orphans of " +
+               std::to_string(records.store().orphan_stripes().size()) + " stripes;";
+        for (const JobInfo& job : node.running->controller.status().jobs) {
+            if (job.state != JobState::running) continue;
+            out += " " + job.kind + " at " + std::to_string(job.done_bytes) + " of " +
+                   std::to_string(job.total_bytes) + ";";
+        }
+    }
+    return out;
+}
+
+/// On those who are there.
+bool Cluster::jobs_done() {
+    for (Node& node : nodes_) {
+        if (!node.running) continue;
+        if (!serving(node)) return false;
+        const Replicator& records = amf_of(node)->replicator();
+        if (records.live_records() != 0 || !records.store().orphan_stripes().empty()) return false;
+        if (amf_of(node)->conditions().recovering_units != 0) return false;
+    }
+    for (Node& node : nodes_) {
+        if (!node.running) continue;
+        const StatusReport report = node.running->controller.status();
+        const auto runs = [](const JobInfo& job) { return job.state == JobState::running; };
+        const auto due = [](const Condition& condition) { return condition.code == "RESYNC"; };
+        if (std::ranges::any_of(report.jobs, runs) || std::ranges::any_of(report.conditions, due))
+            return false;
+    }
+    return true;
+}
+
+/// The dead are still away: what they left half-written is right by the records alone, or, if all who had
+/// them died, after a resync by the survivors.
+void Cluster::look_after_death() {
+    if (gone_ == 0) return;
+    hosts_->quiet();
+    operator_->quiet();
+    wires_.spike = Nanos{0};
+    wires_.slow.clear();
+    const auto survivors_rest = [&] {
+        bool rest = hosts_->idle() && operator_->idle();
+        for (Node& node : nodes_) {
+            if (!node.running) continue;
+            rest = rest && node.running->controller.view().members.size() + gone_ == nodes_.size();
+        }
+        return rest && jobs_done();
+    };
+    if (!world_.run_until(survivors_rest, kJobs, 100us))
+        return fail("liveness: the survivors of a death do not come to rest:" + unfinished());
+    world_.run_until([] { return false; }, 10ms);
+    if (!world_.run_until([this] { return jobs_done(); }, kJobs, 100us))
+        return fail("liveness: a resync after a death does not end:" + unfinished());
+    const auto survivor = std::ranges::find_if(nodes_, [&](Node& n) { return serving(n); });
+    if (survivor == nodes_.end()) return fail("nobody serves after a death");
+    look_at_parity("after a death", static_cast<std::size_t>(survivor - nodes_.begin()));
+}
+
+void Cluster::look_at_parity(const std::string& when, std::size_t through) {
+    const std::string wrong = check_parity(amf_of(nodes_[through])->tables(), media_);
+    if (!wrong.empty()) fail("parity " + when + ": " + wrong);
+}
+
+bool Cluster::all_answered() {
+    const bool all = world_.run_until([&] { return hosts_->idle() && operator_->idle(); }, 60s);
+    if (!all) {
+        fail("liveness: operations still wait 60 s after the last fault:\n" + hosts_->pending() +
+             operator_->pending());
+    }
+    return all;
+}
+
+void Cluster::open_all_ports() {
+    Controller& first = nodes_[0].running->controller;
+    std::optional<AdminResult<braid::Outcome>> ports;
+    const bool answered = wait_for(0, first.create_ports({"v", {}, false}), ports, 30s);
+    if (!answered || (!*ports && ports->error().code != Errc::exists)) {
+        fail("the ports were not opened again: " +
+             (ports ? ports->error().detail : std::string("no answer")));
+    }
+}
+
+/// The group's own opinion of its parity, through some controller.
+void Cluster::verify() {
+    Running& running = *nodes_[prng_.below(nodes_.size())].running;
+    const std::size_t index = static_cast<std::size_t>(
+        std::ranges::find_if(nodes_, [&](const Node& n) { return n.running.get() == &running; }) -
+        nodes_.begin());
+    std::optional<AdminResult<braid::Outcome>> begun;
+    if (!wait_for(index, running.controller.verify_group("g", false), begun, 30s) || !*begun ||
+        !(*begun)->job) {
+        fail("the final verify did not begin");
+        return;
+    }
+    std::optional<JobInfo> job;
+    const auto ended = [&] {
+        for (JobInfo& info : running.controller.status().jobs) {
+            if (info.id == *(*begun)->job) job = std::move(info);
+        }
+        return job && job->state != JobState::running;
+    };
+    const bool in_time = world_.run_until(ended, 300s, 100us);
+    if (!in_time || job->state != JobState::done) fail("the final verify did not end well");
+    if (job && job->mismatches != 0) {
+        fail("the final verify found " + std::to_string(job->mismatches) + " stripes: " + job->detail);
+    }
+}
+
+void Cluster::final_checks() {
+    look_at_parity("at the end", 0);
+    if (!read_everywhere()) return;
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
+        if (Amf* amf = amf_of(nodes_[i])) {
+            count_work(nodes_[i]);
+            if (amf->conditions().quarantined_stripes != 0) fail("stripes were quarantined");
+        }
+    }
+    const std::string judged = hosts_->judge();
+    if (!judged.empty()) fail("one disk: " + judged);
+}
+
+bool Cluster::read_everywhere() {
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
+        std::optional<Status> read;
+        if (!wait_for(i, hosts_->read_all(nodes_[i].running->controller.registry().find("v")), read, 60s) ||
+            !*read) {
+            fail("read: everything was not read through " + nodes_[i].name);
+            return false;
+        }
+    }
+    return true;
+}
+
+/// As many members as the level survives are gone: what parity says is what was written.
+void Cluster::read_without_some() {
+    const Tables& tables = amf_of(nodes_[0])->tables();
+    unsigned left = tables.config().geometry.m;
+    const std::size_t first = prng_.below(media_.size());
+    for (std::size_t i = 0; i < media_.size(); ++i) {
+        if (!tables.member_ok(MemberIndex(static_cast<std::uint8_t>(i)))) --left;
+    }
+    for (std::size_t i = 0; i < media_.size() && left > 0; ++i) {
+        const std::size_t member = (first + i) % media_.size();
+        if (!tables.member_ok(MemberIndex(static_cast<std::uint8_t>(member)))) continue;
+        media_[member]->dead = true;
+        --left;
+    }
+    if (!read_everywhere()) return;
+    const std::string judged = hosts_->judge();
+    if (!judged.empty()) fail("one disk, without some members: " + judged);
+}
+
+Task<void> Cluster::leave(Cluster& cluster, std::size_t index, bool& done) {
+    co_await cluster.nodes_[index].running->controller.stop();
+    done = true;
+}
+
+void Cluster::orderly_end() {
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
+        bool done = false;
+        nodes_[i].running->scope.spawn(leave(*this, i, done));
+        if (!world_.run_until([&] { return done; }, 30s)) {
+            fail("liveness: " + nodes_[i].name + " does not stop in order");
+            return;
+        }
+        Process& process = *nodes_[i].process;
+        world_.crash(process);
+    }
+    if (record_.holder != 0) fail("the member store's lock was left taken");
+}
+
+}  // namespace braid::sim

@@ -1,0 +1,118 @@
+// What befalls links and members of a simulated cluster.
+#include "sim/cluster.h"
+
+namespace braid::sim {
+
+// ---- links
+
+/// From one controller to another one, or to all.
+void Cluster::slow_link(Fault& fault, std::size_t index, Nanos length) {
+    if (index >= nodes_.size()) return;
+    const std::uint64_t from = nodes_[index].process->pid;
+    std::size_t other = fault.prng.below(nodes_.size() + 1);
+    // Often one that keeps its records.
+    if (Amf* amf = amf_of(nodes_[index]);
+        amf != nullptr && !amf->replicator().partners().empty() && fault.prng.chance(1, 2)) {
+        const ControllerId partner = *amf->replicator().partners().begin();
+        for (std::size_t i = 0; i < nodes_.size(); ++i) {
+            Amf* of = amf_of(nodes_[i]);
+            if (of != nullptr && of->view().self == partner) other = i;
+        }
+    }
+    const Nanos by = fault.pause(1, 40);
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
+        if (other == nodes_.size() || other == i) wires_.slow[{from, nodes_[i].process->pid}] = by;
+    }
+    strikes(fault, Mark::slow_link, from, micros(by));
+    world_.after(length, [this, from] {
+        std::erase_if(wires_.slow, [from](const auto& entry) { return entry.first.first == from; });
+    });
+}
+
+/// Those of one controller, or all, for a while.
+void Cluster::slow_links(Fault& fault) {
+    if (fault.prng.chance(1, 2)) {
+        const std::size_t index = random_node(fault.prng, false);
+        return slow_link(fault, index, fault.pause(20, 500));
+    }
+    wires_.spike = fault.pause(1, 40);
+    strikes(fault, Mark::spike, micros(wires_.spike));
+    world_.after(fault.pause(20, 500), [this] { wires_.spike = Nanos{0}; });
+}
+
+/// Bytes between two controllers wait, both ways or one way.
+void Cluster::cut_two(Fault& fault) {
+    if (!may_lose_one()) return;
+    const std::size_t a = random_node(fault.prng, true), b = random_node(fault.prng, true);
+    if (a >= nodes_.size() || b >= nodes_.size() || a == b) return;
+    strikes(fault, Mark::cut, nodes_[a].process->pid, nodes_[b].process->pid);
+    wires_.cut(nodes_[a].process->pid, nodes_[b].process->pid, fault.prng.chance(2, 3));
+    const Nanos length = fault.pause(5, 1500);
+    doom(length + 500ms);
+    world_.after(length, [this] { wires_.heal(); });
+    for (const std::size_t index : {a, b}) {
+        world_.after(length + 500ms, [this, index] { start_node(index); });
+    }
+}
+
+void Cluster::reset_two(Fault& fault) {
+    const std::size_t a = random_node(fault.prng, false), b = random_node(fault.prng, false);
+    if (a >= nodes_.size() || b >= nodes_.size() || a == b) return;
+    strikes(fault, Mark::reset, nodes_[a].process->pid, nodes_[b].process->pid);
+    wires_.reset(nodes_[a].process->pid, nodes_[b].process->pid);
+}
+
+// ---- members
+
+/// A member that may still go; nothing when as many as the plan allows have gone.
+Media* Cluster::healthy_disk(Prng& prng) {
+    if (disks_failed_ >= plan_.disk_faults) return nullptr;
+    Media* media = media_[prng.below(media_.size())].get();
+    const bool healthy =
+        !media->dead && !media->fails_writes && media->errors_of_1000 == 0 && !media->declared;
+    return healthy ? media : nullptr;
+}
+
+/// A member is gone, refuses writes, or fails now and then.
+void Cluster::disk_fault(Fault& fault) {
+    Media* media = healthy_disk(fault.prng);
+    if (media == nullptr) return;
+    // Some hear late of what is agreed about it.
+    if (plan_.spikes || fault.prng.chance(1, 2)) {
+        const std::size_t index = random_node(fault.prng, false);
+        slow_link(fault, index, fault.pause(5, 60));
+    }
+    ++disks_failed_;
+    switch (fault.prng.below(3)) {
+        case 0:
+            media->dead = true;
+            return strikes(fault, Mark::disk_gone, media->id());
+        case 1:
+            media->fails_writes = true;
+            return strikes(fault, Mark::disk_refuses_writes, media->id());
+        default:
+            media->errors_of_1000 = static_cast<unsigned>(fault.prng.between(2, 300));
+            return strikes(fault, Mark::disk_fails_some, media->id(), media->errors_of_1000);
+    }
+}
+
+/// A member limps for a while.
+void Cluster::slow_disk(Fault& fault) {
+    Media* media = media_[fault.prng.below(media_.size())].get();
+    media->slow = static_cast<unsigned>(fault.prng.between(2, 60));
+    strikes(fault, Mark::slow_disk, media->id(), media->slow);
+    world_.after(fault.pause(10, 800), [media] { media->slow = 1; });
+}
+
+/// Blocks of member 0 become unreadable: some anywhere, some where the hosts work.
+void Cluster::spoil_blocks(Fault& fault) {
+    Media& media = *media_[0];
+    strikes(fault, Mark::bad_blocks, 20, media.id());
+    for (int i = 0; i < 20; ++i) {
+        media.bad.insert((8u << 20) / kBlockSize + fault.prng.below(media.size() / kBlockSize - 4096));
+        const auto hot = media.hot_block(fault.prng);
+        if (hot && i < 4) media.bad.insert(*hot);
+    }
+}
+
+}  // namespace braid::sim

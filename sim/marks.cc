@@ -1,0 +1,106 @@
+#include "sim/marks.h"
+
+#include <cstdio>
+
+#include "base/assert.h"
+
+namespace braid::sim {
+namespace {
+
+struct Entry {
+    Mark mark;
+    std::string_view name;
+    std::string_view words;  ///< of a fault: % stands for its numbers, one after the other
+};
+
+constexpr std::array<Entry, kMarks> kTable{{
+    {Mark::crash, "crash", "pid % dies"},
+    {Mark::crash_of_recoverer, "crash_of_recoverer", "pid % dies, which finishes writes of the dead"},
+    {Mark::pause, "pause", "pid % stands still for % us"},
+    {Mark::long_pause, "long_pause", "pid % stands still for % us and is killed for it"},
+    {Mark::cut, "cut", "the link of pids % and % is cut"},
+    {Mark::reset, "reset", "the connection of pids % and % breaks"},
+    {Mark::slow_link, "slow_link", "the links of pid % are slow by up to % us"},
+    {Mark::spike, "spike", "all links are slow by up to % us"},
+    {Mark::paths, "paths", "pid % does not reach the members for % us"},
+    {Mark::all_die, "all_die", "all controllers die"},
+    {Mark::power_cut, "power_cut", "power is lost"},
+    {Mark::death_in_round, "death_in_round", "pid % dies and stays away, number % of the round"},
+    {Mark::slow_disk, "slow_disk", "member % is slow, % times"},
+    {Mark::bad_blocks, "bad_blocks", "% blocks of member % become unreadable"},
+    {Mark::disk_gone, "disk_gone", "member % is gone"},
+    {Mark::disk_refuses_writes, "disk_refuses_writes", "member % refuses writes"},
+    {Mark::disk_fails_some, "disk_fails_some", "member % fails % of 1000 commands"},
+    {Mark::disk_declared, "disk_declared", "an operator declares member % failed"},
+    {Mark::recovery_with_redo, "recovery.with_redo", ""},
+    {Mark::recovery_with_data, "recovery.with_data", ""},
+    {Mark::recovery_of_recoverer, "recovery.of_recoverer", ""},
+    {Mark::resync_corrected, "resync.corrected", ""},
+    {Mark::power_cut_in_resync, "resync.power_cut", ""},
+    {Mark::death_in_resync, "resync.death", ""},
+    {Mark::death_with_records, "death.with_records", ""},
+    {Mark::death_while_joining, "death.while_joining", ""},
+    {Mark::death_with_store_lock, "death.with_store_lock", ""},
+    {Mark::join_in_recovery, "join.in_recovery", ""},
+    {Mark::view_in_view, "view.in_view", ""},
+    {Mark::group_left, "group.left", ""},
+    {Mark::fence_of_living, "fence.of_living", ""},
+    {Mark::fence_not_drained, "fence.not_drained", ""},
+    {Mark::write_full, "write.full", ""},
+    {Mark::write_rmw, "write.rmw", ""},
+    {Mark::write_rcw, "write.rcw", ""},
+    {Mark::write_regenerating, "write.regenerating", ""},
+    {Mark::write_full_degraded, "write.full_degraded", ""},
+    {Mark::read_regenerated, "read.regenerated", ""},
+    {Mark::block_repaired, "block.repaired", ""},
+    {Mark::member_error, "member.error", ""},
+    {Mark::lock_revoked, "lock.revoked", ""},
+    {Mark::lock_claimed, "lock.claimed", ""},
+    {Mark::lock_wait_ended, "lock.wait_ended", ""},
+    {Mark::orphan_lands, "orphan.lands", ""},
+    {Mark::orphan_tears, "orphan.tears", ""},
+    {Mark::orphan_vanishes, "orphan.vanishes", ""},
+    {Mark::power_keeps, "power.keeps", ""},
+    {Mark::power_drops, "power.drops", ""},
+    {Mark::power_tears, "power.tears", ""},
+    {Mark::port_closed, "port.closed", ""},
+    {Mark::host_timeout, "host.timeout", ""},
+    {Mark::host_leaves, "host.leaves", ""},
+    {Mark::host_repeats, "host.repeats", ""},
+    {Mark::ghost_lands, "ghost.lands", ""},
+    {Mark::ghost_dies, "ghost.dies", ""},
+    {Mark::space_anew, "space.anew", ""},
+}};
+
+constexpr bool in_order() {
+    for (std::size_t i = 0; i < kTable.size(); ++i) {
+        if (kTable[i].mark != static_cast<Mark>(i)) return false;
+    }
+    return true;
+}
+static_assert(in_order());
+
+const Entry& entry(Mark mark) { return kTable[static_cast<std::size_t>(mark)]; }
+
+}  // namespace
+
+std::string_view name(Mark mark) { return entry(mark).name; }
+
+std::string in_words(const FaultRecord& fault) {
+    std::array<char, 64> start;
+    std::snprintf(start.data(), start.size(), "%u at %.4f s: ", fault.number,
+                  static_cast<double>(fault.at.count()) / 1e9);
+    std::string out = start.data();
+    const std::array<std::uint64_t, 2> numbers = {fault.a, fault.b};
+    std::size_t next = 0;
+    for (const char letter : entry(fault.kind).words) {
+        if (letter == '%') {
+            out += std::to_string(numbers[next++]);
+        } else {
+            out += letter;
+        }
+    }
+    return out;
+}
+
+}  // namespace braid::sim

@@ -1,0 +1,100 @@
+// What a run has met, counted: each kind of fault, and situations that the promises are about and that some
+// run must reach, or nobody has tested them. One table of names (marks.cc); counting is one addition.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/types.h"
+
+namespace braid::sim {
+
+enum class Mark : std::uint8_t {
+    // Kinds of faults.
+    crash,
+    crash_of_recoverer,
+    pause,
+    long_pause,
+    cut,
+    reset,
+    slow_link,
+    spike,
+    paths,
+    all_die,
+    power_cut,
+    death_in_round,
+    slow_disk,
+    bad_blocks,
+    disk_gone,
+    disk_refuses_writes,
+    disk_fails_some,
+    disk_declared,
+    // Situations.
+    first_situation,
+    recovery_with_redo = first_situation,
+    recovery_with_data,
+    recovery_of_recoverer,
+    resync_corrected,
+    power_cut_in_resync,
+    death_in_resync,
+    death_with_records,
+    death_while_joining,
+    death_with_store_lock,
+    join_in_recovery,
+    view_in_view,
+    group_left,
+    fence_of_living,
+    fence_not_drained,
+    write_full,
+    write_rmw,
+    write_rcw,
+    write_regenerating,
+    write_full_degraded,
+    read_regenerated,
+    block_repaired,
+    member_error,
+    lock_revoked,
+    lock_claimed,
+    lock_wait_ended,
+    orphan_lands,
+    orphan_tears,
+    orphan_vanishes,
+    power_keeps,
+    power_drops,
+    power_tears,
+    port_closed,
+    host_timeout,
+    host_leaves,
+    host_repeats,
+    ghost_lands,
+    ghost_dies,
+    space_anew,
+    count,
+};
+
+constexpr std::size_t kMarks = static_cast<std::size_t>(Mark::count);
+constexpr std::size_t kFaultKinds = static_cast<std::size_t>(Mark::first_situation);
+
+using Marks = std::array<std::uint64_t, kMarks>;
+
+/// "crash", "recovery.with_redo".
+std::string_view name(Mark mark);
+constexpr bool is_fault(Mark mark) { return mark < Mark::first_situation; }
+
+/// A fault that struck.
+struct FaultRecord {
+    unsigned number = 0;  ///< 0: an operator's
+    Mark kind{};
+    Nanos at{};
+    std::uint64_t a = 0, b = 0;  ///< whom or what; see the table
+};
+
+constexpr std::uint64_t micros(Nanos time) { return static_cast<std::uint64_t>(time.count() / 1000); }
+
+/// "12 at 2.0421 s: pid 104 dies".
+std::string in_words(const FaultRecord& fault);
+
+}  // namespace braid::sim

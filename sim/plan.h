@@ -1,0 +1,77 @@
+// What a seed decides: the shape of a cluster, which faults it meets and how often, how its hosts behave. A
+// plan can be changed before it is run: faults left out by their numbers, single values set.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "sim/marks.h"
+#include "sim/shape.h"
+#include "sim/workload.h"
+
+namespace braid::sim {
+
+/// What a seed decides.
+struct Plan : Shape {
+    std::uint64_t seed = 0;
+    std::size_t hosts = 4;
+    Nanos faults_for = 6s;      ///< length of the first phase
+    Nanos fault_pause = 250ms;  ///< mean time between faults
+    unsigned disk_faults = 0;   ///< members that may fail, at most the level's parity
+    bool crashes = true, pauses = true, cuts = true, resets = true, slow_disks = true, latent_errors = false;
+    bool path_losses = false;  ///< a controller alone does not reach the disks
+    bool spikes = false;       ///< links slow down for a while
+    bool operators = false;    ///< ports, virtual disks and members are changed meanwhile
+    Workload work;
+    /// If not 0: the faults end with so many controllers dying together, and they stay away until the
+    /// survivors have been looked at. As many as there are copies: only a resync makes their stripes right.
+    unsigned last_deaths = 0;
+    unsigned rounds = 0;      ///< of deaths, looks and returns; 0: one long storm instead
+    bool power_cuts = false;  ///< in each round all die, and the members' unflushed writes may be lost
+    unsigned outliers = 0;    ///< one of so many disk commands takes up to seconds; 0: none
+    Nanos operator_pause = 400ms;
+    bool cluster_kill = false;  ///< all controllers die at once, in the middle
+    Nanos drain_max = 20ms;     ///< how long a dead controller's disk commands may take
+    Nanos think_max = 2ms;      ///< between a host's operations
+
+    /// Faults by number. A fault draws from a source of its own, so leaving one out does not change the
+    /// others.
+    std::optional<std::set<unsigned>> only;
+    std::set<unsigned> without;
+    bool happens(unsigned fault) const { return only ? only->contains(fault) : !without.contains(fault); }
+};
+
+Plan draw_plan(std::uint64_t seed);
+std::string describe(const Plan& plan);
+
+/// A value of a plan that can be set by name, as `simulate --set` does. Times are in microseconds.
+struct Setting {
+    std::string_view name;
+    std::uint64_t least;  ///< sensible value
+    std::uint64_t (*get)(const Plan&);
+    void (*set)(Plan&, std::uint64_t);
+};
+std::span<const Setting> settings();
+
+struct Outcome {
+    std::string failure;  ///< empty: all promises held
+    std::uint64_t hash = 0;
+    std::uint64_t events = 0;
+    std::uint64_t operations = 0;
+    std::uint64_t checked = 0;
+    std::uint64_t recovered = 0;  ///< writes of dead controllers that others finished
+    Marks marks{};
+    Nanos virtual_time{};
+};
+
+/// Told of every fault as it strikes.
+using FaultSeen = std::function<void(const FaultRecord&)>;
+
+Outcome run_plan(const Plan& plan, bool trace, FaultSeen seen = {});
+inline Outcome run_seed(std::uint64_t seed, bool trace) { return run_plan(draw_plan(seed), trace); }
+
+}  // namespace braid::sim

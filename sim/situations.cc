@@ -1,0 +1,143 @@
+// What is looked at while a cluster runs: locks by eye, and which situations the run has met. All from
+// outside: counters, conditions, the record of members.
+#include <algorithm>
+
+#include "sim/cluster.h"
+
+namespace braid::sim {
+
+/// Looks at the living every so often; checks that nobody shares a lock with a writer.
+void Cluster::watch() {
+    // The members see who is in whose way at any time; locks are looked at now and then.
+    const bool look = ++looks_ % (faulty_ ? 5 : 50) == 0;
+    const bool recovery_runs = std::ranges::any_of(nodes_, [&](Node& node) {
+        return serving(node) && amf_of(node)->conditions().recovering_units != 0;
+    });
+    locks_.begin();
+    for (Node& node : nodes_) {
+        Amf* amf = amf_of(node);
+        if (amf != nullptr && amf->conditions().offline) world_.mark(Mark::group_left);
+        if (!serving(node)) {
+            node.serving_since = Nanos{0};
+            continue;
+        }
+        if (node.serving_since == Nanos{0}) {
+            node.serving_since = world_.now();
+            if (recovery_runs) world_.mark(Mark::join_in_recovery);
+        }
+        count_work(node);
+        check_resynced(node);
+        const std::string wrong = look ? locks_.add(node.name, *amf_of(node)) : std::string{};
+        if (!wrong.empty()) fail("single writer: " + wrong);
+    }
+    const auto calm = [&](Node& node) { return !node.running || settled(node); };
+    if (std::ranges::all_of(nodes_, calm)) {
+        deaths_since_calm_ = 0;
+        for (Node& node : nodes_) deaths_since_calm_ += rested(node) ? 0 : 1;
+    }
+    if (!over_) world_.after(10ms, [this] { watch(); });
+}
+
+/// Where a copy of every record has survived, parity is right before anybody resyncs it.
+void Cluster::check_resynced(Node& node) {
+    const std::uint64_t stripes = amf_of(node)->counters().resynced;
+    if (stripes == 0 || !covered()) return;
+    fail("resync: " + node.name + " corrected " + std::to_string(stripes) +
+         " stripes although copies of all records survived");
+}
+
+namespace {
+
+struct Counted {
+    Mark mark;
+    std::uint64_t AmfCounters::* counter;
+};
+constexpr std::array kCounted = {
+    Counted{Mark::recovery_with_redo, &AmfCounters::recovered_redo},
+    Counted{Mark::recovery_with_data, &AmfCounters::recovered_data},
+    Counted{Mark::resync_corrected, &AmfCounters::resynced},
+    Counted{Mark::read_regenerated, &AmfCounters::regenerated},
+    Counted{Mark::block_repaired, &AmfCounters::repaired},
+    Counted{Mark::member_error, &AmfCounters::member_errors},
+};
+struct CountedPath {
+    WritePath path;
+    Mark mark;
+};
+constexpr std::array kCountedPaths = {
+    CountedPath{WritePath::full, Mark::write_full},
+    CountedPath{WritePath::rmw, Mark::write_rmw},
+    CountedPath{WritePath::rcw, Mark::write_rcw},
+    CountedPath{WritePath::degraded, Mark::write_regenerating},
+};
+struct CountedLock {
+    Mark mark;
+    std::uint64_t LockCounters::* counter;
+};
+constexpr std::array kCountedLocks = {
+    CountedLock{Mark::lock_revoked, &LockCounters::revokes_sent},
+    CountedLock{Mark::lock_claimed, &LockCounters::recoveries},
+    CountedLock{Mark::lock_wait_ended, &LockCounters::cancelled},
+};
+
+}  // namespace
+
+/// Adds what the node's AMF has done since the last look to the marks.
+void Cluster::count_work(Node& node) {
+    Amf* amf = amf_of(node);
+    if (amf == nullptr) return;
+    const AmfCounters& now = amf->counters();
+    const LockCounters& locks = amf->locks().counters();
+    if (now.writes < node.counted.writes || now.reads < node.counted.reads) {  // another one
+        node.counted = {};
+        node.counted_locks = {};
+    }
+    const bool degraded = amf->conditions().failed_members != 0;
+    for (const Counted& at : kCounted) world_.mark(at.mark, now.*at.counter - node.counted.*at.counter);
+    for (const CountedLock& at : kCountedLocks)
+        world_.mark(at.mark, locks.*at.counter - node.counted_locks.*at.counter);
+    for (const CountedPath& at : kCountedPaths) {
+        const auto path = static_cast<std::size_t>(at.path);
+        const std::uint64_t written = now.stripe_writes[path] - node.counted.stripe_writes[path];
+        world_.mark(at.mark, written);
+        if (degraded && node.degraded && at.path == WritePath::full)
+            world_.mark(Mark::write_full_degraded, written);
+    }
+    node.counted = now;
+    node.counted_locks = locks;
+    node.degraded = degraded;
+}
+
+/// It dies now; what it was at is still there to see.
+void Cluster::count_death(Node& node) {
+    if (record_.holder == node.process->pid) world_.mark(Mark::death_with_store_lock);
+    count_work(node);
+    Amf* amf = amf_of(node);
+    if (amf == nullptr) {
+        world_.mark(Mark::death_while_joining);
+    } else {
+        check_resynced(node);
+        if (amf->conditions().recovering_units != 0) world_.mark(Mark::recovery_of_recoverer);
+        if (amf->replicator().live_records() != 0) world_.mark(Mark::death_with_records);
+        if (resyncs(node)) world_.mark(Mark::death_in_resync);
+    }
+    node.counted = {};
+    node.counted_locks = {};
+}
+
+bool Cluster::resyncs(Node& node) {
+    if (!node.running) return false;
+    return std::ranges::any_of(node.running->controller.status().jobs, [](const JobInfo& job) {
+        return job.kind == "resync" && job.state == JobState::running;
+    });
+}
+
+/// The record of members names a new view. Who has not even the one before?
+void Cluster::count_view(Epoch before) {
+    for (Node& node : nodes_) {
+        if (!node.running || node.running->controller.view().members.empty()) continue;
+        if (node.running->controller.view().epoch < before) return world_.mark(Mark::view_in_view);
+    }
+}
+
+}  // namespace braid::sim
