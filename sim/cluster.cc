@@ -13,17 +13,6 @@ constexpr Nanos kSettled = 300ms;
 
 }  // namespace
 
-Cluster::Running::Running(Cluster& cluster, Process& process, const std::string& name)
-    : network(cluster.wires_, process),
-      store(process, cluster.record_),
-      shelf(process, cluster.media_),
-      controller(Environment{process.executor, process.clock, network, store, shelf, process.random},
-                 ControllerConfig{.name = name,
-                                  .peer_address = "sim:0",
-                                  .ping_timeout = cluster.plan_.ping_timeout,
-                                  .intent_idle = cluster.plan_.intent_idle}),
-      scope(process.executor) {}
-
 Cluster::Cluster(World& world, const Plan& plan, FaultSeen seen)
     : world_(world),
       plan_(plan),
@@ -31,19 +20,12 @@ Cluster::Cluster(World& world, const Plan& plan, FaultSeen seen)
       nodes_(plan.controllers),
       seen_(std::move(seen)),
       prng_(world.prng.split(0xc1)) {
-    const auto level = *parse_level(plan.level);
-    const Geometry geometry =
-        *Geometry::make(level, plan.disks, static_cast<std::uint32_t>(plan.strip_size), plan.copies);
-    const std::uint64_t segments = (4 * geometry.width() + plan.disks - 1) / plan.disks + 1;
-    const std::uint64_t size = (16u << 20) + segments * geometry.segment_size();
-    for (std::size_t i = 0; i < plan.disks; ++i) {
-        media_.push_back(std::make_unique<Media>(world_, i, size / kBlockSize * kBlockSize));
-    }
+    media_ = make_media(world_, plan);
     for (std::size_t i = 0; i < nodes_.size(); ++i)
         nodes_[i].name = "ctl-" + std::string(1, static_cast<char>('a' + i));
     HostOptions options;
-    options.volume_size = 3 * kExtentSize - 3 * kSector;
-    options.stripe_size = geometry.stripe_size();
+    options.volume_size = kVolumeSize;
+    options.stripe_size = geometry_of(plan).stripe_size();
     options.hosts = plan.hosts;
     options.think_max = plan.think_max;
     options.work = plan.work;
@@ -67,7 +49,7 @@ Cluster::Cluster(World& world, const Plan& plan, FaultSeen seen)
         media->dead = prng_.chance(1, 2);  // else it goes on answering with what it has
         media->declared = true;
         ++disks_failed_;
-        return (id < 10 ? "d0" : "d") + std::to_string(id);
+        return disk_name(id);
     };
     record_.replaced = [this](Epoch before) { count_view(before); };
     operations.pause_max = plan.operator_pause;
@@ -89,7 +71,7 @@ void Cluster::start_node(std::size_t index) {
     Node& node = nodes_[index];
     if (node.running || over_ || dark_) return;
     node.process = world_.start_process(node.name);
-    node.running = std::make_unique<Running>(*this, *node.process, node.name);
+    node.running = std::make_unique<Running>(wires_, record_, media_, *node.process, plan_);
     node.process->destroy = [this, index] { node_died(index); };
     node.running->scope.spawn(live(*this, index));
 }
@@ -117,16 +99,9 @@ Task<void> Cluster::live(Cluster& cluster, std::size_t index) {
     world.after(300ms, [&cluster, index] { cluster.start_node(index); });
 }
 
-Amf* Cluster::amf_of(Node& node) {
-    if (!node.running || node.running->controller.groups().empty()) return nullptr;
-    GroupRuntime& group = *node.running->controller.groups().begin()->second;
-    return group.tables().loaded() ? &group.amf() : nullptr;
-}
+Amf* Cluster::amf_of(Node& node) { return node.running ? node.running->amf() : nullptr; }
 
-bool Cluster::serving(Node& node) {
-    if (!node.running || node.running->controller.groups().empty()) return false;
-    return node.running->controller.groups().begin()->second->state() == GroupRuntime::State::serving;
-}
+bool Cluster::serving(Node& node) { return node.running && node.running->serving(); }
 
 bool Cluster::rested(Node& node) {
     return serving(node) && !node.process->paused && node.serving_since != Nanos{0} &&
@@ -163,25 +138,15 @@ bool Cluster::set_up() {
         fail("the controllers did not form one view");
         return false;
     }
-    CreateGroup group;
-    group.name = "g";
-    group.level = plan_.level;
-    group.strip_size = plan_.strip_size;
-    group.lock_unit = plan_.lock_unit;
-    group.dimension = plan_.dimension;
-    group.copies = plan_.copies;
-    for (std::size_t i = 0; i < plan_.disks; ++i)
-        group.disks.push_back((i < 10 ? "d0" : "d") + std::to_string(i));
     std::optional<AdminResult<braid::Outcome>> made, volume, ports;
     Controller& first = nodes_[0].running->controller;
-    if (!wait_for(0, first.create_group(group), made, 30s) || !*made) {
+    if (!wait_for(0, first.create_group(group_request(plan_)), made, 30s) || !*made) {
         fail("the group was not created: " + (made ? made->error().detail : std::string("no answer")));
         return false;
     }
     const std::uint64_t data_start = amf_of(nodes_[0])->tables().config().data_start;
     for (auto& media : media_) media->data_starts(data_start);
-    if (!wait_for(0, first.create_volume({"v", "g", 3 * kExtentSize - 3 * kSector, false}), volume, 30s) ||
-        !*volume) {
+    if (!wait_for(0, first.create_volume({"v", "g", kVolumeSize, false}), volume, 30s) || !*volume) {
         fail("the volume was not created: " + (volume ? volume->error().detail : std::string("no answer")));
         return false;
     }

@@ -9,14 +9,11 @@
 #include <string>
 #include <vector>
 
-#include "controller/controller.h"
 #include "sim/checkers/single_writer.h"
 #include "sim/hosts.h"
+#include "sim/node.h"
 #include "sim/operator.h"
 #include "sim/plan.h"
-#include "sim/sim_disk.h"
-#include "sim/sim_member_store.h"
-#include "sim/sim_network.h"
 
 namespace braid::sim {
 
@@ -33,15 +30,6 @@ public:
     std::optional<Place> pick(Prng& prng) override;
 
 private:
-    /// What runs in one process; destroyed in reverse.
-    struct Running {
-        Running(Cluster& cluster, Process& process, const std::string& name);
-        SimNetwork network;
-        SimMemberStore store;
-        SimShelf shelf;
-        Controller controller;
-        Scope scope;
-    };
     struct Node {
         std::string name;
         std::shared_ptr<Process> process;

@@ -10,22 +10,15 @@
 #include <vector>
 
 #include "sim/marks.h"
+#include "sim/node.h"
 #include "sim/workload.h"
 
 namespace braid::sim {
 
 /// What a seed decides.
-struct Plan {
+struct Plan : Shape {
     std::uint64_t seed = 0;
-    std::size_t controllers = 3;
-    std::size_t disks = 5;
-    std::string level = "raid5";
-    std::uint64_t strip_size = 16u << 10;
-    std::uint64_t lock_unit = 1;
-    unsigned dimension = 2;
-    unsigned copies = 0;
     std::size_t hosts = 4;
-    Nanos ping_timeout = 500ms;
     Nanos faults_for = 6s;      ///< length of the first phase
     Nanos fault_pause = 250ms;  ///< mean time between faults
     unsigned disk_faults = 0;   ///< members that may fail, at most the level's parity
@@ -40,7 +33,7 @@ struct Plan {
     unsigned rounds = 0;      ///< of deaths, looks and returns; 0: one long storm instead
     bool power_cuts = false;  ///< in each round all die, and the members' unflushed writes may be lost
     unsigned outliers = 0;    ///< one of so many disk commands takes up to seconds; 0: none
-    Nanos intent_idle = 2s, operator_pause = 400ms;
+    Nanos operator_pause = 400ms;
     bool cluster_kill = false;  ///< all controllers die at once, in the middle
     Nanos drain_max = 20ms;     ///< how long a dead controller's disk commands may take
     Nanos think_max = 2ms;      ///< between a host's operations

@@ -3,10 +3,12 @@
 #include <cstring>
 
 #include "base/crc32c.h"
+#include "sim/tap.h"
 
 namespace braid::sim {
 namespace {
 
+constexpr Nanos kHeldAgain = 50us;              // a command that is held is looked at so often
 constexpr std::uint64_t kLabels = 16;           // blocks at the end, for another copy of the superblock
 constexpr std::uint64_t kTablesEnd = 8u << 20;  // before it stand the tables, behind it data
 
@@ -200,16 +202,23 @@ void SimDisk::submit(DiskOp& op, Join& join) {
             Nanos(static_cast<std::int64_t>(prng_.below(prng_.chance(1, 8) ? 3'000'000'000 : 300'000'000)));
     }
     media_.begun(process_, op);
+    if (world.tap != nullptr) world.tap->begins(process_, media_.id(), op);
     pending_[ticket] = {&op, world.after(latency, [this, ticket] { finish(ticket); })};
 }
 
 void SimDisk::finish(std::uint64_t ticket) {
     DiskOp& op = *pending_.at(ticket).op;
+    World& world = process_.world;
+    if (world.tap != nullptr && world.tap->holds(process_, media_.id(), op)) {
+        pending_.at(ticket).event = world.after(kHeldAgain, [this, ticket] { finish(ticket); });
+        return;
+    }
     pending_.erase(ticket);
     op.in_flight = nullptr;
     media_.ended(op.verb, op.offset, length_of(op));
     op.status = carry_out(op);
     if (!op.status) ++counters_.errors;
+    if (world.tap != nullptr) world.tap->done(process_, media_.id(), op);
     op.join->done();
 }
 
@@ -247,7 +256,9 @@ void SimDisk::abandon(DiskOp& op) {
     pending_.erase(ticket);
     op.in_flight = nullptr;
     const bool writes = op.verb == DiskVerb::write || op.verb == DiskVerb::zero;
-    const std::uint64_t fate = writes ? prng_.below(3) : 0;
+    std::uint64_t fate = writes ? prng_.below(3) : 0;
+    if (writes && world.knobs.orphans != Orphans::chance)
+        fate = static_cast<std::uint64_t>(world.knobs.orphans) - 1;
     constexpr std::array kFates = {Mark::orphan_vanishes, Mark::orphan_lands, Mark::orphan_tears};
     if (writes) world.mark(kFates[fate]);
     if (fate == 0) return media_.ended(op.verb, op.offset, length_of(op));  // vanishes

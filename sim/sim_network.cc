@@ -2,7 +2,11 @@
 
 #include <algorithm>
 
+#include "sim/tap.h"
+
 namespace braid::sim {
+
+constexpr Nanos kHeldAgain = 50us;  // a frame that is held is looked at so often
 
 Nanos Wires::delay(std::uint64_t from, std::uint64_t to) const {
     Nanos longest = world.knobs.link_latency_max + spike;
@@ -99,13 +103,29 @@ void Connection::pump_write(unsigned side) {
             if (take == 0) break;
         }
         to.flying += bytes.size();
-        const Nanos when =
-            std::max(to.last_delivery, world.now() + wires_.delay(from.process->pid, to.process->pid));
-        to.last_delivery = when;
-        to.wire.push_back(std::move(bytes));
-        world.at(when, [self = shared_from_this(), side] { self->deliver(1 - side); });
+        if (world.tap == nullptr) {
+            send(side, std::move(bytes));
+        } else {
+            for (std::span<const std::byte> rest = bytes; !rest.empty();) {
+                const auto frame = rest.first(world.tap->frame_length(rest));
+                world.tap->sent(*from.process, *to.process, frame);
+                send(side, {frame.begin(), frame.end()});
+                rest = rest.subspan(frame.size());
+            }
+        }
     }
     if (op.progress == total) finish(from.write, total);
+}
+
+/// A piece leaves `side`; pieces arrive in order.
+void Connection::send(unsigned side, std::vector<std::byte> bytes) {
+    Side& to = sides[1 - side];
+    World& world = wires_.world;
+    const Nanos when =
+        std::max(to.last_delivery, world.now() + wires_.delay(sides[side].process->pid, to.process->pid));
+    to.last_delivery = when;
+    to.wire.push_back(std::move(bytes));
+    world.at(when, [self = shared_from_this(), side] { self->deliver(1 - side); });
 }
 
 /// The next piece on the way to `side` is due: always the oldest, so that a cut in between cannot change
@@ -117,10 +137,16 @@ void Connection::deliver(unsigned side) {
         wires_.world.after(10ms, [self = shared_from_this(), side] { self->deliver(side); });
         return;
     }
+    Tap* tap = wires_.world.tap;
+    if (tap != nullptr && !to.closed && tap->holds(*from.process, *to.process, to.wire.front())) {
+        wires_.world.after(kHeldAgain, [self = shared_from_this(), side] { self->deliver(side); });
+        return;
+    }
     std::vector<std::byte> bytes = std::move(to.wire.front());
     to.wire.pop_front();
     to.flying -= bytes.size();
     if (to.closed) return;
+    if (tap != nullptr) tap->arrives(*from.process, *to.process, bytes);
     if (to.taken == to.inbound.size()) {
         to.inbound = std::move(bytes);
         to.taken = 0;
@@ -136,7 +162,7 @@ void Connection::pump_read(unsigned side) {
     if (end.read == nullptr || present == 0) return;
     World& world = wires_.world;
     std::size_t count = std::min(present, end.read->into.size());
-    if (count > 1 && world.prng.chance(1, 8)) count = 1 + world.prng.below(count);
+    if (world.tap == nullptr && count > 1 && world.prng.chance(1, 8)) count = 1 + world.prng.below(count);
     std::copy_n(end.inbound.data() + end.taken, count, end.read->into.data());
     end.taken += count;
     if (end.taken == end.inbound.size()) {

@@ -74,6 +74,7 @@ public:
 private:
     friend class Wires;
     explicit Connection(Wires& wires) : wires_(wires) {}
+    void send(unsigned side, std::vector<std::byte> bytes);
     void deliver(unsigned side);
     void end_side(unsigned side);
     static void finish(StreamOp*& op, Result<std::size_t> result);

@@ -23,9 +23,13 @@
 namespace braid::sim {
 
 class World;
+class Tap;
 using Action = std::move_only_function<void()>;
 /// When, and the event's number: higher for those that were asked for later, its place in the lowest bits.
 using EventKey = std::pair<Nanos, std::uint64_t>;
+
+/// What becomes of a dead process's disk commands that were in flight.
+enum class Orphans : std::uint8_t { chance, vanish, land, tear };
 
 /// What may go wrong and how long things take: drawn per seed.
 struct Knobs {
@@ -33,7 +37,8 @@ struct Knobs {
     Nanos link_latency_min = 10us, link_latency_max = 200us;
     Nanos drain_max = 20ms;  ///< how long an orphaned disk command may still take
     std::size_t stream_window = 1u << 20;
-    unsigned outliers = 0;        ///< one of so many disk commands takes up to 3 s; 0: none
+    unsigned outliers = 0;  ///< one of so many disk commands takes up to 3 s; 0: none
+    Orphans orphans = Orphans::chance;
     bool volatile_cache = false;  ///< members lose at a power cut what was not flushed
 };
 
@@ -116,6 +121,7 @@ public:
     Marks marks{};
     void mark(Mark mark, std::uint64_t times = 1) { marks[static_cast<std::size_t>(mark)] += times; }
     std::uint64_t count(Mark mark) const { return marks[static_cast<std::size_t>(mark)]; }
+    Tap* tap = nullptr;  ///< outlives all processes
     /// Set by whoever sees that a promise is broken; the first one stays.
     void violation(std::string text);
     const std::string& violated() const { return violation_; }

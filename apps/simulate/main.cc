@@ -17,6 +17,7 @@
 
 #include "base/log.h"
 #include "report.h"
+#include "scenarios.h"
 #include "shrink.h"
 
 namespace braid::sim {
@@ -178,8 +179,10 @@ int run_seeds(const Options& options) {
 
 int run(int argc, char** argv) {
     Options options;
+    ScenarioOptions scenarios;
     std::string range;
     CLI::App app{"Runs simulated clusters and checks the promises on them."};
+    app.add_option("--scenario", scenarios.files, "run the scenarios of these files");
     app.add_option("--seed", options.seed, "run this seed alone");
     app.add_option("--seeds", range, "run a range, A..B");
     app.add_flag("--fresh", options.fresh, "run seeds that the clock names, until --minutes are over");
@@ -198,7 +201,6 @@ int run(int argc, char** argv) {
     app.add_flag("--log", options.log, "print the controllers' logs");
     app.add_option("--failures", options.failures, "file that failing seeds are added to");
     CLI11_PARSE(app, argc, argv);
-    for (const int signal : {SIGABRT, SIGSEGV, SIGILL, SIGFPE, SIGBUS}) std::signal(signal, name_the_seed);
     set_log_level(LogLevel::error);
     if (options.log) {
         set_log_level(LogLevel::debug);
@@ -206,6 +208,21 @@ int run(int argc, char** argv) {
             std::printf("    log %.*s\n", static_cast<int>(text.size()), text.data());
         });
     }
+    if (!range.empty()) {
+        unsigned long long first = 0, last = 0;
+        if (std::sscanf(range.c_str(), "%llu..%llu", &first, &last) != 2 || last < first) {
+            std::fprintf(stderr, "simulate: --seeds %s: expected A..B\n", range.c_str());
+            return 2;
+        }
+        options.first = scenarios.first_seed = first;
+        options.last = scenarios.last_seed = last;
+    }
+    if (!scenarios.files.empty()) {
+        if (options.seed) scenarios.first_seed = scenarios.last_seed = *options.seed;
+        scenarios.trace = options.trace;
+        return run_scenarios(scenarios);
+    }
+    for (const int signal : {SIGABRT, SIGSEGV, SIGILL, SIGFPE, SIGBUS}) std::signal(signal, name_the_seed);
     if (options.seed) {
         const auto plan = plan_of(*options.seed, options);
         if (!plan) return 2;
@@ -217,15 +234,7 @@ int run(int argc, char** argv) {
         print(totals, seconds_since(begin), false);
         return ok ? 0 : 1;
     }
-    if (!range.empty()) {
-        unsigned long long first = 0, last = 0;
-        if (std::sscanf(range.c_str(), "%llu..%llu", &first, &last) != 2 || last < first) {
-            std::fprintf(stderr, "simulate: --seeds %s: expected A..B\n", range.c_str());
-            return 2;
-        }
-        options.first = first;
-        options.last = last;
-    } else {
+    if (range.empty()) {
         options.fresh = true;
         if (options.minutes <= 0) options.minutes = 1;
     }

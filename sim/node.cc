@@ -1,0 +1,58 @@
+#include "sim/node.h"
+
+namespace braid::sim {
+
+Geometry geometry_of(const Shape& shape) {
+    return *Geometry::make(*parse_level(shape.level), shape.disks,
+                           static_cast<std::uint32_t>(shape.strip_size), shape.copies);
+}
+
+std::vector<std::unique_ptr<Media>> make_media(World& world, const Shape& shape) {
+    const Geometry geometry = geometry_of(shape);
+    const std::uint64_t segments = (4 * geometry.width() + shape.disks - 1) / shape.disks + 1;
+    const std::uint64_t size = (16u << 20) + segments * geometry.segment_size();
+    std::vector<std::unique_ptr<Media>> media;
+    for (std::size_t i = 0; i < shape.disks; ++i) {
+        media.push_back(std::make_unique<Media>(world, i, size / kBlockSize * kBlockSize));
+    }
+    return media;
+}
+
+std::string disk_name(std::size_t member) { return (member < 10 ? "d0" : "d") + std::to_string(member); }
+
+CreateGroup group_request(const Shape& shape) {
+    CreateGroup group;
+    group.name = "g";
+    group.level = shape.level;
+    group.strip_size = shape.strip_size;
+    group.lock_unit = shape.lock_unit;
+    group.dimension = shape.dimension;
+    group.copies = shape.copies;
+    for (std::size_t i = 0; i < shape.disks; ++i) group.disks.push_back(disk_name(i));
+    return group;
+}
+
+Running::Running(Wires& wires, SharedRecord& record, std::vector<std::unique_ptr<Media>>& media,
+                 Process& process, const Shape& shape)
+    : network(wires, process),
+      store(process, record),
+      shelf(process, media),
+      controller(Environment{process.executor, process.clock, network, store, shelf, process.random},
+                 ControllerConfig{.name = process.name,
+                                  .peer_address = "sim:0",
+                                  .ping_timeout = shape.ping_timeout,
+                                  .intent_idle = shape.intent_idle}),
+      scope(process.executor) {}
+
+Amf* Running::amf() {
+    if (controller.groups().empty()) return nullptr;
+    GroupRuntime& group = *controller.groups().begin()->second;
+    return group.tables().loaded() ? &group.amf() : nullptr;
+}
+
+bool Running::serving() {
+    if (controller.groups().empty()) return false;
+    return controller.groups().begin()->second->state() == GroupRuntime::State::serving;
+}
+
+}  // namespace braid::sim

@@ -1,0 +1,55 @@
+// What every simulated cluster is made of: its shape, its members, and a controller that runs in a process on
+// the simulated seams. Who starts, kills and judges them is cluster.h's or scenario_run.h's.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "controller/controller.h"
+#include "sim/hosts.h"
+#include "sim/sim_disk.h"
+#include "sim/sim_member_store.h"
+#include "sim/sim_network.h"
+
+namespace braid::sim {
+
+/// Controllers and the one group "g" that they share.
+struct Shape {
+    std::size_t controllers = 3;
+    std::size_t disks = 5;
+    std::string level = "raid5";
+    std::uint64_t strip_size = 16u << 10;
+    std::uint64_t lock_unit = 1;
+    unsigned dimension = 2;
+    unsigned copies = 0;
+    Nanos ping_timeout = 500ms;
+    Nanos intent_idle = 2s;
+};
+
+/// Of the virtual disk "v": not a multiple of anything.
+constexpr std::uint64_t kVolumeSize = 3 * kExtentSize - 3 * kSector;
+
+Geometry geometry_of(const Shape& shape);
+/// Members with room for more than the virtual disk.
+std::vector<std::unique_ptr<Media>> make_media(World& world, const Shape& shape);
+std::string disk_name(std::size_t member);  ///< "d03"
+CreateGroup group_request(const Shape& shape);
+
+/// What runs in one process; destroyed in reverse.
+struct Running {
+    Running(Wires& wires, SharedRecord& record, std::vector<std::unique_ptr<Media>>& media, Process& process,
+            const Shape& shape);
+
+    /// Once its tables are loaded.
+    Amf* amf();
+    bool serving();
+
+    SimNetwork network;
+    SimMemberStore store;
+    SimShelf shelf;
+    Controller controller;
+    Scope scope;
+};
+
+}  // namespace braid::sim

@@ -1,0 +1,113 @@
+// The steps of a scenario that say what must be.
+#include <algorithm>
+
+#include "sim/checkers/parity.h"
+#include "sim/scenario_run.h"
+
+namespace braid::sim {
+
+bool ScenarioRun::do_expect(const Step& step) {
+    switch (verb_of(step)) {
+        case Verb::expect_view:
+            return view_is(step.arguments) ? true : wrong("not so:" + unrest());
+        case Verb::expect_count:
+            return expect_count(step);
+        case Verb::expect_copies: {
+            const Amf* of = amf(controller_of(step.arguments[0]));
+            const unsigned copies = of == nullptr ? 0 : of->replicator().copies();
+            return std::to_string(copies) == step.arguments[1] ? true : wrong(std::to_string(copies));
+        }
+        case Verb::expect_held:
+        case Verb::expect_not_held:
+            return expect_held(step);
+        case Verb::expect_absent: {
+            const bool lives = nodes_[controller_of(step.arguments[0])].running != nullptr;
+            return lives ? wrong("it lives") : true;
+        }
+        case Verb::expect_parity: {
+            const std::string bad = check_parity(*some_tables(), media_);
+            return bad.empty() ? true : wrong(bad);
+        }
+        default:
+            return expect_condition(step);
+    }
+}
+
+bool ScenarioRun::expect_count(const Step& step) {
+    const Counts now = counts();
+    std::int64_t quarantined = 0;
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
+        if (const Amf* of = amf(i))
+            quarantined =
+                std::max(quarantined, static_cast<std::int64_t>(of->conditions().quarantined_stripes));
+    }
+    const std::map<std::string_view, std::int64_t> known = {
+        {"replayed", now.replayed - at_start_.replayed},
+        {"rewritten", now.rewritten - at_start_.rewritten},
+        {"dropped", now.dropped - at_start_.dropped},
+        {"resynced", now.resynced - at_start_.resynced},
+        {"regenerated", now.regenerated - at_start_.regenerated},
+        {"repaired", now.repaired - at_start_.repaired},
+        {"kills", static_cast<std::int64_t>(record_.kills - kills_at_start_)},
+        {"quarantined", quarantined},
+    };
+    const auto count = known.find(step.arguments[1]);
+    if (count == known.end()) {
+        std::string names;
+        for (const auto& [name, value] : known) names += ' ' + std::string(name);
+        return wrong("counted are" + names);
+    }
+    if (count->first == "quarantined") quarantined_ = std::stoul(step.arguments[0]);
+    if (std::to_string(count->second) == step.arguments[0]) return true;
+    return wrong("it is " + std::to_string(count->second));
+}
+
+bool ScenarioRun::expect_held(const Step& step) {
+    Amf* of = amf(controller_of(step.arguments[0]));
+    if (of == nullptr) return wrong("it does not serve");
+    std::string mode = "nothing";
+    of->locks().for_each_held([&](UnitIndex unit, LockMode held) {
+        if (unit == places_.at(step.arguments[1]).unit) mode = held == LockMode::write ? "write" : "read";
+    });
+    const std::string wanted = verb_of(step) == Verb::expect_held ? step.arguments[2] : "nothing";
+    return mode == wanted ? true : wrong("it holds it for " + mode);
+}
+
+bool ScenarioRun::expect_condition(const Step& step) {
+    const Verb verb = verb_of(step);
+    const std::string& code = step.arguments.back();
+    const bool wanted = verb != Verb::expect_no_condition;
+    std::size_t asked = 0;
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
+        if (!awake(nodes_[i])) continue;
+        if (verb == Verb::expect_condition_at && i != controller_of(step.arguments[0])) continue;
+        ++asked;
+        std::string all;
+        for (const Condition& c : nodes_[i].running->controller.status().conditions) all += c.code + ' ';
+        const bool there = (' ' + all).find(' ' + code + ' ') != std::string::npos;
+        if (there != wanted) {
+            return wrong("controller " + std::string(1, static_cast<char>('a' + i)) +
+                         " shows: " + (all.empty() ? "nothing" : all));
+        }
+    }
+    return asked != 0 ? true : wrong("nobody to ask");
+}
+
+bool ScenarioRun::verify(std::size_t index) {
+    Controller& controller = nodes_[index].running->controller;
+    const auto begun = std::make_shared<std::optional<AdminResult<braid::Outcome>>>();
+    nodes_[index].running->scope.spawn(into(controller.verify_group("g", false), begun));
+    std::optional<JobInfo> job;
+    const auto done = [&] {
+        if (!*begun || !**begun || !(**begun)->job) return false;
+        for (JobInfo& info : controller.status().jobs) {
+            if (info.id == *(**begun)->job) job = std::move(info);
+        }
+        return job && job->state != JobState::running;
+    };
+    if (!run_until(done, 300s)) return wrong("it does not end");
+    if (job->state != JobState::done) return wrong("it fails: " + job->detail);
+    return job->mismatches == 0 ? true : wrong("it finds " + std::to_string(job->mismatches) + " stripes");
+}
+
+}  // namespace braid::sim

@@ -1,0 +1,280 @@
+#include "sim/scenario_trace.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+
+#include "icl/frame.h"
+#include "lock/lock_types.h"
+#include "sim/scenario_sequence.h"
+
+namespace braid::sim {
+namespace {
+
+constexpr std::array<std::string_view, 9> kKinds = {"other", "lock", "report", "record", "table",
+                                                    "link",  "disk", "tables", "arrival"};
+constexpr std::array<std::string_view, 3> kParity = {"P", "Q", "R"};
+
+std::string letter(ControllerId id) { return std::string(1, static_cast<char>('a' + id.v - 1)); }
+std::string letter(const Process& process) { return process.name.substr(process.name.size() - 1); }
+
+std::string name_of(MessageType type) {
+    if (type == kRecordFetch) return "record_fetch";
+    if (type == kRecordFetched) return "record_fetched";
+    return std::string(to_string(type));
+}
+
+std::string role_name(unsigned role, unsigned k) {
+    return role < k ? "d" + std::to_string(role) : std::string(kParity[role - k]);
+}
+
+/// The frame as its receiver will see it; what is not a frame of ours ends the run.
+Message message_of(std::span<const std::byte> frame) {
+    const auto header = decode_frame_header(FrameHeaderBytes(frame.data(), kFrameHeaderSize));
+    ASSERT(header.has_value());
+    Message message{header->group, header->type, {}, {}};
+    const auto head = frame.subspan(kFrameHeaderSize, header->head_size);
+    message.head.assign(head.begin(), head.end());
+    // Decoders look at the payload's length only; it is never used after this frame is gone.
+    message.payload.bytes = frame.subspan(kFrameHeaderSize + header->head_size, header->payload_size);
+    return message;
+}
+
+/// Of a line about a unit or a stripe: if that has no name it is not what the story is about.
+std::string_view kind_if_named(std::string_view kind, const std::string& name) {
+    return name[0] >= '0' && name[0] <= '9' ? "other" : kind;
+}
+
+std::string_view kind_of(MessageType type) {
+    if (is_link_type(type) || type == MessageType::groups_changed) return "link";
+    if (type == MessageType::lock_report) return "report";
+    if (type < MessageType::record_begin) return "lock";
+    return type >= MessageType::table_update && type < MessageType::amf_first ? "table" : "record";
+}
+
+}  // namespace
+
+bool is_trace_kind(std::string_view kind) { return std::ranges::find(kKinds, kind) != kKinds.end(); }
+
+bool is_message_name(std::string_view name) {
+    for (unsigned type = 1; type <= static_cast<unsigned>(MessageType::amf_last); ++type) {
+        const std::string known = name_of(static_cast<MessageType>(type));
+        if (known == name && known != "unknown" && known != "amf") return true;
+    }
+    return false;
+}
+
+std::optional<unsigned> role_of_name(std::string_view name, const Geometry& geometry) {
+    for (unsigned role = 0; role < geometry.width(); ++role) {
+        if (role_name(role, geometry.k) == name) return role;
+    }
+    return std::nullopt;
+}
+
+Trace::Trace(World& world, const Shape& shape) : world_(world), shape_(shape), geometry_(geometry_of(shape)) {
+    world_.tap = this;
+}
+
+Trace::~Trace() { world_.tap = nullptr; }
+
+void Trace::add(std::string_view kind, std::string text) {
+    lines_.push_back({world_.now(), kind, std::move(text)});
+}
+
+void Trace::say(std::string text) { add("", "-- " + std::move(text)); }
+
+std::string Trace::text() const {
+    std::string out;
+    for (const Line& line : lines_) {
+        std::array<char, 32> time{};
+        std::snprintf(time.data(), time.size(), "%12.6f  ", static_cast<double>(line.at.count()) / 1e9);
+        out += time.data() + line.text + '\n';
+    }
+    return out;
+}
+
+// ---- names
+
+std::string Trace::unit_name(UnitIndex unit) const {
+    if (unit == kTablesUnit) return "tables";
+    const auto place = places_.find(unit.v);
+    return place != places_.end() ? place->second : std::to_string(unit.v);
+}
+
+std::string Trace::stripe_name(StripeIndex stripe) const {
+    const std::uint64_t unit = stripe.v / shape_.lock_unit;
+    const std::uint64_t rest = stripe.v % shape_.lock_unit;
+    if (!places_.contains(unit)) return std::to_string(stripe.v);
+    return places_.at(unit) + (rest == 0 ? "" : "#" + std::to_string(rest));
+}
+
+/// Where the strip that begins at `offset` of a member, or holds it, belongs.
+std::string Trace::place_of(std::uint64_t member, std::uint64_t offset) const {
+    const Tables* tables = tables_();
+    if (tables == nullptr || offset < tables->config().data_start) return "tables";
+    const std::uint64_t segment = (offset - tables->config().data_start) / geometry_.segment_size();
+    const std::uint64_t inside = (offset - tables->config().data_start) % geometry_.segment_size();
+    const Row row(static_cast<std::uint32_t>(inside / geometry_.strip_size));
+    for (std::uint32_t extent = 0; extent < tables->config().extents; ++extent) {
+        const Zone* zone = tables->zone(ExtentIndex(extent));
+        if (zone == nullptr) continue;
+        for (const Segment& part : zone->parts()) {
+            if (part.member.v != member || part.index.v != segment) continue;
+            const unsigned role = role_of_member(geometry_, *zone, row, part.member)->v;
+            return stripe_name(geometry_.stripe_of(ExtentIndex(extent), row)) + '/' +
+                   role_name(role, geometry_.k);
+        }
+    }
+    return "tables";
+}
+
+// ---- messages
+
+std::string Trace::lock_text(const Message& message, std::string_view& kind) const {
+    const Result<LockFrame> frame = decode_lock_frame(message.type, message.head);
+    ASSERT(frame.has_value());
+    const std::string name = unit_name(frame->unit);
+    kind = frame->unit == kTablesUnit ? "table" : kind_if_named(kind, name);
+    std::string out = ' ' + name;
+    if (message.type == MessageType::lock_request || message.type == MessageType::lock_grant)
+        out += frame->mode == LockMode::write ? " write" : " read";
+    if (frame->release_when_done) out += " +release";
+    if (frame->recover) out += " +recover";
+    return out;
+}
+
+/// What the sender says of named units.
+std::string Trace::report_text(const Message& message) const {
+    const Result<LockReport> report = decode_lock_report(message.head);
+    ASSERT(report.has_value());
+    std::string out;
+    for (const LockReportEntry& entry : report->entries) {
+        if (!places_.contains(entry.unit.v)) continue;
+        out += ' ' + unit_name(entry.unit);
+        if (entry.kind == ReportKind::claim) {
+            out += "-claim";
+        } else {
+            out += entry.kind == ReportKind::recovering ? "-recovering"
+                   : entry.mode == LockMode::write      ? "-write"
+                                                        : "-read";
+        }
+    }
+    return out;
+}
+
+/// `writer`: whose records are nothing special here.
+std::string Trace::record_name(const RecordId& id, ControllerId writer) const {
+    const auto known = records_.find(id);
+    std::string out = ' ' + (known == records_.end() ? "?" : stripe_name(known->second.stripe));
+    if (id.origin != writer) out += " +of " + letter(id.origin);
+    if (known != records_.end() && known->second.root != id.origin)
+        out += " +for " + letter(known->second.root);
+    return out;
+}
+
+std::string Trace::record_text(const Message& message, ControllerId from, ControllerId to) {
+    const RecordLimits limits;
+    switch (message.type) {
+        case MessageType::record_begin: {
+            const Result<BeginFrame> frame = decode_begin(message, limits);
+            ASSERT(frame.has_value());
+            records_[frame->info.id] = {frame->info.stripe, frame->info.root.origin};
+            return record_name(frame->info.id, from);
+        }
+        case MessageType::record_redo:
+            return record_name(decode_redo(message, limits)->id, from);
+        case MessageType::record_end: {
+            const Result<EndFrame> frame = decode_end(message);
+            records_.try_emplace(frame->id, frame->stripe, frame->id.origin);
+            return record_name(frame->id, from) + (frame->quarantine ? " +quarantine" : "");
+        }
+        case MessageType::record_ack: {
+            const Result<AckFrame> frame = decode_ack(message);
+            return record_name(frame->id, to) + (frame->part == AckedPart::stored ? " stored" : " ended");
+        }
+        default:
+            if (message.type == kRecordFetch) return ' ' + stripe_name(decode_fetch(message)->first);
+            return {};
+    }
+}
+
+std::string Trace::frame_text(const Process& from, const Process& to, std::string_view arrow,
+                              std::span<const std::byte> frame, std::string_view& kind) {
+    const Message message = message_of(frame);
+    kind = kind_of(message.type);
+    const auto id = [](const Process& process) {
+        return ControllerId(static_cast<std::uint16_t>(letter(process)[0] - 'a' + 1));
+    };
+    const bool arrives = arrow == "<";
+    std::string text = letter(arrives ? to : from) + ' ' + std::string(arrow) + ' ' +
+                       letter(arrives ? from : to) + ' ' + name_of(message.type);
+    if (kind == "lock") return text + lock_text(message, kind);
+    if (kind == "report") return text + report_text(message);
+    if (kind != "record") return text;
+    const std::string record = record_text(message, id(from), id(to));
+    if (!record.empty()) kind = kind_if_named(kind, record.substr(1));
+    return text + record;
+}
+
+std::size_t Trace::frame_length(std::span<const std::byte> bytes) {
+    ASSERT(bytes.size() >= kFrameHeaderSize);
+    const auto header = decode_frame_header(FrameHeaderBytes(bytes.data(), kFrameHeaderSize));
+    ASSERT(header.has_value());
+    return kFrameHeaderSize + header->head_size + header->payload_size;
+}
+
+void Trace::sent(const Process& from, const Process& to, std::span<const std::byte> frame) {
+    std::string_view kind;
+    std::string text = frame_text(from, to, ">", frame, kind);
+    add(kind, std::move(text));
+}
+
+void Trace::arrives(const Process& from, const Process& to, std::span<const std::byte> frame) {
+    std::string_view kind;
+    std::string text = frame_text(from, to, "<", frame, kind);
+    if (kind != "link") add("arrival", std::move(text));
+}
+
+bool Trace::is_held(const std::string& text) const {
+    const std::vector<std::string> words = split_words(text);
+    return std::ranges::any_of(held_, [&](const auto& pattern) { return fits(pattern, words); });
+}
+
+bool Trace::holds(const Process& from, const Process& to, std::span<const std::byte> frame) {
+    if (held_.empty()) return false;
+    std::string_view kind;
+    return is_held(frame_text(from, to, ">", frame, kind));
+}
+
+// ---- disk commands
+
+std::string Trace::command_text(const Process& process, std::uint64_t member, const DiskOp& op, bool done,
+                                std::string_view& kind) const {
+    std::string place = place_of(member, op.offset);
+    kind = place == "tables" ? "tables" : kind_if_named("disk", place);
+    const bool reads = op.verb == DiskVerb::read;
+    return letter(process) + (done ? reads ? " read " : " wrote " : reads ? " reads " : " writes ") + place;
+}
+
+void Trace::begins(const Process& process, std::uint64_t member, const DiskOp& op) {
+    if (op.verb == DiskVerb::flush) return;
+    std::string_view kind;
+    std::string text = command_text(process, member, op, false, kind);
+    add(kind, std::move(text));
+}
+
+bool Trace::holds(const Process& process, std::uint64_t member, const DiskOp& op) {
+    if (held_.empty() || op.verb == DiskVerb::flush) return false;
+    std::string_view kind;
+    return is_held(command_text(process, member, op, false, kind));
+}
+
+void Trace::done(const Process& process, std::uint64_t member, const DiskOp& op) {
+    if (op.verb == DiskVerb::flush) return;
+    std::string_view kind;
+    std::string text = command_text(process, member, op, true, kind);
+    if (!op.status) text += " +error";
+    if (kind != "tables") add(kind, std::move(text));
+}
+
+}  // namespace braid::sim
