@@ -8,12 +8,24 @@
 
 #include "controller/controller.h"
 #include "sim/hosts.h"
-#include "sim/shape.h"
 #include "sim/sim_disk.h"
 #include "sim/sim_member_store.h"
 #include "sim/sim_network.h"
 
 namespace braid::sim {
+
+/// Controllers and the one group "g" that they share.
+struct Shape {
+    std::size_t controllers = 3;
+    std::size_t disks = 5;
+    std::string level = "raid5";
+    std::uint64_t strip_size = 16u << 10;
+    std::uint64_t lock_unit = 1;
+    unsigned dimension = 2;
+    unsigned copies = 0;
+    Nanos ping_timeout = 500ms;
+    Nanos intent_idle = 2s;
+};
 
 /// Of the virtual disk "v": not a multiple of anything.
 constexpr std::uint64_t kVolumeSize = 3 * kExtentSize - 3 * kSector;

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "sim/marks.h"
-#include "sim/shape.h"
+#include "sim/node.h"
 #include "sim/workload.h"
 
 namespace braid::sim {

@@ -118,10 +118,10 @@ public:
     Prng prng;
     Knobs knobs;
     bool trace = false;
-    Tap* tap = nullptr;  ///< outlives all processes
     Marks marks{};
     void mark(Mark mark, std::uint64_t times = 1) { marks[static_cast<std::size_t>(mark)] += times; }
     std::uint64_t count(Mark mark) const { return marks[static_cast<std::size_t>(mark)]; }
+    Tap* tap = nullptr;  ///< outlives all processes
     /// Set by whoever sees that a promise is broken; the first one stays.
     void violation(std::string text);
     const std::string& violated() const { return violation_; }

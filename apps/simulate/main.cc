@@ -17,8 +17,8 @@
 
 #include "base/log.h"
 #include "report.h"
+#include "scenarios.h"
 #include "shrink.h"
-#include "simulate/scenarios.h"
 
 namespace braid::sim {
 namespace {

@@ -1,4 +1,4 @@
-#include "simulate/scenarios.h"
+#include "scenarios.h"
 
 #include <algorithm>
 #include <cstdio>
