@@ -116,6 +116,7 @@ private:
     void look_at_parity(const std::string& when, std::size_t through);
     bool jobs_done();
     std::string unfinished();
+    std::string left_over();
     void read_without_some();
     bool read_everywhere();
     bool all_answered();

@@ -2,6 +2,7 @@
 // left must be right.
 #include <algorithm>
 
+#include "sim/checkers/at_rest.h"
 #include "sim/checkers/parity.h"
 #include "sim/cluster.h"
 
@@ -44,6 +45,16 @@ void Cluster::settle() {
     if (!all_answered()) return;
     if (!world_.run_until([this] { return jobs_done(); }, kJobs, 100us))
         fail("liveness: records, recoveries or resyncs do not end:" + unfinished());
+    if (!world_.run_until([this] { return left_over().empty(); }, 10s, 100us)) fail("leak: " + left_over());
+}
+
+/// Of all, who are at rest.
+std::string Cluster::left_over() {
+    for (Node& node : nodes_) {
+        const std::string open = check_at_rest(*amf_of(node));
+        if (!open.empty()) return node.name + " has " + open;
+    }
+    return {};
 }
 
 std::string Cluster::unfinished() {

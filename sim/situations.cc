@@ -5,6 +5,13 @@
 #include "sim/cluster.h"
 
 namespace braid::sim {
+namespace {
+
+/// Of all controllers and hosts together: what hosts may have in flight, with its parity and its copies, is a
+/// fifth of it.
+constexpr std::size_t kMemory = 256u << 20;
+
+}  // namespace
 
 /// Looks at the living every so often; checks that nobody shares a lock with a writer.
 void Cluster::watch() {
@@ -13,6 +20,8 @@ void Cluster::watch() {
     const bool recovery_runs = std::ranges::any_of(nodes_, [&](Node& node) {
         return serving(node) && amf_of(node)->conditions().recovering_units != 0;
     });
+    if (Buffer::bytes_in_use() > kMemory)
+        fail("memory: " + std::to_string(Buffer::bytes_in_use() >> 20) + " MiB of buffers");
     locks_.begin();
     for (Node& node : nodes_) {
         Amf* amf = amf_of(node);

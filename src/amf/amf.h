@@ -111,6 +111,8 @@ public:
     const AmfView& view() const { return view_; }
     const AmfCounters& counters() const { return counters_; }
     AmfConditions conditions() const;
+    /// Stripes that an operation works on or waits for.
+    std::size_t stripes_in_use() const { return stripe_locks_.active(); }
     bool ready() const { return ready_; }
     Executor& executor() { return executor_; }
 

@@ -133,6 +133,8 @@ public:
     /// Units held; call(UnitIndex, LockMode) for each, in a fixed order. No two AMFs alive ever hold what
     /// does not go together.
     std::size_t held() const { return client_.held(); }
+    /// Units that somebody here uses or waits for.
+    std::size_t in_use() const { return client_.units() - client_.idle(); }
     template <class Call>
     void for_each_held(Call&& call) const {
         client_.for_each_held(std::forward<Call>(call));

@@ -3,11 +3,12 @@
 
   run.py --build DIR                  checks mutations.toml, builds the mutated copy in DIR, runs every mutation, prints the table
   run.py --build DIR --only a,b       these alone
-  run.py --build DIR --search         from fresh seeds instead of the recorded ones; prints the seeds to record
+  run.py --build DIR --search         by scenarios, then by fresh seeds, instead of what is recorded; prints what to record
+  run.py --build DIR --search --swarm by fresh seeds alone
   run.py --check                      only: does every text still stand in its file exactly once?
 
 All mutations are in one program, each behind the variable BRAID_MUTANT of that program alone; the product's sources know nothing
-of it. A mutation is found when a seed fails. Every seed that finds one is also run without a mutation and must pass.
+of it. A mutation is found when a scenario or a seed fails; every one that finds one is also run without a mutation and must pass.
 Exits 1 if a mutation is not found or a text has drifted.
 """
 
@@ -25,6 +26,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+SCENARIOS = ROOT / "tests/scenarios"
 COPIED = ("CMakeLists.txt", "cmake", "src", "sim", "apps/simulate")
 SWITCH = """#pragma once
 #include <cstdlib>
@@ -147,40 +149,69 @@ def run_seeds(program, number, first, last, cpu, directory):
     return len(announced), announced[-1] if seed is None else seed, said
 
 
-def hunt(program, mutation, options):
-    """The recorded seed, then others, until it is found or the bound is reached."""
-    begin = time.monotonic()
-    used = 0
-    first = mutation.get("seed", 1)
-    ranges = [(first, first), (1, options.seeds)]
+def run_scenario(program, number, name, directory):
+    """What was wrong with it, or None if all was well."""
+    environment = dict(os.environ, BRAID_MUTANT=str(number))
+    command = [str(program), "--scenario", str(SCENARIOS / f"{name}.toml")]
+    done = subprocess.run(command, env=environment, cwd=directory, text=True, errors="replace", stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, preexec_fn=limit_cpu(20), check=False)
+    if done.returncode == 0:
+        return None
+    broken = re.search(r"broken invariant: (.*?)(?: \||$)", done.stdout, re.M)
+    said = re.search(r"^FAILED.*\n(?:\S*\.toml:)?(.*)", done.stdout, re.M)
+    return "assert: " + broken[1] if broken else said[1] if said else f"ended with {done.returncode}"
+
+
+def ways_of(mutation, options):
+    """Where to look, in this order: scenarios by name, ranges of seeds."""
+    names = sorted(path.stem for path in SCENARIOS.glob("*.toml"))
     if options.search:
         base = random.randrange(1, 1 << 40)
-        ranges = [(base, base + options.seeds - 1)]
-    for low, high in ranges:
+        return ([] if options.swarm else names) + [(base, base + options.seeds - 1)]
+    recorded = [mutation["scenario"]] if "scenario" in mutation else []
+    if "seed" in mutation:
+        recorded.append((mutation["seed"], mutation["seed"]))
+    return recorded + [name for name in names if name not in recorded] + [(1, options.seeds)]
+
+
+def hunt(program, mutation, options):
+    """What is recorded, then the rest, until the mutation is found or the bound is reached."""
+    begin = time.monotonic()
+    used = 0
+    result = {"mutation": mutation, "scenario": None, "seed": None, "said": ""}
+    for way in ways_of(mutation, options):
+        if isinstance(way, str):
+            said = run_scenario(program, mutation["number"], way, options.build)
+            if said is not None:
+                result |= {"scenario": way, "said": said}
+                break
+            continue
         left = options.cpu - (time.monotonic() - begin)
         if left <= 1:
             break
-        count, seed, said = run_seeds(program, mutation["number"], low, high, left, options.build)
+        count, seed, said = run_seeds(program, mutation["number"], *way, left, options.build)
         used += count
         if seed is not None:
-            return {"mutation": mutation, "used": used, "seed": seed, "said": said, "time": time.monotonic() - begin}
-    return {"mutation": mutation, "used": used, "seed": None, "said": "", "time": time.monotonic() - begin}
+            result |= {"seed": seed, "said": said}
+            break
+    return result | {"used": used, "time": time.monotonic() - begin}
 
 
 def show(result):
-    mutation = result["mutation"]
-    if result["seed"] is None:
-        print(f"{mutation['name']:30}  NOT FOUND in {result['used']} seeds, {result['time']:.0f} s", flush=True)
+    name = result["mutation"]["name"]
+    found_by = f"scenario {result['scenario']}" if result["scenario"] else f"seed {result['seed']}"
+    if not result["scenario"] and result["seed"] is None:
+        print(f"{name:30}  NOT FOUND in {result['used']} seeds, {result['time']:.0f} s", flush=True)
     else:
-        print(f"{mutation['name']:30} {result['used']:5} {result['time']:6.1f} s  seed {result['seed']:<14} {result['said'][:110]}",
-              flush=True)
+        print(f"{name:30} {result['used']:5} {result['time']:6.1f} s  {found_by:<46} {result['said'][:90]}", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", type=Path, help="directory of the mutated copy")
     parser.add_argument("--check", action="store_true", help="only look whether the texts still stand where they should")
-    parser.add_argument("--search", action="store_true", help="fresh seeds")
+    parser.add_argument("--search", action="store_true", help="look for what to record")
+    parser.add_argument("--swarm", action="store_true", help="search by seeds alone")
     parser.add_argument("--only", help="names, separated by commas")
     parser.add_argument("--seeds", type=int, default=400, help="at most so many seeds per mutation")
     parser.add_argument("--cpu", type=float, default=40, help="at most so many seconds per mutation")
@@ -213,19 +244,26 @@ def main():
         for future in concurrent.futures.as_completed([pool.submit(hunt, program, m, options) for m in chosen]):
             results.append(future.result())
             show(results[-1])
-        found = sorted({r["seed"] for r in results if r["seed"] is not None})
-        sane = list(pool.map(lambda seed: run_seeds(program, 0, seed, seed, 120, options.build), found))
-    false_alarms = [(seed, said) for _, seed, said in sane if seed is not None]
-    for seed, said in false_alarms:
-        print(f"seed {seed} fails without any mutation: {said}")
-    missed = [r["mutation"]["name"] for r in results if r["seed"] is None]
-    print(f"{len(results) - len(missed)} of {len(results)} found, {len(found)} seeds also run without a mutation, "
-          f"{time.monotonic() - begin:.0f} s")
+        seeds = sorted({r["seed"] for r in results if r["seed"] is not None})
+        scenarios = sorted({r["scenario"] for r in results if r["scenario"]})
+        false_alarms = [f"seed {seed}: {said}" for _, seed, said in
+                        pool.map(lambda seed: run_seeds(program, 0, seed, seed, 120, options.build), seeds)
+                        if seed is not None]
+        false_alarms += [f"scenario {name}: {said}" for name, said in
+                         zip(scenarios, pool.map(lambda name: run_scenario(program, 0, name, options.build), scenarios))
+                         if said is not None]
+    for alarm in false_alarms:
+        print(f"fails without any mutation: {alarm}")
+    missed = [r["mutation"]["name"] for r in results if r["seed"] is None and not r["scenario"]]
+    print(f"{len(results) - len(missed)} of {len(results)} found; {len(scenarios)} scenarios and {len(seeds)} seeds that found them "
+          f"pass without a mutation, {time.monotonic() - begin:.0f} s")
     if missed:
         print("not found: " + ", ".join(missed))
     if options.search:
         for result in results:
-            if result["seed"] is not None:
+            if result["scenario"]:
+                print(f'record {result["mutation"]["name"]} scenario = "{result["scenario"]}"')
+            elif result["seed"] is not None:
                 print(f"record {result['mutation']['name']} seed = {result['seed']}")
     return 1 if missed or false_alarms else 0
 

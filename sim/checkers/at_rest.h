@@ -1,0 +1,14 @@
+// Nothing is left over: of an AMF whose hosts are quiet and whose jobs are done no operation, lock in use,
+// record or recovery is open, and every record has its copies again.
+#pragma once
+
+#include <string>
+
+#include "amf/amf.h"
+
+namespace braid::sim {
+
+/// Empty, or what is still open.
+std::string check_at_rest(Amf& amf);
+
+}  // namespace braid::sim
