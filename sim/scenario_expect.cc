@@ -94,6 +94,7 @@ bool ScenarioRun::expect_condition(const Step& step) {
 }
 
 bool ScenarioRun::verify(std::size_t index) {
+    if (!nodes_[index].running) return wrong("it does not live");
     Controller& controller = nodes_[index].running->controller;
     const auto begun = std::make_shared<std::optional<AdminResult<braid::Outcome>>>();
     nodes_[index].running->scope.spawn(into(controller.verify_group("g", false), begun));

@@ -31,7 +31,11 @@ bool ScenarioRun::do_fault(const Step& step) {
             for (const std::size_t index : controllers_of(step)) start(index);
             return true;
         case Verb::stop:
-            return stop(controller_of(step.arguments[0]));
+            for (const std::size_t index : controllers_of(step)) {
+                if (!nodes_[index].running) return wrong("it does not live");
+                nodes_[index].running->scope.spawn(leave(*this, index));
+            }
+            return true;
         case Verb::pause:
             for (const std::size_t index : controllers_of(step)) world_.pause(*nodes_[index].process);
             return true;

@@ -229,7 +229,7 @@ bool ScenarioRun::final_checks() {
     wires_.heal();
     for (Node& node : nodes_) {
         if (!node.running) continue;
-        node.process->paused = false;
+        world_.resume(*node.process);
         node.process->no_disks = false;
     }
     const auto answered = [this] {
@@ -249,7 +249,10 @@ bool ScenarioRun::final_checks() {
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
         if (const Amf* of = amf(i); of != nullptr && of->conditions().quarantined_stripes != quarantined_)
             return wrong("stripes are quarantined");
-        if (nodes_[i].running && !stop(i)) return false;
+        if (!nodes_[i].running) continue;
+        nodes_[i].running->scope.spawn(leave(*this, i));
+        if (!run_until([&] { return !nodes_[i].running; }, kPatience))
+            return wrong("a controller does not stop in order");
     }
     return record_.holder == 0 ? true : wrong("the member store's lock was left taken");
 }
@@ -286,17 +289,11 @@ bool ScenarioRun::read_everything() {
     return true;
 }
 
-bool ScenarioRun::stop(std::size_t index) {
-    const auto done = std::make_shared<bool>(false);
-    nodes_[index].running->scope.spawn(leave(*this, index, done));
-    if (!run_until([&] { return *done; }, kPatience)) return wrong("a controller does not stop in order");
-    crash(index);
-    return true;
-}
-
-Task<void> ScenarioRun::leave(ScenarioRun& run, std::size_t index, std::shared_ptr<bool> done) {
+/// It leaves in order, then its program ends.
+Task<void> ScenarioRun::leave(ScenarioRun& run, std::size_t index) {
+    Process* process = run.nodes_[index].process.get();
     co_await run.nodes_[index].running->controller.stop();
-    *done = true;
+    run.world_.after(1us, [&world = run.world_, process] { world.crash(*process); });
 }
 
 // ---- all of it

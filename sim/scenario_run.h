@@ -105,8 +105,7 @@ private:
     bool run_until(const std::function<bool()>& done, Nanos limit);
     bool final_checks();
     bool read_everything();
-    bool stop(std::size_t index);
-    static Task<void> leave(ScenarioRun& run, std::size_t index, std::shared_ptr<bool> done);
+    static Task<void> leave(ScenarioRun& run, std::size_t index);
     bool wrong(std::string text);
     std::uint64_t offset_of(const std::string& place) const;
 

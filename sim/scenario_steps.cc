@@ -22,7 +22,7 @@ constexpr std::array kForms = {
     "NAME waits",
     "crash CS",
     "start CS",
-    "stop C",
+    "stop CS",
     "pause CS",
     "resume CS",
     "C loses its disks",
