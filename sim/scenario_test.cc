@@ -159,6 +159,7 @@ TEST(ScenarioFile, MistakesAreNamedWithTheirLine) {
         {kHead + "does = [\n\"crash d\"]\n", 8, "'d' is no CS"},
         {kHead + "does = [\n\"hold a > b lock_song\"]\n", 8, "'lock_song' is no message"},
         {kHead + "does = [\n\"hold a writes X/d9\"]\n", 8, "'X/d9' is no strip"},
+        {kHead + "does = [\n\"until a > b lock_song\"]\n", 8, "'lock_song' is no message"},
         {kHead + "does = [\n\"await w1 fails badly\"]\n", 8, "'badly' is no error"},
         {kHead + "does = [\"heal\"]\nmessages = [\n[\"a > z ping\"]]\n", 9, "'z' is no controller"},
         {kHead + "kinds = [\"noise\"]\ndoes = [\"heal\"]\n", 7, "'noise' is no kind"},
