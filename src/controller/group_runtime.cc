@@ -251,7 +251,12 @@ Task<bool> GroupRuntime::resync_absent_slots() {
         if (tables().config().controllers[i].empty() || slot_is_live(slot)) continue;
         const auto left = co_await tables().intents_of(slot);
         if (state_ != State::serving) co_return false;
-        if (!left || left->regions.empty()) continue;
+        if (!left) {
+            LOG_ERROR("resync.intents_unreadable", {"group", name_}, {"slot", i},
+                      {"reason", to_string(left.error().code)});
+            co_return false;
+        }
+        if (left->regions.empty()) continue;
         const auto job = std::make_shared<ParityJob>(amf_);
         const std::uint64_t number = list_job("resync", job);
         const Status status = co_await job->resync_of(slot, [this, slot] { return !slot_is_live(slot); });
