@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "sim/checkers/at_rest.h"
 #include "sim/checkers/parity.h"
 
 namespace braid::sim {
@@ -241,15 +242,12 @@ bool ScenarioRun::final_checks() {
         return wrong("nobody expected that " + op.label +
                      " fails: " + std::string(to_string(op.status.error().code)));
     }
-    if (!run_until([this] { return calm(); }, kPatience)) return wrong("no rest at the end:" + unrest());
-    if (some_tables() == nullptr) return wrong("nobody serves at the end");
-    const std::string bad = check_parity(*some_tables(), media_);
-    if (!bad.empty()) return wrong("parity at the end: " + bad);
-    if (!read_everything()) return false;
+    if (!look_at_all("at the end")) return false;
+    for (std::size_t i = 0; i < nodes_.size(); ++i) start(i);
+    if (!look_at_all("when all are back")) return false;
+    const auto at_rest = [this] { return left_over().empty(); };
+    if (!run_until(at_rest, kPatience)) return wrong("something is left over: " + left_over());
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
-        if (const Amf* of = amf(i); of != nullptr && of->conditions().quarantined_stripes != quarantined_)
-            return wrong("stripes are quarantined");
-        if (!nodes_[i].running) continue;
         nodes_[i].running->scope.spawn(leave(*this, i));
         if (!run_until([&] { return !nodes_[i].running; }, kPatience))
             return wrong("a controller does not stop in order");
@@ -257,8 +255,30 @@ bool ScenarioRun::final_checks() {
     return record_.holder == 0 ? true : wrong("the member store's lock was left taken");
 }
 
+/// Parity on the bare media, and what everybody reads.
+bool ScenarioRun::look_at_all(const std::string& when) {
+    if (!run_until([this] { return calm(); }, kPatience)) return wrong("no rest " + when + ":" + unrest());
+    if (some_tables() == nullptr) return true;  // nobody is there
+    const std::string bad = check_parity(*some_tables(), media_);
+    if (!bad.empty()) return wrong("parity " + when + ": " + bad);
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
+        if (const Amf* of = amf(i); of != nullptr && of->conditions().quarantined_stripes > quarantined_)
+            return wrong("stripes are quarantined " + when);
+    }
+    return read_everything(when);
+}
+
+/// Of those who are at rest.
+std::string ScenarioRun::left_over() {
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
+        const std::string open = check_at_rest(*amf(i));
+        if (!open.empty()) return std::string(1, static_cast<char>('a' + i)) + " has " + open;
+    }
+    return {};
+}
+
 /// Through every living controller, all that may be there is what it should be.
-bool ScenarioRun::read_everything() {
+bool ScenarioRun::read_everything(const std::string& when) {
     const std::uint64_t stripe = geometry_of(scenario_.shape).stripe_size();
     std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges = {{kExtentSize - kBlockSize, kBlockSize}};
     for (const auto& [name, place] : places_) {
@@ -277,7 +297,7 @@ bool ScenarioRun::read_everything() {
             const Buffer bytes(length);
             const auto done = std::make_shared<std::optional<Status>>();
             node.running->scope.spawn(into(port->read(offset, bytes.span()), done));
-            const std::string where = node.process->name + " at the end, byte " + std::to_string(offset);
+            const std::string where = node.process->name + " " + when + ", byte " + std::to_string(offset);
             if (!run_until([&] { return done->has_value(); }, kPatience))
                 return wrong("no answer of " + where);
             if (!**done && quarantined_ != 0 && (*done)->error().code == Errc::io_error) continue;

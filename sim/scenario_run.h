@@ -104,7 +104,9 @@ private:
     std::string compare_value(const Operation& read);
     bool run_until(const std::function<bool()>& done, Nanos limit);
     bool final_checks();
-    bool read_everything();
+    bool look_at_all(const std::string& when);
+    std::string left_over();
+    bool read_everything(const std::string& when);
     static Task<void> leave(ScenarioRun& run, std::size_t index);
     bool wrong(std::string text);
     std::uint64_t offset_of(const std::string& place) const;

@@ -126,6 +126,7 @@ Fit fit(std::string_view form, const std::vector<std::string>& words, const Scen
             out.wrong = check_line(line, scenario);
             out.arguments = line;
             if (out.wrong.empty()) out.words = words.size();
+            if (line.size() >= 3) ++out.score;  // then nothing else was meant
             return out;
         }
         if (out.words == words.size()) {
