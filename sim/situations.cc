@@ -10,9 +10,6 @@ namespace braid::sim {
 void Cluster::watch() {
     // The members see who is in whose way at any time; locks are looked at now and then.
     const bool look = ++looks_ % 5 == 0;
-    const bool recovery_runs = std::ranges::any_of(nodes_, [&](Node& node) {
-        return serving(node) && amf_of(node)->conditions().recovering_units != 0;
-    });
     locks_.begin();
     for (Node& node : nodes_) {
         Amf* amf = amf_of(node);
@@ -21,10 +18,7 @@ void Cluster::watch() {
             node.serving_since = Nanos{0};
             continue;
         }
-        if (node.serving_since == Nanos{0}) {
-            node.serving_since = world_.now();
-            if (recovery_runs) world_.mark(Mark::join_in_recovery);
-        }
+        if (node.serving_since == Nanos{0}) node.serving_since = world_.now();
         count_work(node);
         check_resynced(node);
         const std::string wrong = look ? locks_.add(node.name, *amf_of(node)) : std::string{};
