@@ -69,8 +69,13 @@ Cluster::~Cluster() {
 
 void Cluster::start_node(std::size_t index) {
     Node& node = nodes_[index];
-    if (node.running || over_ || dark_) return;
+    if (node.running || over_ || dark_ || world_.now() < node.not_before) return;
     node.process = world_.start_process(node.name);
+    if (plan_.clocks) {
+        Prng prng(mix64(plan_.seed) ^ mix64(node.process->pid));
+        node.process->clock.set(Nanos(static_cast<std::int64_t>(prng.below(1ull << 50))),
+                                static_cast<unsigned>(prng.between(900, 1100)));
+    }
     node.running = std::make_unique<Running>(wires_, record_, media_, *node.process, plan_);
     node.process->destroy = [this, index] { node_died(index); };
     node.running->scope.spawn(live(*this, index));
@@ -96,6 +101,7 @@ Task<void> Cluster::live(Cluster& cluster, std::size_t index) {
     if (started) co_await controller.fenced();
     // Not let in (its name is still alive), or thrown out: the program ends.
     world.after(1us, [&world, &process] { world.crash(process); });
+    node.not_before = world.now() + 300ms;
     world.after(300ms, [&cluster, index] { cluster.start_node(index); });
 }
 
@@ -185,6 +191,7 @@ Outcome Cluster::run() {
             run_rounds();
         } else {
             faulty_ = true;
+            world_.knobs.stalls = plan_.stalls;
             schedule_fault(1);
             world_.run_until([] { return false; }, plan_.faults_for);
         }

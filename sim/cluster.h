@@ -35,6 +35,7 @@ private:
         std::shared_ptr<Process> process;
         std::unique_ptr<Running> running;
         Nanos serving_since{};  ///< 0: not serving
+        Nanos not_before{};     ///< it has just tried in vain
         /// What its AMF has done, as far as it is counted among the marks.
         AmfCounters counted;
         LockCounters counted_locks;
@@ -80,6 +81,8 @@ private:
     void kill_for_good(Fault& fault, std::size_t index);
     void kill_prepared(Fault& fault, std::size_t index);
     void pause_one(Fault& fault);
+    void suspend(Fault& fault);
+    void jump_clock(Fault& fault);
     void lose_paths(Fault& fault);
     void kill_all(Fault& fault);
     // faults_outside.cc
@@ -87,9 +90,16 @@ private:
     void slow_links(Fault& fault);
     void cut_two(Fault& fault);
     void reset_two(Fault& fault);
+    void reset_some(Fault& fault);
+    void half_open(Fault& fault);
+    void trouble_store(Fault& fault);
     void disk_fault(Fault& fault);
     void slow_disk(Fault& fault);
+    void swap_disk(Fault& fault);
+    void plug_in_when_noticed(Fault& fault, Media& media, std::optional<Media::Content> old, Nanos age);
+    bool noticed(const Media& media);
     void spoil_blocks(Fault& fault);
+    void rot_tables(Fault& fault);
     Media* healthy_disk(Prng& prng);
     /// A copy of every record survives whatever this plan does: no resync ever has anything to correct.
     bool covered() const {

@@ -15,6 +15,9 @@ void Cluster::settle() {
     wires_.heal();
     wires_.spike = Nanos{0};
     wires_.slow.clear();
+    world_.knobs.stalls = false;
+    record_.slow = Nanos{0};
+    record_.refuses = false;
     for (auto& media : media_) {
         media->slow = 1;
         media->bad.clear();

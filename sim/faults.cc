@@ -1,6 +1,7 @@
 // What goes wrong in a simulated cluster, and what befalls its controllers: each fault is one call, drawn by
 // chance. How much may be broken at the same time: docs/fault-model.md.
 #include <algorithm>
+#include <array>
 
 #include "sim/cluster.h"
 
@@ -30,46 +31,40 @@ void Cluster::schedule_fault(unsigned number) {
                  });
 }
 
+/// One of those that the plan allows. A kind that is switched off leaves those faults alone that are of
+/// another.
 void Cluster::one_fault(Fault& fault) {
-    switch (fault.prng.below(14)) {
-        case 0:
-        case 1:
-        case 2:
-        case 12:
-            if (plan_.crashes) crash_one(fault);
-            return;
-        case 3:
-            if (plan_.pauses) pause_one(fault);
-            return;
-        case 4:
-            if (plan_.cuts) cut_two(fault);
-            return;
-        case 5:
-            if (plan_.resets) reset_two(fault);
-            // Epochs close together: what was said in one arrives in another.
-            while (plan_.resets && fault.prng.chance(1, 2)) {
-                world_.after(fault.below(5'000'000), [this, &fault] { reset_two(fault); });
-            }
-            return;
-        case 6:
-            if (fault.prng.chance(1, 2)) disk_fault(fault);
-            return;
-        case 7:
-            if (plan_.slow_disks) slow_disk(fault);
-            return;
-        case 8:
-        case 9:
-            if (plan_.latent_errors) spoil_blocks(fault);
-            return;
-        case 10:
-            if (plan_.spikes) slow_links(fault);
-            return;
-        case 11:
-            if (plan_.path_losses) lose_paths(fault);
-            return;
-        default:
-            if (plan_.cluster_kill && fault.prng.chance(1, 3)) kill_all(fault);
-            return;
+    struct Choice {
+        unsigned weight;
+        bool allowed;
+        void (Cluster::*strike)(Fault&);
+    };
+    const Plan& p = plan_;
+    const std::array choices = {
+        Choice{8, p.crashes, &Cluster::crash_one},
+        Choice{3, p.pauses, &Cluster::pause_one},
+        Choice{3, p.cuts, &Cluster::cut_two},
+        Choice{3, p.resets, &Cluster::reset_some},
+        Choice{3, p.half_open, &Cluster::half_open},
+        Choice{3, p.spikes, &Cluster::slow_links},
+        Choice{4, p.disk_faults != 0, &Cluster::disk_fault},
+        Choice{6, p.swaps, &Cluster::swap_disk},
+        Choice{2, p.slow_disks, &Cluster::slow_disk},
+        Choice{3, p.latent_errors, &Cluster::spoil_blocks},
+        Choice{2, p.rot, &Cluster::rot_tables},
+        Choice{3, p.path_losses, &Cluster::lose_paths},
+        Choice{1, p.cluster_kill, &Cluster::kill_all},
+        Choice{2, p.clocks, &Cluster::jump_clock},
+        Choice{3, p.stores, &Cluster::trouble_store},
+        Choice{1, p.suspends, &Cluster::suspend},
+    };
+    unsigned all = 0;
+    for (const Choice& choice : choices) all += choice.weight;
+    for (int tries = 0; tries < 8; ++tries) {
+        std::uint64_t dice = fault.prng.below(all);
+        const Choice* choice = choices.data();
+        for (; dice >= choice->weight; ++choice) dice -= choice->weight;
+        if (choice->allowed) return (this->*choice->strike)(fault);
     }
 }
 
@@ -155,13 +150,33 @@ void Cluster::pause_one(Fault& fault) {
     if (index == nodes_.size()) return;
     Process* process = nodes_[index].process.get();
     const auto timeout_ms = static_cast<std::uint64_t>(plan_.ping_timeout.count() / 1'000'000);
-    const Nanos length =
-        harmless ? fault.pause(1, timeout_ms / 4) : fault.pause(timeout_ms / 2, 3 * timeout_ms);
+    const std::uint64_t longest = fault.prng.chance(1, 8) ? 30'000 : 3 * timeout_ms;
+    const Nanos length = harmless ? fault.pause(1, timeout_ms / 4) : fault.pause(timeout_ms / 2, longest);
     strikes(fault, harmless ? Mark::pause : Mark::long_pause, process->pid, micros(length));
     world_.pause(*process);
-    if (!harmless) doom(length + 400ms);
+    if (!harmless) doom(std::min(length, 3 * plan_.ping_timeout) + 400ms);
     world_.after(length, [this, process] { world_.resume(*process); });
     world_.after(length + 400ms, [this, index] { start_node(index); });
+}
+
+/// All stand still and go on together, as when a machine sleeps: nobody is to blame.
+void Cluster::suspend(Fault& fault) {
+    const Nanos length = fault.prng.chance(1, 4) ? fault.pause(1000, 30'000) : fault.pause(1, 1500);
+    strikes(fault, Mark::suspend, micros(length));
+    for (Node& node : nodes_) {
+        if (!node.process->alive || node.process->paused) continue;
+        world_.pause(*node.process);
+        world_.after(length, [this, process = node.process] { world_.resume(*process); });
+    }
+}
+
+/// The clock of one process jumps forward.
+void Cluster::jump_clock(Fault& fault) {
+    const std::size_t index = random_node(fault.prng, false);
+    if (index == nodes_.size()) return;
+    const Nanos by = fault.prng.chance(1, 2) ? fault.pause(1, 100) : fault.pause(100, 5000);
+    strikes(fault, Mark::clock_jump, nodes_[index].process->pid, micros(by));
+    nodes_[index].process->clock.jump(by);
 }
 
 /// One controller alone does not reach its disks for a while: it leaves the group, alive, and comes back.

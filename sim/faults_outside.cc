@@ -1,4 +1,7 @@
 // What befalls links and members of a simulated cluster.
+#include <algorithm>
+
+#include "ondisk/space.h"
 #include "sim/cluster.h"
 
 namespace braid::sim {
@@ -62,14 +65,49 @@ void Cluster::reset_two(Fault& fault) {
     wires_.reset(nodes_[a].process->pid, nodes_[b].process->pid);
 }
 
+/// Epochs close together: what was said in one arrives in another.
+void Cluster::reset_some(Fault& fault) {
+    reset_two(fault);
+    while (fault.prng.chance(1, 2)) {
+        world_.after(fault.below(5'000'000), [this, &fault] { reset_two(fault); });
+    }
+}
+
+/// A connection is over for one side, and the other one goes on talking to nobody for a while.
+void Cluster::half_open(Fault& fault) {
+    if (!may_lose_one()) return;
+    const std::size_t a = random_node(fault.prng, true), b = random_node(fault.prng, true);
+    if (a >= nodes_.size() || b >= nodes_.size() || a == b) return;
+    const Nanos late = fault.pause(1, 2000);
+    strikes(fault, Mark::half_open, nodes_[a].process->pid, nodes_[b].process->pid);
+    wires_.half_open(nodes_[a].process->pid, nodes_[b].process->pid, late);
+    doom(std::min(late, 2 * plan_.ping_timeout) + 500ms);
+}
+
+/// The store of the members' record is slow for a while, or fails.
+void Cluster::trouble_store(Fault& fault) {
+    const Nanos length = fault.pause(5, 2000);
+    if (fault.prng.chance(1, 2)) {
+        record_.slow = fault.pause(1, 1000);
+        strikes(fault, Mark::store_slow, micros(record_.slow), micros(length));
+    } else {
+        record_.refuses = true;
+        strikes(fault, Mark::store_refuses, micros(length));
+    }
+    world_.after(length, [this] {
+        record_.slow = Nanos{0};
+        record_.refuses = false;
+    });
+}
+
 // ---- members
 
 /// A member that may still go; nothing when as many as the plan allows have gone.
 Media* Cluster::healthy_disk(Prng& prng) {
     if (disks_failed_ >= plan_.disk_faults) return nullptr;
     Media* media = media_[prng.below(media_.size())].get();
-    const bool healthy =
-        !media->dead && !media->fails_writes && media->errors_of_1000 == 0 && !media->declared;
+    const bool healthy = !media->dead && !media->fails_writes && media->errors_of_1000 == 0 &&
+                         !media->declared && media->plugged() == 1;
     return healthy ? media : nullptr;
 }
 
@@ -96,6 +134,51 @@ void Cluster::disk_fault(Fault& fault) {
     }
 }
 
+/// A member goes, and comes back as it was, as it was some time before, or without its content.
+void Cluster::swap_disk(Fault& fault) {
+    Media* media = healthy_disk(fault.prng);
+    if (media == nullptr) return;
+    ++disks_failed_;
+    media->declared = true;  // nobody else's victim from now on
+    std::optional<Media::Content> old;
+    Nanos age{0};
+    if (fault.prng.chance(1, 2)) {
+        old = media->snapshot();
+        age = fault.pause(1, 300);
+    }
+    world_.after(age, [this, &fault, media, age, old = std::move(old)]() mutable {
+        strikes(fault, Mark::disk_gone, media->id());
+        if (!old && fault.prng.chance(1, 2)) old = media->snapshot();
+        media->pull();
+        world_.after(fault.pause(1, 600), [this, &fault, media, age, old = std::move(old)]() mutable {
+            plug_in_when_noticed(fault, *media, std::move(old), age);
+        });
+    });
+}
+
+/// Somebody has agreed with the others that it failed.
+bool Cluster::noticed(const Media& media) {
+    const MemberIndex member(static_cast<std::uint8_t>(media.id()));
+    return std::ranges::any_of(
+        nodes_, [&](Node& node) { return serving(node) && !amf_of(node)->tables().member_ok(member); });
+}
+
+/// A disk that comes back before anybody missed it, and is not what it was, nobody can tell from a good one.
+void Cluster::plug_in_when_noticed(Fault& fault, Media& media, std::optional<Media::Content> old, Nanos age) {
+    if (over_) return;
+    if (!noticed(media)) {
+        world_.after(10ms, [this, &fault, &media, age, old = std::move(old)]() mutable {
+            plug_in_when_noticed(fault, media, std::move(old), age);
+        });
+        return;
+    }
+    const Mark how = !old             ? Mark::disk_back_empty
+                     : age > Nanos{0} ? Mark::disk_back_old
+                                      : Mark::disk_back_same;
+    strikes(fault, how, media.id(), micros(age));
+    media.plug_in(std::move(old), fault.prng.chance(1, 2));
+}
+
 /// A member limps for a while.
 void Cluster::slow_disk(Fault& fault) {
     Media* media = media_[fault.prng.below(media_.size())].get();
@@ -113,6 +196,19 @@ void Cluster::spoil_blocks(Fault& fault) {
         const auto hot = media.hot_block(fault.prng);
         if (hot && i < 4) media.bad.insert(*hot);
     }
+}
+
+/// Tables and superblocks have copies on every member, and the superblock two: one member's are spoilt here,
+/// and always the same one of its two superblocks.
+void Cluster::rot_tables(Fault& fault) {
+    Media& media = *media_[plan_.seed % media_.size()];
+    const std::uint64_t tables = kTableStart / kBlockSize, data = media.data_start() / kBlockSize;
+    const bool superblock = fault.prng.chance(1, 8);
+    const std::uint64_t last = media.size() / kBlockSize - 1;
+    const std::uint64_t which = plan_.seed / media_.size() % 2 == 0 ? 0 : last;
+    const auto spoilt =
+        superblock ? media.rot(fault.prng, which, which + 1) : media.rot(fault.prng, tables, data);
+    if (spoilt) strikes(fault, superblock ? Mark::rot_superblock : Mark::rot_table, *spoilt, media.id());
 }
 
 }  // namespace braid::sim

@@ -110,6 +110,7 @@ private:
         // The late one is fast: its order is that of events, not of time.
         if (store_.lie != Lie::is_late_by_events) {
             co_await sleep_for(process_.clock, Nanos(process_.world.prng.between(1'000, 400'000)));
+            if (process_.world.prng.chance(1, 100)) co_await sleep_for(process_.clock, 60ms);
         }
     }
     Process& process_;
@@ -202,7 +203,7 @@ TEST(Hosts, FindNothingWrongWhateverTheyDo) {
     for (std::uint64_t seed = 1; seed <= 3; ++seed) {
         Prng prng(seed);
         for (const Workload& work : {many_at_a_time(), draw_workload(prng), draw_workload(prng)}) {
-            const Verdict verdict = run(Lie::none, seed, work);
+            const Verdict verdict = run(Lie::none, seed, work, 200ms);
             EXPECT_EQ(verdict.violation, "");
             EXPECT_EQ(verdict.judged, "");
             EXPECT_GT(verdict.finished, 1000u);

@@ -68,6 +68,14 @@ Plan draw_plan(std::uint64_t seed) {
         plan.disk_faults = static_cast<unsigned>(1 + prng.below(parity));
         plan.latent_errors = plan.disk_faults < parity && prng.chance(1, 2);
     }
+    plan.stalls = plan.outliers != 0 && plan.rounds == 0 && prng.chance(1, 2);
+    plan.clocks = prng.chance(1, 2);
+    plan.stores = prng.chance(1, 3);
+    plan.half_open = plan.rounds == 0 && prng.chance(1, 3);
+    plan.suspends = plan.rounds == 0 && prng.chance(1, 4);
+    if (prng.chance(1, 2)) plan.window = prng.chance(1, 2) ? 64u << 10 : 256u << 10;
+    plan.rot = plan.disks >= plan.disk_faults + 2 && prng.chance(1, 2);
+    plan.swaps = plan.disk_faults != 0 && prng.chance(2, 3);
     return plan;
 }
 
@@ -95,6 +103,13 @@ std::string describe(const Plan& plan) {
     if (plan.operators) out += " operator";
     if (plan.disk_faults != 0) out += " disk x" + std::to_string(plan.disk_faults);
     if (plan.latent_errors) out += " latent";
+    if (plan.stalls) out += " stalls";
+    if (plan.clocks) out += " clocks";
+    if (plan.stores) out += " store";
+    if (plan.half_open) out += " half-open";
+    if (plan.suspends) out += " suspend";
+    if (plan.rot) out += " rot";
+    if (plan.swaps) out += " swap";
     if (plan.cluster_kill) out += " all-die";
     out += "; hosts:" + describe(plan.work);
     return out;
@@ -118,6 +133,8 @@ constexpr Setting setting(std::string_view name, std::uint64_t least) {
 constexpr std::array kSettings{
     setting<[](auto& p) -> auto& { return p.operators; }>("operators", 0),
     setting<[](auto& p) -> auto& { return p.outliers; }>("outliers", 0),
+    setting<[](auto& p) -> auto& { return p.stalls; }>("stalls", 0),
+    setting<[](auto& p) -> auto& { return p.clocks; }>("clocks", 0),
     setting<[](auto& p) -> auto& { return p.rounds; }>("rounds", 1),
     setting<[](auto& p) -> auto& { return p.hosts; }>("hosts", 1),
     setting<[](auto& p) -> auto& { return p.work.depth; }>("depth", 1),
@@ -145,6 +162,7 @@ Outcome run_plan(const Plan& plan, bool trace, FaultSeen seen) {
         world.trace = trace;
         world.knobs.drain_max = plan.drain_max;
         world.knobs.outliers = plan.outliers;
+        world.knobs.stream_window = plan.window;
         world.knobs.volatile_cache = plan.power_cuts;
         Cluster cluster(world, plan, std::move(seen));
         out = cluster.run();

@@ -32,7 +32,15 @@ struct Plan : Shape {
     unsigned last_deaths = 0;
     unsigned rounds = 0;      ///< of deaths, looks and returns; 0: one long storm instead
     bool power_cuts = false;  ///< in each round all die, and the members' unflushed writes may be lost
-    unsigned outliers = 0;    ///< one of so many disk commands takes up to seconds; 0: none
+    bool stalls = false;      ///< a few of the outliers take up to 30 s
+    bool clocks = false;      ///< of processes differ, and jump
+    bool stores = false;      ///< the member store is slow, or fails, for a while
+    bool half_open = false;   ///< connections end for one side only
+    bool suspends = false;    ///< all processes stand still together
+    std::uint64_t window = 1u << 20;  ///< of a connection, bytes
+    bool rot = false;                 ///< tables and superblocks of one member rot
+    bool swaps = false;               ///< of the members that may fail, some come back empty or old
+    unsigned outliers = 0;            ///< one of so many disk commands takes up to seconds; 0: none
     Nanos operator_pause = 400ms;
     bool cluster_kill = false;  ///< all controllers die at once, in the middle
     Nanos drain_max = 20ms;     ///< how long a dead controller's disk commands may take

@@ -50,6 +50,27 @@ TEST(SimWorld, APausedProcessStandsStillAndItsTimersFireWhenItGoesOn) {
     EXPECT_EQ(count, 1);
 }
 
+TEST(SimWorld, AClockStartsAnywhereRunsAtItsOwnRateAndAJumpWakesNobody) {
+    Machine m;
+    const auto process = m.start("p");
+    process->clock.set(1h, 900);
+    Scope scope(process->executor);
+    int count = 0;
+    m.world.after(10ms, [] {});
+    m.run(10ms);
+    EXPECT_EQ(process->clock.now(), 1h + 9ms);
+    scope.spawn(sleep_and_count(process->clock, 9ms, count));
+    m.world.after(9999us, [&] { process->clock.jump(5s); });
+    m.run(9999us);
+    EXPECT_EQ(count, 0);
+    m.run(2us);
+    EXPECT_EQ(count, 1);
+    EXPECT_GE(process->clock.now(), 1h + 5s + 18ms);
+    scope.spawn(sleep_and_count(process->clock, Nanos::max() - process->clock.now(), count));
+    m.run(1s);
+    EXPECT_EQ(count, 1);
+}
+
 TEST(SimWorld, ACrashDropsWhatRunsAndTellsWhoAsked) {
     Machine m;
     const auto process = m.start("p");
@@ -189,6 +210,47 @@ TEST(SimDisk, FailsAsToldAndABadBlockIsGoodAgainWhenItIsWritten) {
     EXPECT_EQ(d.disk->counters().errors, 5u);
 }
 
+TEST(SimDisk, TearsAtSectorsAtBlocksAndAfterSome) {
+    Drive d;
+    for (int i = 0; i < 40; ++i) (void)d.media.write_torn(0, d.filled(3).span());
+    EXPECT_GT(d.world.count(Mark::torn_at_512), 3u);
+    EXPECT_GT(d.world.count(Mark::torn_at_4096), 3u);
+    EXPECT_GT(d.world.count(Mark::torn_after_some), 3u);
+}
+
+TEST(SimDisk, OneThatWasPulledIsLostToItsHandlesWhateverComesBack) {
+    Drive d;
+    const Buffer seen(kBlocks * kBlockSize);
+    EXPECT_TRUE(d.run_op(DiskVerb::write, 0, d.filled(1).span()));
+    Media::Content old = d.media.snapshot();
+    EXPECT_TRUE(d.run_op(DiskVerb::write, 0, d.filled(2).span()));
+    d.media.pull();
+    EXPECT_FALSE(d.run_op(DiskVerb::read, 0, seen.span()));
+    d.media.plug_in(std::move(old), false);
+    EXPECT_FALSE(d.run_op(DiskVerb::read, 0, seen.span()));
+    d.restart();
+    EXPECT_TRUE(d.run_op(DiskVerb::read, 0, seen.span()));
+    EXPECT_EQ(std::memcmp(seen.data(), d.filled(1).data(), seen.size()), 0);
+    d.media.pull();
+    d.media.plug_in(std::nullopt, true);
+    d.restart();
+    EXPECT_TRUE(d.run_op(DiskVerb::read, 0, seen.span()));
+    EXPECT_EQ(std::memcmp(seen.data(), d.filled(0).data(), seen.size()), 0);
+}
+
+TEST(SimDisk, RotSpoilsWhatWasWrittenAndNothingElse) {
+    Drive d;
+    Prng prng(3);
+    EXPECT_FALSE(d.media.rot(prng, 0, kBlocks));
+    EXPECT_TRUE(d.run_op(DiskVerb::write, 0, d.filled(1).span()));
+    std::size_t changed = 0;
+    for (int i = 0; i < 20; ++i) changed += d.media.rot(prng, 0, kBlocks) ? 1 : 0;
+    EXPECT_EQ(changed, 20u);
+    const Buffer seen(kBlocks * kBlockSize);
+    EXPECT_TRUE(d.run_op(DiskVerb::read, 0, seen.span()));
+    EXPECT_NE(std::memcmp(seen.data(), d.filled(1).data(), seen.size()), 0);
+}
+
 // ---- links
 
 Task<void> listen_once(Listener& listener, std::unique_ptr<ByteStream>& out) {
@@ -325,6 +387,28 @@ TEST(SimNetwork, AResetEndsBothSides) {
     EXPECT_EQ(b_reads.error().code, Errc::closed);
 }
 
+TEST(SimNetwork, AHalfOpenConnectionIsOverForOneSideAndSilentForTheOther) {
+    Wire w;
+    w.connect();
+    Bytes got_a(1), got_b(1);
+    Status a_reads, b_reads, sent = fail(Errc::cancelled);
+    bool done = false;
+    w.scope_a->spawn(receive(w.a->executor, *w.at_a, got_a, a_reads));
+    w.scope_b->spawn(receive(w.b->executor, *w.at_b, got_b, b_reads));
+    w.run(10ms);
+    w.wires.half_open(w.a->pid, w.b->pid, 1s);
+    w.scope_b->spawn(send(w.b->executor, *w.at_b, Wire::pattern(100), sent, done));
+    w.run(10ms);
+    EXPECT_EQ(a_reads.error().code, Errc::closed);
+    EXPECT_TRUE(b_reads.has_value());
+    EXPECT_TRUE(sent.has_value());
+    w.at_a.reset();
+    w.run(500ms);
+    EXPECT_TRUE(b_reads.has_value());
+    w.run(1s);
+    EXPECT_EQ(b_reads.error().code, Errc::closed);
+}
+
 TEST(SimNetwork, ASpikeMakesALinkSlower) {
     Wire w;
     w.connect();
@@ -387,6 +471,31 @@ TEST(SimMemberStore, ItsLockDiesWithItsHolder) {
     r.store_b->unlock();
 }
 
+Task<void> read_often(SimMemberStore& store, int times, int& whole, int& spoilt, int& failed) {
+    for (int i = 0; i < times; ++i) {
+        const Result<Bytes> bytes = co_await store.read();
+        ++(!bytes ? failed : *bytes == Bytes(20, std::byte{7}) ? whole : spoilt);
+    }
+}
+
+TEST(SimMemberStore, FailsOrShowsGarbageWhileItIsToldToAndIsSlow) {
+    Record r;
+    r.record.bytes = Bytes(20, std::byte{7});
+    int whole = 0, spoilt = 0, failed = 0;
+    r.record.refuses = true;
+    r.scope_b->spawn(read_often(*r.store_b, 40, whole, spoilt, failed));
+    r.run(10ms);
+    EXPECT_EQ(whole, 0);
+    EXPECT_GT(spoilt, 5);
+    EXPECT_GT(failed, 5);
+    r.record.refuses = false;
+    r.record.slow = 1s;
+    const Nanos begin = r.world.now();
+    r.scope_b->spawn(read_often(*r.store_b, 40, whole, spoilt, failed));
+    EXPECT_TRUE(r.world.run_until([&] { return whole == 40; }, 40s));
+    EXPECT_GT(r.world.now() - begin, 5s);
+}
+
 TEST(SimMemberStore, AKillSaysDrainedOnlyWhenTheLastCommandHasLanded) {
     std::size_t drained = 0, undrained = 0;
     for (std::uint64_t seed = 1; seed <= 40; ++seed) {
@@ -419,60 +528,6 @@ TEST(SimMemberStore, AWatchIsSetByADeathAndAtOnceForTheDead) {
     r.store_b->watch(2, a, late);
     r.run(1ms);
     EXPECT_TRUE(late.is_set());
-}
-
-// ---- whole runs
-
-Plan small_plan(std::uint64_t seed) {
-    Plan plan;
-    plan.seed = seed;
-    plan.controllers = 2;
-    plan.disks = 3;
-    plan.strip_size = 16u << 10;
-    plan.hosts = 2;
-    plan.faults_for = 300ms;
-    plan.fault_pause = 20ms;
-    plan.operators = true;
-    return plan;
-}
-
-TEST(Simulation, TheSameSeedGivesTheSameRunAndAnotherSeedAnother) {
-    const Outcome one = run_plan(small_plan(7), false);
-    const Outcome again = run_plan(small_plan(7), false);
-    const Outcome other = run_plan(small_plan(8), false);
-    EXPECT_EQ(one.failure, "");
-    EXPECT_EQ(one.hash, again.hash);
-    EXPECT_EQ(one.events, again.events);
-    EXPECT_NE(one.hash, other.hash);
-    EXPECT_GT(one.operations, 100u);
-}
-
-TEST(Simulation, AFaultThatIsLeftOutChangesNoneBeforeItAndNotWhenTheOthersAreDue) {
-    Plan plan = small_plan(7);
-    plan.crashes = plan.pauses = plan.cuts = plan.resets = false;
-    plan.fault_pause = 3ms;
-    const auto faults_of = [](const Plan& p) {
-        std::vector<std::pair<unsigned, Nanos>> out;
-        (void)run_plan(p, false, [&](const FaultRecord& fault) { out.emplace_back(fault.number, fault.at); });
-        return out;
-    };
-    auto all = faults_of(plan);
-    ASSERT_GT(all.size(), 2u);
-    const auto left_out = all[all.size() / 2].first;
-    plan.without = {left_out};
-    std::erase_if(all, [&](const auto& fault) { return fault.first == left_out; });
-    EXPECT_EQ(faults_of(plan), all);
-    plan.without.clear();
-    plan.only = {all.front().first};
-    EXPECT_EQ(faults_of(plan).size(), 1u);
-}
-
-TEST(Simulation, LosingMoreMembersThanTheLevelSurvivesIsSeen) {
-    Plan plan = small_plan(3);
-    plan.faults_for = 3s;
-    plan.crashes = plan.pauses = plan.cuts = plan.resets = plan.slow_disks = false;
-    plan.disk_faults = 3;
-    EXPECT_NE(run_plan(plan, false).failure, "");
 }
 
 }  // namespace

@@ -102,14 +102,6 @@ Status Media::write(std::uint64_t at, std::span<const std::byte> from) {
     return {};
 }
 
-void Media::write_torn(std::uint64_t at, std::span<const std::byte> from) {
-    if (dead) return;
-    world_.note("disk.torn", id_ << 48 | at / kBlockSize, from.size());
-    for (std::size_t done = 0; done < from.size(); done += 512) {
-        if (world_.prng.chance(1, 2)) put(at + done, from.subspan(done, 512));
-    }
-}
-
 bool Media::peek(std::uint64_t at, std::span<std::byte> into) const {
     bool any = false;
     for (std::size_t done = 0; done < into.size(); done += kBlockSize) {
@@ -153,30 +145,6 @@ void Media::remember(std::uint64_t number) {
     if (place.block) at->second.block = std::make_unique<Block>(*place.block);
 }
 
-void Media::lose_power() {
-    for (auto& [number, old] : std::exchange(flushed_, {})) {
-        const std::uint64_t fate = world_.prng.below(3);
-        world_.note("disk.power", id_ << 48 | number, fate);
-        constexpr std::array kFates = {Mark::power_keeps, Mark::power_drops, Mark::power_tears};
-        world_.mark(kFates[fate]);
-        if (fate == 0) continue;  // it had been written
-        if (fate == 1) {
-            blocks_[number] = std::move(old);
-            continue;
-        }
-        Block before, after;
-        look(number, after.data());
-        std::swap(blocks_[number], old);
-        look(number, before.data());
-        for (std::size_t at = 0; at < kBlockSize; at += 512) {
-            const bool lost = world_.prng.chance(1, 2);
-            std::memcpy(after.data() + at, (lost ? before : after).data() + at, lost ? 512 : 0);
-        }
-        blocks_[number].block = std::make_unique<Block>(after);
-        blocks_[number].zeroed = false;
-    }
-}
-
 std::optional<std::uint64_t> Media::hot_block(Prng& prng) const {
     if (recent_.empty()) return std::nullopt;
     return recent_[prng.below(recent_.size())];
@@ -198,8 +166,11 @@ void SimDisk::submit(DiskOp& op, Join& join) {
     Nanos latency(static_cast<std::int64_t>(prng_.between(low, high) * media_.slow));
     const unsigned outliers = world.knobs.outliers;
     if (outliers != 0 && prng_.chance(1, outliers)) {
-        latency +=
-            Nanos(static_cast<std::int64_t>(prng_.below(prng_.chance(1, 8) ? 3'000'000'000 : 300'000'000)));
+        const std::uint64_t longest = world.knobs.stalls && prng_.chance(1, 16) ? 30'000'000'000
+                                      : prng_.chance(1, 8)                      ? 3'000'000'000
+                                                                                : 300'000'000;
+        latency += Nanos(static_cast<std::int64_t>(prng_.below(longest)));
+        if (latency > 3s) world.mark(Mark::disk_stall);
     }
     media_.begun(process_, op);
     if (world.tap != nullptr) world.tap->begins(process_, media_.id(), op);
@@ -223,6 +194,7 @@ void SimDisk::finish(std::uint64_t ticket) {
 }
 
 Status SimDisk::carry_out(DiskOp& op) {
+    if (plugged_ != media_.plugged()) return fail(Errc::io_error);
     if (process_.no_disks) {
         // What was under way may have arrived, in part; nobody was told.
         if (op.verb == DiskVerb::write && prng_.chance(1, 4)) media_.write_torn(op.offset, op.memory);
@@ -270,24 +242,27 @@ void SimDisk::abandon(DiskOp& op) {
     if (op.verb == DiskVerb::zero) {
         const std::uint64_t blocks = op.zero_length / kBlockSize;
         const std::uint64_t length = (fate == 1 ? blocks : prng_.below(blocks + 1)) * kBlockSize;
-        world.after(when, [process, media, at = op.offset, length, whole = op.zero_length] {
+        world.after(when, [process, media, on = plugged_, at = op.offset, length, whole = op.zero_length] {
             media->ended(DiskVerb::zero, at, whole);
             media->lands(*process);
-            (void)media->zero(at, length);
+            if (on == media->plugged()) (void)media->zero(at, length);
             --process->orphans;
         });
         return;
     }
-    world.after(when, [process, media, fate, at = op.offset, bytes = Buffer::copy_of(op.memory)] {
-        media->ended(DiskVerb::write, at, bytes.size());
-        media->lands(*process);
-        if (fate == 1) {
-            (void)media->write(at, bytes.span());
-        } else {
-            media->write_torn(at, bytes.span());
-        }
-        --process->orphans;
-    });
+    world.after(when,
+                [process, media, on = plugged_, fate, at = op.offset, bytes = Buffer::copy_of(op.memory)] {
+                    media->ended(DiskVerb::write, at, bytes.size());
+                    media->lands(*process);
+                    if (on != media->plugged()) {
+                        // It went with the disk.
+                    } else if (fate == 1) {
+                        (void)media->write(at, bytes.span());
+                    } else {
+                        media->write_torn(at, bytes.span());
+                    }
+                    --process->orphans;
+                });
 }
 
 std::vector<std::string> SimShelf::scan() {

@@ -1,11 +1,13 @@
 // Simulated disks. The media is shared by all processes that open it; a handle belongs to one process.
 // Commands of one handle finish in any order. A dead process's commands in flight each land whole, land torn
-// at 512 bytes, or vanish. What nobody ever wrote or zeroed reads as garbage. With a
-// volatile cache, what was answered and not flushed stays, goes or tears when power is lost.
+// (some 512 bytes or 4 KiB of them, or only the first ones), or vanish. What nobody ever wrote or zeroed
+// reads as garbage. With a volatile cache, what was answered and not flushed stays, goes or tears when power
+// is lost. A disk that was pulled is lost to the handles of before, whatever is plugged in instead.
 #pragma once
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -18,13 +20,24 @@ namespace braid::sim {
 
 class Media {
 public:
+    using Block = std::array<std::byte, kBlockSize>;
+    struct Place {
+        std::unique_ptr<Block> block;  ///< null: never written, or zeroed
+        bool zeroed = false;
+    };
+    using Content = std::vector<Place>;
+
     Media(World& world, std::uint64_t id, std::uint64_t size);
 
     std::uint64_t id() const { return id_; }
     /// A command of `process` is under way, until ended(). Sees who is in whose way.
     void begun(const Process& process, const DiskOp& op);
     void ended(DiskVerb verb, std::uint64_t at, std::uint64_t length);
-    void data_starts(std::uint64_t at) { in_flight_.judge_from(at / kBlockSize); }
+    void data_starts(std::uint64_t at) {
+        data_start_ = at;
+        in_flight_.judge_from(at / kBlockSize);
+    }
+    std::uint64_t data_start() const { return data_start_; }
     /// Sees writes of those who are out of the view.
     void lands(const Process& process);
     std::uint64_t size() const { return blocks_.size() * kBlockSize; }
@@ -37,8 +50,18 @@ public:
     void lose_power();
     /// What stands there, whatever the disk would answer. False if it is all zeros by zero().
     bool peek(std::uint64_t at, std::span<std::byte> into) const;
-    /// Some sectors of it only, by chance.
+    // media_faults.cc
+    /// A part of it only, by chance.
     void write_torn(std::uint64_t at, std::span<const std::byte> from);
+    Content snapshot() const;
+    /// Nobody reaches it any more, until it is plugged in and opened again.
+    void pull();
+    /// With this content; zeros, or garbage, if there is none.
+    void plug_in(std::optional<Content> content, bool zeros);
+    unsigned plugged() const { return plugged_; }  ///< times
+    /// Spoils a block that has been written, of those given: bits, a sector, or another block's content in
+    /// its place. Nothing if it finds none.
+    std::optional<std::uint64_t> rot(Prng& prng, std::uint64_t from, std::uint64_t to);
     /// A block that was written not long ago, behind the first 8 MiB; nothing if there is none.
     std::optional<std::uint64_t> hot_block(Prng& prng) const;
 
@@ -50,11 +73,6 @@ public:
     std::set<std::uint64_t> bad;  ///< blocks that fail to read until they are written
 
 private:
-    using Block = std::array<std::byte, kBlockSize>;
-    struct Place {
-        std::unique_ptr<Block> block;  ///< null: never written, or zeroed
-        bool zeroed = false;
-    };
     bool fails(bool changes);
     void remember(std::uint64_t number);
     void put(std::uint64_t at, std::span<const std::byte> from);
@@ -64,7 +82,9 @@ private:
     World& world_;
     std::uint64_t id_;
     std::uint64_t salt_;
-    std::vector<Place> blocks_;
+    Content blocks_;
+    unsigned plugged_ = 1;
+    std::uint64_t data_start_ = 0;
     InFlight in_flight_;
     std::map<std::uint64_t, Place>
         flushed_;  ///< what stood on the disk itself where the cache has something newer
@@ -77,6 +97,7 @@ public:
     SimDisk(Process& process, Media& media, std::string name)
         : process_(process),
           media_(media),
+          plugged_(media.plugged()),
           name_(std::move(name)),
           prng_(process.world.prng.split(media.id())) {}
 
@@ -95,6 +116,7 @@ private:
 
     Process& process_;
     Media& media_;
+    unsigned plugged_;  ///< this is a handle of that disk, not of what was plugged in later
     std::string name_;
     Prng prng_;
     std::map<std::uint64_t, Pending> pending_;

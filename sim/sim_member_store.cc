@@ -9,12 +9,24 @@ SimMemberStore::~SimMemberStore() {
     if (record_.holder == process_.pid) record_.holder = 0;
 }
 
+Nanos SimMemberStore::delay(Nanos least) {
+    if (record_.slow == Nanos{0}) return least;
+    return least + Nanos(static_cast<std::int64_t>(
+                       process_.world.prng.below(static_cast<std::uint64_t>(record_.slow.count()))));
+}
+
 Task<Result<Bytes>> SimMemberStore::read() {
-    co_await sleep_for(process_.clock, 5us);
-    co_return record_.bytes;
+    co_await sleep_for(process_.clock, delay(5us));
+    if (!record_.refuses) co_return record_.bytes;
+    if (process_.world.prng.chance(1, 2)) co_return fail(Errc::io_error);
+    Bytes spoilt = record_.bytes;
+    if (!spoilt.empty()) spoilt[process_.world.prng.below(spoilt.size())] ^= std::byte{0x10};
+    co_return spoilt;
 }
 
 Task<Status> SimMemberStore::lock() {
+    if (record_.slow != Nanos{0}) co_await sleep_for(process_.clock, delay(0us));
+    if (record_.refuses) co_return fail(Errc::io_error);
     while (record_.holder != 0) {
         ASSERT(record_.holder != process_.pid);
         co_await sleep_for(process_.clock, 200us);
@@ -26,10 +38,13 @@ Task<Status> SimMemberStore::lock() {
 
 Task<Status> SimMemberStore::write(Bytes bytes) {
     ASSERT(record_.holder == process_.pid);
-    co_await sleep_for(process_.clock, 20us);
+    co_await sleep_for(process_.clock, delay(20us));
+    const bool fails = record_.refuses;
+    if (fails && process_.world.prng.chance(1, 2)) co_return fail(Errc::io_error);
     record_.bytes = std::move(bytes);
     note_members();
     process_.world.note("members.write", process_.pid, record_.bytes.size());
+    if (fails) co_return fail(Errc::io_error);
     co_return Status{};
 }
 

@@ -20,8 +20,11 @@ struct SharedRecord {
     std::uint64_t holder = 0;  ///< pid that has the lock
     std::uint64_t turns = 0;   ///< times that it was taken
     std::uint64_t kills = 0;
-    std::set<std::uint64_t> members;             ///< pids of the view that stands there
-    Epoch epoch{};                               ///< of that view
+    std::set<std::uint64_t> members;  ///< pids of the view that stands there
+    Epoch epoch{};                    ///< of that view
+    // Faults.
+    Nanos slow{};          ///< every call takes up to so much longer
+    bool refuses = false;  ///< calls fail; what was to be written may stand there all the same
     std::function<void(Epoch before)> replaced;  ///< told when a newer view stands there
 };
 
@@ -42,6 +45,7 @@ public:
 
 private:
     void note_members();
+    Nanos delay(Nanos least);
 
     struct Watch {
         Event* died = nullptr;

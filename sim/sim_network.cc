@@ -27,6 +27,17 @@ void Wires::reset(std::uint64_t a, std::uint64_t b) {
     std::erase_if(connections_, [](const auto& entry) { return entry.second.expired(); });
 }
 
+void Wires::half_open(std::uint64_t a, std::uint64_t b, Nanos late) {
+    for (auto& [id, weak] : connections_) {
+        const auto connection = weak.lock();
+        if (!connection) continue;
+        for (unsigned side = 0; side < 2; ++side) {
+            if (connection->sides[side].process->pid == a && connection->sides[1 - side].process->pid == b)
+                connection->close_one(side, late);
+        }
+    }
+}
+
 std::pair<std::unique_ptr<SimStream>, std::unique_ptr<SimStream>> Connection::make(Wires& wires,
                                                                                    Process& dialler,
                                                                                    Process& acceptor) {
@@ -67,11 +78,17 @@ void Connection::close(unsigned asked_by) {
     for (unsigned side = 0; side < 2; ++side) {
         if (side == asked_by) {
             end_side(side);
-        } else {
+        } else if (!sides[1 - side].lost) {
             wires_.world.after(wires_.delay(sides[1 - side].process->pid, sides[side].process->pid),
                                [self = shared_from_this(), side] { self->end_side(side); });
         }
     }
+}
+
+void Connection::close_one(unsigned side, Nanos other_after) {
+    sides[side].lost = true;
+    end_side(side);
+    wires_.world.after(other_after, [self = shared_from_this(), side] { self->end_side(1 - side); });
 }
 
 /// Moves what the writer has into the wire as far as the window allows.

@@ -36,6 +36,8 @@ public:
     Nanos delay(std::uint64_t from, std::uint64_t to) const;
     /// Ends all connections between the two.
     void reset(std::uint64_t a, std::uint64_t b);
+    /// Ends them for `a` alone; `b` hears of it after `late`, and what it sends meanwhile is lost.
+    void half_open(std::uint64_t a, std::uint64_t b, Nanos late);
 
 private:
     friend class Connection;
@@ -53,6 +55,7 @@ public:
                                                                                   Process& acceptor);
     /// Ends it for both, after a delay for the side that did not ask.
     void close(unsigned asked_by);
+    void close_one(unsigned side, Nanos other_after);
     void pump_write(unsigned side);
     void pump_read(unsigned side);
     void fail_calls(unsigned side);
@@ -68,6 +71,7 @@ public:
         StreamOp* read = nullptr;
         StreamOp* write = nullptr;
         bool closed = false;
+        bool lost = false;  ///< the other side is not told of its end
     };
     std::array<Side, 2> sides;
 

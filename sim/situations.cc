@@ -17,9 +17,6 @@ constexpr std::size_t kMemory = 256u << 20;
 void Cluster::watch() {
     // The members see who is in whose way at any time; locks are looked at now and then.
     const bool look = ++looks_ % (faulty_ ? 5 : 50) == 0;
-    const bool recovery_runs = std::ranges::any_of(nodes_, [&](Node& node) {
-        return serving(node) && amf_of(node)->conditions().recovering_units != 0;
-    });
     if (Buffer::bytes_in_use() > kMemory)
         fail("memory: " + std::to_string(Buffer::bytes_in_use() >> 20) + " MiB of buffers");
     locks_.begin();
@@ -30,10 +27,7 @@ void Cluster::watch() {
             node.serving_since = Nanos{0};
             continue;
         }
-        if (node.serving_since == Nanos{0}) {
-            node.serving_since = world_.now();
-            if (recovery_runs) world_.mark(Mark::join_in_recovery);
-        }
+        if (node.serving_since == Nanos{0}) node.serving_since = world_.now();
         count_work(node);
         check_resynced(node);
         const std::string wrong = look ? locks_.add(node.name, *amf_of(node)) : std::string{};

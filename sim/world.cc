@@ -7,13 +7,22 @@
 
 namespace braid::sim {
 
-Nanos SimClock::now() const { return world_.now(); }
+void SimClock::set(Nanos start, unsigned per_mille) {
+    since_ = world_.now();
+    start_ = start;
+    per_mille_ = per_mille;
+}
+
+Nanos SimClock::now() const { return start_ + (world_.now() - since_) * per_mille_ / 1000; }
 
 void SimClock::arm(TimerOp& op) {
     op.armed_by = this;
     op.fired = false;
     TimerOp* timer = &op;
-    const EventKey key = world_.at(std::max(op.deadline, world_.now()), [this, timer] {
+    // The first moment at which it shows the deadline.
+    const Nanos left = std::min<Nanos>(op.deadline - start_, 1000h);  // beyond it is never
+    const Nanos due = since_ + (left * 1000 + Nanos(per_mille_ - 1)) / per_mille_;
+    const EventKey key = world_.at(std::max(due, world_.now()), [this, timer] {
         timer->armed_by = nullptr;
         timer->fired = true;
         executor_.post(*timer->wakeup);

@@ -38,13 +38,19 @@ struct Knobs {
     Nanos drain_max = 20ms;  ///< how long an orphaned disk command may still take
     std::size_t stream_window = 1u << 20;
     unsigned outliers = 0;  ///< one of so many disk commands takes up to 3 s; 0: none
+    bool stalls = false;    ///< and some of these up to 30 s
     Orphans orphans = Orphans::chance;
     bool volatile_cache = false;  ///< members lose at a power cut what was not flushed
 };
 
+/// Of one process: it starts anywhere and is not quite as fast as the world.
 class SimClock final : public Clock {
 public:
     explicit SimClock(World& world, Executor& executor) : world_(world), executor_(executor) {}
+    /// Before anybody has seen it.
+    void set(Nanos start, unsigned per_mille);
+    /// Forward. Timers that are armed keep the moment at which they would have fired.
+    void jump(Nanos by) { start_ += by; }
     Nanos now() const override;
     void arm(TimerOp& op) override;
     void disarm(TimerOp& op) override;
@@ -52,6 +58,8 @@ public:
 private:
     World& world_;
     Executor& executor_;
+    Nanos since_{}, start_{};  ///< world time at which it showed `start_`
+    unsigned per_mille_ = 1000;
 };
 
 class SimRandom final : public Random {

@@ -39,11 +39,14 @@ void print(const Totals& totals, double seconds, bool at_the_end) {
     const auto number = [](const Totals::Count& count) {
         return static_cast<unsigned long long>(count.load());
     };
-    std::string faults, unmet;
+    std::string faults, unmet, rare;
     for (std::size_t i = 0; i < kMarks; ++i) {
         const auto mark = static_cast<Mark>(i);
         const std::uint64_t count = totals.marks[i];
         if (count == 0) unmet += (unmet.empty() ? "" : ", ") + std::string(name(mark));
+        if (count != 0 && count < 10) {
+            rare += (rare.empty() ? "" : ", ") + std::string(name(mark)) + ' ' + std::to_string(count);
+        }
         if (count == 0 || !is_fault(mark)) continue;
         faults += (faults.empty() ? "" : ", ") + std::string(name(mark)) + ' ' + std::to_string(count);
     }
@@ -54,6 +57,7 @@ void print(const Totals& totals, double seconds, bool at_the_end) {
         number(totals.operations), number(totals.checked), number(totals.recovered),
         static_cast<double>(totals.events) / seconds, faults.empty() ? "none" : faults.c_str(),
         kMarks - totals.missing(), kMarks);
+    if (at_the_end && !rare.empty()) std::printf("hit rarely: %s\n", rare.c_str());
     if (at_the_end && !unmet.empty()) std::printf("not hit: %s\n", unmet.c_str());
     std::fflush(stdout);
 }
