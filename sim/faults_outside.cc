@@ -142,13 +142,14 @@ void Cluster::swap_disk(Fault& fault) {
     media->declared = true;  // nobody else's victim from now on
     std::optional<Media::Content> old;
     Nanos age{0};
-    if (fault.prng.chance(1, 2)) {
+    const std::uint64_t kind = fault.prng.below(3);
+    if (kind == 0) {
         old = media->snapshot();
         age = fault.pause(1, 300);
     }
-    world_.after(age, [this, &fault, media, age, old = std::move(old)]() mutable {
+    world_.after(age, [this, &fault, media, kind, age, old = std::move(old)]() mutable {
         strikes(fault, Mark::disk_gone, media->id());
-        if (!old && fault.prng.chance(1, 2)) old = media->snapshot();
+        if (kind == 1) old = media->snapshot();
         media->pull();
         world_.after(fault.pause(1, 600), [this, &fault, media, age, old = std::move(old)]() mutable {
             plug_in_when_noticed(fault, *media, std::move(old), age);
@@ -166,7 +167,7 @@ bool Cluster::noticed(const Media& media) {
 /// A disk that comes back before anybody missed it, and is not what it was, nobody can tell from a good one.
 void Cluster::plug_in_when_noticed(Fault& fault, Media& media, std::optional<Media::Content> old, Nanos age) {
     if (over_) return;
-    if (!noticed(media)) {
+    if (!noticed(media) && !plan_.unnoticed_swaps) {
         world_.after(10ms, [this, &fault, &media, age, old = std::move(old)]() mutable {
             plug_in_when_noticed(fault, media, std::move(old), age);
         });

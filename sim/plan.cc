@@ -36,7 +36,7 @@ Plan draw_plan(std::uint64_t seed) {
     plan.resets = prng.chance(2, 3);
     plan.slow_disks = prng.chance(1, 2);
     plan.spikes = prng.chance(1, 3);
-    plan.path_losses = prng.chance(1, 3);
+    plan.path_losses = prng.chance(1, 2);
     plan.operators = prng.chance(2, 3);
     plan.work = draw_workload(prng);
     const std::uint64_t kind = prng.below(10);
@@ -148,6 +148,7 @@ constexpr std::array kSettings{
     setting<[](auto& p) -> auto& { return p.drain_max; }>("drain_max", 1000),
     setting<[](auto& p) -> auto& { return p.controllers; }>("controllers", 2),
     setting<[](auto& p) -> auto& { return p.disk_faults; }>("disk_faults", 0),
+    setting<[](auto& p) -> auto& { return p.unnoticed_swaps; }>("unnoticed_swaps", 0),
 };
 
 }  // namespace

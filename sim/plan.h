@@ -30,13 +30,14 @@ struct Plan : Shape {
     /// If not 0: the faults end with so many controllers dying together, and they stay away until the
     /// survivors have been looked at. As many as there are copies: only a resync makes their stripes right.
     unsigned last_deaths = 0;
-    unsigned rounds = 0;      ///< of deaths, looks and returns; 0: one long storm instead
-    bool power_cuts = false;  ///< in each round all die, and the members' unflushed writes may be lost
-    bool stalls = false;      ///< a few of the outliers take up to 30 s
-    bool clocks = false;      ///< of processes differ, and jump
-    bool stores = false;      ///< the member store is slow, or fails, for a while
-    bool half_open = false;   ///< connections end for one side only
-    bool suspends = false;    ///< all processes stand still together
+    unsigned rounds = 0;           ///< of deaths, looks and returns; 0: one long storm instead
+    bool power_cuts = false;       ///< in each round all die, and the members' unflushed writes may be lost
+    bool stalls = false;           ///< a few of the outliers take up to 30 s
+    bool unnoticed_swaps = false;  ///< also before anybody has missed them: not survived, never drawn
+    bool clocks = false;           ///< of processes differ, and jump
+    bool stores = false;           ///< the member store is slow, or fails, for a while
+    bool half_open = false;        ///< connections end for one side only
+    bool suspends = false;         ///< all processes stand still together
     std::uint64_t window = 1u << 20;  ///< of a connection, bytes
     bool rot = false;                 ///< tables and superblocks of one member rot
     bool swaps = false;               ///< of the members that may fail, some come back empty or old
