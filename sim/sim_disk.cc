@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "base/crc32c.h"
+#include "sim/checkers/fence.h"
 #include "sim/tap.h"
 
 namespace braid::sim {
@@ -38,9 +39,7 @@ void Media::ended(DiskVerb verb, std::uint64_t at, std::uint64_t length) {
 }
 
 void Media::lands(const Process& process) {
-    if (!process.left_view) return;
-    world_.violation("fence: a write of pid " + std::to_string(process.pid) +
-                     " lands after the view without it was written");
+    if (const std::string wrong = check_fence(process); !wrong.empty()) world_.violation(wrong);
 }
 
 bool Media::fails(bool changes) {
