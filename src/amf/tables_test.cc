@@ -182,6 +182,49 @@ TEST(Tables, HalfOfTheMembersDoNotSayWhatIsNewest) {
     EXPECT_EQ(started.error().code, Errc::offline);
 }
 
+/// What the media held, block by block.
+std::map<std::uint64_t, Buffer> snapshot(const Media& media) {
+    std::map<std::uint64_t, Buffer> out;
+    for (const auto& [page, bytes] : media.pages) out.emplace(page, Buffer::copy_of(bytes.span()));
+    return out;
+}
+
+/// Writes in two regions, each clean again before the other: every change of the intents is a page.
+void work(World& world, std::uint64_t times) {
+    for (std::uint64_t i = 0; i < times; ++i) {
+        ASSERT_TRUE(world.write(1, (i % 2) * 2 * kRegionSize, pattern(i + 1, 64u << 10)));
+        ASSERT_TRUE(world.run(1, world.amf(1).tables().clear_idle_intents(Nanos{0})));
+    }
+}
+
+TEST(Tables, AMemberThatIsAnOlderStateOfItselfIsDeclaredFailedAtAssembly) {
+    World world({.level = Level::raid5, .disks = 4});
+    world.start(1);
+    work(world, 2);
+    auto old = snapshot(*world.media[2]);
+    work(world, 8);
+    world.kill(1, InFlight::landed);
+    world.media[2]->pages = std::move(old);
+    world.start(1);
+    EXPECT_EQ(world.amf(1).tables().state().members[2].state, MemberState::failed);
+    EXPECT_TRUE(std::ranges::equal(world.read(1, 0, 64u << 10).span(), pattern(7, 64u << 10).span()));
+    EXPECT_TRUE(
+        std::ranges::equal(world.read(1, 2 * kRegionSize, 64u << 10).span(), pattern(8, 64u << 10).span()));
+}
+
+TEST(Tables, AMemberThatMissedTheLastPagesOfADeathIsNotStale) {
+    World world({.level = Level::raid5, .disks = 4});
+    world.start(1);
+    work(world, 4);
+    auto old = snapshot(*world.media[2]);
+    ASSERT_TRUE(world.run(1, world.amf(1).tables().create_volume("v", kExtentSize)));
+    world.kill(1, InFlight::landed);
+    world.media[2]->pages = std::move(old);
+    world.start(1);
+    EXPECT_EQ(world.amf(1).tables().failed_members(), 0u);
+    EXPECT_EQ(names(world.amf(1)), std::vector<std::string>{"v"});
+}
+
 TEST(Tables, RefuseNamesTwiceAndSpaceThatIsNotThere) {
     World world({.extents = 4});
     world.start(1);

@@ -1,4 +1,6 @@
 // Pages between memory and disks: which copy of a page is right, and bringing all members to it.
+#include <algorithm>
+
 #include "base/log.h"
 #include "tables/tables.h"
 
@@ -205,6 +207,21 @@ Status Tables::check_quorum() const {
     return fail(Errc::offline);
 }
 
+/// A page is on all ok members before it is written again, so one that lags was missed by a death in the
+/// middle: one page for each death in a row. A member that lags by more is an older state of itself, as a
+/// restored snapshot is: its data is old too, and it is declared failed.
+void Tables::note_stale(PageNumber page, const std::vector<Pick>& picks) {
+    constexpr std::uint64_t kDeathsInARow = 8;
+    std::uint64_t newest = 0;
+    for (const Pick& pick : picks) newest = std::max(newest, pick ? pick->first.sequence : 0);
+    for (std::size_t i = 0; i < picks.size(); ++i) {
+        if (!picks[i] || picks[i]->first.sequence + kDeathsInARow >= newest) continue;
+        LOG_ERROR("tables.member_stale", {"disk", disks_[i]->name()}, {"member", i}, {"page", page},
+                  {"sequence", picks[i]->first.sequence}, {"newest", newest});
+        write_errors_.insert(static_cast<std::uint8_t>(i));
+    }
+}
+
 Task<Status> Tables::load_from_disks() {
     for (const PageNumber page : {kConfigPage, kStatePage}) {
         const auto picks = co_await read_page(page, true);
@@ -219,8 +236,9 @@ Task<Status> Tables::load_from_disks() {
     CO_TRY(check_quorum());
     for (std::uint32_t number = 0; number < page_count(); ++number) {
         const PageNumber page(number);
-        if (!is_shared(page)) continue;
         const auto picks = co_await read_page(page, false);
+        note_stale(page, picks);
+        if (!is_shared(page)) continue;
         const Pick* newest = nullptr;
         bool differ = false;
         for (std::size_t i = 0; i < picks.size(); ++i) {

@@ -222,6 +222,7 @@ private:
     Task<Status> load_own_intents();
     Task<Status> verify_pages();
     Status check_quorum() const;
+    void note_stale(PageNumber page, const std::vector<Pick>& picks);
     void go_offline();
     std::uint32_t page_count() const { return kFirstMapPage.v + map_pages(); }
     std::uint32_t map_pages() const { return (config_.extents + kZonesPerPage - 1) / kZonesPerPage; }
