@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <optional>
 
 #include "base/prng.h"
@@ -38,15 +39,23 @@ bool some_order_exists(const History& history, unsigned placed, std::uint64_t co
     return false;
 }
 
+/// The model is told of everything when it happens.
 std::string judge(const History& history) {
-    OneDisk disk;
+    std::multimap<Instant, std::pair<const Op*, bool>> events;  // and whether the operation begins
     for (const Op& op : history) {
-        if (!op.write) {
-            disk.read(1, op.value, op.invoked, op.completed);
-            continue;
+        if (op.write) events.emplace(op.invoked, std::pair(&op, true));
+        if (op.completed != kNever) events.emplace(op.completed, std::pair(&op, false));
+    }
+    OneDisk disk;
+    for (const auto& [when, event] : events) {
+        const auto& [op, begins] = event;
+        if (begins) {
+            disk.write_begins(1, op->value, op->invoked);
+        } else if (op->write) {
+            disk.write_done(1, op->value, op->completed);
+        } else {
+            disk.read(1, op->value, op->invoked, op->completed);
         }
-        disk.write_begins(1, op.value, op.invoked);
-        if (op.completed != kNever) disk.write_done(1, op.value, op.completed);
     }
     return disk.judge();
 }

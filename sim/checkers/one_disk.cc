@@ -24,7 +24,9 @@ OneDisk::Value& OneDisk::value_of(std::uint64_t sector, std::uint64_t value) {
         initial.first_completion = -1;
         values.push_back(initial);
     }
+    if (values.back().value == value) return values.back();
     if (values.back().value < value) {
+        if (values.size() == values.capacity()) values.reserve(4 * values.size());
         values.emplace_back().value = value;
         return values.back();
     }
@@ -52,6 +54,11 @@ void OneDisk::write_done(std::uint64_t sector, std::uint64_t value, Instant comp
 }
 
 void OneDisk::read(std::uint64_t sector, std::uint64_t value, Instant invoked, Instant completed) {
+    // Before the first write was invoked: contradicts nothing that may come.
+    if (value == 0 && at(sector).empty()) {
+        ++operations_;
+        return;
+    }
     Value& v = value_of(sector, value);
     v.first_completion = std::min(v.first_completion, completed);
     v.first_read_completion = std::min(v.first_read_completion, completed);

@@ -19,6 +19,7 @@ namespace braid::sim {
 using Instant = std::int64_t;  ///< virtual nanoseconds
 constexpr Instant kNever = std::numeric_limits<Instant>::max();
 
+/// Told of everything when it happens: of a write when it is invoked, of a read when it has ended.
 class OneDisk {
 public:
     /// A write of `value` (not 0, not used before on this register) was invoked. Without write_done() it is
@@ -42,15 +43,15 @@ public:
 private:
     struct Value {
         std::uint64_t value = 0;
-        bool written = false;   ///< 0 is, before all time
-        bool survivor = false;  ///< may have been there when power came back
-        bool durable = false;
         Instant write_invoked = kNever;
         Instant first_completion = kNever;
         Instant last_invocation = std::numeric_limits<Instant>::min();
         Instant first_read_completion = kNever;
         Instant write_completion = kNever;
-        std::size_t reads = 0;
+        std::uint32_t reads = 0;
+        bool written = false;   ///< 0 is, before all time
+        bool survivor = false;  ///< may have been there when power came back
+        bool durable = false;
     };
     using Register = std::vector<Value>;  ///< by value: new ones come at the end
     using Page = std::array<Register, 256>;
