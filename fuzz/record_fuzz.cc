@@ -14,7 +14,7 @@ namespace {
 using namespace braid;
 
 struct Nowhere final : Transport {
-    void send(ControllerId, Message) override {}
+    void send(AmfId, Message) override {}
 };
 
 void check(const Message& message, const RecordLimits& limits) {
@@ -42,8 +42,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     Replicator replicator(executor, nowhere, {});
     const RecordLimits limits{16, 3 * 8192, 8192, 2};
     replicator.configure(2, limits);
-    replicator.adopt(
-        {Epoch(1), ControllerId(1), {{ControllerId(1), Incarnation(1)}, {ControllerId(2), Incarnation(1)}}});
+    replicator.adopt({Epoch(1), AmfId(1), {{AmfId(1), Incarnation(1)}, {AmfId(2), Incarnation(1)}}});
     OpenRecord record(replicator);
     record.begin(StripeIndex(1), 3, 0, Slice(Buffer::zeroed(4096)));
     while (input.size() >= 3) {
@@ -55,7 +54,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         if (blocks != 0) message.payload = Slice(Buffer::zeroed(blocks * 4096));
         input = input.subspan(3 + head);
         check(message, limits);
-        replicator.deliver(ControllerId(2), message);
+        replicator.deliver(AmfId(2), message);
     }
     executor.run_until_idle();
     record.end();

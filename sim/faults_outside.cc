@@ -16,7 +16,7 @@ void Cluster::slow_link(Fault& fault, std::size_t index, Nanos length) {
     // Often one that keeps its records.
     if (Amf* amf = amf_of(nodes_[index]);
         amf != nullptr && !amf->replicator().partners().empty() && fault.prng.chance(1, 2)) {
-        const ControllerId partner = *amf->replicator().partners().begin();
+        const AmfId partner = *amf->replicator().partners().begin();
         for (std::size_t i = 0; i < nodes_.size(); ++i) {
             Amf* of = amf_of(nodes_[i]);
             if (of != nullptr && of->view().self == partner) other = i;

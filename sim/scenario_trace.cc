@@ -15,7 +15,7 @@ constexpr std::array<std::string_view, 9> kKinds = {"other", "lock", "report", "
                                                     "link",  "disk", "tables", "arrival"};
 constexpr std::array<std::string_view, 3> kParity = {"P", "Q", "R"};
 
-std::string letter(ControllerId id) { return std::string(1, static_cast<char>('a' + id.v - 1)); }
+std::string letter(AmfId id) { return std::string(1, static_cast<char>('a' + id.v - 1)); }
 std::string letter(const Process& process) { return process.name.substr(process.name.size() - 1); }
 
 std::string name_of(MessageType type) {
@@ -163,7 +163,7 @@ std::string Trace::report_text(const Message& message) const {
 }
 
 /// `writer`: whose records are nothing special here.
-std::string Trace::record_name(const RecordId& id, ControllerId writer) const {
+std::string Trace::record_name(const RecordId& id, AmfId writer) const {
     const auto known = records_.find(id);
     std::string out = ' ' + (known == records_.end() ? "?" : stripe_name(known->second.stripe));
     if (id.origin != writer) out += " +of " + letter(id.origin);
@@ -172,7 +172,7 @@ std::string Trace::record_name(const RecordId& id, ControllerId writer) const {
     return out;
 }
 
-std::string Trace::record_text(const Message& message, ControllerId from, ControllerId to) {
+std::string Trace::record_text(const Message& message, AmfId from, AmfId to) {
     const RecordLimits limits;
     switch (message.type) {
         case MessageType::record_begin: {
@@ -203,7 +203,7 @@ std::string Trace::frame_text(const Process& from, const Process& to, std::strin
     const Message message = message_of(frame);
     kind = kind_of(message.type);
     const auto id = [](const Process& process) {
-        return ControllerId(static_cast<std::uint16_t>(letter(process)[0] - 'a' + 1));
+        return AmfId(static_cast<std::uint16_t>(letter(process)[0] - 'a' + 1));
     };
     const bool arrives = arrow == "<";
     std::string text = letter(arrives ? to : from) + ' ' + std::string(arrow) + ' ' +

@@ -67,14 +67,14 @@ public:
 private:
     struct Known {
         StripeIndex stripe;
-        ControllerId root;  ///< whose host write it is
+        AmfId root;  ///< whose host write it is
     };
     std::string frame_text(const Process& from, const Process& to, std::string_view arrow,
                            std::span<const std::byte> frame, std::string_view& kind);
     std::string lock_text(const Message& message, std::string_view& kind) const;
     std::string report_text(const Message& message) const;
-    std::string record_text(const Message& message, ControllerId from, ControllerId to);
-    std::string record_name(const RecordId& id, ControllerId writer) const;
+    std::string record_text(const Message& message, AmfId from, AmfId to);
+    std::string record_name(const RecordId& id, AmfId writer) const;
     std::string command_text(const Process& process, std::uint64_t member, const DiskOp& op, bool done,
                              std::string_view& kind) const;
     std::string unit_name(UnitIndex unit) const;

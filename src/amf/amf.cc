@@ -90,7 +90,7 @@ std::vector<LockClaim> Amf::claims() const {
     return out;
 }
 
-void Amf::deliver(ControllerId from, Message message) {
+void Amf::deliver(AmfId from, Message message) {
     const auto type = static_cast<unsigned>(message.type);
     if (type >= static_cast<unsigned>(MessageType::table_update) &&
         type <= static_cast<unsigned>(MessageType::table_agreed)) {

@@ -88,7 +88,7 @@ public:
     Task<void> stop();
 
     void adopt(const AmfView& view);
-    void deliver(ControllerId from, Message message) override;
+    void deliver(AmfId from, Message message) override;
 
     // ---- GroupSpace
     Task<Status> read(std::uint64_t offset, std::span<std::byte> into) override;

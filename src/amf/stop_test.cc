@@ -42,7 +42,7 @@ TEST(Stop, NothingIsRecoveredByAnAmfThatHasStopped) {
     // It leaves in order: nobody fences it, nobody waits for its commands.
     world.slow = {{2, 3}, {3, 2}};
     world.epoch = world.epoch.next();
-    AmfView view{world.epoch, ControllerId(3), {{ControllerId(3), world.node(3).incarnation}}};
+    AmfView view{world.epoch, AmfId(3), {{AmfId(3), world.node(3).incarnation}}};
     world.amf(3).adopt(view);
     const Buffer third = pattern(3, 4 * kStrip);
     ASSERT_TRUE(world.write(3, 0, third));

@@ -175,7 +175,7 @@ TEST(Tables, HalfOfTheMembersDoNotSayWhatIsNewest) {
     world.kill(1, InFlight::lost);
     world.media[0]->dead = true;
     world.media[1]->dead = true;
-    world.nodes[2] = std::make_unique<Node>(world, ControllerId(2), Incarnation(9));
+    world.nodes[2] = std::make_unique<Node>(world, AmfId(2), Incarnation(9));
     world.adopt();
     const Status started = world.run(2, world.amf(2).start());
     ASSERT_FALSE(started);

@@ -92,12 +92,12 @@ private:
 /// One controller with its AMF.
 class Node final : public Transport {
 public:
-    Node(World& world, ControllerId id, Incarnation incarnation);
+    Node(World& world, AmfId id, Incarnation incarnation);
     ~Node() override;
-    void send(ControllerId to, Message message) override;
+    void send(AmfId to, Message message) override;
 
     World& world;
-    ControllerId id;
+    AmfId id;
     Incarnation incarnation;
     std::array<bool, kMaxMembers> cut{};  ///< by member: this controller alone does not reach it
     std::vector<std::unique_ptr<MemoryDisk>> disks;
@@ -326,7 +326,7 @@ inline void MemoryDisk::abandon(DiskOp& op) {
     }
 }
 
-inline Node::Node(World& w, ControllerId i, Incarnation inc) : world(w), id(i), incarnation(inc) {
+inline Node::Node(World& w, AmfId i, Incarnation inc) : world(w), id(i), incarnation(inc) {
     std::vector<Disk*> raw;
     for (auto& m : world.media) {
         if (m->dead && !world.dead_disks_answer) {
@@ -348,7 +348,7 @@ inline Node::~Node() {
     amf.reset();
 }
 
-inline void Node::send(ControllerId to, Message message) {
+inline void Node::send(AmfId to, Message message) {
     ASSERT(message.payload.bytes.empty() || !message.payload.owner.empty());
     world.links_[{id.v, to.v}].push_back({world.epoch, std::move(message)});
 }
@@ -398,7 +398,7 @@ inline void World::format() {
 }
 
 inline Node& World::start(std::uint16_t id) {
-    nodes[id] = std::make_unique<Node>(*this, ControllerId(id), Incarnation(epoch.v + 1));
+    nodes[id] = std::make_unique<Node>(*this, AmfId(id), Incarnation(epoch.v + 1));
     adopt();
     const Status started = run(id, amf(id).start());
     ASSERT(started.has_value());
@@ -441,7 +441,7 @@ inline void World::deliver(std::pair<std::uint16_t, std::uint16_t> link) {
     if (!letter.message.payload.bytes.empty()) {
         letter.message.payload = Slice(Buffer::copy_of(letter.message.payload.bytes));
     }
-    nodes.at(link.second)->amf->deliver(ControllerId(link.first), std::move(letter.message));
+    nodes.at(link.second)->amf->deliver(AmfId(link.first), std::move(letter.message));
 }
 
 inline bool World::step() {

@@ -12,6 +12,18 @@ namespace braid {
 
 /// A controller's number in the cluster, given at its first join and kept with its name. 0 is nobody.
 using ControllerId = Strong<struct ControllerIdTag, std::uint16_t>;
+/// An AMF of a group: its controller, and which of that controller's AMFs of the group it is. The first one
+/// has its controller's number.
+using AmfId = Strong<struct AmfIdTag, std::uint16_t>;
+constexpr unsigned kAmfIndexShift = 12;
+constexpr std::size_t kMaxAmfs = 8;  ///< of one group in one controller
+constexpr AmfId amf_id(ControllerId controller, unsigned index = 0) {
+    return AmfId(static_cast<std::uint16_t>(controller.v | index << kAmfIndexShift));
+}
+constexpr ControllerId controller_of(AmfId amf) {
+    return ControllerId(static_cast<std::uint16_t>(amf.v & ((1u << kAmfIndexShift) - 1)));
+}
+constexpr unsigned amf_index(AmfId amf) { return amf.v >> kAmfIndexShift; }
 /// One start of one controller: the epoch of the view that first held it. Larger is newer.
 using Incarnation = Strong<struct IncarnationTag, std::uint64_t>;
 /// Number of a view. 0 is "no view yet".

@@ -288,8 +288,8 @@ TEST_F(ClusterTest, AttachAndDetachAreEpochsSeenByAllBeforeTheyReturn) {
     run(5ms);
     EXPECT_TRUE(nodes[1]->attached.has_value());
     EXPECT_EQ(epochs(), (Epochs{4, 4, 4}));
-    EXPECT_EQ(amf_view(view(2), kGroup, ControllerId(3)).members,
-              (std::vector<AmfMember>{{ControllerId(2), Incarnation(4)}}));
+    EXPECT_EQ(amf_view(view(2), kGroup, AmfId(3)).members,
+              (std::vector<AmfMember>{{AmfId(2), Incarnation(4)}}));
     nodes[1]->scope.spawn(nodes[1]->detach(kGroup));
     run(5ms);
     EXPECT_TRUE(nodes[1]->detached.has_value());
@@ -302,7 +302,7 @@ TEST_F(ClusterTest, AllAttachAtOnceAndNoneIsLost) {
     for (auto& node : nodes) node->scope.spawn(node->attach(kGroup));
     run(20ms);
     for (auto& node : nodes) EXPECT_TRUE(node->attached.has_value());
-    EXPECT_EQ(amf_view(view(0), kGroup, ControllerId(1)).members.size(), 3u);
+    EXPECT_EQ(amf_view(view(0), kGroup, AmfId(1)).members.size(), 3u);
     EXPECT_EQ(view(0).epoch, view(2).epoch);
 }
 

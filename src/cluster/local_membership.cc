@@ -415,7 +415,7 @@ void LocalMembership::be_fenced() {
 void LocalMembership::tell_peers(Epoch epoch) {
     for (const ViewMember& member : view_.members) {
         if (member.id == joined_.self) continue;
-        transport_.send(member.id, {{}, MessageType::view_changed, encode_view_changed(epoch), {}});
+        transport_.send(amf_id(member.id), {{}, MessageType::view_changed, encode_view_changed(epoch), {}});
     }
 }
 

@@ -72,14 +72,14 @@ TEST(Transitions, AGroupThatIsAttachedAgainIsANewIncarnationAndTheOthersKeepThei
     const ControllerId id(1);
     const Uuid left{{2}}, kept{{3}};
     ASSERT_EQ(set_groups(record, id, {left, kept}), true);
-    const Incarnation first = amf_view(record.view, left, id).members.front().incarnation;
+    const Incarnation first = amf_view(record.view, left, amf_id(id)).members.front().incarnation;
     record = successor(record);
     ASSERT_EQ(set_groups(record, id, {kept}), true);
-    EXPECT_TRUE(amf_view(record.view, left, id).members.empty());
+    EXPECT_TRUE(amf_view(record.view, left, amf_id(id)).members.empty());
     record = successor(record);
     ASSERT_EQ(set_groups(record, id, {left, kept}), true);
-    EXPECT_EQ(amf_view(record.view, left, id).members.front().incarnation.v, record.view.epoch.v);
-    EXPECT_EQ(amf_view(record.view, kept, id).members.front().incarnation, first);
+    EXPECT_EQ(amf_view(record.view, left, amf_id(id)).members.front().incarnation.v, record.view.epoch.v);
+    EXPECT_EQ(amf_view(record.view, kept, amf_id(id)).members.front().incarnation, first);
     EXPECT_LT(record.view.members[0].incarnation, first);
 }
 

@@ -64,8 +64,8 @@ void Controller::on_view(const View& view) {
     view_ = view;
     icl_.adopt(view_);
     for (auto& [uuid, group] : groups_) {
-        const AmfView amf = amf_view(view_, uuid, self_);
-        if (!amf.contains(self_)) continue;
+        const AmfView amf = amf_view(view_, uuid, amf_id(self_));
+        if (!amf.contains(amf.self)) continue;
         std::set<std::string> live;
         for (const ViewMember& member : view_.members) {
             if (member.attached(uuid)) live.insert(member.name);
@@ -85,13 +85,14 @@ void Controller::on_suspect(ControllerId peer, SuspectReason reason) { membershi
 void Controller::on_restored(ControllerId peer) { membership_->restored(peer); }
 void Controller::on_newer_epoch(Epoch) { membership_->refresh(); }
 
-void Controller::deliver(ControllerId, Message message) {
+void Controller::deliver(AmfId, Message message) {
     if (message.type == MessageType::groups_changed) want_rescan();
 }
 
 void Controller::tell_groups_changed() {
     for (const ViewMember& member : view_.members) {
-        if (member.id != self_) icl_.send(member.id, Message{Uuid{}, MessageType::groups_changed, {}, {}});
+        if (member.id != self_)
+            icl_.send(amf_id(member.id), Message{Uuid{}, MessageType::groups_changed, {}, {}});
     }
 }
 

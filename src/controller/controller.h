@@ -78,7 +78,7 @@ private:
     void on_suspect(ControllerId peer, SuspectReason reason) override;
     void on_restored(ControllerId peer) override;
     void on_newer_epoch(Epoch epoch) override;
-    void deliver(ControllerId from, Message message) override;
+    void deliver(AmfId from, Message message) override;
     Task<void> rescan_loop();
     Task<void> rescan();
     bool rescan_is_due(bool told);

@@ -19,7 +19,8 @@ void encode_frame(Bytes& out, Epoch epoch, const Message& message) {
     w.put(kMagic);
     w.put(kFrameVersion);
     w.put(static_cast<std::uint8_t>(message.type));
-    w.put(std::uint16_t{0});
+    w.put(message.from_index);
+    w.put(message.to_index);
     w.put(message.group);
     w.put(epoch);
     w.put(static_cast<std::uint32_t>(message.head.size()));
@@ -38,7 +39,9 @@ Result<FrameHeader> decode_frame_header(FrameHeaderBytes bytes, const FrameLimit
     const auto type = r.get<std::uint8_t>();
     if (type == 0 || type > static_cast<std::uint8_t>(MessageType::amf_last)) return fail(Errc::corrupt);
     header.type = static_cast<MessageType>(type);
-    if (r.get<std::uint16_t>() != 0) return fail(Errc::corrupt);
+    header.from_index = r.get<std::uint8_t>();
+    header.to_index = r.get<std::uint8_t>();
+    if (header.from_index >= kMaxAmfs || header.to_index >= kMaxAmfs) return fail(Errc::corrupt);
     header.group = r.uuid();
     header.epoch = r.get<Epoch>();
     header.head_size = r.get<std::uint32_t>();

@@ -4,7 +4,8 @@
 //    0     4  magic "brdI"                   32     4  head length     <= kMaxFrameHead
 //    4     1  version                        36     4  payload length  <= kMaxFramePayload
 //    5     1  type                           40     4  CRC32C of the payload
-//    6     2  0                              44     4  CRC32C of bytes 0 .. 43 and the head
+//    6     1  index of the sending AMF       44     4  CRC32C of bytes 0 .. 43 and the head
+//    7     1  index of the AMF it is for
 //    8    16  group                          48     .  head, then payload
 //   24     8  epoch
 //
@@ -29,6 +30,8 @@ constexpr std::uint8_t kFrameVersion = 1;
 
 struct FrameHeader {
     MessageType type{};
+    std::uint8_t from_index = 0;
+    std::uint8_t to_index = 0;
     Uuid group;
     Epoch epoch;
     std::uint32_t head_size = 0;

@@ -45,6 +45,8 @@ Task<Result<Frame>> FrameReader::next(FrameLimits limits) {
     rest = frame.message.head;
     if (!take_buffered(rest)) CO_TRY(co_await take(rest));
     CO_TRY(check_frame_head(header, raw, frame.message.head));
+    frame.message.from_index = header.from_index;
+    frame.message.to_index = header.to_index;
 
     if (header.payload_size != 0) {
         Buffer payload(header.payload_size);

@@ -111,12 +111,14 @@ bool Icl::session_up(ControllerId id) const {
 
 // ---- messages
 
-void Icl::subscribe(const Uuid& group, MessageSink& sink) { sinks_[group] = &sink; }
+void Icl::subscribe(const Uuid& group, MessageSink& sink, unsigned index) { sinks_[{group, index}] = &sink; }
 
-void Icl::unsubscribe(const Uuid& group) { sinks_.erase(group); }
+void Icl::unsubscribe(const Uuid& group, unsigned index) { sinks_.erase({group, index}); }
 
-void Icl::send(ControllerId to, Message message) {
+void Icl::send(AmfId to_amf, Message message) {
     if (stopping_) return;
+    const ControllerId to = controller_of(to_amf);
+    message.to_index = static_cast<std::uint8_t>(amf_index(to_amf));
     if (to == self_) {
         to_self_.push_back({epoch_, std::move(message)});
         to_self_wake_.notify_all();
@@ -167,13 +169,14 @@ void Icl::keep_fresh(Peer& peer, Message message) {
 
 void Icl::deliver(ControllerId from, Message message) {
     if (stopping_) return;
-    const auto sink = sinks_.find(message.group);
+    const auto sink = sinks_.find({message.group, message.to_index});
     if (sink == sinks_.end()) {
         LOG_DEBUG("icl.no_sink", {"peer", from}, {"group", to_string(message.group)},
                   {"type", std::string(to_string(message.type))});
         return;
     }
-    sink->second->deliver(from, std::move(message));
+    const AmfId sender = amf_id(from, message.from_index);
+    sink->second->deliver(sender, std::move(message));
 }
 
 Task<void> Icl::loopback() {

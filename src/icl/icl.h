@@ -84,11 +84,12 @@ public:
     void adopt(const View& view);
     Epoch epoch() const { return epoch_; }
 
-    /// Messages of `group` go to `sink` from now on; the nil group is the controller itself.
-    void subscribe(const Uuid& group, MessageSink& sink);
-    void unsubscribe(const Uuid& group);
+    /// Messages to this controller's AMF `index` of `group` go to `sink` from now on; the nil group is the
+    /// controller itself.
+    void subscribe(const Uuid& group, MessageSink& sink, unsigned index = 0);
+    void unsubscribe(const Uuid& group, unsigned index = 0);
     /// Stamps the present epoch. Limits: kMaxFrameHead and kMaxFramePayload of icl/frame.h.
-    void send(ControllerId to, Message message) override;
+    void send(AmfId to, Message message) override;
 
     /// What is queued is sent if the peers take it soon, then everything is closed. Afterwards nothing is
     /// delivered.
@@ -147,7 +148,7 @@ private:
     Epoch epoch_;
     std::map<ControllerId, PeerRef> peers_;
     std::map<ControllerId, PeerCounters> counters_;
-    std::map<Uuid, MessageSink*> sinks_;
+    std::map<std::pair<Uuid, unsigned>, MessageSink*> sinks_;  ///< and the index of the AMF
     std::deque<Queued> to_self_;
     Event to_self_wake_;
     Event stop_wanted_;

@@ -39,7 +39,7 @@ struct Node final : IclEvents, MessageSink {
     }
     void on_restored(ControllerId peer) override { restored.push_back(peer.v); }
     void on_newer_epoch(Epoch epoch) override { newer.push_back(epoch.v); }
-    void deliver(ControllerId from, Message message) override {
+    void deliver(AmfId from, Message message) override {
         got.push_back(std::to_string(from.v) + ":" + text(message.head));
         payloads.push_back(message.payload);
         if (!echo.empty()) icl.send(from, note(std::exchange(echo, "")));
@@ -99,9 +99,9 @@ TEST_F(IclTest, MessagesArriveInOrderWithTheirPayloads) {
     Buffer data(128u << 10);
     for (std::size_t i = 0; i < data.size(); ++i) data.data()[i] = static_cast<std::byte>(i * 7);
     Message big{kGroup, MessageType::record_begin, text("big"), Slice(data, data.span(4096, 100'000))};
-    b.icl.send(a.id, note("one"));
-    b.icl.send(a.id, big);
-    b.icl.send(a.id, note("three", 4096));
+    b.icl.send(amf_id(a.id), note("one"));
+    b.icl.send(amf_id(a.id), big);
+    b.icl.send(amf_id(a.id), note("three", 4096));
     run();
     EXPECT_EQ(a.got, (Strings{"2:one", "2:big", "2:three"}));
     ASSERT_EQ(a.payloads[1].bytes.size(), 100'000u);
@@ -115,8 +115,8 @@ TEST_F(IclTest, FreshPeerKeepsMessagesUntilItsSession) {
     b.start(Incarnation(2));
     network.refused.insert("n2");
     adopt_both(2);
-    b.icl.send(a.id, note("early"));
-    a.icl.send(b.id, note("early too"));
+    b.icl.send(amf_id(a.id), note("early"));
+    a.icl.send(amf_id(b.id), note("early too"));
     run(200ms);
     EXPECT_TRUE(a.got.empty());
     network.refused.clear();
@@ -128,23 +128,23 @@ TEST_F(IclTest, FreshPeerKeepsMessagesUntilItsSession) {
 
 TEST_F(IclTest, BrokenSessionReplaysNothingBeforeTheNextEpoch) {
     both_up();
-    a.icl.send(b.id, note("lost"));
+    a.icl.send(amf_id(b.id), note("lost"));
     network.cut_all();
     run(1ms);
     EXPECT_EQ(a.broken, std::vector<unsigned>{2});
     EXPECT_EQ(b.broken, std::vector<unsigned>{1});
-    a.icl.send(b.id, note("dropped"));
+    a.icl.send(amf_id(b.id), note("dropped"));
     run();
     EXPECT_TRUE(a.icl.session_up(b.id));
     EXPECT_EQ(a.restored, std::vector<unsigned>{2});
     EXPECT_EQ(b.restored, std::vector<unsigned>{1});
-    a.icl.send(b.id, note("dropped too"));
-    b.icl.send(a.id, note("dropped as well"));
+    a.icl.send(amf_id(b.id), note("dropped too"));
+    b.icl.send(amf_id(a.id), note("dropped as well"));
     run();
     EXPECT_TRUE(b.got.empty());
     EXPECT_TRUE(a.got.empty());
     adopt_both(3);
-    a.icl.send(b.id, note("anew"));
+    a.icl.send(amf_id(b.id), note("anew"));
     run();
     EXPECT_EQ(b.got, Strings{"1:anew"});
     EXPECT_EQ(a.icl.counters().at(b.id).dropped_broken, 2u);
@@ -155,12 +155,12 @@ TEST_F(IclTest, BreakSeenAtOneEndOnlyIsABreakForBoth) {
     // b has gone on to epoch 3 and said something there when the connection ends.
     b.icl.adopt(view(3, {{1, 1}, {2, 2}}));
     network.cut_all();
-    b.icl.send(a.id, note("lost"));
+    b.icl.send(amf_id(a.id), note("lost"));
     run();
     ASSERT_TRUE(b.icl.session_up(a.id));
-    b.icl.send(a.id, note("dropped"));
+    b.icl.send(amf_id(a.id), note("dropped"));
     a.icl.adopt(view(3, {{1, 1}, {2, 2}}));
-    a.icl.send(b.id, note("arrives"));
+    a.icl.send(amf_id(b.id), note("arrives"));
     run();
     EXPECT_TRUE(a.got.empty());
     EXPECT_EQ(b.restored, std::vector<unsigned>{1});
@@ -170,9 +170,9 @@ TEST_F(IclTest, BreakSeenAtOneEndOnlyIsABreakForBoth) {
 TEST_F(IclTest, FrameOfANewerEpochWaitsAndOneOfAnOlderIsDropped) {
     both_up();
     b.icl.adopt(view(3, {{1, 1}, {2, 2}}));
-    b.icl.send(a.id, note("new"));
-    b.icl.send(a.id, note("new too"));
-    a.icl.send(b.id, note("old"));
+    b.icl.send(amf_id(a.id), note("new"));
+    b.icl.send(amf_id(a.id), note("new too"));
+    a.icl.send(amf_id(b.id), note("old"));
     run(300ms);
     EXPECT_TRUE(a.got.empty());
     EXPECT_TRUE(b.got.empty());
@@ -191,10 +191,10 @@ TEST_F(IclTest, WhatWasQueuedInAnOlderEpochIsNotSentInTheNext) {
     b.start(Incarnation(2));
     network.refused.insert("n2");
     adopt_both(2);
-    a.icl.send(b.id, note("of 2"));
+    a.icl.send(amf_id(b.id), note("of 2"));
     run();
     adopt_both(3);
-    a.icl.send(b.id, note("of 3"));
+    a.icl.send(amf_id(b.id), note("of 3"));
     network.refused.clear();
     run(200ms);
     EXPECT_EQ(b.got, Strings{"1:of 3"});
@@ -202,11 +202,11 @@ TEST_F(IclTest, WhatWasQueuedInAnOlderEpochIsNotSentInTheNext) {
 
 TEST_F(IclTest, MessagesToSelfArriveLaterAndOnlyInTheirEpoch) {
     both_up();
-    a.icl.send(a.id, note("self"));
+    a.icl.send(amf_id(a.id), note("self"));
     EXPECT_TRUE(a.got.empty());
     executor.run_until_idle();
     EXPECT_EQ(a.got, Strings{"1:self"});
-    a.icl.send(a.id, note("of 2"));
+    a.icl.send(amf_id(a.id), note("of 2"));
     adopt_both(3);
     run();
     EXPECT_EQ(a.got, Strings{"1:self"});
@@ -215,11 +215,11 @@ TEST_F(IclTest, MessagesToSelfArriveLaterAndOnlyInTheirEpoch) {
 TEST_F(IclTest, MessagesOfOneTurnAndThoseQueuedBehindAWriteTravelTogether) {
     both_up();
     const std::size_t before = network.writes;
-    for (int i = 0; i < 200; ++i) a.icl.send(b.id, note("m", i % 3 == 0 ? 512 : 0));
+    for (int i = 0; i < 200; ++i) a.icl.send(amf_id(b.id), note("m", i % 3 == 0 ? 512 : 0));
     executor.run_until_idle();
     EXPECT_EQ(b.got.size(), 200u);
     EXPECT_EQ(network.writes - before, 1u);
-    a.icl.send(b.id, note("lone"));
+    a.icl.send(amf_id(b.id), note("lone"));
     executor.run_until_idle();
     EXPECT_EQ(b.got.back(), "1:lone");
     EXPECT_EQ(network.writes - before, 2u);
@@ -234,7 +234,7 @@ TEST_F(IclTest, StrangersAndFormerIncarnationsAreRefused) {
     Node d(executor, clock, network, 4);
     d.start(Incarnation(2));
     d.icl.adopt(view(2, {{3, 3}, {4, 2}}));
-    c.icl.send(d.id, note("to the one before"));
+    c.icl.send(amf_id(d.id), note("to the one before"));
     run(300ms);
     EXPECT_FALSE(c.icl.session_up(d.id));
     EXPECT_FALSE(d.icl.session_up(c.id));
@@ -248,7 +248,7 @@ TEST_F(IclTest, AcceptorWithAnOlderViewCatchesUpThenAccepts) {
     b.start(Incarnation(2));
     b.icl.adopt(view(2, {{2, 2}}));
     a.icl.adopt(view(3, {{1, 1}, {2, 2}}));
-    a.icl.send(b.id, note("hello"));
+    a.icl.send(amf_id(b.id), note("hello"));
     run(50ms);
     EXPECT_FALSE(b.newer.empty());
     EXPECT_FALSE(a.icl.session_up(b.id));
@@ -378,7 +378,7 @@ TEST_F(IclTest, NewConnectionOfAPeerEndsTheOldOne) {
     run();
     EXPECT_EQ(b.broken, std::vector<unsigned>{1});
     EXPECT_EQ(b.restored, std::vector<unsigned>{1});
-    b.icl.send(ControllerId(1), note("dropped"));
+    b.icl.send(AmfId(1), note("dropped"));
     EXPECT_EQ(b.icl.counters().at(ControllerId(1)).dropped_broken, 1u);
     done.set();
     run();
@@ -395,7 +395,7 @@ TEST_F(IclTest, OwnSleepIsNotBlamedOnOthers) {
 TEST_F(IclTest, PeerThatLeftTheViewLosesItsLinkWithoutSuspicion) {
     both_up();
     a.icl.adopt(view(3, {{1, 1}}));
-    a.icl.send(b.id, note("nobody"));
+    a.icl.send(amf_id(b.id), note("nobody"));
     run(3s);
     EXPECT_FALSE(a.icl.session_up(b.id));
     EXPECT_TRUE(a.broken.empty() && a.silent.empty());
@@ -409,7 +409,7 @@ TEST_F(IclTest, OverflowingQueueBreaksTheSessionInsteadOfGrowing) {
     a.icl.adopt(view(3, {{1, 1}, {3, 3}}));
     c.icl.adopt(view(3, {{1, 1}, {3, 3}}));
     run();
-    for (int i = 0; i < 12; ++i) c.icl.send(a.id, note(std::to_string(i)));
+    for (int i = 0; i < 12; ++i) c.icl.send(amf_id(a.id), note(std::to_string(i)));
     run();
     EXPECT_TRUE(a.got.empty());  // nothing, or a beginning: never with a gap
     EXPECT_EQ(c.broken, std::vector<unsigned>{1});
@@ -419,27 +419,27 @@ TEST_F(IclTest, OverflowingQueueBreaksTheSessionInsteadOfGrowing) {
 TEST_F(IclTest, ViewChangedAndGroupsChangedFindTheirReaders) {
     both_up();
     struct Sink : MessageSink {
-        void deliver(ControllerId, Message message) override { types.push_back(message.type); }
+        void deliver(AmfId, Message message) override { types.push_back(message.type); }
         std::vector<MessageType> types;
     } sink;
     b.icl.subscribe({}, sink);
-    a.icl.send(b.id, {{}, MessageType::view_changed, encode_view_changed(Epoch(9)), {}});
-    a.icl.send(b.id, {{}, MessageType::groups_changed, {}, {}});
+    a.icl.send(amf_id(b.id), {{}, MessageType::view_changed, encode_view_changed(Epoch(9)), {}});
+    a.icl.send(amf_id(b.id), {{}, MessageType::groups_changed, {}, {}});
     run();
     EXPECT_EQ(b.newer, std::vector<std::uint64_t>{9});
     EXPECT_EQ(sink.types, std::vector<MessageType>{MessageType::groups_changed});
     b.icl.unsubscribe({});
-    a.icl.send(b.id, {{}, MessageType::groups_changed, {}, {}});
+    a.icl.send(amf_id(b.id), {{}, MessageType::groups_changed, {}, {}});
     run();
     EXPECT_EQ(sink.types.size(), 1u);
 }
 
 TEST_F(IclTest, StopSendsWhatIsQueuedAndEndsEverything) {
     both_up();
-    a.icl.send(b.id, note("last"));
+    a.icl.send(amf_id(b.id), note("last"));
     stop(a.icl);
     EXPECT_EQ(b.got, Strings{"1:last"});
-    a.icl.send(b.id, note("after"));
+    a.icl.send(amf_id(b.id), note("after"));
     run();
     EXPECT_EQ(b.got.size(), 1u);
 }
@@ -447,7 +447,7 @@ TEST_F(IclTest, StopSendsWhatIsQueuedAndEndsEverything) {
 TEST_F(IclTest, AnswerFromWithinADeliveryGoesOut) {
     both_up();
     b.echo = "answer";
-    a.icl.send(b.id, note("question"));
+    a.icl.send(amf_id(b.id), note("question"));
     executor.run_until_idle();
     EXPECT_EQ(a.got, Strings{"2:answer"});
 }

@@ -45,6 +45,8 @@ struct Message {
     MessageType type{};
     Bytes head;
     Slice payload;
+    std::uint8_t from_index = 0;  ///< which of its controller's AMFs of the group sends
+    std::uint8_t to_index = 0;
 };
 
 /// Takes the messages of one group (or, for the nil group, of the controller). Called on the executor, one at
@@ -52,7 +54,7 @@ struct Message {
 class MessageSink {
 public:
     virtual ~MessageSink() = default;
-    virtual void deliver(ControllerId from, Message message) = 0;
+    virtual void deliver(AmfId from, Message message) = 0;
 };
 
 /// How the protocols send. A message to oneself arrives like any other, later. Messages of an epoch that has
@@ -60,7 +62,7 @@ public:
 class Transport {
 public:
     virtual ~Transport() = default;
-    virtual void send(ControllerId to, Message message) = 0;
+    virtual void send(AmfId to, Message message) = 0;
 };
 
 }  // namespace braid

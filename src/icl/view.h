@@ -62,7 +62,7 @@ struct View {
 
 /// One AMF of a group in a view.
 struct AmfMember {
-    ControllerId id;
+    AmfId id;
     Incarnation incarnation;  ///< of the attachment, not of the process
     friend auto operator<=>(const AmfMember&, const AmfMember&) = default;
 };
@@ -70,10 +70,10 @@ struct AmfMember {
 /// The view as the AMFs of one group see it.
 struct AmfView {
     Epoch epoch;
-    ControllerId self;
+    AmfId self;
     std::vector<AmfMember> members;  ///< those attached to the group, sorted by id
 
-    bool contains(ControllerId id) const {
+    bool contains(AmfId id) const {
         for (const AmfMember& m : members) {
             if (m.id == id) return true;
         }
@@ -85,10 +85,11 @@ struct AmfView {
     }
 };
 
-inline AmfView amf_view(const View& view, const Uuid& group, ControllerId self) {
+inline AmfView amf_view(const View& view, const Uuid& group, AmfId self) {
     AmfView out{view.epoch, self, {}};
     for (const ViewMember& m : view.members) {
-        if (const Attachment* attached = m.attachment(group)) out.members.push_back({m.id, attached->since});
+        if (const Attachment* attached = m.attachment(group))
+            out.members.push_back({amf_id(m.id), attached->since});
     }
     return out;
 }

@@ -21,7 +21,7 @@ void Arbiter::adopt(const AmfView& view) {
     for (const AmfMember& member : view.members) missing_.push_back(member.id);
 }
 
-bool Arbiter::report(ControllerId from, const LockReport& report) {
+bool Arbiter::report(AmfId from, const LockReport& report) {
     const auto place = std::find(missing_.begin(), missing_.end(), from);
     if (place == missing_.end()) return false;
     for (const LockReportEntry& entry : report.entries) {
@@ -40,14 +40,14 @@ bool Arbiter::report(ControllerId from, const LockReport& report) {
     return true;
 }
 
-void Arbiter::request(ControllerId from, const LockFrame& frame) {
+void Arbiter::request(AmfId from, const LockFrame& frame) {
     std::vector<WaitingRequest>& queue = units_[frame.unit].queue;
     std::erase_if(queue, [from](const WaitingRequest& r) { return r.who == from; });
     queue.push_back({from, frame.mode, frame.ticket});
     decide(frame.unit);
 }
 
-void Arbiter::released(ControllerId from, const LockFrame& frame) {
+void Arbiter::released(AmfId from, const LockFrame& frame) {
     const auto place = units_.find(frame.unit);
     if (place == units_.end()) return;
     std::erase_if(place->second.holders,
@@ -103,7 +103,7 @@ void Arbiter::decide_claims(UnitIndex index, Unit& unit) {
 }
 
 void Arbiter::decide_requests(UnitIndex index, Unit& unit) {
-    std::vector<ControllerId> granted;
+    std::vector<AmfId> granted;
     const WaitingRequest* blocked = nullptr;
     while (!unit.queue.empty() && blocked == nullptr) {
         const std::size_t next = policy_->next(index, unit.queue);
@@ -117,7 +117,7 @@ void Arbiter::decide_requests(UnitIndex index, Unit& unit) {
         add_holder(unit, {request.who, request.mode, request.ticket, false, false});
         granted.push_back(request.who);
     }
-    for (const ControllerId who : granted) {
+    for (const AmfId who : granted) {
         Holder& holder = *std::find_if(unit.holders.begin(), unit.holders.end(),
                                        [who](const Holder& h) { return h.who == who; });
         holder.asked = std::any_of(unit.queue.begin(), unit.queue.end(),

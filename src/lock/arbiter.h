@@ -24,7 +24,7 @@
 namespace braid {
 
 struct WaitingRequest {
-    ControllerId who;
+    AmfId who;
     LockMode mode = LockMode::read;
     std::uint64_t ticket = 0;
 };
@@ -52,10 +52,10 @@ public:
     void adopt(const AmfView& view);
     /// Lines of `from`'s report of the present view; false (and nothing changes) if its report was already
     /// complete.
-    bool report(ControllerId from, const LockReport& report);
-    void request(ControllerId from, const LockFrame& frame);
+    bool report(AmfId from, const LockReport& report);
+    void request(AmfId from, const LockFrame& frame);
     /// A ticket that is not held (any more) is ignored.
-    void released(ControllerId from, const LockFrame& frame);
+    void released(AmfId from, const LockFrame& frame);
 
     bool thawed() const { return in_view_ && missing_.empty(); }
     /// Units that somebody holds, claims or waits for.
@@ -67,14 +67,14 @@ public:
 
 private:
     struct Holder {
-        ControllerId who;
+        AmfId who;
         LockMode mode;
         std::uint64_t ticket;
         bool recovering;
         bool asked;  ///< it knows that it shall release
     };
     struct Claim {
-        ControllerId who;
+        AmfId who;
         std::uint8_t progress;
         std::uint64_t ticket;
     };
@@ -95,7 +95,7 @@ private:
 
     const LockQueuePolicy* policy_;
     bool in_view_ = false;
-    std::vector<ControllerId> missing_;  ///< members whose report is not complete
+    std::vector<AmfId> missing_;  ///< members whose report is not complete
     std::unordered_map<UnitIndex, Unit> units_;
     std::vector<UnitIndex>
         undecided_;  ///< touched while frozen, in the order of what came; repeats do no harm

@@ -286,7 +286,7 @@ void LockClient::make_reports(std::span<const LockClaim> claims) {
     });
     for (const AmfMember& member : view_.members) outbox_.reports.push_back({member.id, {}});
     const auto add = [this](const LockReportEntry& entry) {
-        const ControllerId arbiter = arbiter_of(entry.unit, view_);
+        const AmfId arbiter = arbiter_of(entry.unit, view_);
         for (auto& [to, report] : outbox_.reports) {
             if (to == arbiter) report.entries.push_back(entry);
         }

@@ -43,7 +43,7 @@ public:
     /// Done by the driver in this order: wake, reports, messages, prepare, recover.
     struct Outbox {
         std::vector<LockWaiter*> granted;
-        std::vector<std::pair<ControllerId, LockReport>> reports;
+        std::vector<std::pair<AmfId, LockReport>> reports;
         std::vector<LockSend> messages;
         std::vector<Prepare> prepare;    ///< answer each with release_prepared()
         std::vector<UnitIndex> recover;  ///< answer each with recovered()

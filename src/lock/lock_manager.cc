@@ -111,7 +111,7 @@ void LockManager::adopt(const AmfView& view, const std::vector<LockClaim>& claim
 
 // ---- messages
 
-void LockManager::deliver(ControllerId from, const Message& message) {
+void LockManager::deliver(AmfId from, const Message& message) {
     if (!take(from, message)) {
         ++counters_.dropped;
         LOG_WARN("lock.message_dropped", {"from", from}, {"type", static_cast<unsigned>(message.type)},
@@ -120,7 +120,7 @@ void LockManager::deliver(ControllerId from, const Message& message) {
     pump();
 }
 
-bool LockManager::take(ControllerId from, const Message& message) {
+bool LockManager::take(AmfId from, const Message& message) {
     if (!client_.in_view() || !client_.view().contains(from) || message.group != group_) return false;
     switch (message.type) {
         case MessageType::lock_report: {
@@ -139,7 +139,7 @@ bool LockManager::take(ControllerId from, const Message& message) {
     }
 }
 
-bool LockManager::take_report(ControllerId from, const LockReport& report) {
+bool LockManager::take_report(AmfId from, const LockReport& report) {
     const AmfView& view = client_.view();
     const bool mine =
         std::all_of(report.entries.begin(), report.entries.end(),
@@ -147,9 +147,9 @@ bool LockManager::take_report(ControllerId from, const LockReport& report) {
     return mine && arbiter_.report(from, report);
 }
 
-bool LockManager::take_frame(ControllerId from, const LockFrame& frame) {
+bool LockManager::take_frame(AmfId from, const LockFrame& frame) {
     const AmfView& view = client_.view();
-    const ControllerId arbiter = arbiter_of(frame.unit, view);
+    const AmfId arbiter = arbiter_of(frame.unit, view);
     const bool to_arbiter =
         frame.type == MessageType::lock_request || frame.type == MessageType::lock_released;
     if (arbiter != (to_arbiter ? view.self : from)) return false;
@@ -236,7 +236,7 @@ void LockManager::send(const LockSend& out) {
     transport_.send(out.to, Message{group_, out.frame.type, encode(out.frame), {}});
 }
 
-void LockManager::send_report(ControllerId to, const LockReport& report) {
+void LockManager::send_report(AmfId to, const LockReport& report) {
     std::size_t sent = 0;
     do {
         const std::size_t count = std::min(report.entries.size() - sent, kReportEntries);

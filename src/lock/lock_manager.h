@@ -109,7 +109,7 @@ public:
     /// counts.
     void adopt(const AmfView& view, const std::vector<LockClaim>& claims);
     /// Takes lock_*. What makes no sense is counted and dropped.
-    void deliver(ControllerId from, const Message& message);
+    void deliver(AmfId from, const Message& message);
 
     /// Pins the unit without waiting: it is held in a mode that covers `mode`, and nobody asked for it. Does
     /// not allocate.
@@ -151,16 +151,16 @@ private:
     void count_wait(Nanos waited);
     void call_when_due();
     /// False: the message made no sense.
-    bool take(ControllerId from, const Message& message);
-    bool take_report(ControllerId from, const LockReport& report);
-    bool take_frame(ControllerId from, const LockFrame& frame);
+    bool take(AmfId from, const Message& message);
+    bool take_report(AmfId from, const LockReport& report);
+    bool take_frame(AmfId from, const LockFrame& frame);
     Task<void> pump_when_due();
     Task<void> prepare_release(UnitIndex unit, std::uint64_t ticket);
     /// Carries out what the machines put out. Called within itself it leaves the work to the outer call.
     void pump();
     void carry_out(const LockClient::Outbox& work);
     void send(const LockSend& out);
-    void send_report(ControllerId to, const LockReport& report);
+    void send_report(AmfId to, const LockReport& report);
 
     Executor& executor_;
     Clock& clock_;

@@ -27,7 +27,7 @@ struct World;
 /// One AMF.
 struct Peer final : Transport, LockHooks {
     Peer(World& w, std::uint16_t number, LockOptions options);
-    void send(ControllerId to, Message message) override;
+    void send(AmfId to, Message message) override;
     Task<void> before_release(UnitIndex unit) override {
         ++prepared;
         last_prepared = unit;
@@ -36,7 +36,7 @@ struct Peer final : Transport, LockHooks {
     void recover(UnitIndex unit) override { recovering.push_back(unit); }
 
     World& world;
-    ControllerId id;
+    AmfId id;
     Epoch epoch;
     int prepared = 0;
     UnitIndex last_prepared;
@@ -55,13 +55,13 @@ struct World {
     }
     Peer& operator[](int i) { return *peers.at(static_cast<std::uint16_t>(i)); }
 
-    AmfView view(ControllerId self) const { return {epoch, self, members}; }
+    AmfView view(AmfId self) const { return {epoch, self, members}; }
     /// The view of the next epoch, which nobody has adopted yet.
     void bump() {
         epoch = epoch.next();
         members.clear();
         for (const auto& [id, peer] : peers) {
-            if (!absent.contains(id)) members.push_back({ControllerId(id), Incarnation(1)});
+            if (!absent.contains(id)) members.push_back({AmfId(id), Incarnation(1)});
         }
     }
     void adopt(Peer& peer, std::vector<LockClaim> claims = {}) {
@@ -74,7 +74,7 @@ struct World {
     }
 
     struct Flight {
-        ControllerId from, to;
+        AmfId from, to;
         Epoch epoch;
         Message message;
     };
@@ -122,7 +122,7 @@ Peer::Peer(World& w, std::uint16_t number, LockOptions options)
     may_release.set();
 }
 
-void Peer::send(ControllerId to, Message message) {
+void Peer::send(AmfId to, Message message) {
     ++world.counts[message.type];
     world.links[{id.v, to.v}].push_back({id, to, epoch, std::move(message)});
 }
@@ -152,7 +152,7 @@ void start(Peer& peer, UnitIndex unit, LockMode mode, Slot& slot) {
 UnitIndex unit_at(const World& world, std::uint16_t arbiter) {
     for (std::uint64_t n = 0;; ++n) {
         const UnitIndex unit(n * kNeighbourhoodUnits);
-        if (arbiter_of(unit, world.view(ControllerId(arbiter))).v == arbiter) return unit;
+        if (arbiter_of(unit, world.view(AmfId(arbiter))).v == arbiter) return unit;
     }
 }
 
@@ -411,7 +411,7 @@ TEST(LockManager, MessagesThatMakeNoSenseAreDropped) {
     LockManager& locks = world[1].locks;
     Prng random(7);
     std::uint64_t sent = 0;
-    const auto send = [&](ControllerId from, Message message) {
+    const auto send = [&](AmfId from, Message message) {
         locks.deliver(from, message);
         EXPECT_EQ(locks.counters().dropped, ++sent);
     };
@@ -419,22 +419,22 @@ TEST(LockManager, MessagesThatMakeNoSenseAreDropped) {
     const auto frame = [&](MessageType type, UnitIndex unit) {
         return Message{world.group, type, encode(LockFrame{type, unit, 1, write}), {}};
     };
-    send(ControllerId(9), frame(MessageType::lock_request, mine));
-    send(ControllerId(2), frame(MessageType::lock_request, other));
-    send(ControllerId(2), frame(MessageType::lock_released, other));
-    send(ControllerId(3), frame(MessageType::lock_grant, other));
-    send(ControllerId(3), frame(MessageType::lock_revoke, other));
-    send(ControllerId(2),
+    send(AmfId(9), frame(MessageType::lock_request, mine));
+    send(AmfId(2), frame(MessageType::lock_request, other));
+    send(AmfId(2), frame(MessageType::lock_released, other));
+    send(AmfId(3), frame(MessageType::lock_grant, other));
+    send(AmfId(3), frame(MessageType::lock_revoke, other));
+    send(AmfId(2),
          Message{Uuid{}, MessageType::lock_request, frame(MessageType::lock_request, mine).head, {}});
-    send(ControllerId(2), Message{world.group, MessageType::record_begin, {}, {}});
-    send(ControllerId(2), Message{world.group, MessageType::lock_report, encode(LockReport{}), {}});
+    send(AmfId(2), Message{world.group, MessageType::record_begin, {}, {}});
+    send(AmfId(2), Message{world.group, MessageType::lock_report, encode(LockReport{}), {}});
     for (int i = 0; i < 2000; ++i) {
         Message message{world.group, static_cast<MessageType>(random.between(16, 20)), {}, {}};
         message.head.resize(random.below(64));
         for (std::byte& b : message.head)
             b = static_cast<std::byte>(random.chance(1, 3) ? random.below(256) : 0);
         if (message.head.size() == 16 || message.head.size() == 18) continue;  // may well mean something
-        send(ControllerId(static_cast<std::uint16_t>(random.between(1, 4))), message);
+        send(AmfId(static_cast<std::uint16_t>(random.between(1, 4))), message);
     }
     Slot b;
     a.pin.release();

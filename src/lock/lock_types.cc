@@ -23,9 +23,9 @@ bool is_mode(std::uint8_t value) {
 
 }  // namespace
 
-ControllerId arbiter_of(UnitIndex unit, const AmfView& view) {
+AmfId arbiter_of(UnitIndex unit, const AmfView& view) {
     const std::uint64_t place = mix64(unit.v / kNeighbourhoodUnits);
-    ControllerId best;
+    AmfId best;
     std::uint64_t highest = 0;
     for (const AmfMember& member : view.members) {
         const std::uint64_t weight = mix64(place ^ mix64(member.id.v));

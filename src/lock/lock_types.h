@@ -31,7 +31,7 @@ struct LockClaim {
 };
 
 /// Who decides about the unit in this view: rendezvous hash of its neighbourhood. Needs a view with members.
-ControllerId arbiter_of(UnitIndex unit, const AmfView& view);
+AmfId arbiter_of(UnitIndex unit, const AmfView& view);
 
 /// A request, grant, revoke or released. `ticket` is the requester's number of the request that is meant; it
 /// is never used twice by one client, so what crosses on the way is told apart.
@@ -74,7 +74,7 @@ Result<LockReport> decode_lock_report(std::span<const std::byte> head);
 
 /// A frame and where it goes: what the machines put out.
 struct LockSend {
-    ControllerId to;
+    AmfId to;
     LockFrame frame;
     friend bool operator==(const LockSend&, const LockSend&) = default;
 };

@@ -15,12 +15,12 @@ using enum LockMode;
 constexpr UnitIndex kUnit{7};
 
 AmfView view_of(std::uint64_t epoch, std::uint16_t self, std::vector<std::uint16_t> ids) {
-    AmfView view{Epoch(epoch), ControllerId(self), {}};
-    for (const std::uint16_t id : ids) view.members.push_back({ControllerId(id), Incarnation(1)});
+    AmfView view{Epoch(epoch), AmfId(self), {}};
+    for (const std::uint16_t id : ids) view.members.push_back({AmfId(id), Incarnation(1)});
     return view;
 }
 
-ControllerId id(std::uint16_t v) { return ControllerId(v); }
+AmfId id(std::uint16_t v) { return AmfId(v); }
 
 LockFrame request(LockMode mode, std::uint64_t ticket) {
     return {MessageType::lock_request, kUnit, ticket, mode};
@@ -239,7 +239,7 @@ TEST(ArbiterOf, MovesOnlyTheNeighbourhoodsOfTheOneThatLeft) {
     std::array<int, 5> share{};
     for (std::uint64_t n = 0; n < 1000; ++n) {
         const UnitIndex unit(n * kNeighbourhoodUnits);
-        const ControllerId arbiter = arbiter_of(unit, before);
+        const AmfId arbiter = arbiter_of(unit, before);
         ++share.at(arbiter.v);
         EXPECT_EQ(arbiter_of(UnitIndex(unit.v + kNeighbourhoodUnits - 1), before), arbiter);
         if (arbiter != id(3)) EXPECT_EQ(arbiter_of(unit, after), arbiter);

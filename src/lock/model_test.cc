@@ -44,7 +44,7 @@ struct Op {
 struct Node {
     Node(std::uint16_t number, std::size_t held_idle, const LockQueuePolicy& policy)
         : id(number), arbiter(policy), client(held_idle) {}
-    ControllerId id;
+    AmfId id;
     bool alive = true;
     bool leaving = false;
     std::size_t view = 0;  ///< index of the view it has adopted
@@ -231,7 +231,7 @@ private:
         for (const UnitIndex unit : out.recover) node.recovering.push_back(unit);
     }
 
-    void post(Node& from, ControllerId to, std::variant<LockFrame, LockReport> content) {
+    void post(Node& from, AmfId to, std::variant<LockFrame, LockReport> content) {
         Node* const target = views_[from.view].nodes.at(to.v);
         links_[{from.id.v, to.v}].push_back({from.view, std::move(content)});
         ASSERT_EQ(target->id, to);
@@ -318,13 +318,13 @@ private:
             if (queue.front().view > to.view) continue;
             const Packet packet = std::move(queue.front());
             queue.pop_front();
-            take(to, ControllerId(key.first), packet);
+            take(to, AmfId(key.first), packet);
             return true;
         }
         return false;
     }
 
-    void take(Node& to, ControllerId from, const Packet& packet) {
+    void take(Node& to, AmfId from, const Packet& packet) {
         if (const auto* report = std::get_if<LockReport>(&packet.content)) {
             if (!to.arbiter.report(from, *report)) wrong_ = "a report came twice";
         } else {

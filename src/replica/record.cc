@@ -13,7 +13,7 @@ void put(Writer& out, const RecordId& id) {
 
 RecordId get_id(Reader& in) {
     RecordId id;
-    id.origin = in.get<ControllerId>();
+    id.origin = in.get<AmfId>();
     id.incarnation = in.get<Incarnation>();
     id.sequence = in.get<std::uint64_t>();
     if (id.origin.v == 0 || id.sequence == 0) in.fail();

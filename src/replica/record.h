@@ -13,7 +13,7 @@ namespace braid {
 
 /// A record's name: unique for ever, because no incarnation of a controller comes twice.
 struct RecordId {
-    ControllerId origin;
+    AmfId origin;
     Incarnation incarnation;
     std::uint64_t sequence = 0;  ///< not 0
     friend auto operator<=>(const RecordId&, const RecordId&) = default;

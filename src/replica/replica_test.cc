@@ -24,12 +24,12 @@ Slice bytes(std::size_t size, unsigned fill) {
 class Ring {
 public:
     struct Peer final : Transport {
-        Peer(Ring& r, ControllerId i) : ring(r), id(i), replicator(r.executor, *this, kGroup) {}
-        void send(ControllerId to, Message message) override {
+        Peer(Ring& r, AmfId i) : ring(r), id(i), replicator(r.executor, *this, kGroup) {}
+        void send(AmfId to, Message message) override {
             ring.links[{id.v, to.v}].push_back({ring.epoch, std::move(message)});
         }
         Ring& ring;
-        ControllerId id;
+        AmfId id;
         Replicator replicator;
         Incarnation incarnation;
     };
@@ -40,7 +40,7 @@ public:
 
     explicit Ring(unsigned d) : dimension(d) {}
     Replicator& join(std::uint16_t id) {
-        peers[id] = std::make_unique<Peer>(*this, ControllerId(id));
+        peers[id] = std::make_unique<Peer>(*this, AmfId(id));
         peers[id]->incarnation = Incarnation(epoch.v + 1);
         peers[id]->replicator.configure(dimension, {});
         adopt();
@@ -68,7 +68,7 @@ public:
             link.pop_front();
             if (letter.epoch != epoch || !peers.contains(to)) continue;
             ++carried;
-            peers[to]->replicator.deliver(ControllerId(from), letter.message);
+            peers[to]->replicator.deliver(AmfId(from), letter.message);
         }
         return carried;
     }
@@ -100,8 +100,8 @@ TEST(Replicator, PartnersFollowInTheRing) {
     Ring ring(3);
     for (const std::uint16_t id : {std::uint16_t{2}, std::uint16_t{4}, std::uint16_t{6}, std::uint16_t{8}})
         ring.join(id);
-    EXPECT_TRUE(ring.peers[6]->replicator.partners().contains(ControllerId(8)));
-    EXPECT_TRUE(ring.peers[6]->replicator.partners().contains(ControllerId(2)));
+    EXPECT_TRUE(ring.peers[6]->replicator.partners().contains(AmfId(8)));
+    EXPECT_TRUE(ring.peers[6]->replicator.partners().contains(AmfId(2)));
     EXPECT_EQ(ring.peers[6]->replicator.copies(), 3u);
     ring.leave(8);
     ring.leave(2);
@@ -292,7 +292,7 @@ TEST(Replicator, IsFencedWhenItLeavesTheView) {
     OpenRecord record(writer);
     record.begin(StripeIndex(1), 3, 0, bytes(kBlockSize, 1));
     record.redo(redo_of(1));
-    writer.adopt(AmfView{Epoch(99), ControllerId(1), {{ControllerId(2), Incarnation(2)}}});
+    writer.adopt(AmfView{Epoch(99), AmfId(1), {{AmfId(2), Incarnation(2)}}});
     EXPECT_FALSE(record.waiting());
     EXPECT_TRUE(record.fenced());
 }
@@ -302,18 +302,18 @@ TEST(Replicator, RefusesRecordsOfTheLivingFromOthers) {
     Replicator& target = ring.join(1);
     ring.join(2);
     ring.join(3);
-    const RecordId id{ControllerId(2), ring.peers[2]->incarnation, 1};
+    const RecordId id{AmfId(2), ring.peers[2]->incarnation, 1};
     const BeginFrame frame{{id, id, 0, StripeIndex(1), 3, 0, kBlockSize}, 0, bytes(kBlockSize, 1)};
-    target.deliver(ControllerId(3), encode(kGroup, frame));
+    target.deliver(AmfId(3), encode(kGroup, frame));
     EXPECT_EQ(ring.stored(1), 0u);
     EXPECT_EQ(target.counters().refused, 1u);
-    target.deliver(ControllerId(2), encode(kGroup, frame));
+    target.deliver(AmfId(2), encode(kGroup, frame));
     EXPECT_EQ(ring.stored(1), 1u);
 }
 
 TEST(RecordFrames, ComeBackAsTheyWere) {
-    const RecordId id{ControllerId(3), Incarnation(9), 77};
-    const RecordId root{ControllerId(4), Incarnation(8), 66};
+    const RecordId id{AmfId(3), Incarnation(9), 77};
+    const RecordId root{AmfId(4), Incarnation(8), 66};
     const BeginFrame begin{{id, root, 2, StripeIndex(5), 3, 8192, 4096}, 0, bytes(4096, 1)};
     const auto back = decode_begin(encode(kGroup, begin), {});
     ASSERT_TRUE(back);
@@ -331,7 +331,7 @@ TEST(RecordFrames, ComeBackAsTheyWere) {
 
 TEST(RecordFrames, AreRefusedOutsideTheGroupsLimits) {
     const RecordLimits limits{100, 65536, 16384, 2};
-    const RecordId id{ControllerId(3), Incarnation(9), 77};
+    const RecordId id{AmfId(3), Incarnation(9), 77};
     const auto begin = [&](std::uint64_t stripe, std::uint32_t offset, std::uint32_t length,
                            std::size_t payload) {
         const BeginFrame frame{{id, id, 0, StripeIndex(stripe), 3, offset, length}, 0, bytes(payload, 1)};

@@ -9,7 +9,7 @@ namespace braid {
 namespace {
 
 /// Alive now and all the time since `before`: an AMF that came again has forgotten everything.
-bool stayed(ControllerId id, const AmfView& before, const AmfView& now) {
+bool stayed(AmfId id, const AmfView& before, const AmfView& now) {
     for (const AmfMember& member : before.members) {
         if (member.id == id) return now.contains(member);
     }
@@ -18,7 +18,7 @@ bool stayed(ControllerId id, const AmfView& before, const AmfView& now) {
 
 void keep_stayed(ControllerSet& set, const AmfView& before, const AmfView& now) {
     const ControllerSet all = set;
-    for (ControllerId id : all) {
+    for (AmfId id : all) {
         if (!stayed(id, before, now)) set.erase(id);
     }
 }
@@ -82,13 +82,13 @@ void Replicator::adopt_own_records(const AmfView& before) {
             retire(slot);
             continue;
         }
-        for (ControllerId holder : entry.holders) send_end(own_id(entry.sequence), entry.stripe, holder);
+        for (AmfId holder : entry.holders) send_end(own_id(entry.sequence), entry.stripe, holder);
     }
     for (Entry& entry : entries_) {
         if (entry.open == nullptr) continue;
         OpenRecord& record = *entry.open;
         keep_stayed(record.acked_, before, view_);
-        for (ControllerId partner : partners_) {
+        for (AmfId partner : partners_) {
             if (record.acked_.contains(partner)) continue;
             entry.holders.insert(partner);
             send_begin(record, partner);
@@ -109,11 +109,11 @@ void Replicator::adopt_recovery() {
     }
     for (Forgetting& f : forgetting_) {
         f.waiting = others();
-        for (ControllerId id : f.waiting) transport_.send(id, encode(group_, f.end));
+        for (AmfId id : f.waiting) transport_.send(id, encode(group_, f.end));
     }
     for (Gathering& g : gathering_) {
         g.waiting = others();
-        for (ControllerId id : g.waiting) transport_.send(id, encode(group_, g.fetch));
+        for (AmfId id : g.waiting) transport_.send(id, encode(group_, g.fetch));
     }
 }
 
@@ -171,7 +171,7 @@ bool Replicator::older_copies_elsewhere(const OpenRecord& record) const {
     for (std::uint32_t i = buckets_[stripe.v % kBuckets]; i != kNone; i = entries_[i].next) {
         const Entry& entry = entries_[i];
         if (i == record.slot_ || entry.stripe != stripe || !entry.ended) continue;
-        for (ControllerId holder : entry.holders) {
+        for (AmfId holder : entry.holders) {
             if (!record.acked_.contains(holder)) return true;
         }
     }
@@ -195,7 +195,7 @@ Task<void> Replicator::quiesced(StripeIndex first, std::uint64_t count) {
     while (live()) co_await ended_.next();
 }
 
-void Replicator::send_begin(const OpenRecord& record, ControllerId to) {
+void Replicator::send_begin(const OpenRecord& record, AmfId to) {
     const auto bytes = record.data_.bytes;
     for (std::uint32_t at = 0; at < record.info_.length; at += kMaxRecordFrame) {
         const std::uint32_t size = std::min(kMaxRecordFrame, record.info_.length - at);
@@ -204,11 +204,11 @@ void Replicator::send_begin(const OpenRecord& record, ControllerId to) {
     }
 }
 
-void Replicator::send_redo(const OpenRecord& record, ControllerId to) {
+void Replicator::send_redo(const OpenRecord& record, AmfId to) {
     transport_.send(to, encode(group_, RedoFrame{record.info_.id, record.redo_}));
 }
 
-void Replicator::send_end(const RecordId& id, StripeIndex stripe, ControllerId to) {
+void Replicator::send_end(const RecordId& id, StripeIndex stripe, AmfId to) {
     transport_.send(to, encode(group_, EndFrame{id, stripe, 0, false}));
 }
 
@@ -244,7 +244,7 @@ void OpenRecord::open() {
     ++replicator_.counters_.records;
     if (replicator_.fenced_) return;
     Replicator::Entry& entry = replicator_.entries_[slot_];
-    for (ControllerId partner : replicator_.partners_) {
+    for (AmfId partner : replicator_.partners_) {
         entry.holders.insert(partner);
         replicator_.send_begin(*this, partner);
     }
@@ -255,13 +255,13 @@ void OpenRecord::redo(Redo redo) {
     redo_ = std::move(redo);
     redone_ = true;
     if (replicator_.fenced_) return;
-    for (ControllerId partner : replicator_.partners_) replicator_.send_redo(*this, partner);
+    for (AmfId partner : replicator_.partners_) replicator_.send_redo(*this, partner);
 }
 
 bool OpenRecord::waiting() const {
     ASSERT(redone_);
     if (replicator_.fenced_) return false;
-    for (ControllerId partner : replicator_.partners_) {
+    for (AmfId partner : replicator_.partners_) {
         if (!acked_.contains(partner)) return true;
     }
     return replicator_.older_copies_elsewhere(*this);
@@ -279,7 +279,7 @@ void OpenRecord::end() {
         return;
     }
     if (replicator_.fenced_) return;
-    for (ControllerId holder : entry.holders) replicator_.send_end(info_.id, info_.stripe, holder);
+    for (AmfId holder : entry.holders) replicator_.send_end(info_.id, info_.stripe, holder);
 }
 
 }  // namespace braid

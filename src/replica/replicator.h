@@ -30,18 +30,18 @@ namespace braid {
 /// At most one entry per controller that can share a group.
 class ControllerSet {
 public:
-    bool contains(ControllerId id) const {
+    bool contains(AmfId id) const {
         for (std::size_t i = 0; i < size_; ++i) {
             if (ids_[i] == id) return true;
         }
         return false;
     }
-    void insert(ControllerId id) {
+    void insert(AmfId id) {
         if (contains(id)) return;
         ASSERT(size_ < ids_.size());
         ids_[size_++] = id;
     }
-    bool erase(ControllerId id) {
+    bool erase(AmfId id) {
         for (std::size_t i = 0; i < size_; ++i) {
             if (ids_[i] != id) continue;
             ids_[i] = ids_[--size_];
@@ -52,11 +52,11 @@ public:
     void clear() { size_ = 0; }
     bool empty() const { return size_ == 0; }
     std::size_t size() const { return size_; }
-    const ControllerId* begin() const { return ids_.data(); }
-    const ControllerId* end() const { return ids_.data() + size_; }
+    const AmfId* begin() const { return ids_.data(); }
+    const AmfId* end() const { return ids_.data() + size_; }
 
 private:
-    std::array<ControllerId, kMaxControllers> ids_{};
+    std::array<AmfId, kMaxControllers> ids_{};
     std::size_t size_ = 0;
 };
 
@@ -78,7 +78,7 @@ public:
 
     void adopt(const AmfView& view);
     /// Takes record_* and the two fetch messages. A frame that does not decode is counted and dropped.
-    void deliver(ControllerId from, const Message& message);
+    void deliver(AmfId from, const Message& message);
 
     bool fenced() const { return fenced_; }
     /// Copies that a new record has now, the writer's included, and how many there ought to be.
@@ -141,25 +141,25 @@ private:
     bool older_copies_elsewhere(const OpenRecord& record) const;
     void wake_stripe(StripeIndex stripe);
 
-    void send_begin(const OpenRecord& record, ControllerId to);
-    void send_redo(const OpenRecord& record, ControllerId to);
-    void send_stored(const StoredRecord& record, ControllerId to);
-    void send_end(const RecordId& id, StripeIndex stripe, ControllerId to);
+    void send_begin(const OpenRecord& record, AmfId to);
+    void send_redo(const OpenRecord& record, AmfId to);
+    void send_stored(const StoredRecord& record, AmfId to);
+    void send_end(const RecordId& id, StripeIndex stripe, AmfId to);
     void note_quarantine(const EndFrame& end);
     void choose_partners();
     void adopt_own_records(const AmfView& before);
     void adopt_recovery();
     ControllerSet others() const;
 
-    void on_begin(ControllerId from, const Message& message);
-    void on_redo(ControllerId from, const Message& message);
-    void on_end(ControllerId from, const Message& message);
-    void on_ack(ControllerId from, const Message& message);
-    void on_fetch(ControllerId from, const Message& message);
-    void on_fetched(ControllerId from, const Message& message);
-    void refuse(ControllerId from, const Message& message);
-    bool may_send(ControllerId from, const RecordId& id) const;
-    void acknowledge(ControllerId to, const RecordId& id, AckedPart part);
+    void on_begin(AmfId from, const Message& message);
+    void on_redo(AmfId from, const Message& message);
+    void on_end(AmfId from, const Message& message);
+    void on_ack(AmfId from, const Message& message);
+    void on_fetch(AmfId from, const Message& message);
+    void on_fetched(AmfId from, const Message& message);
+    void refuse(AmfId from, const Message& message);
+    bool may_send(AmfId from, const RecordId& id) const;
+    void acknowledge(AmfId to, const RecordId& id, AckedPart part);
     RecordId own_id(std::uint64_t sequence) const { return {view_.self, incarnation_, sequence}; }
 
     Executor& executor_;

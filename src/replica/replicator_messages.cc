@@ -6,7 +6,7 @@
 
 namespace braid {
 
-void Replicator::deliver(ControllerId from, const Message& message) {
+void Replicator::deliver(AmfId from, const Message& message) {
     if (fenced_) return;
     switch (message.type) {
         case MessageType::record_begin:
@@ -26,21 +26,21 @@ void Replicator::deliver(ControllerId from, const Message& message) {
     }
 }
 
-void Replicator::refuse(ControllerId from, const Message& message) {
+void Replicator::refuse(AmfId from, const Message& message) {
     ++counters_.refused;
     LOG_WARN("record.refused", {"from", from}, {"type", static_cast<unsigned>(message.type)});
 }
 
 /// A record comes from its living writer, or, of a dead one, from anybody.
-bool Replicator::may_send(ControllerId from, const RecordId& id) const {
+bool Replicator::may_send(AmfId from, const RecordId& id) const {
     return store_.orphan(id) || from == id.origin;
 }
 
-void Replicator::acknowledge(ControllerId to, const RecordId& id, AckedPart part) {
+void Replicator::acknowledge(AmfId to, const RecordId& id, AckedPart part) {
     transport_.send(to, encode(group_, AckFrame{id, part}));
 }
 
-void Replicator::on_begin(ControllerId from, const Message& message) {
+void Replicator::on_begin(AmfId from, const Message& message) {
     Result<BeginFrame> frame = decode_begin(message, limits_);
     if (!frame || !may_send(from, frame->info.id)) return refuse(from, message);
     const RecordId id = frame->info.id;
@@ -49,7 +49,7 @@ void Replicator::on_begin(ControllerId from, const Message& message) {
     if ((*record)->complete() && from == id.origin) acknowledge(from, id, AckedPart::stored);
 }
 
-void Replicator::on_redo(ControllerId from, const Message& message) {
+void Replicator::on_redo(AmfId from, const Message& message) {
     Result<RedoFrame> frame = decode_redo(message, limits_);
     if (!frame || !may_send(from, frame->id)) return refuse(from, message);
     const RecordId id = frame->id;
@@ -60,7 +60,7 @@ void Replicator::on_redo(ControllerId from, const Message& message) {
     acknowledge(from, id, AckedPart::stored);
 }
 
-void Replicator::on_end(ControllerId from, const Message& message) {
+void Replicator::on_end(AmfId from, const Message& message) {
     const Result<EndFrame> frame = decode_end(message);
     if (!frame || (!may_send(from, frame->id))) return refuse(from, message);
     note_quarantine(*frame);
@@ -73,7 +73,7 @@ void Replicator::note_quarantine(const EndFrame& end) {
     LOG_ERROR("stripe.quarantined", {"stripe", end.stripe});
 }
 
-void Replicator::on_ack(ControllerId from, const Message& message) {
+void Replicator::on_ack(AmfId from, const Message& message) {
     const Result<AckFrame> ack = decode_ack(message);
     if (!ack) return refuse(from, message);
     if (Entry* entry = find(ack->id)) {
@@ -101,8 +101,7 @@ void Replicator::on_ack(ControllerId from, const Message& message) {
 Task<Status> Replicator::gather(StripeIndex first, std::uint32_t count) {
     const std::uint64_t ticket = next_ticket_++;
     gathering_.push_back({{ticket, first, count}, others()});
-    for (ControllerId id : gathering_.back().waiting)
-        transport_.send(id, encode(group_, gathering_.back().fetch));
+    for (AmfId id : gathering_.back().waiting) transport_.send(id, encode(group_, gathering_.back().fetch));
     while (true) {
         const auto mine =
             std::ranges::find(gathering_, ticket, [](const Gathering& g) { return g.fetch.ticket; });
@@ -116,14 +115,14 @@ Task<Status> Replicator::gather(StripeIndex first, std::uint32_t count) {
     co_return Status{};
 }
 
-void Replicator::on_fetch(ControllerId from, const Message& message) {
+void Replicator::on_fetch(AmfId from, const Message& message) {
     const Result<FetchFrame> fetch = decode_fetch(message);
     if (!fetch) return refuse(from, message);
     for (const StoredRecord* record : store_.orphans(fetch->first, fetch->count)) send_stored(*record, from);
     transport_.send(from, encode_fetched(group_, fetch->ticket));
 }
 
-void Replicator::send_stored(const StoredRecord& record, ControllerId to) {
+void Replicator::send_stored(const StoredRecord& record, AmfId to) {
     for (std::uint32_t at = 0; at < record.info.length; at += kMaxRecordFrame) {
         if ((record.frames_received & (1u << (at / kMaxRecordFrame))) == 0) continue;
         const std::uint32_t size = std::min(kMaxRecordFrame, record.info.length - at);
@@ -133,7 +132,7 @@ void Replicator::send_stored(const StoredRecord& record, ControllerId to) {
     if (record.redo) transport_.send(to, encode(group_, RedoFrame{record.info.id, *record.redo}));
 }
 
-void Replicator::on_fetched(ControllerId from, const Message& message) {
+void Replicator::on_fetched(AmfId from, const Message& message) {
     const Result<std::uint64_t> ticket = decode_fetched(message);
     if (!ticket) return refuse(from, message);
     for (Gathering& g : gathering_) {
@@ -145,7 +144,7 @@ Task<Status> Replicator::forget(std::vector<EndFrame> ends) {
     for (const EndFrame& end : ends) {
         note_quarantine(end);
         forgetting_.push_back({end, others()});
-        for (ControllerId id : forgetting_.back().waiting) transport_.send(id, encode(group_, end));
+        for (AmfId id : forgetting_.back().waiting) transport_.send(id, encode(group_, end));
     }
     const auto asked_by_us = [&](const Forgetting& f) {
         return std::ranges::any_of(ends, [&](const EndFrame& end) { return end.id == f.end.id; });

@@ -79,13 +79,13 @@ void Tables::adopt(const AmfView& view) {
     changed_.notify_all();
 }
 
-void Tables::send_version(ControllerId to) {
+void Tables::send_version(AmfId to) {
     Message message{group_, MessageType::table_version, {}, {}};
     Writer(message.head).put(loaded_ ? version_ : std::uint64_t{0});
     transport_.send(to, std::move(message));
 }
 
-void Tables::send_update(ControllerId to) {
+void Tables::send_update(AmfId to) {
     if (!last_change_) return;
     Message message{group_, MessageType::table_update, {}, Slice(last_change_->bytes)};
     Writer writer(message.head);
@@ -94,7 +94,7 @@ void Tables::send_update(ControllerId to) {
     transport_.send(to, std::move(message));
 }
 
-void Tables::send_agreed(ControllerId to) {
+void Tables::send_agreed(AmfId to) {
     Message message{group_, MessageType::table_agreed, {}, {}};
     Writer(message.head).put(version_);
     transport_.send(to, std::move(message));
@@ -117,7 +117,7 @@ void Tables::check_settled() {
     changed_.notify_all();
 }
 
-void Tables::deliver(ControllerId from, const Message& message) {
+void Tables::deliver(AmfId from, const Message& message) {
     Reader reader(message.head);
     switch (message.type) {
         case MessageType::table_update:
@@ -185,7 +185,7 @@ Task<void> Tables::agree(PageNumber page, Buffer bytes) {
     check_settled();
 }
 
-void Tables::on_update(ControllerId from, const Message& message) {
+void Tables::on_update(AmfId from, const Message& message) {
     Reader reader(message.head);
     const auto version = reader.get<std::uint64_t>();
     const auto page = reader.get<PageNumber>();
@@ -216,7 +216,7 @@ void Tables::on_update(ControllerId from, const Message& message) {
 }
 
 /// At once, or when the disks have what was written by the tables as they were.
-Task<void> Tables::acknowledge(ControllerId to, std::uint64_t version) {
+Task<void> Tables::acknowledge(AmfId to, std::uint64_t version) {
     while (zone_writes_ != 0) co_await changed_.next();
     Message ack{group_, MessageType::table_ack, {}, {}};
     Writer(ack.head).put(version);
@@ -241,12 +241,12 @@ Task<Status> Tables::load() {
     bool from_peer = false;
     while (true) {
         while (!all_versions_in()) co_await changed_.next();
-        ControllerId source;
+        AmfId source;
         std::uint64_t highest = 0;
         for (const auto& [id, version] : versions_) {
             if (version > highest) {
                 highest = version;
-                source = ControllerId(id);
+                source = AmfId(id);
             }
         }
         if (highest == 0) {
@@ -288,7 +288,7 @@ Task<Status> Tables::load() {
     co_return Status{};
 }
 
-Task<Status> Tables::load_from_peer(ControllerId peer) {
+Task<Status> Tables::load_from_peer(AmfId peer) {
     const Epoch epoch = view_.epoch;
     fetched_.emplace();
     fetch_done_ = false;
@@ -319,7 +319,7 @@ void Tables::on_page(const Message& message) {
     }
 }
 
-void Tables::send_all_pages(ControllerId to) {
+void Tables::send_all_pages(AmfId to) {
     const auto send = [&](std::uint32_t page, Slice bytes) {
         Message message{group_, MessageType::table_page, {}, std::move(bytes)};
         Writer writer(message.head);

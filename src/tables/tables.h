@@ -163,7 +163,7 @@ public:
 
     // ---- the view
     void adopt(const AmfView& view);
-    void deliver(ControllerId from, const Message& message);
+    void deliver(AmfId from, const Message& message);
     std::uint64_t version() const { return version_; }
 
 private:
@@ -196,16 +196,16 @@ private:
     };
 
     // tables.cc: view change, agreement
-    void send_version(ControllerId to);
-    void send_update(ControllerId to);
-    void send_agreed(ControllerId to);
+    void send_version(AmfId to);
+    void send_update(AmfId to);
+    void send_agreed(AmfId to);
     void check_settled();
     bool all_versions_in() const;
     Task<void> agree(PageNumber page, Buffer bytes);
-    void on_update(ControllerId from, const Message& message);
-    Task<void> acknowledge(ControllerId to, std::uint64_t version);
+    void on_update(AmfId from, const Message& message);
+    Task<void> acknowledge(AmfId to, std::uint64_t version);
     void on_page(const Message& message);
-    void send_all_pages(ControllerId to);
+    void send_all_pages(AmfId to);
     Task<void> reload();
 
     // load.cc: content and disks
@@ -218,7 +218,7 @@ private:
     Task<Status> flush_members();
     Task<Status> store_page(PageNumber page, Buffer bytes);
     Task<Status> load_from_disks();
-    Task<Status> load_from_peer(ControllerId peer);
+    Task<Status> load_from_peer(AmfId peer);
     Task<Status> load_own_intents();
     Task<Status> verify_pages();
     Status check_quorum() const;
