@@ -10,7 +10,8 @@ namespace {
 
 constexpr Nanos kRescanPause = 2s;  // between looks at what could not be assembled
 constexpr Nanos kLongestRetry = 60s;
-constexpr Nanos kLeavePatience = 2s;  // below the lease of a host: others wait for what is kept here
+constexpr Nanos kMemberPatience = 2s;  // with members of a group that may only be late
+constexpr Nanos kLeavePatience = 2s;   // below the lease of a host: others wait for what is kept here
 
 }  // namespace
 
@@ -121,6 +122,7 @@ bool Controller::rescan_is_due(bool told) {
     const bool waiting = std::any_of(groups_.begin(), groups_.end(), [](const auto& entry) {
         return entry.second->state() == GroupRuntime::State::refused;
     });
+    if (!incomplete_since_.empty()) return true;
     if (told || moved || !waiting) {
         retry_pause_ = kRescanPause;
         next_retry_ = env_.clock.now() + retry_pause_;
@@ -140,6 +142,9 @@ Task<void> Controller::rescan() {
         for (std::string& name : group->disk_names()) in_use.push_back(std::move(name));
     }
     std::vector<FoundGroup> found = co_await scan_shelf(env_.executor, env_.shelf, std::move(in_use));
+    std::erase_if(incomplete_since_, [&](const auto& seen) {
+        return std::ranges::find(found, seen.first, &FoundGroup::group) == found.end();
+    });
     for (FoundGroup& group : found) {
         const Result<GroupConfig> config = co_await read_config(env_.executor, group);
         if (!config) {
@@ -147,6 +152,7 @@ Task<void> Controller::rescan() {
             continue;
         }
         if (!may_attach(group, *config)) continue;
+        if (still_arriving(group, *config)) continue;
         const Status attached = co_await attach_group(std::move(group), *config);
         if (!attached) LOG_WARN("group.not_attached", {"reason", to_string(attached.error().code)});
     }
@@ -161,6 +167,17 @@ bool Controller::may_attach(const FoundGroup& found, const GroupConfig& config) 
     if (present == groups_.end()) return true;
     return present->second->state() == GroupRuntime::State::refused &&
            found.members.size() + config.geometry.m >= config.members.size();
+}
+
+/// Disks come one after the other, when a machine starts and when a group is made: one that is only late is
+/// not to be taken for lost.
+bool Controller::still_arriving(const FoundGroup& found, const GroupConfig& config) {
+    const Nanos now = env_.clock.now();
+    const auto [seen, first] = incomplete_since_.try_emplace(found.group, now);
+    const bool complete = found.members.size() >= config.members.size();
+    if (!complete && now - seen->second < kMemberPatience) return true;
+    incomplete_since_.erase(seen);
+    return false;
 }
 
 Task<Status> Controller::attach_group(FoundGroup found, const GroupConfig& config) {

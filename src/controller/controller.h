@@ -82,6 +82,7 @@ private:
     Task<void> rescan_loop();
     Task<void> rescan();
     bool rescan_is_due(bool told);
+    bool still_arriving(const FoundGroup& found, const GroupConfig& config);
     bool may_attach(const FoundGroup& found, const GroupConfig& config);
     Task<Status> attach_group(FoundGroup found, const GroupConfig& config);
     Task<void> serve_group(Uuid uuid);
@@ -118,6 +119,7 @@ private:
     Event view_changed_;
     Event fenced_;
     Event rescan_wanted_;
+    std::map<Uuid, Nanos> incomplete_since_;  ///< groups on the shelf that some member is missing of
     std::vector<std::string> last_scan_;
     Nanos retry_pause_{}, next_retry_{};
     bool stopping_ = false;
