@@ -250,7 +250,11 @@ TEST(ArbiterOf, MovesOnlyTheNeighbourhoodsOfTheOneThatLeft) {
 // ---- client
 
 struct ClientTest : testing::Test {
-    ClientTest() { client.adopt(view_of(1, 1, {1}), {}), client.outbox() = {}; }
+    ClientTest() { adopt(view_of(1, 1, {1})), client.outbox() = {}; }
+    void adopt(const AmfView& view, std::span<const LockClaim> claims = {}) {
+        arbiter.adopt(view);
+        client.adopt(view, claims);
+    }
     LockWaiter* wait(LockMode mode, UnitIndex unit = kUnit) {
         LockWaiter& w = waiters.emplace_back();
         w.unit = unit;
@@ -291,7 +295,8 @@ struct ClientTest : testing::Test {
         grant(asked);
         return asked.ticket;
     }
-    LockClient client;
+    Arbiter arbiter;  ///< tells the client who decides
+    LockClient client{arbiter};
     std::deque<LockWaiter> waiters;
 };
 
@@ -389,7 +394,9 @@ TEST_F(ClientTest, AGrantWhoseWaiterGaveUpIsKeptIdleOrReleasedWhenAskedFor) {
 }
 
 TEST(LockClient, GivesBackTheLeastRecentlyUsedBeyondItsLimit) {
-    LockClient client(2);
+    Arbiter arbiter;
+    LockClient client(arbiter, 2);
+    arbiter.adopt(view_of(1, 1, {1}));
     client.adopt(view_of(1, 1, {1}), {});
     std::deque<LockWaiter> waiters;
     for (std::uint64_t u = 1; u <= 3; ++u) {
@@ -417,7 +424,7 @@ TEST_F(ClientTest, ReportsWhatItHoldsAndRequestsAgainInANewView) {
     const std::uint64_t ticket = hold(read);
     wait(write);
     const LockFrame before = take();
-    client.adopt(view_of(2, 1, {1, 2}), {});
+    adopt(view_of(2, 1, {1, 2}), {});
     const auto& reports = client.outbox().reports;
     ASSERT_EQ(reports.size(), 2u) << "one for each member, empty or not";
     std::vector<LockReportEntry> entries;
@@ -437,7 +444,7 @@ TEST_F(ClientTest, AReleaseInPreparationGoesToTheArbiterOfTheNewView) {
     const std::uint64_t ticket = hold(write);
     revoke(ticket);
     unpin();
-    client.adopt(view_of(2, 1, {2, 1}), {});
+    adopt(view_of(2, 1, {2, 1}), {});
     EXPECT_EQ(client.held(), 1u);
     client.outbox().messages.clear();
     EXPECT_EQ(prepared().ticket, ticket);
@@ -448,13 +455,13 @@ TEST_F(ClientTest, AReleaseThatWasSentIsNotReported) {
     revoke(ticket);
     unpin();
     prepared();
-    client.adopt(view_of(2, 1, {1}), {});
+    adopt(view_of(2, 1, {1}), {});
     EXPECT_TRUE(client.outbox().reports.at(0).second.entries.empty());
 }
 
 TEST_F(ClientTest, ARecoveredUnitServesNobodyAndGoesBack) {
     const LockClaim claims[] = {{kUnit, 1}, {kUnit, 2}, {kUnit, 1}};
-    client.adopt(view_of(2, 1, {1}), claims);
+    adopt(view_of(2, 1, {1}), claims);
     const auto entries = client.outbox().reports.at(0).second.entries;
     ASSERT_EQ(entries.size(), 1u);
     EXPECT_EQ(entries[0].progress, 2);
@@ -466,7 +473,7 @@ TEST_F(ClientTest, ARecoveredUnitServesNobodyAndGoesBack) {
     EXPECT_FALSE(waiter->granted);
     EXPECT_EQ(client.held(), 1u);
 
-    client.adopt(view_of(3, 1, {1}), claims);
+    adopt(view_of(3, 1, {1}), claims);
     const auto& again = client.outbox().reports.at(0).second.entries;
     ASSERT_EQ(again.size(), 2u) << "it is still recovering, and claims for afterwards";
     EXPECT_EQ(again[0], (LockReportEntry{kUnit, entries[0].ticket, ReportKind::recovering, write}));
@@ -485,11 +492,11 @@ TEST_F(ClientTest, OutOfTheViewEverythingIsLostAndOldPinsMeanNothing) {
     hold(write);
     LockWaiter* waiter = wait(write, UnitIndex(9));
     const std::uint32_t life = client.life();
-    client.adopt(view_of(2, 1, {2}), {});
+    adopt(view_of(2, 1, {2}), {});
     EXPECT_EQ(client.held(), 0u);
     EXPECT_FALSE(client.try_pin(kUnit, read));
     EXPECT_TRUE(silent());
-    client.adopt(view_of(3, 1, {1, 2}), {});
+    adopt(view_of(3, 1, {1, 2}), {});
     EXPECT_EQ(take().unit, UnitIndex(9));
     client.unpin(kUnit, life);
     EXPECT_TRUE(waiter->queued);
@@ -500,7 +507,7 @@ TEST_F(ClientTest, ANewIncarnationHoldsNothingOfTheOldOne) {
     hold(write);
     AmfView again = view_of(5, 1, {1});
     again.members[0].incarnation = Incarnation(5);
-    client.adopt(again, {});
+    adopt(again, {});
     EXPECT_EQ(client.held(), 0u);
     EXPECT_TRUE(client.outbox().reports.at(0).second.entries.empty());
 }
