@@ -20,6 +20,13 @@ AmfView view_of(std::uint64_t epoch, std::uint16_t self, std::vector<std::uint16
     return view;
 }
 
+/// One in which kUnit is decided here.
+AmfView ours(std::uint64_t epoch, const std::vector<std::uint16_t>& ids) {
+    AmfView view = view_of(epoch, 1, ids);
+    view.self = arbiter_of(kUnit, view);
+    return view;
+}
+
 AmfId id(std::uint16_t v) { return AmfId(v); }
 
 LockFrame request(LockMode mode, std::uint64_t ticket) {
@@ -34,7 +41,7 @@ struct ArbiterTest : testing::Test {
     void start(std::uint16_t n) {
         std::vector<std::uint16_t> ids;
         for (std::uint16_t i = 1; i <= n; ++i) ids.push_back(i);
-        arbiter.adopt(view_of(1, 1, ids));
+        arbiter.adopt(ours(1, ids));
         for (const auto i : ids) arbiter.report(id(i), {});
     }
     std::vector<LockSend> out() { return std::exchange(arbiter.outbox(), {}); }
@@ -148,7 +155,7 @@ TEST_F(ArbiterTest, TwoReadersThatBothAskToWriteDoNotBlockEachOther) {
 }
 
 TEST_F(ArbiterTest, GrantsNothingBeforeTheLastReport) {
-    arbiter.adopt(view_of(4, 1, {1, 2, 3}));
+    arbiter.adopt(ours(4, {1, 2, 3}));
     arbiter.request(id(1), request(write, 1));
     arbiter.report(id(1), {});
     arbiter.report(id(3), {});
@@ -168,7 +175,7 @@ TEST_F(ArbiterTest, AnArbiterOutsideTheViewStaysFrozen) {
 }
 
 TEST_F(ArbiterTest, ClaimsComeBeforeRequestsTheFurthestFirst) {
-    arbiter.adopt(view_of(4, 1, {1, 2, 3}));
+    arbiter.adopt(ours(4, {1, 2, 3}));
     const auto claim = [](std::uint64_t ticket, std::uint8_t progress) {
         return LockReport{{{kUnit, ticket, ReportKind::claim, write, progress}}, true};
     };
@@ -188,14 +195,14 @@ TEST_F(ArbiterTest, ClaimsComeBeforeRequestsTheFurthestFirst) {
 }
 
 TEST_F(ArbiterTest, AClaimWaitsForAHolderAndForARunningRecovery) {
-    arbiter.adopt(view_of(4, 1, {1, 2}));
+    arbiter.adopt(ours(4, {1, 2}));
     arbiter.report(id(1), {{{kUnit, 1, ReportKind::claim, write, 1}}, true});
     arbiter.report(id(2), {{{kUnit, 2, ReportKind::held, write}}, true});
     EXPECT_EQ(out(), (Sends{revoke(2, 2)}));
     arbiter.released(id(2), released(2));
     EXPECT_EQ(out(), (Sends{grant(1, write, 1, true, true)}));
 
-    arbiter.adopt(view_of(5, 1, {1, 2}));
+    arbiter.adopt(ours(5, {1, 2}));
     arbiter.report(id(2), {{{kUnit, 3, ReportKind::claim, write, 1}}, true});
     arbiter.report(id(1), {{{kUnit, 1, ReportKind::recovering, write}}, true});
     EXPECT_TRUE(out().empty()) << "a recovery that runs is not asked back";
@@ -204,7 +211,7 @@ TEST_F(ArbiterTest, AClaimWaitsForAHolderAndForARunningRecovery) {
 }
 
 TEST_F(ArbiterTest, TwoWritersInTheReportsEndTheProcess) {
-    arbiter.adopt(view_of(4, 1, {1, 2}));
+    arbiter.adopt(ours(4, {1, 2}));
     arbiter.report(id(1), {{{kUnit, 1, ReportKind::held, write}}, true});
     EXPECT_DEATH(arbiter.report(id(2), {{{kUnit, 2, ReportKind::held, read}}, true}), "compatible");
 }
