@@ -17,6 +17,7 @@ void Arbiter::adopt(const AmfView& view) {
     undecided_.clear();
     outbox_.clear();
     missing_.clear();
+    view_ = view;
     in_view_ = view.contains(view.self);
     for (const AmfMember& member : view.members) missing_.push_back(member.id);
 }
@@ -24,6 +25,9 @@ void Arbiter::adopt(const AmfView& view) {
 bool Arbiter::report(AmfId from, const LockReport& report) {
     const auto place = std::find(missing_.begin(), missing_.end(), from);
     if (place == missing_.end()) return false;
+    const bool ours = std::all_of(report.entries.begin(), report.entries.end(),
+                                  [this](const LockReportEntry& e) { return arbiter(e.unit) == view_.self; });
+    if (!ours) return false;
     for (const LockReportEntry& entry : report.entries) {
         Unit& unit = units_[entry.unit];
         if (entry.kind == ReportKind::claim) {
@@ -37,6 +41,17 @@ bool Arbiter::report(AmfId from, const LockReport& report) {
     missing_.erase(place);
     if (!thawed()) return true;
     for (const UnitIndex index : std::exchange(undecided_, {})) decide(index);
+    return true;
+}
+
+bool Arbiter::take(AmfId from, const LockFrame& frame) {
+    if (arbiter(frame.unit) != view_.self) return false;
+    if (frame.type == MessageType::lock_request) {
+        request(from, frame);
+        return true;
+    }
+    if (frame.type != MessageType::lock_released) return false;
+    released(from, frame);
     return true;
 }
 

@@ -19,7 +19,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "lock/lock_types.h"
+#include "lock/arbitration.h"
 
 namespace braid {
 
@@ -44,26 +44,24 @@ public:
 };
 const LockQueuePolicy& fifo_lock_queue();
 
-class Arbiter {
+class Arbiter final : public Arbitration {
 public:
     /// `policy` outlives the arbiter.
     explicit Arbiter(const LockQueuePolicy& policy = fifo_lock_queue()) : policy_(&policy) {}
 
-    void adopt(const AmfView& view);
-    /// Lines of `from`'s report of the present view; false (and nothing changes) if its report was already
-    /// complete.
-    bool report(AmfId from, const LockReport& report);
+    void adopt(const AmfView& view) override;
+    AmfId arbiter(UnitIndex unit) const override { return arbiter_of(unit, view_); }
+    std::vector<AmfId> audience(UnitIndex unit) const override { return {arbiter(unit)}; }
+    /// False if the report was already complete, or is about units that are not ours.
+    bool report(AmfId from, const LockReport& report) override;
+    bool take(AmfId from, const LockFrame& frame) override;
     void request(AmfId from, const LockFrame& frame);
     /// A ticket that is not held (any more) is ignored.
     void released(AmfId from, const LockFrame& frame);
 
-    bool thawed() const { return in_view_ && missing_.empty(); }
-    /// Units that somebody holds, claims or waits for.
-    std::size_t units() const { return units_.size(); }
-    std::size_t waiting(UnitIndex unit) const;
-
-    /// What is to be sent, in order; the driver takes it away.
-    std::vector<LockSend>& outbox() { return outbox_; }
+    bool thawed() const override { return in_view_ && missing_.empty(); }
+    std::size_t units() const override { return units_.size(); }
+    std::size_t waiting(UnitIndex unit) const override;
 
 private:
     struct Holder {
@@ -94,12 +92,12 @@ private:
     static bool fits(const Unit& unit, const WaitingRequest& request);
 
     const LockQueuePolicy* policy_;
+    AmfView view_;
     bool in_view_ = false;
     std::vector<AmfId> missing_;  ///< members whose report is not complete
     std::unordered_map<UnitIndex, Unit> units_;
     std::vector<UnitIndex>
         undecided_;  ///< touched while frozen, in the order of what came; repeats do no harm
-    std::vector<LockSend> outbox_;
 };
 
 }  // namespace braid

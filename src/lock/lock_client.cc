@@ -237,7 +237,7 @@ void LockClient::trim() {
 }
 
 void LockClient::send(UnitIndex unit, MessageType type, std::uint64_t ticket, LockMode mode) {
-    outbox_.messages.push_back({arbiter_of(unit, view_), {type, unit, ticket, mode}});
+    outbox_.messages.push_back({arbitration_.arbiter(unit), {type, unit, ticket, mode}});
 }
 
 // ---- views
@@ -286,9 +286,9 @@ void LockClient::make_reports(std::span<const LockClaim> claims) {
     });
     for (const AmfMember& member : view_.members) outbox_.reports.push_back({member.id, {}});
     const auto add = [this](const LockReportEntry& entry) {
-        const AmfId arbiter = arbiter_of(entry.unit, view_);
+        const std::vector<AmfId> audience = arbitration_.audience(entry.unit);
         for (auto& [to, report] : outbox_.reports) {
-            if (to == arbiter) report.entries.push_back(entry);
+            if (std::ranges::find(audience, to) != audience.end()) report.entries.push_back(entry);
         }
     };
     for (const Entry* e = all_.first; e != nullptr; e = e->all.next) {

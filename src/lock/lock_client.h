@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-#include "lock/lock_types.h"
+#include "lock/arbitration.h"
 
 namespace braid {
 
@@ -54,7 +54,9 @@ public:
     };
 
     /// Of the units that no operation uses, at most `held_idle` are kept; the least recently used go first.
-    explicit LockClient(std::size_t held_idle = kHeldIdle) : held_idle_(held_idle) {}
+    /// `arbitration` outlives the client and has adopted a view before it.
+    explicit LockClient(const Arbitration& arbitration, std::size_t held_idle = kHeldIdle)
+        : arbitration_(arbitration), held_idle_(held_idle) {}
     LockClient(const LockClient&) = delete;
     LockClient& operator=(const LockClient&) = delete;
 
@@ -147,6 +149,7 @@ private:
     void send(UnitIndex unit, MessageType type, std::uint64_t ticket, LockMode mode);
     void forget(Entry& e);
 
+    const Arbitration& arbitration_;
     std::size_t held_idle_;
     AmfView view_;
     bool in_view_ = false;

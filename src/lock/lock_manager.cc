@@ -51,8 +51,8 @@ LockManager::LockManager(Executor& executor, Clock& clock, Transport& transport,
       transport_(transport),
       group_(group),
       hooks_(hooks),
-      arbiter_(*options.policy),
-      client_(options.held_idle),
+      arbitration_(std::make_unique<Arbiter>(*options.policy)),
+      client_(*arbitration_, options.held_idle),
       due_(executor),
       scope_(executor) {
     scope_.spawn(pump_when_due());
@@ -104,7 +104,7 @@ void LockManager::recovered(UnitIndex unit) {
 
 void LockManager::adopt(const AmfView& view, const std::vector<LockClaim>& claims) {
     ASSERT(!pumping_);
-    arbiter_.adopt(view);
+    arbitration_->adopt(view);
     client_.adopt(view, claims);
     pump();
 }
@@ -125,7 +125,7 @@ bool LockManager::take(AmfId from, const Message& message) {
     switch (message.type) {
         case MessageType::lock_report: {
             const Result<LockReport> report = decode_lock_report(message.head);
-            return report && take_report(from, *report);
+            return report && arbitration_->report(from, *report);
         }
         case MessageType::lock_request:
         case MessageType::lock_grant:
@@ -139,33 +139,13 @@ bool LockManager::take(AmfId from, const Message& message) {
     }
 }
 
-bool LockManager::take_report(AmfId from, const LockReport& report) {
-    const AmfView& view = client_.view();
-    const bool mine =
-        std::all_of(report.entries.begin(), report.entries.end(),
-                    [&](const LockReportEntry& entry) { return arbiter_of(entry.unit, view) == view.self; });
-    return mine && arbiter_.report(from, report);
-}
-
 bool LockManager::take_frame(AmfId from, const LockFrame& frame) {
-    const AmfView& view = client_.view();
-    const AmfId arbiter = arbiter_of(frame.unit, view);
-    const bool to_arbiter =
-        frame.type == MessageType::lock_request || frame.type == MessageType::lock_released;
-    if (arbiter != (to_arbiter ? view.self : from)) return false;
-    switch (frame.type) {
-        case MessageType::lock_request:
-            arbiter_.request(from, frame);
-            return true;
-        case MessageType::lock_released:
-            arbiter_.released(from, frame);
-            return true;
-        case MessageType::lock_revoke:
-            client_.revoked(frame);
-            return true;
-        default:
-            return client_.granted(frame);
-    }
+    if (frame.type != MessageType::lock_grant && frame.type != MessageType::lock_revoke)
+        return arbitration_->take(from, frame);
+    if (from != arbitration_->arbiter(frame.unit)) return false;
+    if (frame.type == MessageType::lock_grant) return client_.granted(frame);
+    client_.revoked(frame);
+    return true;
 }
 
 // ---- what the machines put out
@@ -184,7 +164,7 @@ Task<void> LockManager::pump_when_due() {
 void LockManager::pump() {
     if (pumping_) return;
     pumping_ = true;
-    while (!client_.outbox().empty() || !arbiter_.outbox().empty()) {
+    while (!client_.outbox().empty() || !arbitration_->outbox().empty()) {
         std::swap(work_, client_.outbox());
         carry_out(work_);
         work_.granted.clear();
@@ -192,7 +172,7 @@ void LockManager::pump() {
         work_.messages.clear();
         work_.prepare.clear();
         work_.recover.clear();
-        std::swap(sending_, arbiter_.outbox());
+        std::swap(sending_, arbitration_->outbox());
         for (const LockSend& out : sending_) send(out);
         sending_.clear();
     }

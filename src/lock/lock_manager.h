@@ -12,6 +12,7 @@
 
 #include <array>
 #include <bit>
+#include <memory>
 #include <vector>
 
 #include "async/scope.h"
@@ -142,7 +143,7 @@ public:
         client_.for_each_held(std::forward<Call>(call));
     }
     /// All members of the present view have reported here.
-    bool thawed() const { return arbiter_.thawed(); }
+    bool thawed() const { return arbitration_->thawed(); }
     const LockCounters& counters() const { return counters_; }
 
 private:
@@ -154,7 +155,6 @@ private:
     void call_when_due();
     /// False: the message made no sense.
     bool take(AmfId from, const Message& message);
-    bool take_report(AmfId from, const LockReport& report);
     bool take_frame(AmfId from, const LockFrame& frame);
     Task<void> pump_when_due();
     Task<void> prepare_release(UnitIndex unit, std::uint64_t ticket);
@@ -169,7 +169,7 @@ private:
     Transport& transport_;
     Uuid group_;
     LockHooks& hooks_;
-    Arbiter arbiter_;
+    std::unique_ptr<Arbitration> arbitration_;
     LockClient client_;
     LockCounters counters_;
     LockClient::Outbox work_;        ///< being carried out

@@ -20,6 +20,13 @@ AmfView view_of(std::uint64_t epoch, std::uint16_t self, std::vector<std::uint16
     return view;
 }
 
+/// One in which kUnit is decided here.
+AmfView ours(std::uint64_t epoch, const std::vector<std::uint16_t>& ids) {
+    AmfView view = view_of(epoch, 1, ids);
+    view.self = arbiter_of(kUnit, view);
+    return view;
+}
+
 AmfId id(std::uint16_t v) { return AmfId(v); }
 
 LockFrame request(LockMode mode, std::uint64_t ticket) {
@@ -34,7 +41,7 @@ struct ArbiterTest : testing::Test {
     void start(std::uint16_t n) {
         std::vector<std::uint16_t> ids;
         for (std::uint16_t i = 1; i <= n; ++i) ids.push_back(i);
-        arbiter.adopt(view_of(1, 1, ids));
+        arbiter.adopt(ours(1, ids));
         for (const auto i : ids) arbiter.report(id(i), {});
     }
     std::vector<LockSend> out() { return std::exchange(arbiter.outbox(), {}); }
@@ -148,7 +155,7 @@ TEST_F(ArbiterTest, TwoReadersThatBothAskToWriteDoNotBlockEachOther) {
 }
 
 TEST_F(ArbiterTest, GrantsNothingBeforeTheLastReport) {
-    arbiter.adopt(view_of(4, 1, {1, 2, 3}));
+    arbiter.adopt(ours(4, {1, 2, 3}));
     arbiter.request(id(1), request(write, 1));
     arbiter.report(id(1), {});
     arbiter.report(id(3), {});
@@ -168,7 +175,7 @@ TEST_F(ArbiterTest, AnArbiterOutsideTheViewStaysFrozen) {
 }
 
 TEST_F(ArbiterTest, ClaimsComeBeforeRequestsTheFurthestFirst) {
-    arbiter.adopt(view_of(4, 1, {1, 2, 3}));
+    arbiter.adopt(ours(4, {1, 2, 3}));
     const auto claim = [](std::uint64_t ticket, std::uint8_t progress) {
         return LockReport{{{kUnit, ticket, ReportKind::claim, write, progress}}, true};
     };
@@ -188,14 +195,14 @@ TEST_F(ArbiterTest, ClaimsComeBeforeRequestsTheFurthestFirst) {
 }
 
 TEST_F(ArbiterTest, AClaimWaitsForAHolderAndForARunningRecovery) {
-    arbiter.adopt(view_of(4, 1, {1, 2}));
+    arbiter.adopt(ours(4, {1, 2}));
     arbiter.report(id(1), {{{kUnit, 1, ReportKind::claim, write, 1}}, true});
     arbiter.report(id(2), {{{kUnit, 2, ReportKind::held, write}}, true});
     EXPECT_EQ(out(), (Sends{revoke(2, 2)}));
     arbiter.released(id(2), released(2));
     EXPECT_EQ(out(), (Sends{grant(1, write, 1, true, true)}));
 
-    arbiter.adopt(view_of(5, 1, {1, 2}));
+    arbiter.adopt(ours(5, {1, 2}));
     arbiter.report(id(2), {{{kUnit, 3, ReportKind::claim, write, 1}}, true});
     arbiter.report(id(1), {{{kUnit, 1, ReportKind::recovering, write}}, true});
     EXPECT_TRUE(out().empty()) << "a recovery that runs is not asked back";
@@ -204,7 +211,7 @@ TEST_F(ArbiterTest, AClaimWaitsForAHolderAndForARunningRecovery) {
 }
 
 TEST_F(ArbiterTest, TwoWritersInTheReportsEndTheProcess) {
-    arbiter.adopt(view_of(4, 1, {1, 2}));
+    arbiter.adopt(ours(4, {1, 2}));
     arbiter.report(id(1), {{{kUnit, 1, ReportKind::held, write}}, true});
     EXPECT_DEATH(arbiter.report(id(2), {{{kUnit, 2, ReportKind::held, read}}, true}), "compatible");
 }
@@ -250,7 +257,11 @@ TEST(ArbiterOf, MovesOnlyTheNeighbourhoodsOfTheOneThatLeft) {
 // ---- client
 
 struct ClientTest : testing::Test {
-    ClientTest() { client.adopt(view_of(1, 1, {1}), {}), client.outbox() = {}; }
+    ClientTest() { adopt(view_of(1, 1, {1})), client.outbox() = {}; }
+    void adopt(const AmfView& view, std::span<const LockClaim> claims = {}) {
+        arbiter.adopt(view);
+        client.adopt(view, claims);
+    }
     LockWaiter* wait(LockMode mode, UnitIndex unit = kUnit) {
         LockWaiter& w = waiters.emplace_back();
         w.unit = unit;
@@ -291,7 +302,8 @@ struct ClientTest : testing::Test {
         grant(asked);
         return asked.ticket;
     }
-    LockClient client;
+    Arbiter arbiter;  ///< tells the client who decides
+    LockClient client{arbiter};
     std::deque<LockWaiter> waiters;
 };
 
@@ -389,7 +401,9 @@ TEST_F(ClientTest, AGrantWhoseWaiterGaveUpIsKeptIdleOrReleasedWhenAskedFor) {
 }
 
 TEST(LockClient, GivesBackTheLeastRecentlyUsedBeyondItsLimit) {
-    LockClient client(2);
+    Arbiter arbiter;
+    LockClient client(arbiter, 2);
+    arbiter.adopt(view_of(1, 1, {1}));
     client.adopt(view_of(1, 1, {1}), {});
     std::deque<LockWaiter> waiters;
     for (std::uint64_t u = 1; u <= 3; ++u) {
@@ -417,7 +431,7 @@ TEST_F(ClientTest, ReportsWhatItHoldsAndRequestsAgainInANewView) {
     const std::uint64_t ticket = hold(read);
     wait(write);
     const LockFrame before = take();
-    client.adopt(view_of(2, 1, {1, 2}), {});
+    adopt(view_of(2, 1, {1, 2}), {});
     const auto& reports = client.outbox().reports;
     ASSERT_EQ(reports.size(), 2u) << "one for each member, empty or not";
     std::vector<LockReportEntry> entries;
@@ -437,7 +451,7 @@ TEST_F(ClientTest, AReleaseInPreparationGoesToTheArbiterOfTheNewView) {
     const std::uint64_t ticket = hold(write);
     revoke(ticket);
     unpin();
-    client.adopt(view_of(2, 1, {2, 1}), {});
+    adopt(view_of(2, 1, {2, 1}), {});
     EXPECT_EQ(client.held(), 1u);
     client.outbox().messages.clear();
     EXPECT_EQ(prepared().ticket, ticket);
@@ -448,13 +462,13 @@ TEST_F(ClientTest, AReleaseThatWasSentIsNotReported) {
     revoke(ticket);
     unpin();
     prepared();
-    client.adopt(view_of(2, 1, {1}), {});
+    adopt(view_of(2, 1, {1}), {});
     EXPECT_TRUE(client.outbox().reports.at(0).second.entries.empty());
 }
 
 TEST_F(ClientTest, ARecoveredUnitServesNobodyAndGoesBack) {
     const LockClaim claims[] = {{kUnit, 1}, {kUnit, 2}, {kUnit, 1}};
-    client.adopt(view_of(2, 1, {1}), claims);
+    adopt(view_of(2, 1, {1}), claims);
     const auto entries = client.outbox().reports.at(0).second.entries;
     ASSERT_EQ(entries.size(), 1u);
     EXPECT_EQ(entries[0].progress, 2);
@@ -466,7 +480,7 @@ TEST_F(ClientTest, ARecoveredUnitServesNobodyAndGoesBack) {
     EXPECT_FALSE(waiter->granted);
     EXPECT_EQ(client.held(), 1u);
 
-    client.adopt(view_of(3, 1, {1}), claims);
+    adopt(view_of(3, 1, {1}), claims);
     const auto& again = client.outbox().reports.at(0).second.entries;
     ASSERT_EQ(again.size(), 2u) << "it is still recovering, and claims for afterwards";
     EXPECT_EQ(again[0], (LockReportEntry{kUnit, entries[0].ticket, ReportKind::recovering, write}));
@@ -485,11 +499,11 @@ TEST_F(ClientTest, OutOfTheViewEverythingIsLostAndOldPinsMeanNothing) {
     hold(write);
     LockWaiter* waiter = wait(write, UnitIndex(9));
     const std::uint32_t life = client.life();
-    client.adopt(view_of(2, 1, {2}), {});
+    adopt(view_of(2, 1, {2}), {});
     EXPECT_EQ(client.held(), 0u);
     EXPECT_FALSE(client.try_pin(kUnit, read));
     EXPECT_TRUE(silent());
-    client.adopt(view_of(3, 1, {1, 2}), {});
+    adopt(view_of(3, 1, {1, 2}), {});
     EXPECT_EQ(take().unit, UnitIndex(9));
     client.unpin(kUnit, life);
     EXPECT_TRUE(waiter->queued);
@@ -500,7 +514,7 @@ TEST_F(ClientTest, ANewIncarnationHoldsNothingOfTheOldOne) {
     hold(write);
     AmfView again = view_of(5, 1, {1});
     again.members[0].incarnation = Incarnation(5);
-    client.adopt(again, {});
+    adopt(again, {});
     EXPECT_EQ(client.held(), 0u);
     EXPECT_TRUE(client.outbox().reports.at(0).second.entries.empty());
 }

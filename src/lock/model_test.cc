@@ -43,7 +43,7 @@ struct Op {
 
 struct Node {
     Node(std::uint16_t number, std::size_t held_idle, const LockQueuePolicy& policy)
-        : id(number), arbiter(policy), client(held_idle) {}
+        : id(number), arbiter(policy), client(arbiter, held_idle) {}
     AmfId id;
     bool alive = true;
     bool leaving = false;

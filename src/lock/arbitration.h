@@ -1,0 +1,41 @@
+// Who decides, for one AMF, who may have which unit: the seam between the kinds of arbitration and the lock
+// client, which is the same for all. A pure machine: it is told, and puts what is to be sent into an outbox;
+// what goes to the view's `self` is for this AMF's own client or arbitration.
+#pragma once
+
+#include <vector>
+
+#include "lock/lock_types.h"
+
+namespace braid {
+
+class Arbitration {
+public:
+    virtual ~Arbitration() = default;
+
+    /// Everything is forgotten; what is held is reported again. Before the client adopts the same view.
+    virtual void adopt(const AmfView& view) = 0;
+    /// Where this AMF's client sends requests and releases of the unit, in the present view.
+    virtual AmfId arbiter(UnitIndex unit) const = 0;
+    /// To whom this AMF's client reports what it holds and claims of the unit, at a new view.
+    virtual std::vector<AmfId> audience(UnitIndex unit) const = 0;
+    /// Lines of `from`'s report of the present view; false, and nothing changes, if they make no sense.
+    virtual bool report(AmfId from, const LockReport& report) = 0;
+    /// A request, a release, or what the kind has of its own; false, and nothing changes, if it makes no
+    /// sense.
+    virtual bool take(AmfId from, const LockFrame& frame) = 0;
+    /// All that has to be known of this view is known here.
+    virtual bool thawed() const = 0;
+    /// Units that anything is known of.
+    virtual std::size_t units() const = 0;
+    /// Requests that wait here.
+    virtual std::size_t waiting(UnitIndex unit) const = 0;
+
+    /// What is to be sent, in order; the driver takes it away.
+    std::vector<LockSend>& outbox() { return outbox_; }
+
+protected:
+    std::vector<LockSend> outbox_;
+};
+
+}  // namespace braid
