@@ -75,6 +75,16 @@ std::size_t Arbiter::waiting(UnitIndex unit) const {
     return place == units_.end() ? 0 : place->second.queue.size();
 }
 
+LockStanding Arbiter::standing(UnitIndex unit) const {
+    LockStanding out;
+    const auto place = units_.find(unit);
+    if (place == units_.end()) return out;
+    for (const Holder& holder : place->second.holders) out.holders.push_back({holder.who, holder.mode});
+    for (const WaitingRequest& request : place->second.queue)
+        out.waiting.push_back({request.who, request.mode});
+    return out;
+}
+
 void Arbiter::add_holder(Unit& unit, const Holder& holder) {
     std::erase_if(unit.holders, [&](const Holder& h) { return h.who == holder.who; });
     for (const Holder& other : unit.holders) ASSERT(compatible(other.mode, holder.mode));

@@ -62,6 +62,7 @@ public:
     bool thawed() const override { return in_view_ && missing_.empty(); }
     std::size_t units() const override { return units_.size(); }
     std::size_t waiting(UnitIndex unit) const override;
+    LockStanding standing(UnitIndex unit) const override;
 
 private:
     struct Holder {

@@ -128,6 +128,22 @@ void LockClient::serve(Entry& e) {
     }
 }
 
+LockStanding LockClient::standing(UnitIndex unit) const {
+    LockStanding out;
+    const auto place = entries_.find(unit);
+    if (place == entries_.end()) return out;
+    const Entry& e = place->second;
+    if (e.held) out.holders.push_back({view_.self, e.mode});
+    if (e.first != nullptr) out.waiting.push_back({view_.self, wanted_mode(e)});
+    return out;
+}
+
+LockMode LockClient::wanted_mode(const Entry& e) {
+    LockMode mode = LockMode::read;
+    for (const LockWaiter* w = e.first; w != nullptr; w = w->next) mode = std::max(mode, w->mode);
+    return mode;
+}
+
 // ---- from the arbiters
 
 bool LockClient::granted(const LockFrame& frame) {
@@ -209,10 +225,8 @@ void LockClient::finish_release(Entry& e) {
 }
 
 void LockClient::request(Entry& e) {
-    LockMode mode = LockMode::read;
-    for (const LockWaiter* w = e.first; w != nullptr; w = w->next) mode = std::max(mode, w->mode);
     e.request_ticket = next_ticket_++;
-    send(e.unit, MessageType::lock_request, e.request_ticket, mode);
+    send(e.unit, MessageType::lock_request, e.request_ticket, wanted_mode(e));
 }
 
 void LockClient::set_idle(Entry& e, bool idle) {

@@ -86,6 +86,8 @@ public:
     /// Units held, those in recovery and those being released included.
     std::size_t held() const { return held_; }
     std::size_t idle() const { return idle_; }
+    /// What is held of the unit here and what operations here wait for, in the strongest modes.
+    LockStanding standing(UnitIndex unit) const;
     /// Units that anything is known of: nothing is kept of others.
     std::size_t units() const { return entries_.size(); }
 
@@ -133,6 +135,8 @@ private:
     Entry& entry(UnitIndex unit);
     Entry* find(UnitIndex unit);
     static bool serves(const Entry& e, LockMode mode);
+    /// The strongest of the waiters'.
+    static LockMode wanted_mode(const Entry& e);
     static void enqueue(Entry& e, LockWaiter& waiter);
     static void unlink(Entry& e, LockWaiter& waiter);
     void pin(Entry& e);

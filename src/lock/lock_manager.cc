@@ -75,15 +75,36 @@ Task<Result<LockPin>> LockManager::acquire(UnitIndex unit, LockMode mode) {
         co_await wait;
         pin = wait.take();
     }
-    count_wait(clock_.now() - start);
+    count_wait(unit, start);
     co_return std::move(pin);
 }
 
-void LockManager::count_wait(Nanos waited) {
+void LockManager::count_wait(UnitIndex unit, Nanos begun) {
+    const Nanos now = clock_.now();
+    const Nanos waited = now - begun;
+    hot_.waited(unit, waited, now);
     const auto ns = static_cast<std::uint64_t>(std::max<Nanos::rep>(waited.count(), 1));
     const auto bucket = static_cast<std::size_t>(std::bit_width(ns) - 1);
     ++counters_.waits[std::min(bucket, counters_.waits.size() - 1)];
     counters_.wait_ns += ns;
+}
+
+LockStanding LockManager::standing(UnitIndex unit) const {
+    LockStanding all = arbitration_->standing(unit);
+    const LockStanding own = client_.standing(unit);
+    const auto add = [](std::vector<LockStanding::Party>& to, const std::vector<LockStanding::Party>& from) {
+        for (const LockStanding::Party& party : from) {
+            if (std::ranges::find(to, party.who, &LockStanding::Party::who) == to.end()) to.push_back(party);
+        }
+        std::ranges::sort(to, {}, &LockStanding::Party::who);
+    };
+    add(all.holders, own.holders);
+    add(all.waiting, own.waiting);
+    return all;
+}
+
+std::vector<std::pair<std::string, std::uint64_t>> LockCounters::by_result() const {
+    return {{"held", held}, {"peer", peer - cancelled}, {"cancelled", cancelled}};
 }
 
 void LockManager::stop() {
@@ -143,7 +164,10 @@ bool LockManager::take_frame(AmfId from, const LockFrame& frame) {
     if (frame.type != MessageType::lock_grant && frame.type != MessageType::lock_revoke)
         return arbitration_->take(from, frame);
     if (from != arbitration_->arbiter(frame.unit)) return false;
-    if (frame.type == MessageType::lock_grant) return client_.granted(frame);
+    if (frame.type == MessageType::lock_grant) {
+        hot_.granted(frame.unit, client_.view().self, clock_.now());
+        return client_.granted(frame);
+    }
     client_.revoked(frame);
     return true;
 }
@@ -199,19 +223,9 @@ Task<void> LockManager::prepare_release(UnitIndex unit, std::uint64_t ticket) {
 }
 
 void LockManager::send(const LockSend& out) {
-    switch (out.frame.type) {
-        case MessageType::lock_request:
-            ++counters_.requests_sent;
-            break;
-        case MessageType::lock_grant:
-            ++counters_.grants_sent;
-            break;
-        case MessageType::lock_revoke:
-            ++counters_.revokes_sent;
-            break;
-        default:
-            ++counters_.released_sent;
-            break;
+    if (out.to != client_.view().self) {
+        counters_.count_sent(out.frame.type);
+        if (out.frame.type == MessageType::lock_grant) hot_.granted(out.frame.unit, out.to, clock_.now());
     }
     transport_.send(out.to, Message{group_, out.frame.type, encode(out.frame), {}});
 }
@@ -225,7 +239,7 @@ void LockManager::send_report(AmfId to, const LockReport& report) {
         part.entries.assign(first, first + static_cast<std::ptrdiff_t>(count));
         sent += count;
         part.last = sent == report.entries.size();
-        ++counters_.reports_sent;
+        if (to != client_.view().self) counters_.count_sent(MessageType::lock_report);
         transport_.send(to, Message{group_, MessageType::lock_report, encode(part), {}});
     } while (sent < report.entries.size());
 }

@@ -13,6 +13,7 @@
 #include <array>
 #include <bit>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "async/scope.h"
@@ -23,6 +24,7 @@
 #include "io/clock.h"
 #include "layout/sharing.h"
 #include "lock/arbiter.h"
+#include "lock/hot_units.h"
 #include "lock/lock_client.h"
 #include "lock/lock_types.h"
 
@@ -52,12 +54,19 @@ struct LockCounters {
     std::uint64_t held = 0;       ///< acquires served by what was held: no message
     std::uint64_t peer = 0;       ///< acquires that had to wait
     std::uint64_t cancelled = 0;  ///< of those that waited
-    std::uint64_t requests_sent = 0, grants_sent = 0, revokes_sent = 0, released_sent = 0, reports_sent = 0;
+    /// Sent, by type from lock_request on; those to this AMF itself are none.
+    std::array<std::uint64_t, 16> messages{};
+    std::uint64_t sent(MessageType type) const { return messages[static_cast<std::size_t>(type) - kFirst]; }
+    void count_sent(MessageType type) { ++messages[static_cast<std::size_t>(type) - kFirst]; }
+    static constexpr std::size_t kFirst = static_cast<std::size_t>(MessageType::lock_request);
     std::uint64_t recoveries = 0;  ///< units given to this AMF for recovery
     std::uint64_t dropped = 0;     ///< messages that made no sense
     /// Waits by duration: bucket i counts those of [2^i, 2^(i+1)) ns, the last one all longer ones.
     std::array<std::uint64_t, 40> waits{};
     std::uint64_t wait_ns = 0;  ///< all of them together
+
+    /// Acquires by how they were had: held, peer, cancelled.
+    std::vector<std::pair<std::string, std::uint64_t>> by_result() const;
 };
 
 class LockManager;
@@ -145,13 +154,17 @@ public:
     /// All members of the present view have reported here.
     bool thawed() const { return arbitration_->thawed(); }
     const LockCounters& counters() const { return counters_; }
+    /// At most `limit` of the units that change hands most.
+    std::vector<HotUnit> hottest(std::size_t limit) const { return hot_.hottest(limit, clock_.now()); }
+    /// Who holds and who waits: all of it if the unit is decided here, else what this AMF has to do with it.
+    LockStanding standing(UnitIndex unit) const;
 
 private:
     friend class LockPin;
     class Wait;
 
     void unpin(UnitIndex unit, std::uint32_t life);
-    void count_wait(Nanos waited);
+    void count_wait(UnitIndex unit, Nanos begun);
     void call_when_due();
     /// False: the message made no sense.
     bool take(AmfId from, const Message& message);
@@ -172,6 +185,7 @@ private:
     std::unique_ptr<Arbitration> arbitration_;
     LockClient client_;
     LockCounters counters_;
+    HotUnits hot_;
     LockClient::Outbox work_;        ///< being carried out
     std::vector<LockSend> sending_;  ///< of the arbiter, being sent
     bool stopped_ = false;
