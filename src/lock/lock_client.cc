@@ -130,13 +130,18 @@ void LockClient::serve(Entry& e) {
 
 // ---- from the arbiters
 
+bool LockClient::awaits(const LockFrame& grant) const {
+    const auto place = entries_.find(grant.unit);
+    if (place == entries_.end()) return false;
+    return grant.ticket == (grant.recover ? place->second.claim_ticket : place->second.request_ticket);
+}
+
 bool LockClient::granted(const LockFrame& frame) {
-    Entry* e = find(frame.unit);
-    const bool ours = e != nullptr && frame.ticket == (frame.recover ? e->claim_ticket : e->request_ticket);
-    if (!ours) {
+    if (!awaits(frame)) {
         send(frame.unit, MessageType::lock_released, frame.ticket, frame.mode);
         return true;
     }
+    Entry* const e = find(frame.unit);
     // Only a reader that asked to write may be granted what it holds already.
     if (e->held && (frame.recover || e->mode == LockMode::write)) return false;
     if (frame.recover && frame.mode != LockMode::write) return false;
@@ -213,6 +218,7 @@ void LockClient::request(Entry& e) {
     for (const LockWaiter* w = e.first; w != nullptr; w = w->next) mode = std::max(mode, w->mode);
     e.request_ticket = next_ticket_++;
     send(e.unit, MessageType::lock_request, e.request_ticket, mode);
+    if (mode == LockMode::read) outbox_.messages.back().frame.range = e.first->range;
 }
 
 void LockClient::set_idle(Entry& e, bool idle) {

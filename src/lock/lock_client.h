@@ -25,6 +25,7 @@ namespace braid {
 struct LockWaiter {
     UnitIndex unit;
     LockMode mode = LockMode::read;
+    LockRange range;  ///< what a reader wants to see
     bool queued = false;
     bool granted = false;    ///< it has a pin
     std::uint32_t life = 0;  ///< the client's at the grant
@@ -75,6 +76,8 @@ public:
     /// All queued waiters, oldest unit first, taken out of their queues.
     std::vector<LockWaiter*> cancel_all();
 
+    /// It answers what we have requested or claimed, and have not got yet.
+    bool awaits(const LockFrame& grant) const;
     /// False: the grant makes no sense. A grant of a request that is not ours (any more) is given back.
     bool granted(const LockFrame& frame);
     void revoked(const LockFrame& frame);

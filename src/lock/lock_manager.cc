@@ -10,9 +10,10 @@ namespace braid {
 /// One acquire that waits. Destroying it gives up the place in the queue, or the pin that was on its way.
 class LockManager::Wait : public LockWaiter {
 public:
-    Wait(LockManager& locks, UnitIndex wanted, LockMode wanted_mode) : locks_(locks) {
+    Wait(LockManager& locks, UnitIndex wanted, LockMode wanted_mode, LockRange wanted_range) : locks_(locks) {
         unit = wanted;
         mode = wanted_mode;
+        range = wanted_range;
         locks_.client_.wait(*this);
         locks_.pump();
     }
@@ -60,7 +61,7 @@ LockManager::LockManager(Executor& executor, Clock& clock, Transport& transport,
 
 LockManager::~LockManager() = default;
 
-Task<Result<LockPin>> LockManager::acquire(UnitIndex unit, LockMode mode) {
+Task<Result<LockPin>> LockManager::acquire(UnitIndex unit, LockMode mode, LockRange range) {
     if (stopped_) co_return fail(Errc::cancelled);
     LockPin pin;
     if (try_acquire(unit, mode, pin)) co_return std::move(pin);
@@ -71,7 +72,7 @@ Task<Result<LockPin>> LockManager::acquire(UnitIndex unit, LockMode mode) {
             ++counters_.cancelled;
             co_return fail(Errc::cancelled);
         }
-        Wait wait(*this, unit, mode);
+        Wait wait(*this, unit, mode, range);
         co_await wait;
         pin = wait.take();
     }
@@ -130,9 +131,13 @@ bool LockManager::take(AmfId from, const Message& message) {
         case MessageType::lock_request:
         case MessageType::lock_grant:
         case MessageType::lock_revoke:
-        case MessageType::lock_released: {
-            const Result<LockFrame> frame = decode_lock_frame(message.type, message.head);
-            return frame && take_frame(from, *frame);
+        case MessageType::lock_released:
+        case MessageType::lock_claim:
+        case MessageType::lock_yield: {
+            Result<LockFrame> frame = decode_lock_frame(message.type, message.head);
+            if (!frame) return false;
+            frame->data = message.payload;
+            return take_frame(from, *frame);
         }
         default:
             return false;
@@ -143,9 +148,15 @@ bool LockManager::take_frame(AmfId from, const LockFrame& frame) {
     if (frame.type != MessageType::lock_grant && frame.type != MessageType::lock_revoke)
         return arbitration_->take(from, frame);
     if (from != arbitration_->arbiter(frame.unit)) return false;
-    if (frame.type == MessageType::lock_grant) return client_.granted(frame);
-    client_.revoked(frame);
-    return true;
+    if (frame.type == MessageType::lock_revoke) {
+        client_.revoked(frame);
+        return true;
+    }
+    if (!frame.data.bytes.empty() && client_.awaits(frame)) {
+        ++counters_.data_received;
+        hooks_.received(frame.unit, frame.range.offset, frame.data);
+    }
+    return client_.granted(frame);
 }
 
 // ---- what the machines put out
@@ -198,22 +209,30 @@ Task<void> LockManager::prepare_release(UnitIndex unit, std::uint64_t ticket) {
     pump();
 }
 
-void LockManager::send(const LockSend& out) {
-    switch (out.frame.type) {
+std::uint64_t& LockManager::sent(MessageType type) {
+    switch (type) {
         case MessageType::lock_request:
-            ++counters_.requests_sent;
-            break;
+            return counters_.requests_sent;
         case MessageType::lock_grant:
-            ++counters_.grants_sent;
-            break;
+            return counters_.grants_sent;
         case MessageType::lock_revoke:
-            ++counters_.revokes_sent;
-            break;
+            return counters_.revokes_sent;
+        case MessageType::lock_claim:
+            return counters_.claims_sent;
+        case MessageType::lock_yield:
+            return counters_.yields_sent;
         default:
-            ++counters_.released_sent;
-            break;
+            return counters_.released_sent;
     }
-    transport_.send(out.to, Message{group_, out.frame.type, encode(out.frame), {}});
+}
+
+void LockManager::send(const LockSend& out) {
+    const LockFrame& frame = out.frame;
+    ++sent(frame.type);
+    const bool may_have = frame.type == MessageType::lock_yield && frame.range.length != 0;
+    Slice data = may_have ? hooks_.cached(frame.unit, frame.range) : frame.data;
+    if (may_have && !data.bytes.empty()) ++counters_.data_sent;
+    transport_.send(out.to, Message{group_, frame.type, encode(frame), std::move(data)});
 }
 
 void LockManager::send_report(AmfId to, const LockReport& report) {

@@ -22,6 +22,7 @@
 #include "icl/view.h"
 #include "io/clock.h"
 #include "lock/arbiter.h"
+#include "lock/broadcast.h"
 #include "lock/lock_client.h"
 #include "lock/lock_types.h"
 
@@ -39,6 +40,12 @@ public:
     /// held, and a unit that was claimed again is given again afterwards. If this AMF leaves the view
     /// meanwhile, recovered() does nothing. Returns at once.
     virtual void recover(UnitIndex unit) = 0;
+    /// A peer is about to read this range of the group: its bytes as they are while this AMF holds the unit,
+    /// or did until now, if all of them are at hand; otherwise nothing.
+    virtual Slice cached(UnitIndex, LockRange) { return {}; }
+    /// What a peer had of the unit, valid as long as the unit is held. Called before the operations that
+    /// wait for the unit go on.
+    virtual void received(UnitIndex, std::uint64_t /*offset*/, Slice) {}
 };
 
 struct LockOptions {
@@ -51,8 +58,10 @@ struct LockCounters {
     std::uint64_t peer = 0;       ///< acquires that had to wait
     std::uint64_t cancelled = 0;  ///< of those that waited
     std::uint64_t requests_sent = 0, grants_sent = 0, revokes_sent = 0, released_sent = 0, reports_sent = 0;
-    std::uint64_t recoveries = 0;  ///< units given to this AMF for recovery
-    std::uint64_t dropped = 0;     ///< messages that made no sense
+    std::uint64_t claims_sent = 0, yields_sent = 0;  ///< of the broadcast
+    std::uint64_t data_sent = 0, data_received = 0;  ///< yields and grants that carried some
+    std::uint64_t recoveries = 0;                    ///< units given to this AMF for recovery
+    std::uint64_t dropped = 0;                       ///< messages that made no sense
     /// Waits by duration: bucket i counts those of [2^i, 2^(i+1)) ns, the last one all longer ones.
     std::array<std::uint64_t, 40> waits{};
     std::uint64_t wait_ns = 0;  ///< all of them together
@@ -120,8 +129,9 @@ public:
         pin = LockPin(*this, unit, mode, client_.life());
         return true;
     }
-    /// Waits as long as it takes. cancelled: stop() was called.
-    Task<Result<LockPin>> acquire(UnitIndex unit, LockMode mode);
+    /// Waits as long as it takes. cancelled: stop() was called. `range`: what a reader is about to read; a
+    /// peer may have it at hand (LockHooks::received).
+    Task<Result<LockPin>> acquire(UnitIndex unit, LockMode mode, LockRange range = {});
 
     /// The end of what hooks.recover() began.
     void recovered(UnitIndex unit);
@@ -160,6 +170,7 @@ private:
     void pump();
     void carry_out(const LockClient::Outbox& work);
     void send(const LockSend& out);
+    std::uint64_t& sent(MessageType type);
     void send_report(AmfId to, const LockReport& report);
 
     Executor& executor_;

@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/codec.h"
 #include "base/prng.h"
+#include "icl/frame.h"
 
 namespace braid {
 
@@ -10,10 +11,28 @@ namespace {
 
 constexpr std::uint8_t kReleaseWhenDone = 1;
 constexpr std::uint8_t kRecover = 2;
+constexpr std::uint8_t kChanged = 4;
 constexpr std::uint8_t kLast = 1;
 
-bool carries_mode(MessageType type) {
-    return type == MessageType::lock_request || type == MessageType::lock_grant;
+/// Which fields follow unit and ticket.
+struct Fields {
+    bool mode = false, range = false, clock = false, claim = false;
+    std::uint8_t flags = 0;  ///< those it may have
+};
+
+Fields fields_of(MessageType type) {
+    switch (type) {
+        case MessageType::lock_request:
+            return {.mode = true, .range = true};
+        case MessageType::lock_grant:
+            return {.mode = true, .range = true, .flags = kReleaseWhenDone | kRecover};
+        case MessageType::lock_claim:
+            return {.mode = true, .range = true, .clock = true, .claim = true, .flags = kRecover};
+        case MessageType::lock_yield:
+            return {.clock = true, .flags = kChanged};
+        default:
+            return {};
+    }
 }
 
 bool is_mode(std::uint8_t value) {
@@ -40,15 +59,25 @@ AmfId arbiter_of(UnitIndex unit, const AmfView& view) {
 
 Bytes encode(const LockFrame& frame) {
     Bytes bytes;
-    bytes.reserve(18);
+    bytes.reserve(48);
     Writer writer(bytes);
     writer.put(frame.unit);
     writer.put(frame.ticket);
-    if (carries_mode(frame.type)) {
-        writer.put(static_cast<std::uint8_t>(frame.mode));
-        const unsigned flags =
-            (frame.release_when_done ? kReleaseWhenDone : 0u) | (frame.recover ? kRecover : 0u);
+    const Fields fields = fields_of(frame.type);
+    if (fields.mode) writer.put(static_cast<std::uint8_t>(frame.mode));
+    if (fields.mode || fields.clock) {
+        const unsigned flags = (frame.release_when_done ? kReleaseWhenDone : 0u) |
+                               (frame.recover ? kRecover : 0u) | (frame.changed ? kChanged : 0u);
         writer.put(static_cast<std::uint8_t>(flags));
+    }
+    if (fields.range) {
+        writer.put(frame.range.offset);
+        writer.put(frame.range.length);
+    }
+    if (fields.clock) writer.put(frame.stamp);
+    if (fields.claim) {
+        writer.put(frame.heard);
+        writer.put(frame.progress);
     }
     return bytes;
 }
@@ -57,14 +86,28 @@ Result<LockFrame> decode_lock_frame(MessageType type, std::span<const std::byte>
     Reader reader(head);
     LockFrame frame{type, reader.get<UnitIndex>(), reader.get<std::uint64_t>()};
     if (frame.ticket == 0) reader.fail();
-    if (carries_mode(type)) {
+    const Fields fields = fields_of(type);
+    if (fields.mode) {
         const auto mode = reader.get<std::uint8_t>();
-        const auto flags = reader.get<std::uint8_t>();
-        const unsigned known = type == MessageType::lock_grant ? kReleaseWhenDone | kRecover : 0;
-        if (!is_mode(mode) || (flags & ~known) != 0) reader.fail();
+        if (!is_mode(mode)) reader.fail();
         frame.mode = static_cast<LockMode>(mode);
+    }
+    if (fields.mode || fields.clock) {
+        const auto flags = reader.get<std::uint8_t>();
+        if ((flags & ~fields.flags) != 0) reader.fail();
         frame.release_when_done = (flags & kReleaseWhenDone) != 0;
         frame.recover = (flags & kRecover) != 0;
+        frame.changed = (flags & kChanged) != 0;
+    }
+    if (fields.range) {
+        frame.range = {reader.get<std::uint64_t>(), reader.get<std::uint32_t>()};
+        if (frame.range.length > kMaxFramePayload) reader.fail();
+    }
+    if (fields.clock) frame.stamp = reader.get<std::uint64_t>();
+    if (fields.claim) {
+        frame.heard = reader.get<std::uint64_t>();
+        frame.progress = reader.get<std::uint8_t>();
+        if (frame.recover && frame.mode != LockMode::write) reader.fail();
     }
     if (!reader.done()) return fail(Errc::corrupt);
     return frame;

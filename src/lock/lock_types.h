@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/buffer.h"
 #include "base/result.h"
 #include "icl/message.h"
 #include "icl/view.h"
@@ -33,15 +34,31 @@ struct LockClaim {
 /// Who decides about the unit in this view: rendezvous hash of its neighbourhood. Needs a view with members.
 AmfId arbiter_of(UnitIndex unit, const AmfView& view);
 
-/// A request, grant, revoke or released. `ticket` is the requester's number of the request that is meant; it
-/// is never used twice by one client, so what crosses on the way is told apart.
+/// Bytes of the group's logical space.
+struct LockRange {
+    std::uint64_t offset = 0;
+    std::uint32_t length = 0;  ///< 0: none
+    friend bool operator==(const LockRange&, const LockRange&) = default;
+};
+
+/// A request, grant, revoke or released; a claim or yield of the broadcast. `ticket` is the requester's
+/// number of the request that is meant; it is never used twice by one client, so what crosses on the way is
+/// told apart.
 struct LockFrame {
     MessageType type{};
     UnitIndex unit;
     std::uint64_t ticket = 0;
-    LockMode mode = LockMode::read;  ///< request, grant
+    LockMode mode = LockMode::read;  ///< request, grant, claim
     bool release_when_done = false;  ///< grant: somebody waits already, no revoke will come
-    bool recover = false;            ///< grant: answers a claim
+    bool recover = false;            ///< grant: answers a claim of a report; claim: is one
+    bool changed = false;            ///< yield: the sender may have written since the claimant heard of it
+    std::uint8_t progress = 0;       ///< claim to recover
+    std::uint64_t stamp = 0;         ///< claim, yield: the sender's clock
+    std::uint64_t heard = 0;         ///< claim: the receiver's clock, as far as the sender has heard
+    /// What a reader wants to see: request, claim. What `data` is: grant. What is asked of the cache: yield
+    /// on its way out; it does not travel.
+    LockRange range;
+    Slice data;  ///< grant, yield: all of the range or nothing; travels as the payload
     friend bool operator==(const LockFrame&, const LockFrame&) = default;
 };
 
