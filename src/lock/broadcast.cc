@@ -17,7 +17,6 @@ void Broadcast::adopt(const AmfView& view) {
     units_.clear();
     undecided_.clear();
     outbox_.clear();
-    heard_.assign(view.members.size(), 0);
     given_up_.fill(0);
 }
 
@@ -85,27 +84,17 @@ void Broadcast::released(const LockFrame& frame) {
 
 // ---- from peers
 
-std::uint64_t& Broadcast::heard(AmfId peer) {
-    const auto place = std::ranges::find(view_.members, peer, &AmfMember::id);
-    return heard_[static_cast<std::size_t>(place - view_.members.begin())];
-}
-
-void Broadcast::hear(AmfId peer, std::uint64_t stamp) {
-    clock_ = std::max(clock_, stamp);
-    heard(peer) = std::max(heard(peer), stamp);
-}
-
 void Broadcast::claimed(AmfId from, const LockFrame& frame) {
-    hear(from, frame.stamp);
+    clock_ = std::max(clock_, frame.stamp);
     std::vector<Claim>& deferred = units_[frame.unit].deferred;
     std::erase_if(deferred, [from](const Claim& c) { return c.who == from; });
-    deferred.push_back({from, frame.mode, frame.ticket, frame.recover, frame.progress, frame.stamp,
-                        frame.heard, frame.range});
+    deferred.push_back(
+        {from, frame.mode, frame.ticket, frame.recover, frame.progress, frame.stamp, frame.range});
     settle(frame.unit);
 }
 
 bool Broadcast::yielded(AmfId from, const LockFrame& frame) {
-    hear(from, frame.stamp);
+    clock_ = std::max(clock_, frame.stamp);
     const auto place = units_.find(frame.unit);
     if (place == units_.end()) return false;
     Unit& unit = place->second;
@@ -162,7 +151,6 @@ void Broadcast::claim(UnitIndex index, Unit& unit) {
                             .recover = own.recover,
                             .progress = own.progress,
                             .stamp = own.stamp,
-                            .heard = heard(member.id),
                             .range = own.range}});
     }
 }
@@ -210,7 +198,7 @@ void Broadcast::yield(UnitIndex index, const Claim& claim) {
                        {.type = MessageType::lock_yield,
                         .unit = index,
                         .ticket = claim.ticket,
-                        .changed = claim.range.length != 0 && given_up(index) > claim.heard,
+                        .changed = claim.range.length != 0 && given_up(index) > claim.stamp,
                         .stamp = clock_,
                         .range = claim.range}});
 }

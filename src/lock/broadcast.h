@@ -30,10 +30,10 @@
 // the unit, and nothing has to be frozen.
 //
 // Data with the answer: a claim to read may name a range; who has it sends it along, the first one wins. It
-// would be old if somebody wrote between that answer and the grant. Such a writer gives up its lock after
-// the claim was made, so its answer says `changed`: it knows what it has given up, and the claim says what
-// the claimant had heard of by then. Then only data that comes with that very answer is taken, and none if
-// two have changed.
+// would be old if somebody wrote between that answer and the grant. Who sent it has yielded to such a writer
+// after it had heard of the claim; so the writer gave up its lock at a time later than the claim's stamp, and
+// its own answer says `changed`. Then only data that comes with that very answer is taken, and none if two
+// have changed.
 //
 // Needs: the audience of reports is the AMF itself; reports are true.
 #pragma once
@@ -73,7 +73,6 @@ private:
         bool recover = false;
         std::uint8_t progress = 0;
         std::uint64_t stamp = 0;  ///< 0: an own one, not sent yet
-        std::uint64_t heard = 0;
         LockRange range{};
 
         bool before(const Claim& other) const;
@@ -97,16 +96,12 @@ private:
     void answer(UnitIndex index, Unit& unit);
     void yield(UnitIndex index, const Claim& claim);
     void ask(UnitIndex index, Unit& unit);
-    /// The clock of a peer, as far as it is known here.
-    std::uint64_t& heard(AmfId peer);
-    void hear(AmfId peer, std::uint64_t stamp);
     /// When a write lock of the unit, or of one that shares its place, was last given up in this epoch.
     std::uint64_t& given_up(UnitIndex unit) { return given_up_[unit.v % given_up_.size()]; }
 
     AmfView view_;
     bool reported_ = false;
     std::uint64_t clock_ = 0;
-    std::vector<std::uint64_t> heard_;  ///< by place in the view
     std::array<std::uint64_t, 1024> given_up_{};
     std::unordered_map<UnitIndex, Unit> units_;
     std::vector<UnitIndex>

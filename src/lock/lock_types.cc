@@ -76,7 +76,6 @@ Bytes encode(const LockFrame& frame) {
     }
     if (fields.clock) writer.put(frame.stamp);
     if (fields.claim) {
-        writer.put(frame.heard);
         writer.put(frame.progress);
     }
     return bytes;
@@ -105,7 +104,6 @@ Result<LockFrame> decode_lock_frame(MessageType type, std::span<const std::byte>
     }
     if (fields.clock) frame.stamp = reader.get<std::uint64_t>();
     if (fields.claim) {
-        frame.heard = reader.get<std::uint64_t>();
         frame.progress = reader.get<std::uint8_t>();
         if (frame.recover && frame.mode != LockMode::write) reader.fail();
     }

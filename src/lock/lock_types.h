@@ -51,10 +51,9 @@ struct LockFrame {
     LockMode mode = LockMode::read;  ///< request, grant, claim
     bool release_when_done = false;  ///< grant: somebody waits already, no revoke will come
     bool recover = false;            ///< grant: answers a claim of a report; claim: is one
-    bool changed = false;            ///< yield: the sender may have written since the claimant heard of it
+    bool changed = false;            ///< yield: the sender may have written since the claim was made
     std::uint8_t progress = 0;       ///< claim to recover
     std::uint64_t stamp = 0;         ///< claim, yield: the sender's clock
-    std::uint64_t heard = 0;         ///< claim: the receiver's clock, as far as the sender has heard
     /// What a reader wants to see: request, claim. What `data` is: grant. What is asked of the cache: yield
     /// on its way out; it does not travel.
     LockRange range;
