@@ -136,10 +136,13 @@ std::string Trace::lock_text(const Message& message, std::string_view& kind) con
     const std::string name = unit_name(frame->unit);
     kind = frame->unit == kTablesUnit ? "table" : kind_if_named(kind, name);
     std::string out = ' ' + name;
-    if (message.type == MessageType::lock_request || message.type == MessageType::lock_grant)
+    if (message.type == MessageType::lock_request || message.type == MessageType::lock_grant ||
+        message.type == MessageType::lock_claim)
         out += frame->mode == LockMode::write ? " write" : " read";
     if (frame->release_when_done) out += " +release";
     if (frame->recover) out += " +recover";
+    if (frame->changed) out += " +changed";
+    if (!message.payload.bytes.empty()) out += " +data";
     return out;
 }
 

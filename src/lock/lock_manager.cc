@@ -4,8 +4,18 @@
 #include <utility>
 
 #include "base/log.h"
+#include "lock/broadcast.h"
 
 namespace braid {
+
+namespace {
+
+std::unique_ptr<Arbitration> make_arbitration(const LockOptions& options) {
+    if (options.sharing.coherency == Coherency::broadcast) return std::make_unique<Broadcast>();
+    return std::make_unique<Arbiter>(*options.policy);
+}
+
+}  // namespace
 
 /// One acquire that waits. Destroying it gives up the place in the queue, or the pin that was on its way.
 class LockManager::Wait : public LockWaiter {
@@ -52,7 +62,7 @@ LockManager::LockManager(Executor& executor, Clock& clock, Transport& transport,
       transport_(transport),
       group_(group),
       hooks_(hooks),
-      arbitration_(std::make_unique<Arbiter>(*options.policy)),
+      arbitration_(make_arbitration(options)),
       client_(*arbitration_, options.held_idle),
       due_(executor),
       scope_(executor) {

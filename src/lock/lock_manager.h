@@ -23,7 +23,6 @@
 #include "io/clock.h"
 #include "layout/sharing.h"
 #include "lock/arbiter.h"
-#include "lock/broadcast.h"
 #include "lock/lock_client.h"
 #include "lock/lock_types.h"
 
@@ -41,8 +40,8 @@ public:
     /// held, and a unit that was claimed again is given again afterwards. If this AMF leaves the view
     /// meanwhile, recovered() does nothing. Returns at once.
     virtual void recover(UnitIndex unit) = 0;
-    /// A peer is about to read this range of the group: its bytes as they are while this AMF holds the unit,
-    /// or did until now, if all of them are at hand; otherwise nothing.
+    /// A peer is about to read this range of the group: its bytes, if all of them are at hand and no other
+    /// AMF has had the unit for writing since this one held it; otherwise nothing.
     virtual Slice cached(UnitIndex, LockRange) { return {}; }
     /// What a peer had of the unit, valid as long as the unit is held. Called before the operations that
     /// wait for the unit go on.
