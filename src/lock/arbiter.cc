@@ -22,6 +22,12 @@ void Arbiter::adopt(const AmfView& view) {
     for (const AmfMember& member : view.members) missing_.push_back(member.id);
 }
 
+std::vector<AmfId> Arbiter::audience() const {
+    std::vector<AmfId> all;
+    for (const AmfMember& member : view_.members) all.push_back(member.id);
+    return all;
+}
+
 bool Arbiter::report(AmfId from, const LockReport& report) {
     const auto place = std::find(missing_.begin(), missing_.end(), from);
     if (place == missing_.end()) return false;

@@ -51,6 +51,7 @@ public:
 
     void adopt(const AmfView& view) override;
     AmfId arbiter(UnitIndex unit) const override { return arbiter_of(unit, view_); }
+    std::vector<AmfId> audience() const override;
     std::vector<AmfId> audience(UnitIndex unit) const override { return {arbiter(unit)}; }
     /// False if the report was already complete, or is about units that are not ours.
     bool report(AmfId from, const LockReport& report) override;

@@ -28,8 +28,7 @@ std::size_t Broadcast::waiting(UnitIndex unit) const {
 // ---- from the own client
 
 bool Broadcast::report(AmfId from, const LockReport& report) {
-    if (from != view_.self) return report.entries.empty();
-    if (reported_) return false;
+    if (from != view_.self || reported_) return false;
     for (const LockReportEntry& entry : report.entries) {
         Unit& unit = units_[entry.unit];
         undecided_.push_back(entry.unit);

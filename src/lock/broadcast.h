@@ -50,7 +50,8 @@ class Broadcast final : public Arbitration {
 public:
     void adopt(const AmfView& view) override;
     AmfId arbiter(UnitIndex) const override { return view_.self; }
-    std::vector<AmfId> audience(UnitIndex) const override { return {view_.self}; }
+    std::vector<AmfId> audience() const override { return {view_.self}; }
+    std::vector<AmfId> audience(UnitIndex) const override { return audience(); }
     /// Peers have nothing to report here.
     bool report(AmfId from, const LockReport& report) override;
     /// request, released: of the own client; claim, yield: of a peer.

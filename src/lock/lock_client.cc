@@ -290,7 +290,7 @@ void LockClient::make_reports(std::span<const LockClaim> claims) {
     std::sort(sorted.begin(), sorted.end(), [](const LockClaim& a, const LockClaim& b) {
         return a.unit != b.unit ? a.unit < b.unit : a.progress > b.progress;
     });
-    for (const AmfMember& member : view_.members) outbox_.reports.push_back({member.id, {}});
+    for (const AmfId to : arbitration_.audience()) outbox_.reports.push_back({to, {}});
     const auto add = [this](const LockReportEntry& entry) {
         const std::vector<AmfId> audience = arbitration_.audience(entry.unit);
         for (auto& [to, report] : outbox_.reports) {
