@@ -129,6 +129,8 @@ std::string_view to_string(MessageType type) {
             return "lock_claim";
         case MessageType::lock_yield:
             return "lock_yield";
+        case MessageType::lock_returned:
+            return "lock_returned";
         case MessageType::record_begin:
             return "record_begin";
         case MessageType::record_redo:

@@ -35,7 +35,8 @@ bool Broadcast::report(AmfId from, const LockReport& report) {
         if (entry.kind == ReportKind::claim) {
             unit.own.push_back({from, LockMode::write, entry.ticket, true, entry.progress});
         } else {
-            unit.hold = {entry.mode, entry.ticket, entry.kind == ReportKind::recovering};
+            const bool leaves = entry.kind == ReportKind::recovering;
+            unit.hold = {entry.mode, entry.ticket, leaves ? LockMode::write : LockMode::none};
         }
     }
     if (!report.last) return true;
@@ -77,7 +78,9 @@ void Broadcast::released(const LockFrame& frame) {
     std::optional<Hold>& hold = place->second.hold;
     if (!hold || hold->ticket != frame.ticket) return;
     if (hold->mode == LockMode::write) given_up(frame.unit) = ++clock_;
-    hold.reset();
+    hold->mode = frame.mode;
+    hold->asked = LockMode::none;
+    if (hold->mode == LockMode::none) hold.reset();
     settle(frame.unit);
 }
 
@@ -100,6 +103,7 @@ bool Broadcast::yielded(AmfId from, const LockFrame& frame) {
     const bool asked_for =
         !unit.own.empty() && unit.own.front().ticket == frame.ticket && std::erase(unit.missing, from) != 0;
     if (!asked_for) return false;
+    if (frame.holder == from) unit.holder = from;
     const bool whole = frame.data.bytes.size() == unit.own.front().range.length;
     if (frame.changed) {
         const bool first = !std::exchange(unit.changed, true);
@@ -131,12 +135,13 @@ void Broadcast::settle(UnitIndex index) {
 void Broadcast::claim(UnitIndex index, Unit& unit) {
     if (unit.own.empty() || unit.own.front().stamp != 0) return;
     if (unit.hold && unit.hold->mode == LockMode::write) {
-        ask(index, unit);
+        ask(index, unit, LockMode::write);
         return;
     }
     Claim& own = unit.own.front();
     own.stamp = ++clock_;
     unit.missing.clear();
+    unit.holder = {};
     unit.data = {};
     unit.changed = false;
     for (const AmfMember& member : view_.members) {
@@ -157,54 +162,63 @@ void Broadcast::claim(UnitIndex index, Unit& unit) {
 void Broadcast::grant(UnitIndex index, Unit& unit) {
     if (unit.own.empty() || unit.own.front().stamp == 0 || !unit.missing.empty()) return;
     if (unit.hold && unit.own.front().recover) {  // a reader's; one that asks to write keeps it
-        ask(index, unit);
+        ask(index, unit, LockMode::write);
         return;
     }
     const Claim own = unit.own.front();
     unit.own.erase(unit.own.begin());
-    const bool wanted =
-        std::ranges::any_of(unit.deferred, [&](const Claim& c) { return !compatible(c.mode, own.mode); });
-    unit.hold = {own.mode, own.ticket, own.recover || wanted};
+    LockMode wanted = own.recover ? LockMode::write : LockMode::none;
+    for (const Claim& claim : unit.deferred) {
+        if (!compatible(claim.mode, own.mode)) wanted = std::max(wanted, claim.mode);
+    }
+    unit.hold = {own.mode, own.ticket, wanted};
     outbox_.push_back({view_.self,
                        {.type = MessageType::lock_grant,
                         .unit = index,
                         .ticket = own.ticket,
                         .mode = own.mode,
-                        .release_when_done = unit.hold->asked,
+                        .wanted = wanted,
                         .recover = own.recover,
+                        .holder = unit.holder,
                         .range = own.range,
                         .data = std::exchange(unit.data, {})}});
 }
 
 void Broadcast::answer(UnitIndex index, Unit& unit) {
     std::vector<Claim> waiting;
+    LockMode wanted = LockMode::none;
     for (const Claim& claim : std::exchange(unit.deferred, {})) {
         const bool later = !unit.own.empty() && !compatible(unit.own.front().mode, claim.mode) &&
                            unit.own.front().before(claim);
         const bool held = unit.hold && !compatible(unit.hold->mode, claim.mode);
         if (!later && !held) {
-            yield(index, claim);
+            yield(index, unit, claim);
             continue;
         }
         waiting.push_back(claim);
-        if (!later) ask(index, unit);
+        if (!later) wanted = std::max(wanted, claim.mode);
     }
     unit.deferred = std::move(waiting);
+    if (wanted != LockMode::none) ask(index, unit, wanted);
 }
 
-void Broadcast::yield(UnitIndex index, const Claim& claim) {
+void Broadcast::yield(UnitIndex index, const Unit& unit, const Claim& claim) {
     outbox_.push_back({claim.who,
                        {.type = MessageType::lock_yield,
                         .unit = index,
                         .ticket = claim.ticket,
+                        .holder = unit.hold ? view_.self : AmfId(),
                         .changed = claim.range.length != 0 && given_up(index) > claim.stamp,
                         .stamp = clock_,
                         .range = claim.range}});
 }
 
-void Broadcast::ask(UnitIndex index, Unit& unit) {
-    if (std::exchange(unit.hold->asked, true)) return;
-    outbox_.push_back({view_.self, {MessageType::lock_revoke, index, unit.hold->ticket}});
+void Broadcast::ask(UnitIndex index, Unit& unit, LockMode wanted) {
+    if (unit.hold->asked >= wanted) return;
+    unit.hold->asked = wanted;
+    outbox_.push_back(
+        {view_.self,
+         {.type = MessageType::lock_revoke, .unit = index, .ticket = unit.hold->ticket, .wanted = wanted}});
 }
 
 }  // namespace braid

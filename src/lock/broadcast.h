@@ -14,7 +14,8 @@
 //   a claim of a peer meets                        it
 //   nothing that conflicts                         is yielded to
 //   an own claim, conflicting and earlier          waits until that has been granted and released
-//   a hold that conflicts, else                    waits; the client is asked to release
+//   a hold that conflicts, else                    waits; the client is asked to release, for a reader to go
+//                                                  on reading
 //   a report that is not complete                  waits for it
 //
 // Order of claims: those that recover first, of these the most progress first; then by stamp, which is a
@@ -54,6 +55,9 @@ public:
     std::vector<AmfId> audience(UnitIndex) const override { return audience(); }
     /// Peers have nothing to report here.
     bool report(AmfId from, const LockReport& report) override;
+    bool decides(AmfId who, UnitIndex) const override { return who == view_.self; }
+    bool routed() const override { return true; }
+    void granted(const LockFrame&) override {}
     /// request, released: of the own client; claim, yield: of a peer.
     bool take(AmfId from, const LockFrame& frame) override;
     bool thawed() const override { return reported_; }
@@ -65,7 +69,7 @@ private:
     struct Hold {
         LockMode mode;
         std::uint64_t ticket;
-        bool asked;  ///< the client knows that it shall release
+        LockMode asked;  ///< what the client knows that others want
     };
     struct Claim {
         AmfId who;
@@ -82,6 +86,7 @@ private:
         std::optional<Hold> hold;
         std::vector<Claim> own;       ///< of our client: to recover, then its request; the first one is sent
         std::vector<AmfId> missing;   ///< have not yielded to it yet
+        AmfId holder;                 ///< said with its yield that it goes on reading
         Slice data;                   ///< that came with a yield
         bool changed = false;         ///< a yield said so
         std::vector<Claim> deferred;  ///< of peers, that wait for our yield
@@ -95,8 +100,8 @@ private:
     void claim(UnitIndex index, Unit& unit);
     void grant(UnitIndex index, Unit& unit);
     void answer(UnitIndex index, Unit& unit);
-    void yield(UnitIndex index, const Claim& claim);
-    void ask(UnitIndex index, Unit& unit);
+    void yield(UnitIndex index, const Unit& unit, const Claim& claim);
+    void ask(UnitIndex index, Unit& unit, LockMode wanted);
     /// When a write lock of the unit, or of one that shares its place, was last given up in this epoch.
     std::uint64_t& given_up(UnitIndex unit) { return given_up_[unit.v % given_up_.size()]; }
 

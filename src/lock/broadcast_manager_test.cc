@@ -50,7 +50,7 @@ struct Peers {
         }
         static Task<void> acquire(Peer& peer, LockMode mode, LockRange range) {
             peer.got.release();
-            Result<LockPin> pin = co_await peer.locks.acquire(kUnit, mode, range);
+            Result<LockPin> pin = co_await peer.locks.acquire(kUnit, mode, false, range);
             peer.got = std::move(*pin);
         }
 

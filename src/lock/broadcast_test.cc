@@ -9,7 +9,7 @@ namespace braid {
 
 static void PrintTo(const LockSend& s, std::ostream* out) {
     *out << "to " << s.to.v << " type " << int(s.frame.type) << " ticket " << s.frame.ticket << " mode "
-         << int(s.frame.mode) << " stamp " << s.frame.stamp << (s.frame.release_when_done ? " when_done" : "")
+         << int(s.frame.mode) << " stamp " << s.frame.stamp << " wanted " << int(s.frame.wanted)
          << (s.frame.recover ? " recover" : "") << (s.frame.changed ? " changed" : "") << " data "
          << s.frame.data.bytes.size();
 }
@@ -55,12 +55,17 @@ LockFrame with_data(LockFrame frame, std::string_view text) {
     frame.data = Slice(Buffer::copy_of(std::as_bytes(std::span(text))));
     return frame;
 }
+/// 2 goes on reading.
+LockFrame reading(LockFrame frame) {
+    frame.holder = id(2);
+    return frame;
+}
 LockFrame changed(LockFrame frame) {
     frame.changed = true;
     return frame;
 }
-LockFrame grant(LockMode mode, std::uint64_t ticket, bool when_done = false, bool recover = false) {
-    return {MessageType::lock_grant, kUnit, ticket, mode, when_done, recover};
+LockFrame grant(LockMode mode, std::uint64_t ticket, LockMode wanted = none, bool recover = false) {
+    return {MessageType::lock_grant, kUnit, ticket, mode, wanted, recover};
 }
 LockReport report(ReportKind kind, LockMode mode, std::uint64_t ticket, std::uint8_t progress = 0) {
     return {{{kUnit, ticket, kind, mode, progress}}, true};
@@ -83,7 +88,10 @@ struct BroadcastTest : testing::Test {
         EXPECT_EQ(out(), (Sends{{id(2), grant(mode, ticket)}}));
     }
     Sends out() { return std::exchange(machine.outbox(), {}); }
-    Sends revoke(std::uint64_t ticket) { return {{id(2), {MessageType::lock_revoke, kUnit, ticket}}}; }
+    Sends revoke(std::uint64_t ticket, LockMode wanted = write) {
+        return {
+            {id(2), {.type = MessageType::lock_revoke, .unit = kUnit, .ticket = ticket, .wanted = wanted}}};
+    }
 
     Broadcast machine;
 };
@@ -119,7 +127,7 @@ TEST_F(BroadcastTest, YieldsAtOnceAndRemembersNothing) {
 
 TEST_F(BroadcastTest, KeepsWhatItHoldsUntilItsClientHasReleasedIt) {
     hold(write, 11, 1);
-    take(1, claim(read, 21, 5));
+    take(1, claim(write, 21, 5));
     EXPECT_EQ(out(), revoke(11));
     take(3, claim(read, 31, 6));
     EXPECT_TRUE(out().empty()) << "asked once";
@@ -130,10 +138,32 @@ TEST_F(BroadcastTest, KeepsWhatItHoldsUntilItsClientHasReleasedIt) {
     EXPECT_EQ(machine.units(), 0u);
 }
 
+TEST_F(BroadcastTest, AWriterGoesOnReadingIfItIsForReaders) {
+    hold(write, 11, 1);
+    take(1, claim(read, 21, 5));
+    EXPECT_EQ(out(), revoke(11, read));
+    LockFrame keeps = released(11);
+    keeps.mode = read;
+    take(2, keeps);
+    EXPECT_EQ(out(), (Sends{{id(1), reading(yield(21, 6))}}));
+    take(3, claim(write, 31, 8));
+    EXPECT_EQ(out(), revoke(11));
+    take(2, released(11));
+    EXPECT_EQ(out(), (Sends{{id(3), yield(31, 8)}}));
+}
+
+TEST_F(BroadcastTest, AWriterThatComesBeforeTheReaderIsServedIsToldOf) {
+    hold(write, 11, 1);
+    take(1, claim(read, 21, 5));
+    EXPECT_EQ(out(), revoke(11, read));
+    take(3, claim(write, 31, 8));
+    EXPECT_EQ(out(), revoke(11, write));
+}
+
 TEST_F(BroadcastTest, ReadersAreNotInEachOthersWay) {
     hold(read, 11, 1);
     take(1, claim(read, 21, 5));
-    EXPECT_EQ(out(), (Sends{{id(1), yield(21, 5)}}));
+    EXPECT_EQ(out(), (Sends{{id(1), reading(yield(21, 5))}}));
     take(3, claim(write, 31, 6));
     EXPECT_EQ(out(), revoke(11));
 }
@@ -147,7 +177,7 @@ TEST_F(BroadcastTest, OfTwoClaimsTheEarlierGoesFirst) {
     take(3, yield(11, 1));
     EXPECT_TRUE(out().empty());
     take(1, yield(11, 2));
-    EXPECT_EQ(out(), (Sends{{id(2), grant(write, 11, true)}})) << "3's yield counts, and 3 waits";
+    EXPECT_EQ(out(), (Sends{{id(2), grant(write, 11, write)}})) << "3's yield counts, and 3 waits";
     take(2, released(11));
     EXPECT_EQ(out(), (Sends{{id(3), yield(31, 3)}}));
 }
@@ -168,7 +198,7 @@ TEST_F(BroadcastTest, AReaderThatWantsToWriteStaysReaderIfItsClaimIsTheEarlier) 
     EXPECT_TRUE(out().empty());
     take(1, yield(12, 3));
     take(3, yield(12, 3));
-    EXPECT_EQ(out(), (Sends{{id(2), grant(write, 12, true)}}));
+    EXPECT_EQ(out(), (Sends{{id(2), grant(write, 12, write)}}));
     take(2, released(12));
     EXPECT_EQ(out(), (Sends{{id(3), yield(31, 4)}, {id(1), yield(21, 4)}}));
 }
@@ -227,7 +257,7 @@ TEST_F(BroadcastTest, ItsOwnRecoveryComesBeforeEverybodysClaims) {
     take(2, request(read, 12));
     take(1, yield(11, 2));
     take(3, yield(11, 2));
-    EXPECT_EQ(out(), (Sends{{id(2), grant(write, 11, true, true)}}));
+    EXPECT_EQ(out(), (Sends{{id(2), grant(write, 11, write, true)}}));
     take(3, claim(read, 31, 3));
     EXPECT_TRUE(out().empty());
     take(2, released(11));
@@ -247,7 +277,7 @@ TEST_F(BroadcastTest, WhoRecoversMoreGoesFirst) {
     EXPECT_EQ(out(), (Sends{{id(3), yield(31, 9)}}));
     take(1, yield(11, 9));
     take(3, yield(11, 9));
-    EXPECT_EQ(out(), (Sends{{id(2), grant(write, 11, true, true)}}));
+    EXPECT_EQ(out(), (Sends{{id(2), grant(write, 11, write, true)}}));
     take(2, released(11));
     EXPECT_EQ(out(), (Sends{{id(1), yield(21, 10)}}));
 }
@@ -268,7 +298,7 @@ TEST_F(BroadcastTest, ARecoveryOfTheLastViewIsFinishedFirst) {
               (Sends{{id(1), recovery(5, 11, 3)}, {id(3), recovery(5, 11, 3)}, {id(1), yield(21, 11)}}));
     take(1, yield(5, 12));
     take(3, yield(5, 12));
-    EXPECT_EQ(out(), (Sends{{id(2), grant(write, 5, true, true)}}));
+    EXPECT_EQ(out(), (Sends{{id(2), grant(write, 5, write, true)}}));
 }
 
 TEST_F(BroadcastTest, AReaderWithARecordToFinishStopsReadingFirst) {
@@ -278,7 +308,7 @@ TEST_F(BroadcastTest, AReaderWithARecordToFinishStopsReadingFirst) {
     take(3, yield(5, 1));
     EXPECT_EQ(out(), revoke(4));
     take(2, released(4));
-    EXPECT_EQ(out(), (Sends{{id(2), grant(write, 5, true, true)}}));
+    EXPECT_EQ(out(), (Sends{{id(2), grant(write, 5, write, true)}}));
 }
 
 TEST_F(BroadcastTest, WhatMakesNoSenseIsRefused) {
@@ -312,6 +342,16 @@ TEST_F(BroadcastDataTest, TheFirstThatComesIsTaken) {
     take(1, with_data(yield(11, 1), "one."));
     take(3, with_data(yield(11, 1), "two."));
     EXPECT_EQ(out(), (Sends{{id(2), granted("one.")}}));
+}
+
+TEST_F(BroadcastDataTest, TheGrantNamesOneThatGoesOnReading) {
+    LockFrame answer = yield(11, 1);
+    answer.holder = id(3);
+    take(3, answer);
+    take(1, yield(11, 1));
+    LockFrame named = granted("");
+    named.holder = id(3);
+    EXPECT_EQ(out(), (Sends{{id(2), named}}));
 }
 
 TEST_F(BroadcastDataTest, PartOfTheRangeIsNotTaken) {
@@ -405,13 +445,13 @@ TEST(Broadcast, FramesThatMeanNothingAreRefused) {
     EXPECT_FALSE(decoded(16, 1)) << "who recovers writes";
     EXPECT_FALSE(decoded(16, 3)) << "mode";
     EXPECT_FALSE(decoded(17, 4)) << "a claim has not changed";
-    EXPECT_FALSE(decoded(29, 1)) << "more than a frame can bring";
+    EXPECT_FALSE(decoded(38, 1)) << "more than a frame can bring";
     const Bytes bytes = encode(good);
     for (std::size_t size = 0; size < bytes.size(); ++size) {
         EXPECT_FALSE(decode_lock_frame(MessageType::lock_claim, std::span(bytes).first(size)));
     }
     Bytes answer = encode(yield(5, 9));
-    answer.at(16) = std::byte{2};
+    answer.at(16) = std::byte{1};
     EXPECT_FALSE(decode_lock_frame(MessageType::lock_yield, answer)) << "a yield recovers nothing";
 }
 

@@ -20,9 +20,13 @@ std::unique_ptr<Arbitration> make_arbitration(const LockOptions& options) {
 /// One acquire that waits. Destroying it gives up the place in the queue, or the pin that was on its way.
 class LockManager::Wait : public LockWaiter {
 public:
-    Wait(LockManager& locks, UnitIndex wanted, LockMode wanted_mode, LockRange wanted_range) : locks_(locks) {
+    Wait(LockManager& locks, UnitIndex wanted, LockMode wanted_mode, bool in_background,
+         std::uint8_t units_ahead, LockRange wanted_range)
+        : locks_(locks) {
         unit = wanted;
         mode = wanted_mode;
+        background = in_background;
+        ahead = units_ahead;
         range = wanted_range;
         locks_.client_.wait(*this);
         locks_.pump();
@@ -63,26 +67,30 @@ LockManager::LockManager(Executor& executor, Clock& clock, Transport& transport,
       group_(group),
       hooks_(hooks),
       arbitration_(make_arbitration(options)),
-      client_(*arbitration_, options.held_idle),
+      client_(*arbitration_, {options.held_idle, options.min_hold}),
+      streams_(options.prefetch),
+      holds_(executor),
       due_(executor),
       scope_(executor) {
     scope_.spawn(pump_when_due());
+    if (options.min_hold != Nanos{}) scope_.spawn(end_holds());
 }
 
 LockManager::~LockManager() = default;
 
-Task<Result<LockPin>> LockManager::acquire(UnitIndex unit, LockMode mode, LockRange range) {
+Task<Result<LockPin>> LockManager::acquire(UnitIndex unit, LockMode mode, bool background, LockRange range) {
     if (stopped_) co_return fail(Errc::cancelled);
     LockPin pin;
     if (try_acquire(unit, mode, pin)) co_return std::move(pin);
     ++counters_.peer;
     const Nanos start = clock_.now();
+    const std::uint8_t ahead = background ? std::uint8_t{0} : streams_.miss(unit);
     while (!pin) {
         if (stopped_) {
             ++counters_.cancelled;
             co_return fail(Errc::cancelled);
         }
-        Wait wait(*this, unit, mode, range);
+        Wait wait(*this, unit, mode, background, ahead, range);
         co_await wait;
         pin = wait.take();
     }
@@ -143,7 +151,8 @@ bool LockManager::take(AmfId from, const Message& message) {
         case MessageType::lock_revoke:
         case MessageType::lock_released:
         case MessageType::lock_claim:
-        case MessageType::lock_yield: {
+        case MessageType::lock_yield:
+        case MessageType::lock_returned: {
             Result<LockFrame> frame = decode_lock_frame(message.type, message.head);
             if (!frame) return false;
             frame->data = message.payload;
@@ -157,16 +166,17 @@ bool LockManager::take(AmfId from, const Message& message) {
 bool LockManager::take_frame(AmfId from, const LockFrame& frame) {
     if (frame.type != MessageType::lock_grant && frame.type != MessageType::lock_revoke)
         return arbitration_->take(from, frame);
-    if (from != arbitration_->arbiter(frame.unit)) return false;
+    if (!arbitration_->decides(from, frame.unit)) return false;
     if (frame.type == MessageType::lock_revoke) {
-        client_.revoked(frame);
+        client_.revoked(frame, clock_.now());
         return true;
     }
+    if (from != client_.view().self) arbitration_->granted(frame);
     if (!frame.data.bytes.empty() && client_.awaits(frame)) {
         ++counters_.data_received;
         hooks_.received(frame.unit, frame.range.offset, frame.data);
     }
-    return client_.granted(frame);
+    return client_.granted(frame, clock_.now());
 }
 
 // ---- what the machines put out
@@ -182,11 +192,34 @@ Task<void> LockManager::pump_when_due() {
     }
 }
 
+/// Units that others want and that are kept for their time: one timer, for the first of them.
+Task<void> LockManager::end_holds() {
+    while (true) {
+        const std::optional<Nanos> due = client_.next_due();
+        if (!due) {
+            co_await holds_.next();
+            continue;
+        }
+        if (clock_.now() < *due) (void)co_await wait_until(holds_, clock_, *due);
+        client_.tick(clock_.now());
+        pump();
+    }
+}
+
+/// What the client says to arbiters waits until it is known who they are.
+bool LockManager::something_to_do() {
+    const LockClient::Outbox& work = client_.outbox();
+    return !arbitration_->outbox().empty() || !work.granted.empty() || !work.reports.empty() ||
+           !work.prepare.empty() || !work.recover.empty() ||
+           (!work.messages.empty() && arbitration_->routed());
+}
+
 void LockManager::pump() {
     if (pumping_) return;
     pumping_ = true;
-    while (!client_.outbox().empty() || !arbitration_->outbox().empty()) {
+    while (something_to_do()) {
         std::swap(work_, client_.outbox());
+        if (!arbitration_->routed()) std::swap(work_.messages, client_.outbox().messages);
         carry_out(work_);
         work_.granted.clear();
         work_.reports.clear();
@@ -194,16 +227,19 @@ void LockManager::pump() {
         work_.prepare.clear();
         work_.recover.clear();
         std::swap(sending_, arbitration_->outbox());
-        for (const LockSend& out : sending_) send(out);
+        for (const LockSend& out : sending_) send(out.to, out.frame);
         sending_.clear();
     }
     pumping_ = false;
+    if (client_.next_due() == hold_due_) return;
+    hold_due_ = client_.next_due();
+    holds_.notify_all();
 }
 
 void LockManager::carry_out(const LockClient::Outbox& work) {
     for (LockWaiter* waiter : work.granted) static_cast<Wait*>(waiter)->wake();
     for (const auto& [to, report] : work.reports) send_report(to, report);
-    for (const LockSend& out : work.messages) send(out);
+    for (const LockFrame& frame : work.messages) send(arbitration_->arbiter(frame.unit), frame);
     for (const LockClient::Prepare& prepare : work.prepare) {
         scope_.spawn(prepare_release(prepare.unit, prepare.ticket));
     }
@@ -236,13 +272,12 @@ std::uint64_t& LockManager::sent(MessageType type) {
     }
 }
 
-void LockManager::send(const LockSend& out) {
-    const LockFrame& frame = out.frame;
+void LockManager::send(AmfId to, const LockFrame& frame) {
     ++sent(frame.type);
     const bool may_have = frame.type == MessageType::lock_yield && frame.range.length != 0;
     Slice data = may_have ? hooks_.cached(frame.unit, frame.range) : frame.data;
     if (may_have && !data.bytes.empty()) ++counters_.data_sent;
-    transport_.send(out.to, Message{group_, frame.type, encode(frame), std::move(data)});
+    transport_.send(to, Message{group_, frame.type, encode(frame), std::move(data)});
 }
 
 void LockManager::send_report(AmfId to, const LockReport& report) {

@@ -13,6 +13,7 @@
 #include <array>
 #include <bit>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "async/scope.h"
@@ -25,6 +26,7 @@
 #include "lock/arbiter.h"
 #include "lock/lock_client.h"
 #include "lock/lock_types.h"
+#include "lock/streams.h"
 
 namespace braid {
 
@@ -49,15 +51,18 @@ public:
 };
 
 struct LockOptions {
-    std::size_t held_idle = LockClient::kHeldIdle;       ///< units kept though no operation uses them
+    std::size_t held_idle = LockClient::kHeldIdle;  ///< units kept though no operation uses them
+    Nanos min_hold{};                               ///< of a unit before it is given back; 0 = off
+    std::uint8_t prefetch = 0;  ///< units that a sequential stream names ahead, 0 = off, at most 63
     const LockQueuePolicy* policy = &fifo_lock_queue();  ///< outlives the manager
     SharingOptions sharing{};                            ///< of the group
 };
 
 struct LockCounters {
-    std::uint64_t held = 0;       ///< acquires served by what was held: no message
-    std::uint64_t peer = 0;       ///< acquires that had to wait
-    std::uint64_t cancelled = 0;  ///< of those that waited
+    std::uint64_t held = 0;        ///< acquires served by what was held: no message
+    std::uint64_t prefetched = 0;  ///< of those the first of a unit that came ahead
+    std::uint64_t peer = 0;        ///< acquires that had to wait
+    std::uint64_t cancelled = 0;   ///< of those that waited
     std::uint64_t requests_sent = 0, grants_sent = 0, revokes_sent = 0, released_sent = 0, reports_sent = 0;
     std::uint64_t claims_sent = 0, yields_sent = 0;  ///< of the broadcast
     std::uint64_t data_sent = 0, data_received = 0;  ///< yields and grants that carried some
@@ -130,9 +135,10 @@ public:
         pin = LockPin(*this, unit, mode, client_.life());
         return true;
     }
-    /// Waits as long as it takes. cancelled: stop() was called. `range`: what a reader is about to read; a
-    /// peer may have it at hand (LockHooks::received).
-    Task<Result<LockPin>> acquire(UnitIndex unit, LockMode mode, LockRange range = {});
+    /// Waits as long as it takes. `background`: no host waits for it. `range`: what a reader is about to
+    /// read; a peer may have it at hand (LockHooks::received). cancelled: stop() was called.
+    Task<Result<LockPin>> acquire(UnitIndex unit, LockMode mode, bool background = false,
+                                  LockRange range = {});
 
     /// The end of what hooks.recover() began.
     void recovered(UnitIndex unit);
@@ -153,7 +159,15 @@ public:
     }
     /// All members of the present view have reported here.
     bool thawed() const { return arbitration_->thawed(); }
-    const LockCounters& counters() const { return counters_; }
+    LockCounters counters() const {
+        LockCounters out = counters_;
+        out.prefetched = client_.prefetched();
+        return out;
+    }
+    /// Who may have the data of a unit that is held here; 0: nobody. What it answers to be wrong is
+    /// forgotten.
+    AmfId copy_at(UnitIndex unit) const { return client_.copy_at(unit); }
+    void forget_copy(UnitIndex unit) { client_.forget_copy(unit); }
 
 private:
     friend class LockPin;
@@ -166,11 +180,13 @@ private:
     bool take(AmfId from, const Message& message);
     bool take_frame(AmfId from, const LockFrame& frame);
     Task<void> pump_when_due();
+    Task<void> end_holds();
     Task<void> prepare_release(UnitIndex unit, std::uint64_t ticket);
     /// Carries out what the machines put out. Called within itself it leaves the work to the outer call.
     void pump();
+    bool something_to_do();
     void carry_out(const LockClient::Outbox& work);
-    void send(const LockSend& out);
+    void send(AmfId to, const LockFrame& frame);
     std::uint64_t& sent(MessageType type);
     void send_report(AmfId to, const LockReport& report);
 
@@ -181,11 +197,14 @@ private:
     LockHooks& hooks_;
     std::unique_ptr<Arbitration> arbitration_;
     LockClient client_;
+    Streams streams_;
     LockCounters counters_;
     LockClient::Outbox work_;        ///< being carried out
     std::vector<LockSend> sending_;  ///< of the arbiter, being sent
     bool stopped_ = false;
     bool pumping_ = false;
+    std::optional<Nanos> hold_due_;
+    Event holds_;  ///< the first unit that is held for a while yet may be another one
     Event due_;    ///< the machines put something out where nobody may be called
     Scope scope_;  ///< last: its tasks use all of the above
 };

@@ -9,31 +9,10 @@ namespace braid {
 
 namespace {
 
-constexpr std::uint8_t kReleaseWhenDone = 1;
-constexpr std::uint8_t kRecover = 2;
+constexpr std::uint8_t kRecover = 1;
+constexpr std::uint8_t kBackground = 2;
 constexpr std::uint8_t kChanged = 4;
 constexpr std::uint8_t kLast = 1;
-
-/// Which fields follow unit and ticket.
-struct Fields {
-    bool mode = false, range = false, clock = false, claim = false;
-    std::uint8_t flags = 0;  ///< those it may have
-};
-
-Fields fields_of(MessageType type) {
-    switch (type) {
-        case MessageType::lock_request:
-            return {.mode = true, .range = true};
-        case MessageType::lock_grant:
-            return {.mode = true, .range = true, .flags = kReleaseWhenDone | kRecover};
-        case MessageType::lock_claim:
-            return {.mode = true, .range = true, .clock = true, .claim = true, .flags = kRecover};
-        case MessageType::lock_yield:
-            return {.clock = true, .flags = kChanged};
-        default:
-            return {};
-    }
-}
 
 bool is_mode(std::uint8_t value) {
     return value == static_cast<std::uint8_t>(LockMode::read) ||
@@ -63,20 +42,46 @@ Bytes encode(const LockFrame& frame) {
     Writer writer(bytes);
     writer.put(frame.unit);
     writer.put(frame.ticket);
-    const Fields fields = fields_of(frame.type);
-    if (fields.mode) writer.put(static_cast<std::uint8_t>(frame.mode));
-    if (fields.mode || fields.clock) {
-        const unsigned flags = (frame.release_when_done ? kReleaseWhenDone : 0u) |
-                               (frame.recover ? kRecover : 0u) | (frame.changed ? kChanged : 0u);
-        writer.put(static_cast<std::uint8_t>(flags));
-    }
-    if (fields.range) {
+    const auto put = [&](auto value) { writer.put(static_cast<std::uint8_t>(value)); };
+    const auto put_range = [&] {
         writer.put(frame.range.offset);
         writer.put(frame.range.length);
-    }
-    if (fields.clock) writer.put(frame.stamp);
-    if (fields.claim) {
-        writer.put(frame.progress);
+    };
+    switch (frame.type) {
+        case MessageType::lock_request:
+            put(frame.mode);
+            put(frame.background ? kBackground : 0);
+            put(frame.ahead);
+            put_range();
+            break;
+        case MessageType::lock_grant:
+            put(frame.mode);
+            put(frame.recover ? kRecover : 0);
+            put(frame.wanted);
+            writer.put(frame.granted_ahead);
+            writer.put(frame.holder);
+            put_range();
+            break;
+        case MessageType::lock_claim:
+            put(frame.mode);
+            put(frame.recover ? kRecover : 0);
+            put(frame.progress);
+            writer.put(frame.stamp);
+            put_range();
+            break;
+        case MessageType::lock_yield:
+            put(frame.changed ? kChanged : 0);
+            writer.put(frame.holder);
+            writer.put(frame.stamp);
+            break;
+        case MessageType::lock_revoke:
+            put(frame.wanted);
+            break;
+        case MessageType::lock_released:
+            put(frame.mode);
+            break;
+        default:
+            break;
     }
     return bytes;
 }
@@ -84,28 +89,59 @@ Bytes encode(const LockFrame& frame) {
 Result<LockFrame> decode_lock_frame(MessageType type, std::span<const std::byte> head) {
     Reader reader(head);
     LockFrame frame{type, reader.get<UnitIndex>(), reader.get<std::uint64_t>()};
-    if (frame.ticket == 0) reader.fail();
-    const Fields fields = fields_of(type);
-    if (fields.mode) {
-        const auto mode = reader.get<std::uint8_t>();
-        if (!is_mode(mode)) reader.fail();
-        frame.mode = static_cast<LockMode>(mode);
-    }
-    if (fields.mode || fields.clock) {
-        const auto flags = reader.get<std::uint8_t>();
-        if ((flags & ~fields.flags) != 0) reader.fail();
-        frame.release_when_done = (flags & kReleaseWhenDone) != 0;
-        frame.recover = (flags & kRecover) != 0;
-        frame.changed = (flags & kChanged) != 0;
-    }
-    if (fields.range) {
-        frame.range = {reader.get<std::uint64_t>(), reader.get<std::uint32_t>()};
-        if (frame.range.length > kMaxFramePayload) reader.fail();
-    }
-    if (fields.clock) frame.stamp = reader.get<std::uint64_t>();
-    if (fields.claim) {
-        frame.progress = reader.get<std::uint8_t>();
-        if (frame.recover && frame.mode != LockMode::write) reader.fail();
+    if ((frame.ticket == 0) != (type == MessageType::lock_returned)) reader.fail();
+    const auto mode = [&](LockMode least, LockMode most) {
+        const auto value = static_cast<LockMode>(reader.get<std::uint8_t>());
+        if (value < least || value > most) reader.fail();
+        return value;
+    };
+    const auto flag = [&](std::uint8_t known) {
+        const auto value = reader.get<std::uint8_t>();
+        if (value != 0 && value != known) reader.fail();
+        return value != 0;
+    };
+    const auto range = [&] {
+        const LockRange value{reader.get<std::uint64_t>(), reader.get<std::uint32_t>()};
+        if (value.length > kMaxFramePayload) reader.fail();
+        return value;
+    };
+    switch (type) {
+        case MessageType::lock_request:
+            frame.mode = mode(LockMode::read, LockMode::write);
+            frame.background = flag(kBackground);
+            frame.ahead = reader.get<std::uint8_t>();
+            if (frame.ahead >= kNeighbourhoodUnits) reader.fail();
+            frame.range = range();
+            break;
+        case MessageType::lock_grant:
+            frame.mode = mode(LockMode::read, LockMode::write);
+            frame.recover = flag(kRecover);
+            frame.wanted = mode(LockMode::none, LockMode::write);
+            frame.granted_ahead = reader.get<std::uint64_t>();
+            frame.holder = reader.get<AmfId>();
+            frame.range = range();
+            break;
+        case MessageType::lock_claim:
+            frame.mode = mode(LockMode::read, LockMode::write);
+            frame.recover = flag(kRecover);
+            frame.progress = reader.get<std::uint8_t>();
+            frame.stamp = reader.get<std::uint64_t>();
+            frame.range = range();
+            if (frame.recover && frame.mode != LockMode::write) reader.fail();
+            break;
+        case MessageType::lock_yield:
+            frame.changed = flag(kChanged);
+            frame.holder = reader.get<AmfId>();
+            frame.stamp = reader.get<std::uint64_t>();
+            break;
+        case MessageType::lock_revoke:
+            frame.wanted = mode(LockMode::read, LockMode::write);
+            break;
+        case MessageType::lock_released:
+            frame.mode = mode(LockMode::none, LockMode::read);
+            break;
+        default:
+            break;
     }
     if (!reader.done()) return fail(Errc::corrupt);
     return frame;

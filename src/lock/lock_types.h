@@ -19,8 +19,8 @@ constexpr UnitIndex kTablesUnit{~0ull};
 /// one look.
 constexpr std::uint64_t kNeighbourhoodUnits = 64;
 
-/// Many readers or one writer. A write lock covers reads.
-enum class LockMode : std::uint8_t { read = 1, write = 2 };
+/// Many readers or one writer. A write lock covers reads. `none` says that nothing is held, kept or wanted.
+enum class LockMode : std::uint8_t { none = 0, read = 1, write = 2 };
 
 constexpr bool covers(LockMode held, LockMode wanted) { return held >= wanted; }
 constexpr bool compatible(LockMode a, LockMode b) { return a == LockMode::read && b == LockMode::read; }
@@ -41,21 +41,26 @@ struct LockRange {
     friend bool operator==(const LockRange&, const LockRange&) = default;
 };
 
-/// A request, grant, revoke or released; a claim or yield of the broadcast. `ticket` is the requester's
-/// number of the request that is meant; it is never used twice by one client, so what crosses on the way is
-/// told apart.
+/// A request, grant, revoke, released or returned; a claim or yield of the broadcast. `ticket` is the
+/// requester's number of the request that is meant; it is never used twice by one client, so what crosses on
+/// the way is told apart; returned has none.
 struct LockFrame {
     MessageType type{};
     UnitIndex unit;
     std::uint64_t ticket = 0;
-    LockMode mode = LockMode::read;  ///< request, grant, claim
-    bool release_when_done = false;  ///< grant: somebody waits already, no revoke will come
-    bool recover = false;            ///< grant: answers a claim of a report; claim: is one
-    bool changed = false;            ///< yield: the sender may have written since the claim was made
-    std::uint8_t progress = 0;       ///< claim to recover
-    std::uint64_t stamp = 0;         ///< claim, yield: the sender's clock
-    /// What a reader wants to see: request, claim. What `data` is: grant. What is asked of the cache: yield
-    /// on its way out; it does not travel.
+    LockMode mode = LockMode::none;    ///< request, grant, claim; released: what is kept
+    LockMode wanted = LockMode::none;  ///< revoke: by others; grant: the same already, no revoke will come
+    bool recover = false;              ///< grant: answers a claim of a report; claim: is one
+    bool background = false;           ///< request: no host waits for it
+    std::uint8_t ahead = 0;            ///< request: so many units behind this one are wanted too, if free;
+                                       ///< their tickets follow this one's
+    std::uint64_t granted_ahead = 0;   ///< grant: bit i: the unit i + 1 behind this one, in the same mode
+    AmfId holder;                      ///< grant, yield: this one may have the data too; 0: nobody
+    bool changed = false;              ///< yield: the sender may have written since the claim was made
+    std::uint8_t progress = 0;         ///< claim to recover
+    std::uint64_t stamp = 0;           ///< claim, yield: the sender's clock
+    /// Request, claim: what a reader wants to see. Grant: what `data` is. Yield, on its way out: what may be
+    /// sent along; it does not travel.
     LockRange range;
     Slice data;  ///< grant, yield: all of the range or nothing; travels as the payload
     friend bool operator==(const LockFrame&, const LockFrame&) = default;

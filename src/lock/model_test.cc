@@ -20,14 +20,14 @@
 namespace braid {
 namespace {
 
-constexpr std::uint64_t kUnits[] = {0, 1, 64, 200, kTablesUnit.v};
+constexpr std::uint64_t kUnits[] = {0, 1, 2, 3, 64, 200, kTablesUnit.v};
 
 /// Takes any of the waiting, by the ticket's hash: whoever relies on the order of the queue fails.
 struct AnyOrder final : LockQueuePolicy {
-    std::size_t next(UnitIndex unit, std::span<const WaitingRequest> waiting) const override {
+    std::size_t next(std::span<const WaitingRequest> waiting) const override {
         std::size_t best = 0;
         const auto rank = [&](std::size_t i) {
-            return mix64(waiting[i].ticket ^ unit.v ^ std::uint64_t{waiting[i].who.v} << 40);
+            return mix64(waiting[i].ticket ^ std::uint64_t{waiting[i].who.v} << 40);
         };
         for (std::size_t i = 1; i < waiting.size(); ++i) {
             if (rank(i) < rank(best)) best = i;
@@ -44,8 +44,8 @@ struct Op {
 };
 
 struct Node {
-    Node(std::uint16_t number, std::size_t held_idle, std::unique_ptr<Arbitration> kind)
-        : id(number), arbitration(std::move(kind)), client(*arbitration, held_idle) {}
+    Node(std::uint16_t number, LockClient::Options options, std::unique_ptr<Arbitration> kind)
+        : id(number), arbitration(std::move(kind)), client(*arbitration, options) {}
     AmfId id;
     bool alive = true;
     bool leaving = false;
@@ -88,8 +88,11 @@ class Model {
 public:
     Model(Kind kind, std::uint64_t seed) : kind_(kind), random_(seed) {
         const std::size_t limits[] = {0, 1, 3, 65536};
-        held_idle_ = limits[random_.below(4)];
-        policy_ = random_.chance(1, 3) ? static_cast<const LockQueuePolicy*>(&any_order) : &fifo_lock_queue();
+        options_.held_idle = limits[random_.below(4)];
+        if (random_.chance(1, 3)) options_.min_hold = Nanos(static_cast<std::int64_t>(random_.below(100)));
+        const LockQueuePolicy* const policies[] = {&any_order, &fifo_lock_queue(), &priority_lock_queue()};
+        policy_ = policies[random_.below(3)];
+        prefetches_ = random_.chance(1, 2);
         const std::uint64_t count = random_.between(2, 6);
         views_.push_back({});
         ViewOf first;
@@ -121,7 +124,7 @@ private:
             kind = std::make_unique<Broadcast>();
         }
         const auto id = static_cast<std::uint16_t>(nodes_.size() + 1);
-        nodes_.push_back(std::make_unique<Node>(id, held_idle_, std::move(kind)));
+        nodes_.push_back(std::make_unique<Node>(id, options_, std::move(kind)));
         return *nodes_.back();
     }
     void add(ViewOf& view, Node& node) {
@@ -244,7 +247,10 @@ private:
             post(node, to, LockReport{{report.entries.begin(), half}, false});
             post(node, to, LockReport{{half, report.entries.end()}, true});
         }
-        for (const LockSend& s : out.messages) post(node, s.to, s.frame);
+        if (!node.arbitration->routed()) {
+            node.client.outbox().messages = std::exchange(out.messages, {});
+        }
+        for (const LockFrame& frame : out.messages) post(node, node.arbitration->arbiter(frame.unit), frame);
         for (LockSend& s : std::exchange(node.arbitration->outbox(), {})) {
             if (s.frame.type == MessageType::lock_yield) add_data(node, s.frame);
             post(node, s.to, s.frame);
@@ -296,6 +302,9 @@ private:
         op.waiter.unit = UnitIndex(kUnits[random_.below(std::size(kUnits))]);
         op.waiter.mode = random_.chance(1, 2) ? LockMode::write : LockMode::read;
         op.waiter.range = {op.waiter.unit.v, sizeof(std::uint64_t)};
+        op.waiter.background = random_.chance(1, 4);
+        if (prefetches_ && op.waiter.unit != kTablesUnit)
+            op.waiter.ahead = static_cast<std::uint8_t>(random_.below(5));
         if (node.client.try_pin(op.waiter.unit, op.waiter.mode)) {
             pinned(node, op, node.client.life());
         } else {
@@ -374,11 +383,12 @@ private:
             const LockFrame& frame = std::get<LockFrame>(packet.content);
             switch (frame.type) {
                 case MessageType::lock_revoke:
-                    to.client.revoked(frame);
+                    to.client.revoked(frame, now_);
                     break;
                 case MessageType::lock_grant:
+                    if (from != to.id) to.arbitration->granted(frame);
                     if (to.client.awaits(frame)) check_data(frame);
-                    if (!to.client.granted(frame)) wrong_ = "a grant made no sense";
+                    if (!to.client.granted(frame, now_)) wrong_ = "a grant made no sense";
                     break;
                 default:
                     if (!to.arbitration->take(from, frame)) wrong_ = "a message made no sense";
@@ -391,6 +401,9 @@ private:
         const std::vector<Node*> all = live();
         if (all.empty()) return;
         Node& node = *all[random_.below(all.size())];
+        now_ += 1ns;
+        node.client.tick(now_);
+        drain(node);
         const std::uint64_t draw = random_.below(1000);
         if (draw < 550) {
             deliver_one(random_.below(64));
@@ -468,7 +481,10 @@ private:
         for (Node* node : live()) adopt(*node, views_.size() - 1);
         for (int round = 0; round < 20'000 && wrong_.empty(); ++round) {
             bool busy = deliver_one(random_.below(64));
+            now_ += 200ns;
             for (Node* node : live()) {
+                node->client.tick(now_);
+                drain(*node);
                 busy = busy || !node->ops.empty() || !node->preparing.empty() || !node->recovering.empty();
                 end_op(*node, true);
                 end_prepare(*node);
@@ -502,7 +518,9 @@ private:
 
     Kind kind_;
     Prng random_;
-    std::size_t held_idle_ = 0;
+    LockClient::Options options_;
+    bool prefetches_ = false;
+    Nanos now_{};
     const LockQueuePolicy* policy_ = nullptr;
     std::vector<std::unique_ptr<Node>> nodes_;  ///< by id - 1
     std::vector<ViewOf> views_;
