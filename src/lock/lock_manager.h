@@ -13,6 +13,7 @@
 #include <array>
 #include <bit>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,7 @@
 #include "lock/hot_units.h"
 #include "lock/lock_client.h"
 #include "lock/lock_types.h"
+#include "lock/streams.h"
 
 namespace braid {
 
@@ -45,15 +47,15 @@ public:
 };
 
 struct LockOptions {
-    std::size_t held_idle = LockClient::kHeldIdle;       ///< units kept though no operation uses them
-    const LockQueuePolicy* policy = &fifo_lock_queue();  ///< outlives the manager
-    SharingOptions sharing{};                            ///< of the group
+    std::size_t held_idle = LockClient::kHeldIdle;  ///< units kept though no operation uses them
+    SharingOptions sharing{};                       ///< of the group
 };
 
 struct LockCounters {
-    std::uint64_t held = 0;       ///< acquires served by what was held: no message
-    std::uint64_t peer = 0;       ///< acquires that had to wait
-    std::uint64_t cancelled = 0;  ///< of those that waited
+    std::uint64_t held = 0;        ///< acquires served by what was held: no message
+    std::uint64_t prefetched = 0;  ///< of those the first of a unit that came ahead
+    std::uint64_t peer = 0;        ///< acquires that had to wait
+    std::uint64_t cancelled = 0;   ///< of those that waited
     /// Sent, by type from lock_request on; those to this AMF itself are none.
     std::array<std::uint64_t, 16> messages{};
     std::uint64_t sent(MessageType type) const { return messages[static_cast<std::size_t>(type) - kFirst]; }
@@ -131,8 +133,8 @@ public:
         pin = LockPin(*this, unit, mode, client_.life());
         return true;
     }
-    /// Waits as long as it takes. cancelled: stop() was called.
-    Task<Result<LockPin>> acquire(UnitIndex unit, LockMode mode);
+    /// Waits as long as it takes. `background`: no host waits for it. cancelled: stop() was called.
+    Task<Result<LockPin>> acquire(UnitIndex unit, LockMode mode, bool background = false);
 
     /// The end of what hooks.recover() began.
     void recovered(UnitIndex unit);
@@ -153,7 +155,15 @@ public:
     }
     /// All members of the present view have reported here.
     bool thawed() const { return arbitration_->thawed(); }
-    const LockCounters& counters() const { return counters_; }
+    LockCounters counters() const {
+        LockCounters out = counters_;
+        out.prefetched = client_.prefetched();
+        return out;
+    }
+    /// Who may have the data of a unit that is held here; 0: nobody. What it answers to be wrong is
+    /// forgotten.
+    AmfId copy_at(UnitIndex unit) const { return client_.copy_at(unit); }
+    void forget_copy(UnitIndex unit) { client_.forget_copy(unit); }
     /// At most `limit` of the units that change hands most.
     std::vector<HotUnit> hottest(std::size_t limit) const { return hot_.hottest(limit, clock_.now()); }
     /// Who holds and who waits: all of it if the unit is decided here, else what this AMF has to do with it.
@@ -170,11 +180,13 @@ private:
     bool take(AmfId from, const Message& message);
     bool take_frame(AmfId from, const LockFrame& frame);
     Task<void> pump_when_due();
+    Task<void> end_holds();
     Task<void> prepare_release(UnitIndex unit, std::uint64_t ticket);
     /// Carries out what the machines put out. Called within itself it leaves the work to the outer call.
     void pump();
+    bool something_to_do();
     void carry_out(const LockClient::Outbox& work);
-    void send(const LockSend& out);
+    void send(AmfId to, const LockFrame& frame);
     void send_report(AmfId to, const LockReport& report);
 
     Executor& executor_;
@@ -184,12 +196,15 @@ private:
     LockHooks& hooks_;
     std::unique_ptr<Arbitration> arbitration_;
     LockClient client_;
+    Streams streams_;
     LockCounters counters_;
     HotUnits hot_;
     LockClient::Outbox work_;        ///< being carried out
     std::vector<LockSend> sending_;  ///< of the arbiter, being sent
     bool stopped_ = false;
     bool pumping_ = false;
+    std::optional<Nanos> hold_due_;
+    Event holds_;  ///< the first unit that is held for a while yet may be another one
     Event due_;    ///< the machines put something out where nobody may be called
     Scope scope_;  ///< last: its tasks use all of the above
 };
