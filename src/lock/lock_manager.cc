@@ -185,7 +185,7 @@ bool LockManager::take_frame(AmfId from, const LockFrame& frame) {
         return arbitration_->take(from, frame);
     if (!arbitration_->decides(from, frame.unit)) return false;
     if (frame.type == MessageType::lock_grant) {
-        hot_.granted(frame.unit, client_.view().self, clock_.now());
+        hot_.granted(frame.unit, client_.view().self, frame.former, clock_.now());
         if (from != client_.view().self) arbitration_->granted(frame);
         return client_.granted(frame, clock_.now());
     }
@@ -270,11 +270,13 @@ Task<void> LockManager::prepare_release(UnitIndex unit, std::uint64_t ticket) {
 }
 
 void LockManager::send(AmfId to, const LockFrame& frame) {
+    LockFrame out = frame;
     if (to != client_.view().self) {
         counters_.count_sent(frame.type);
-        if (frame.type == MessageType::lock_grant) hot_.granted(frame.unit, to, clock_.now());
+        if (frame.type == MessageType::lock_grant)
+            out.former = hot_.granted(frame.unit, to, {}, clock_.now());
     }
-    transport_.send(to, Message{group_, frame.type, encode(frame), {}});
+    transport_.send(to, Message{group_, frame.type, encode(out), {}});
 }
 
 void LockManager::send_report(AmfId to, const LockReport& report) {

@@ -53,6 +53,7 @@ Bytes encode(const LockFrame& frame) {
             put(frame.wanted);
             writer.put(frame.granted_ahead);
             writer.put(frame.holder);
+            writer.put(frame.former);
             break;
         case MessageType::lock_revoke:
             put(frame.wanted);
@@ -93,6 +94,7 @@ Result<LockFrame> decode_lock_frame(MessageType type, std::span<const std::byte>
             frame.wanted = mode(LockMode::none, LockMode::write);
             frame.granted_ahead = reader.get<std::uint64_t>();
             frame.holder = reader.get<AmfId>();
+            frame.former = reader.get<AmfId>();
             break;
         case MessageType::lock_revoke:
             frame.wanted = mode(LockMode::read, LockMode::write);

@@ -47,6 +47,7 @@ struct LockFrame {
                                        ///< their tickets follow this one's
     std::uint64_t granted_ahead = 0;   ///< grant: bit i: the unit i + 1 behind this one, in the same mode
     AmfId holder;                      ///< grant: this one may have the data too; 0: nobody
+    AmfId former;                      ///< grant: who had it before, for operators; 0: not known
     friend bool operator==(const LockFrame&, const LockFrame&) = default;
 };
 
