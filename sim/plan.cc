@@ -64,6 +64,8 @@ Plan draw_plan(std::uint64_t seed) {
     // impossible; the same when all controllers die at once. docs/fault-model.md says so.
     const bool covered = plan.dimension >= 2 && plan.last_deaths < plan.dimension && !plan.power_cuts;
     plan.cluster_kill = plan.rounds == 0 && prng.chance(1, 6);
+    // Who loses its paths may still have said on one disk that another member has failed.
+    if (plan.cluster_kill || plan.dimension < 2) plan.path_losses = false;
     if (covered && !plan.cluster_kill && prng.chance(1, 2)) {
         plan.disk_faults = static_cast<unsigned>(1 + prng.below(parity));
         plan.latent_errors = plan.disk_faults < parity && prng.chance(1, 2);
