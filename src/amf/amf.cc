@@ -11,6 +11,7 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
          std::uint64_t table_start, std::vector<Disk*> disks, ControllerSlot slot, AmfOptions options)
     : executor_(executor),
       clock_(clock),
+      transport_(transport),
       group_(group),
       geometry_(config.geometry),
       data_start_(config.data_start),
@@ -20,6 +21,8 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
       options_(options),
       code_(config.geometry.k, config.geometry.m),
       replicator_(executor, transport, group),
+      cache_(options.cache),
+      peer_cache_(executor, clock, transport, group, options.peer_patience),
       locks_(executor, clock, transport, group, LockOptions{}, *this),
       tables_(executor, clock, transport, group, table_start, std::move(disks), slot),
       stripe_locks_(executor),
@@ -78,6 +81,7 @@ void Amf::adopt(const AmfView& view) {
     replicator_.adopt(view);  // a newcomer knows what is in quarantine before its tables are settled
     tables_.adopt(view);
     locks_.adopt(view, claims());
+    peer_cache_.adopt();
 }
 
 std::vector<LockClaim> Amf::claims() const {
@@ -98,6 +102,8 @@ void Amf::deliver(AmfId from, Message message) {
     } else if (type >= static_cast<unsigned>(MessageType::lock_request) &&
                type <= static_cast<unsigned>(MessageType::lock_report)) {
         locks_.deliver(from, message);
+    } else if (message.type == MessageType::cache_fetch || message.type == MessageType::cache_data) {
+        deliver_cached(from, message);
     } else {
         replicator_.deliver(from, message);
     }

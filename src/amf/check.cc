@@ -86,6 +86,7 @@ Task<Result<StripeVerdict>> Amf::check_stripe(StripeIndex stripe, bool correct) 
             if (!batch.status(i)) failed.set(place(where, batch.role(i)).member.v);
         }
     }
+    forget_blocks(stripe, 0, static_cast<std::uint32_t>(geometry_.range_of(stripe).length));
     if (failed.any()) CO_TRY(co_await fail_members(failed));
     ++(differs ? counters_.resynced : counters_.repaired);
     co_return StripeVerdict::corrected;

@@ -189,6 +189,10 @@ std::string_view to_string(MessageType type) {
             return "table_page";
         case MessageType::table_agreed:
             return "table_agreed";
+        case MessageType::cache_fetch:
+            return "cache_fetch";
+        case MessageType::cache_data:
+            return "cache_data";
         default:
             return type >= MessageType::amf_first ? "amf" : "unknown";
     }

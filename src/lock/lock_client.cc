@@ -206,6 +206,7 @@ void LockClient::finish_release(Entry& e) {
     send(e.unit, MessageType::lock_released, e.hold_ticket, e.mode);
     e.held = e.asked = e.preparing = false;
     --held_;
+    outbox_.gone.push_back(e.unit);
 }
 
 void LockClient::request(Entry& e) {
@@ -270,6 +271,7 @@ void LockClient::lose_all() {
     held_ = 0;
     for (Entry* e = all_.first; e != nullptr;) {
         Entry* const next = e->all.next;
+        if (e->held) outbox_.gone.push_back(e->unit);
         e->request_ticket = e->claim_ticket = e->hold_ticket = 0;
         e->held = e->asked = e->preparing = e->recovering = false;
         e->pins = 0;

@@ -40,16 +40,17 @@ public:
         UnitIndex unit;
         std::uint64_t ticket;
     };
-    /// Done by the driver in this order: wake, reports, messages, prepare, recover.
+    /// Done by the driver in this order: wake, gone, reports, messages, prepare, recover.
     struct Outbox {
         std::vector<LockWaiter*> granted;
+        std::vector<UnitIndex> gone;  ///< not held any more
         std::vector<std::pair<AmfId, LockReport>> reports;
         std::vector<LockSend> messages;
         std::vector<Prepare> prepare;    ///< answer each with release_prepared()
         std::vector<UnitIndex> recover;  ///< answer each with recovered()
         bool empty() const {
-            return granted.empty() && reports.empty() && messages.empty() && prepare.empty() &&
-                   recover.empty();
+            return granted.empty() && gone.empty() && reports.empty() && messages.empty() &&
+                   prepare.empty() && recover.empty();
         }
     };
 
@@ -80,6 +81,11 @@ public:
     void revoked(const LockFrame& frame);
     void release_prepared(UnitIndex unit, std::uint64_t ticket);
     void recovered(UnitIndex unit);
+
+    /// Who may have the data of a held unit too; nobody: 0.
+    AmfId copy_at(UnitIndex) const { return {}; }
+    /// It has not.
+    void forget_copy(UnitIndex) {}
 
     bool in_view() const { return in_view_; }
     const AmfView& view() const { return view_; }

@@ -168,6 +168,7 @@ void LockManager::pump() {
         std::swap(work_, client_.outbox());
         carry_out(work_);
         work_.granted.clear();
+        work_.gone.clear();
         work_.reports.clear();
         work_.messages.clear();
         work_.prepare.clear();
@@ -181,6 +182,7 @@ void LockManager::pump() {
 
 void LockManager::carry_out(const LockClient::Outbox& work) {
     for (LockWaiter* waiter : work.granted) static_cast<Wait*>(waiter)->wake();
+    for (const UnitIndex unit : work.gone) hooks_.released(unit);
     for (const auto& [to, report] : work.reports) send_report(to, report);
     for (const LockSend& out : work.messages) send(out);
     for (const LockClient::Prepare& prepare : work.prepare) {

@@ -33,6 +33,7 @@ struct Peer final : Transport, LockHooks {
         last_prepared = unit;
         co_await may_release;
     }
+    void released(UnitIndex unit) override { gone.push_back(unit); }
     void recover(UnitIndex unit) override { recovering.push_back(unit); }
 
     World& world;
@@ -41,7 +42,7 @@ struct Peer final : Transport, LockHooks {
     int prepared = 0;
     UnitIndex last_prepared;
     Event may_release;
-    std::vector<UnitIndex> recovering;
+    std::vector<UnitIndex> recovering, gone;
     LockManager locks;
     Scope scope;
 };
