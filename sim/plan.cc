@@ -78,6 +78,10 @@ Plan draw_plan(std::uint64_t seed) {
     if (prng.chance(1, 2)) plan.window = prng.chance(1, 2) ? 64u << 10 : 256u << 10;
     plan.rot = plan.disks >= plan.disk_faults + 2 && prng.chance(1, 2);
     plan.swaps = plan.disk_faults != 0 && prng.chance(2, 3);
+    if (!prng.chance(1, 6)) {
+        const std::array<std::uint64_t, 4> blocks = {1 + prng.below(4), 10 + prng.below(30), 100, 1000};
+        plan.cache = blocks[prng.below(4)] * kBlockSize;
+    }
     return plan;
 }
 
@@ -113,6 +117,7 @@ std::string describe(const Plan& plan) {
     if (plan.rot) out += " rot";
     if (plan.swaps) out += " swap";
     if (plan.cluster_kill) out += " all-die";
+    if (plan.cache != 0) out += "; cache " + std::to_string(plan.cache / kBlockSize) + " blocks";
     out += "; hosts:" + describe(plan.work);
     return out;
 }
@@ -147,6 +152,7 @@ constexpr std::array kSettings{
     setting<[](auto& p) -> auto& { return p.work.huge; }>("huge", 0),
     setting<[](auto& p) -> auto& { return p.work.hot; }>("hot", 0),
     setting<[](auto& p) -> auto& { return p.lock_unit; }>("lock_unit", 1),
+    setting<[](auto& p) -> auto& { return p.cache; }>("cache", 0),
     setting<[](auto& p) -> auto& { return p.drain_max; }>("drain_max", 1000),
     setting<[](auto& p) -> auto& { return p.controllers; }>("controllers", 2),
     setting<[](auto& p) -> auto& { return p.disk_faults; }>("disk_faults", 0),
