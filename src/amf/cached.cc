@@ -85,9 +85,12 @@ void Amf::answer_fetch(AmfId from, const CacheFetch& fetch) {
     transport_.send(from, encode(group_, answer));
 }
 
-/// What an update needs of the old data.
+/// What an update needs of the old data. What the extent's end cuts off a row has no place in the logical
+/// space: there the next extent begins.
 bool Amf::old_data_cached(const Spot& spot, unsigned role, StripRange part, std::span<std::byte> into) {
     if (role >= geometry_.k) return false;
+    const Role column(static_cast<std::uint8_t>(role));
+    if (part.to > geometry_.column_length(spot.stripe, column)) return false;
     const std::uint64_t at = logical(spot.stripe) + std::uint64_t{role} * geometry_.strip_size + part.from;
     return cache_.read(at, into, spot.zone->generation);
 }

@@ -125,6 +125,23 @@ TEST(Cached, AnUpdateTakesItsOldDataFromMemory) {
     }
 }
 
+TEST(Cached, WhatIsCutOffTheLastRowIsNotTheNextExtent) {
+    WorldOptions options = cached(4096);
+    options.disks = 4;  // three columns do not divide an extent
+    World world(options);
+    world.start(1);
+    const Geometry& geometry = world.config.geometry;
+    const StripeIndex last = geometry.stripe_of(ExtentIndex(0), Row(geometry.rows_per_extent() - 1));
+    const LogicalRange row = geometry.range_of(last);
+    ASSERT_LT(row.length, geometry.stripe_size());
+    ASSERT_TRUE(world.write(1, kExtentSize, pattern(1, 2 * kStrip)));
+    ASSERT_TRUE(world.write(1, row.offset, pattern(2, row.length)));
+    ASSERT_TRUE(world.write(1, row.offset, pattern(3, row.length / 2)));
+    const auto verdict = world.run(1, world.amf(1).check_stripe(last, false));
+    ASSERT_TRUE(verdict.has_value());
+    EXPECT_EQ(*verdict, StripeVerdict::clean);
+}
+
 TEST(Cached, AZoneThatIsGoneTakesItsBlocksAlong) {
     World world(cached());
     for (std::uint16_t id = 1; id <= 2; ++id) world.start(id);
