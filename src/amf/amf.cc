@@ -100,7 +100,7 @@ void Amf::deliver(AmfId from, Message message) {
         type <= static_cast<unsigned>(MessageType::table_agreed)) {
         tables_.deliver(from, message);
     } else if (type >= static_cast<unsigned>(MessageType::lock_request) &&
-               type <= static_cast<unsigned>(MessageType::lock_report)) {
+               type <= static_cast<unsigned>(MessageType::lock_returned)) {
         locks_.deliver(from, message);
     } else if (message.type == MessageType::cache_fetch || message.type == MessageType::cache_data) {
         deliver_cached(from, message);

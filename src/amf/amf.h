@@ -176,10 +176,10 @@ private:
     std::uint64_t logical(StripeIndex stripe) const { return geometry_.range_of(stripe).offset; }
     bool small(std::size_t operation) const { return operation <= options_.cached_operation; }
     bool serve_cached(std::uint64_t at, std::span<std::byte> into, std::uint32_t generation);
-    Task<Status> fetch_blocks(Spot spot, std::uint32_t offset, std::span<std::byte> into, LockPin& pin,
+    Task<Status> fetch_blocks(Spot spot, std::uint32_t offset, std::span<std::byte> into, const LockPin& pin,
                               bool keep);
     Task<bool> fetch_from_peer(std::uint64_t at, std::span<std::byte> into, std::uint32_t generation,
-                               LockPin& pin);
+                               const LockPin& pin);
     void deliver_cached(AmfId from, const Message& message);
     void answer_fetch(AmfId from, const CacheFetch& fetch);
     bool old_data_cached(const Spot& spot, unsigned role, StripRange part, std::span<std::byte> into);

@@ -31,10 +31,9 @@ bool Amf::serve_cached(std::uint64_t at, std::span<std::byte> into, std::uint32_
 }
 
 /// Whole blocks that are not here: from an AMF that has them, or from the members. The stripe is locked.
-Task<Status> Amf::fetch_blocks(Spot spot, std::uint32_t offset, std::span<std::byte> into, LockPin& pin,
+Task<Status> Amf::fetch_blocks(Spot spot, std::uint32_t offset, std::span<std::byte> into, const LockPin& pin,
                                bool keep) {
     const std::uint64_t at = logical(spot.stripe) + offset;
-    const UnitIndex unit = unit_of(spot.stripe);
     const std::uint32_t generation = spot.zone->generation;
     if (keep && co_await fetch_from_peer(at, into, generation, pin)) {
         ++counters_.peer_reads;
@@ -42,17 +41,17 @@ Task<Status> Amf::fetch_blocks(Spot spot, std::uint32_t offset, std::span<std::b
         CO_TRY(co_await read_blocks(spot, offset, into));
         ++counters_.disk_reads;
     }
-    if (keep && pin.live()) cache_.insert(unit, generation, at, into);
+    if (keep && pin.live()) cache_.insert(pin.unit(), generation, at, into);
     co_return Status{};
 }
 
 Task<bool> Amf::fetch_from_peer(std::uint64_t at, std::span<std::byte> into, std::uint32_t generation,
-                                LockPin& pin) {
-    const AmfId holder = pin.holder();
+                                const LockPin& pin) {
+    const AmfId holder = locks_.copy_at(pin.unit());
     if (holder == AmfId() || holder == view_.self || !view_.contains(holder)) co_return false;
     const PeerCache::Answer answer = co_await peer_cache_.fetch(holder, at, into, generation);
     if (answer == PeerCache::Answer::not_here) {
-        pin.forget_holder();
+        if (locks_.copy_at(pin.unit()) == holder) locks_.forget_copy(pin.unit());
         co_return false;
     }
     co_return pin.live() && options_.lease->live();

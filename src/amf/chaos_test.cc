@@ -249,7 +249,7 @@ TEST_P(ChaosSeeds, IsOneDiskWhoeverDies) {
     std::uint64_t kills = 0;
     std::uint64_t leaves = 0;
     std::uint64_t operations = 0;
-    for (std::uint64_t seed = 1; seed <= 12; ++seed) {
+    for (std::uint64_t seed = 1; seed <= 16; ++seed) {
         SCOPED_TRACE(::testing::Message() << "seed " << seed);
         WorldOptions options{.level = Level::raid5, .disks = 5, .strip_size = 16u << 10};
         if (shape == 1) options.dimension = 3;

@@ -13,6 +13,7 @@
 #include <array>
 #include <bit>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "async/scope.h"
@@ -24,6 +25,7 @@
 #include "lock/arbiter.h"
 #include "lock/lock_client.h"
 #include "lock/lock_types.h"
+#include "lock/streams.h"
 
 namespace braid {
 
@@ -44,14 +46,17 @@ public:
 };
 
 struct LockOptions {
-    std::size_t held_idle = LockClient::kHeldIdle;       ///< units kept though no operation uses them
+    std::size_t held_idle = LockClient::kHeldIdle;  ///< units kept though no operation uses them
+    Nanos min_hold{};                               ///< of a unit before it is given back; 0 = off
+    std::uint8_t prefetch = 0;  ///< units that a sequential stream names ahead, 0 = off, at most 63
     const LockQueuePolicy* policy = &fifo_lock_queue();  ///< outlives the manager
 };
 
 struct LockCounters {
-    std::uint64_t held = 0;       ///< acquires served by what was held: no message
-    std::uint64_t peer = 0;       ///< acquires that had to wait
-    std::uint64_t cancelled = 0;  ///< of those that waited
+    std::uint64_t held = 0;        ///< acquires served by what was held: no message
+    std::uint64_t prefetched = 0;  ///< of those the first of a unit that came ahead
+    std::uint64_t peer = 0;        ///< acquires that had to wait
+    std::uint64_t cancelled = 0;   ///< of those that waited
     std::uint64_t requests_sent = 0, grants_sent = 0, revokes_sent = 0, released_sent = 0, reports_sent = 0;
     std::uint64_t recoveries = 0;  ///< units given to this AMF for recovery
     std::uint64_t dropped = 0;     ///< messages that made no sense
@@ -90,10 +95,6 @@ public:
     LockMode mode() const { return mode_; }  ///< the mode that was asked for
     /// What it pins was not lost with the view.
     bool live() const;
-    /// Who may have the unit's data in its cache too; nobody: 0.
-    AmfId holder() const;
-    /// It has not.
-    void forget_holder();
 
 private:
     friend class LockManager;
@@ -128,8 +129,8 @@ public:
         pin = LockPin(*this, unit, mode, client_.life());
         return true;
     }
-    /// Waits as long as it takes. cancelled: stop() was called.
-    Task<Result<LockPin>> acquire(UnitIndex unit, LockMode mode);
+    /// Waits as long as it takes. `background`: no host waits for it. cancelled: stop() was called.
+    Task<Result<LockPin>> acquire(UnitIndex unit, LockMode mode, bool background = false);
 
     /// The end of what hooks.recover() began.
     void recovered(UnitIndex unit);
@@ -150,7 +151,15 @@ public:
     }
     /// All members of the present view have reported here.
     bool thawed() const { return arbitration_->thawed(); }
-    const LockCounters& counters() const { return counters_; }
+    LockCounters counters() const {
+        LockCounters out = counters_;
+        out.prefetched = client_.prefetched();
+        return out;
+    }
+    /// Who may have the data of a unit that is held here; 0: nobody. What it answers to be wrong is
+    /// forgotten.
+    AmfId copy_at(UnitIndex unit) const { return client_.copy_at(unit); }
+    void forget_copy(UnitIndex unit) { client_.forget_copy(unit); }
 
 private:
     friend class LockPin;
@@ -163,11 +172,13 @@ private:
     bool take(AmfId from, const Message& message);
     bool take_frame(AmfId from, const LockFrame& frame);
     Task<void> pump_when_due();
+    Task<void> end_holds();
     Task<void> prepare_release(UnitIndex unit, std::uint64_t ticket);
     /// Carries out what the machines put out. Called within itself it leaves the work to the outer call.
     void pump();
+    bool something_to_do();
     void carry_out(const LockClient::Outbox& work);
-    void send(const LockSend& out);
+    void send(AmfId to, const LockFrame& frame);
     void send_report(AmfId to, const LockReport& report);
 
     Executor& executor_;
@@ -177,20 +188,19 @@ private:
     LockHooks& hooks_;
     std::unique_ptr<Arbitration> arbitration_;
     LockClient client_;
+    Streams streams_;
     LockCounters counters_;
     LockClient::Outbox work_;        ///< being carried out
     std::vector<LockSend> sending_;  ///< of the arbiter, being sent
     bool stopped_ = false;
     bool pumping_ = false;
+    std::optional<Nanos> hold_due_;
+    Event holds_;  ///< the first unit that is held for a while yet may be another one
     Event due_;    ///< the machines put something out where nobody may be called
     Scope scope_;  ///< last: its tasks use all of the above
 };
 
 inline bool LockPin::live() const { return locks_ != nullptr && locks_->client_.life() == life_; }
-inline AmfId LockPin::holder() const { return live() ? locks_->client_.copy_at(unit_) : AmfId(); }
-inline void LockPin::forget_holder() {
-    if (live()) locks_->client_.forget_copy(unit_);
-}
 
 inline void LockPin::release() {
     if (locks_ != nullptr) std::exchange(locks_, nullptr)->unpin(unit_, life_);

@@ -434,7 +434,8 @@ TEST(LockManager, MessagesThatMakeNoSenseAreDropped) {
         message.head.resize(random.below(64));
         for (std::byte& b : message.head)
             b = static_cast<std::byte>(random.chance(1, 3) ? random.below(256) : 0);
-        if (message.head.size() == 16 || message.head.size() == 18) continue;  // may well mean something
+        const std::size_t sizes[] = {17, 19, 29};  // may well mean something
+        if (std::ranges::find(sizes, message.head.size()) != std::end(sizes)) continue;
         send(AmfId(static_cast<std::uint16_t>(random.between(1, 4))), message);
     }
     Slot b;
