@@ -34,9 +34,9 @@ struct Amf::Recovering {
 /// Without recovered() at the end the unit stays ours, and goes with us to whoever claims it next.
 Task<void> Amf::recover_unit(UnitIndex unit) {
     const Recovering mark(recovering_, unit);
-    const StripeIndex first = first_stripe(unit);
     // Its writer held it until it died: nobody else had it, and what is written again here is not kept.
     ASSERT(!cache_.holds_any(unit));
+    const StripeIndex first = first_stripe(unit);
     while (!tables_.settled()) co_await tables_.settled_event();
     while (true) {
         if (!co_await replicator_.gather(first, unit_stripes_)) co_return;  // fenced
