@@ -43,7 +43,7 @@ std::string check_cached_block(const GroupConfig& config, const GroupState& stat
         if (state.members[place.member.v].state == MemberState::failed || disk.plugged() != 1) continue;
         std::array<std::byte, kBlockSize> there;
         disk.peek(place.offset + strip.offset, there);
-        if (std::memcmp(there.data(), content.data(), kBlockSize) == 0) continue;
+        if (std::memcmp(there.data(), content.data(), kBlockSize) == 0) return {};
         return "the block at " + std::to_string(at) + " (stripe " + std::to_string(stripe.stripe.v) +
                ") is remembered otherwise than member " + std::to_string(place.member.v) + " has it";
     }

@@ -1,8 +1,10 @@
 // From outside, at any instant: what an AMF that is alive and in the view remembers is what the members have,
 // and it is of units that it holds.
 //
-// Not judged: a block of a zone that has gone since (it is never given), and one whose data strip is on no
-// member that can be looked at: failed by agreement, or another disk in its place by now.
+// Of a mirror the first copy counts, as it does for reads: another one may differ until a resync, when all
+// who knew of the write have died. Not judged: a block of a zone that has gone since (it is never given), and
+// one whose data strip is on no member that can be looked at: failed by agreement, or another disk in its
+// place by now.
 #pragma once
 
 #include <memory>
