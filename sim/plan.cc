@@ -85,6 +85,23 @@ Plan draw_plan(std::uint64_t seed) {
     return plan;
 }
 
+/// What is not as it always was.
+static std::string describe(const SharingOptions& sharing) {
+    const SharingOptions usual;
+    std::string out;
+    const auto add = [&](std::string_view name, auto value, auto usual_value) {
+        if (value == usual_value) return;
+        out += "; " + std::string(name) + ' ' + std::to_string(static_cast<std::uint64_t>(value));
+    };
+    if (sharing.coherency != usual.coherency) out += "; " + std::string(to_string(sharing.coherency));
+    if (sharing.lock_order != usual.lock_order) out += "; " + std::string(to_string(sharing.lock_order));
+    add("min hold us", sharing.min_hold / 1us, usual.min_hold / 1us);
+    add("lock unit blocks", sharing.lock_unit_blocks, usual.lock_unit_blocks);
+    add("prefetch", sharing.prefetch, usual.prefetch);
+    add("amfs", sharing.amfs, usual.amfs);
+    return out;
+}
+
 std::string describe(const Plan& plan) {
     std::string out = "seed " + std::to_string(plan.seed) + ": " + std::to_string(plan.controllers) +
                       " controllers, " + std::to_string(plan.disks) + " disks, " + plan.level;
@@ -118,6 +135,7 @@ std::string describe(const Plan& plan) {
     if (plan.swaps) out += " swap";
     if (plan.cluster_kill) out += " all-die";
     if (plan.cache != 0) out += "; cache " + std::to_string(plan.cache / kBlockSize) + " blocks";
+    out += describe(plan.sharing);
     out += "; hosts:" + describe(plan.work);
     return out;
 }
@@ -153,6 +171,12 @@ constexpr std::array kSettings{
     setting<[](auto& p) -> auto& { return p.work.hot; }>("hot", 0),
     setting<[](auto& p) -> auto& { return p.lock_unit; }>("lock_unit", 1),
     setting<[](auto& p) -> auto& { return p.cache; }>("cache", 0),
+    setting<[](auto& p) -> auto& { return p.sharing.coherency; }>("coherency", 0),
+    setting<[](auto& p) -> auto& { return p.sharing.lock_order; }>("lock_order", 0),
+    setting<[](auto& p) -> auto& { return p.sharing.min_hold; }>("min_hold", 0),
+    setting<[](auto& p) -> auto& { return p.sharing.lock_unit_blocks; }>("lock_unit_blocks", 0),
+    setting<[](auto& p) -> auto& { return p.sharing.prefetch; }>("prefetch", 0),
+    setting<[](auto& p) -> auto& { return p.sharing.amfs; }>("amfs", 1),
     setting<[](auto& p) -> auto& { return p.drain_max; }>("drain_max", 1000),
     setting<[](auto& p) -> auto& { return p.controllers; }>("controllers", 2),
     setting<[](auto& p) -> auto& { return p.disk_faults; }>("disk_faults", 0),

@@ -22,7 +22,9 @@ struct GroupRequest {
     std::string name, level;
     std::vector<std::string> disks, controllers;
     std::uint64_t strip_size = 64 << 10, lock_unit = 1;
-    unsigned dimension = 0, copies = 0;
+    std::uint64_t lock_unit_blocks = 0, min_hold_us = 0;
+    std::string coherency = "arbiter", lock_order = "fifo";
+    unsigned dimension = 0, copies = 0, prefetch = 32, amfs = 1;
     bool force = false;
 };
 
@@ -52,6 +54,11 @@ int disk_fail(const Globals& g, const std::string& name);
 int controller_list(const Globals& g);
 int controller_show(const Globals& g, const std::string& name);
 int controller_fence(const Globals& g, const std::string& name);
+
+/// Locks and hot units of one controller, or of all whose API is known. kNotFound if none of these is it.
+int controller_locks(const Globals& g, const std::string& name, unsigned hot);
+/// Load of all controllers whose API is known: every `interval_s` until Ctrl-C, or one interval's.
+int top(const Globals& g, double interval_s, unsigned hot, bool once);
 
 int job_list(const Globals& g);
 int job_show(const Globals& g, std::uint64_t id);

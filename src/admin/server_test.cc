@@ -109,6 +109,24 @@ TEST_F(AdminServer, ShortDiskNamesBecomeFullOnes) {
     EXPECT_EQ(post("/api/v1/disks//srv/disks/d4/fail", Json::object())["steps"][0], "fail /srv/disks/d4");
 }
 
+TEST_F(AdminServer, HowAGroupIsSharedIsAskedForAndShown) {
+    const Json options{{"coherency", "broadcast"},
+                       {"lock_order", "priority"},
+                       {"min_hold_us", 250},
+                       {"lock_unit_blocks", 4},
+                       {"prefetch", 0},
+                       {"amfs", 2}};
+    Json wish = group({"d0", "d1", "d2", "d3"});
+    wish.update(options);
+    post("/api/v1/groups", wish);
+    const Json shown = get("/api/v1/groups/g0");
+    for (const auto& [key, value] : options.items()) EXPECT_EQ(shown[key], value) << key;
+    wish["coherency"] = "telepathy";
+    EXPECT_EQ(post("/api/v1/groups", wish, 400)["detail"], "field 'coherency' cannot be 'telepathy'");
+    wish["coherency"] = "";
+    EXPECT_EQ(post("/api/v1/groups", wish, 400)["detail"], "field 'coherency' cannot be ''");
+}
+
 TEST_F(AdminServer, DryRunChangesNothing) {
     const Json plan = post("/api/v1/groups?dry_run=1", group({"d0", "d1", "d2", "d3"}));
     EXPECT_EQ(plan["dry_run"], true);
@@ -206,6 +224,28 @@ TEST_F(AdminServer, MetricsOfOneNameStandTogether) {
                   "braid_condition{code=\"CONTROLLER_DOWN\",severity=\"warning\",object=\"ctl-b\"} 1\n"),
               std::string::npos);
     EXPECT_NE(answer->body.find("\nbraid_epoch 4\n"), std::string::npos);
+    EXPECT_NE(answer->body.find("# TYPE braid_wait_seconds histogram\n"
+                                "braid_wait_seconds_bucket{group=\"g0\",le=\"0.5\"} 3\n"
+                                "braid_wait_seconds_bucket{group=\"g0\",le=\"+Inf\"} 4\n"
+                                "braid_wait_seconds_sum{group=\"g0\"} 2.5\n"
+                                "braid_wait_seconds_count{group=\"g0\"} 4\n"),
+              std::string::npos)
+        << answer->body;
+}
+
+TEST_F(AdminServer, LoadTellsWhoTradesWhichLocks) {
+    const Json load = get("/api/v1/load?hot=1");
+    EXPECT_EQ(load["schema"], "braid/load");
+    EXPECT_EQ(load["groups"][0]["locks"]["requests"]["peer"], 3);
+    EXPECT_EQ(load["groups"][0]["locks"]["messages"]["lock_request"], 4);
+    EXPECT_EQ(load["links"][0]["sent"], (Json{{"messages", 100}, {"packets", 20}, {"bytes", 65536}}));
+    ASSERT_EQ(load["hot"].size(), 1u);
+    EXPECT_EQ(load["hot"][0]["volume"], "v0");
+    EXPECT_EQ(load["hot"][0]["holders"][0], (Json{{"amf", "ctl-a"}, {"mode", "write"}}));
+    EXPECT_EQ(load["hot"][0]["ping_pong"], true);
+    const Json tables = get("/api/v1/load?hot=x")["hot"][1];
+    EXPECT_TRUE(tables["unit"].is_null());
+    EXPECT_TRUE(tables["mean_wait_s"].is_null());
 }
 
 }  // namespace

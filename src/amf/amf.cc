@@ -23,7 +23,7 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
       replicator_(executor, transport, group),
       cache_(options.cache),
       peer_cache_(executor, clock, transport, group, options.peer_patience),
-      locks_(executor, clock, transport, group, LockOptions{}, *this),
+      locks_(executor, clock, transport, group, LockOptions{.sharing = config.sharing}, *this),
       tables_(executor, clock, transport, group, table_start, std::move(disks), slot),
       stripe_locks_(executor),
       pieces_(executor, options.pieces),
@@ -37,6 +37,12 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
 }
 
 Amf::~Amf() = default;
+
+LogicalRange Amf::range_of(UnitIndex unit) const {
+    const StripeIndex first = first_stripe(unit);
+    const std::uint64_t begin = geometry_.range_of(first).offset;
+    return {begin, geometry_.range_of(StripeIndex(first.v + unit_stripes_ - 1)).end() - begin};
+}
 
 Task<Status> Amf::start() {
     CO_TRY(co_await tables_.load());

@@ -163,7 +163,7 @@ Task<Status> Amf::write_locked(StripePiece piece, Slice data, const LockPin* pin
     const Status status =
         co_await finish(record, where, write, data, make_redo(write, plan, targets, data, old));
     if (status && pin != nullptr && pin->live()) {
-        cache_.insert(unit_of(piece.stripe), generation, logical(piece.stripe) + piece.offset, data.bytes);
+        cache_.insert(pin->unit(), generation, logical(piece.stripe) + piece.offset, data.bytes);
     }
     if (!status) intent.keep();
     co_return status;

@@ -42,6 +42,7 @@ GroupInfo Controller::describe(const GroupRuntime& group) const {
     info.parity = config.geometry.m;
     info.strip_size = config.geometry.strip_size;
     info.lock_unit = config.lock_unit_stripes;
+    info.sharing = config.sharing;
     info.dimension = config.dimension;
     info.usable_bytes = config.extents * kExtentSize;
     info.used_bytes = tables.allocated_extents() * kExtentSize;
@@ -184,6 +185,13 @@ void Controller::add_conditions(StatusReport& report) {
                     " stripes could not be finished after repeated crashes and answer with errors",
                 "restore their data from a backup");
         }
+    }
+    for (const PingPong& p : ping_pongs()) {
+        std::string text =
+            "trade the locks of " + p.where + " " + std::to_string(p.transfers_per_s) + " times a second";
+        if (p.further_ranges != 0) text += ", and of " + std::to_string(p.further_ranges) + " further ranges";
+        add("LOCK_PING_PONG", Severity::info, p.group + ": " + p.controllers, text,
+            "let one host use one controller for that range, or make the group with a larger --min-hold");
     }
     std::erase_if(condition_since_, [&](const auto& entry) { return !present.contains(entry.first); });
 }

@@ -7,6 +7,14 @@
 
 namespace braid {
 
+namespace {
+
+const LockQueuePolicy& queue_of(LockOrder order) {
+    return order == LockOrder::priority ? priority_lock_queue() : fifo_lock_queue();
+}
+
+}  // namespace
+
 /// One acquire that waits. Destroying it gives up the place in the queue, or the pin that was on its way.
 class LockManager::Wait : public LockWaiter {
 public:
@@ -55,14 +63,14 @@ LockManager::LockManager(Executor& executor, Clock& clock, Transport& transport,
       transport_(transport),
       group_(group),
       hooks_(hooks),
-      arbitration_(std::make_unique<Arbiter>(*options.policy)),
-      client_(*arbitration_, {options.held_idle, options.min_hold}),
-      streams_(options.prefetch),
+      arbitration_(std::make_unique<Arbiter>(queue_of(options.sharing.lock_order))),
+      client_(*arbitration_, {options.held_idle, options.sharing.min_hold}),
+      streams_(options.sharing.prefetch),
       holds_(executor),
       due_(executor),
       scope_(executor) {
     scope_.spawn(pump_when_due());
-    if (options.min_hold != Nanos{}) scope_.spawn(end_holds());
+    if (options.sharing.min_hold != Nanos{}) scope_.spawn(end_holds());
 }
 
 LockManager::~LockManager() = default;
@@ -83,15 +91,39 @@ Task<Result<LockPin>> LockManager::acquire(UnitIndex unit, LockMode mode, bool b
         co_await wait;
         pin = wait.take();
     }
-    count_wait(clock_.now() - start);
+    count_wait(unit, start);
     co_return std::move(pin);
 }
 
-void LockManager::count_wait(Nanos waited) {
+void LockManager::count_wait(UnitIndex unit, Nanos begun) {
+    const Nanos now = clock_.now();
+    const Nanos waited = now - begun;
+    hot_.waited(unit, waited, now);
     const auto ns = static_cast<std::uint64_t>(std::max<Nanos::rep>(waited.count(), 1));
     const auto bucket = static_cast<std::size_t>(std::bit_width(ns) - 1);
     ++counters_.waits[std::min(bucket, counters_.waits.size() - 1)];
     counters_.wait_ns += ns;
+}
+
+LockStanding LockManager::standing(UnitIndex unit) const {
+    LockStanding all = arbitration_->standing(unit);
+    const LockStanding own = client_.standing(unit);
+    const auto add = [](std::vector<LockStanding::Party>& to, const std::vector<LockStanding::Party>& from) {
+        for (const LockStanding::Party& party : from) {
+            if (std::ranges::find(to, party.who, &LockStanding::Party::who) == to.end()) to.push_back(party);
+        }
+        std::ranges::sort(to, {}, &LockStanding::Party::who);
+    };
+    add(all.holders, own.holders);
+    add(all.waiting, own.waiting);
+    return all;
+}
+
+std::vector<std::pair<std::string, std::uint64_t>> LockCounters::by_result() const {
+    return {{"held", held - prefetched},
+            {"prefetched", prefetched},
+            {"peer", peer - cancelled},
+            {"cancelled", cancelled}};
 }
 
 void LockManager::stop() {
@@ -153,6 +185,7 @@ bool LockManager::take_frame(AmfId from, const LockFrame& frame) {
         return arbitration_->take(from, frame);
     if (!arbitration_->decides(from, frame.unit)) return false;
     if (frame.type == MessageType::lock_grant) {
+        hot_.granted(frame.unit, client_.view().self, clock_.now());
         if (from != client_.view().self) arbitration_->granted(frame);
         return client_.granted(frame, clock_.now());
     }
@@ -239,19 +272,9 @@ Task<void> LockManager::prepare_release(UnitIndex unit, std::uint64_t ticket) {
 }
 
 void LockManager::send(AmfId to, const LockFrame& frame) {
-    switch (frame.type) {
-        case MessageType::lock_request:
-            ++counters_.requests_sent;
-            break;
-        case MessageType::lock_grant:
-            ++counters_.grants_sent;
-            break;
-        case MessageType::lock_revoke:
-            ++counters_.revokes_sent;
-            break;
-        default:
-            ++counters_.released_sent;
-            break;
+    if (to != client_.view().self) {
+        counters_.count_sent(frame.type);
+        if (frame.type == MessageType::lock_grant) hot_.granted(frame.unit, to, clock_.now());
     }
     transport_.send(to, Message{group_, frame.type, encode(frame), {}});
 }
@@ -265,7 +288,7 @@ void LockManager::send_report(AmfId to, const LockReport& report) {
         part.entries.assign(first, first + static_cast<std::ptrdiff_t>(count));
         sent += count;
         part.last = sent == report.entries.size();
-        ++counters_.reports_sent;
+        if (to != client_.view().self) counters_.count_sent(MessageType::lock_report);
         transport_.send(to, Message{group_, MessageType::lock_report, encode(part), {}});
     } while (sent < report.entries.size());
 }
