@@ -223,8 +223,8 @@ Task<void> LockManager::end_holds() {
 /// What the client says to arbiters waits until it is known who they are.
 bool LockManager::something_to_do() {
     const LockClient::Outbox& work = client_.outbox();
-    return !arbitration_->outbox().empty() || !work.granted.empty() || !work.reports.empty() ||
-           !work.prepare.empty() || !work.recover.empty() ||
+    return !arbitration_->outbox().empty() || !work.granted.empty() || !work.gone.empty() ||
+           !work.reports.empty() || !work.prepare.empty() || !work.recover.empty() ||
            (!work.messages.empty() && arbitration_->routed());
 }
 
