@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""fio through one, two and three controllers, beside `qemu-nbd` and `nbdkit file` on a plain file of the same file system
-in the same run. The contestants take turns within each round, the figures are medians of the rounds, and each is
-also given as a ratio to `nbdkit file`. CPU is what the server processes used, per operation.
+"""fio through one, two and three controllers, beside `qemu-nbd` and `nbdkit file` on a plain file of the same file system,
+and `nbdkit memory`, in the same run. The contestants take turns within each round, the figures are medians of the rounds,
+and each is also given as a ratio to `nbdkit file`, reads of what fits into a cache to `nbdkit memory`. CPU is what the
+server processes used, per operation.
 
-  bench/compare.py [--build build/release] [--levels raid5:5,raid6:6] [--seconds 2] [--rounds 3] [--json FILE]
+  bench/compare.py [--build build/release] [--levels raid5:5,raid6:6] [--jobs NAME,...] [--seconds 2] [--rounds 3] [--json FILE]
 """
 
 import argparse
@@ -21,16 +22,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE_MIB = 512
+HOT_MIB = 32  # of each controller: fits into the default cache, [limits] cache = "64MiB"
+CACHED = "4k cached read qd32"
 JOBS = [  # name, fio options, bytes of an operation
     ("4k randread qd1", ["--rw=randread", "--bs=4k", "--iodepth=1"], 4096),
     ("4k randread qd32", ["--rw=randread", "--bs=4k", "--iodepth=32"], 4096),
+    (CACHED, ["--rw=randread", "--bs=4k", "--iodepth=32"], 4096),
     ("4k randwrite qd1", ["--rw=randwrite", "--bs=4k", "--iodepth=1"], 4096),
     ("4k randwrite qd32", ["--rw=randwrite", "--bs=4k", "--iodepth=32"], 4096),
     ("1m seqread", ["--rw=read", "--bs=1M", "--iodepth=4"], 1 << 20),
     ("1m seqwrite", ["--rw=write", "--bs=1M", "--iodepth=4"], 1 << 20),
 ]
-# Goals of one controller against `nbdkit file`.
-GOALS = {"4k randread qd1": 0.8, "4k randread qd32": 0.6, "4k randwrite qd1": 0.3, "4k randwrite qd32": 0.2,
+# Goals of one controller against `nbdkit file`, or what the job is compared with.
+GOALS = {"4k randread qd1": 0.8, "4k randread qd32": 0.6, CACHED: 0.8, "4k randwrite qd1": 0.3, "4k randwrite qd32": 0.2,
          "1m seqwrite": 0.5}
 
 
@@ -115,16 +119,28 @@ def start_peers(scratch):
         else:
             words = ["nbdkit", "-f", "-i", "127.0.0.1", "-p", str(port), "file", image]
         servers.append(start_peer(name, words, port))
+    port = free_port()
+    memory = ["nbdkit", "-f", "-i", "127.0.0.1", "-p", str(port), "memory", f"{SIZE_MIB}M"]
+    servers.append(start_peer("nbdkit memory", memory, port))
     return servers
 
 
-def fio(server, options, seconds):
+def warm(server):
+    """What is read twice stays in a cache that one long scan does not wash out."""
+    share = SIZE_MIB // len(server.uris)
+    for i, uri in enumerate(server.uris):
+        words = ["fio", "--name=warm", "--ioengine=nbd", f"--uri={uri}", "--rw=read", "--bs=64k", "--iodepth=8",
+                 f"--offset={i * share}M", f"--size={HOT_MIB}M", "--loops=3"]
+        subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+
+
+def fio(server, options, seconds, area=SIZE_MIB):
     """Operations per second over all URIs at once, and server CPU seconds per operation."""
     share = SIZE_MIB // len(server.uris)
     words = ["fio", "--output-format=json", "--ioengine=nbd", "--time_based", f"--runtime={seconds}", "--norandommap",
              "--randrepeat=0", "--group_reporting=1", *options]
     for i, uri in enumerate(server.uris):
-        words += [f"--name=c{i}", f"--uri={uri}", f"--offset={i * share}M", f"--size={share}M"]
+        words += [f"--name=c{i}", f"--uri={uri}", f"--offset={i * share}M", f"--size={min(share, area)}M"]
     # Options before the first --name are global for fio; each --name begins a job of its own.
     before = cpu_seconds(server.pids)
     done = subprocess.run(words, capture_output=True, text=True, timeout=seconds + 60)
@@ -144,16 +160,19 @@ def fill(server):
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
 
 
-def measure(servers, seconds, rounds):
+def measure(servers, jobs, seconds, rounds):
     figures = {}
     for server in servers:
         fill(server)
-    for name, options, size in JOBS:
+    for name, options, size in jobs:
         samples = {s.name: [] for s in servers}
+        if name == CACHED:
+            for server in servers:
+                warm(server)
         for turn in range(rounds):
             order = servers if turn % 2 == 0 else servers[::-1]
             for server in order:
-                samples[server.name].append(fio(server, options, seconds))
+                samples[server.name].append(fio(server, options, seconds, HOT_MIB if name == CACHED else SIZE_MIB))
         for server in servers:
             rates = [rate for rate, _ in samples[server.name]]
             figures.setdefault(server.name, {})[name] = {
@@ -164,10 +183,10 @@ def measure(servers, seconds, rounds):
     return figures
 
 
-def print_table(figures):
-    base = figures["nbdkit file"]
+def print_table(figures, jobs):
     print(f"\n{'':<18}" + "".join(f"{name:>26}" for name in figures))
-    for job, _, size in JOBS:
+    for job, _, size in jobs:
+        base = figures["nbdkit memory" if job == CACHED else "nbdkit file"]
         cells = []
         for name in figures:
             f = figures[name][job]
@@ -178,7 +197,7 @@ def print_table(figures):
                 mark = "+" if ratio >= GOALS[job] else "-"
             cells.append(f"{amount} {ratio:4.2f}{mark} {f['cpu_us_per_op']:6.1f}us")
         print(f"{job:<18}" + "".join(f"{c:>26}" for c in cells))
-    print("\nrate, ratio to `nbdkit file`, server CPU per operation; + and -: the goal of one controller is met or missed")
+    print("\nrate, ratio to `nbdkit file` (cached: to `nbdkit memory`), server CPU per operation; + and -: the goal of one controller is met or missed")
 
 
 def main():
@@ -186,10 +205,12 @@ def main():
     parser.add_argument("--build", default=str(ROOT / "build" / "release"))
     parser.add_argument("--levels", default="raid5:5,raid6:6", help="LEVEL:DISKS, comma separated")
     parser.add_argument("--controllers", default="1,2,3")
+    parser.add_argument("--jobs", default=",".join(job[0] for job in JOBS), help="names, comma separated")
     parser.add_argument("--seconds", type=int, default=2, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", help="write the figures there, too")
     args = parser.parse_args()
+    jobs = [job for job in JOBS if job[0] in args.jobs.split(",")]
     place = "/dev/shm" if os.path.isdir("/dev/shm") else None
     scratch = tempfile.mkdtemp(prefix="braid-compare-", dir=place)
     everything = {}
@@ -201,12 +222,12 @@ def main():
                 for controllers in map(int, args.controllers.split(",")):
                     servers.append(start_braid(Path(args.build).resolve(), scratch, level, int(disks), controllers))
                 print(f"{level} on {disks} disks in {scratch}", file=sys.stderr, flush=True)
-                figures = measure(servers, args.seconds, args.rounds)
+                figures = measure(servers, jobs, args.seconds, args.rounds)
             finally:
                 for server in servers:
                     server.stop()
             everything[level] = figures
-            print_table(figures)
+            print_table(figures, jobs)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     if args.json:

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "parity/code.h"
+#include "sim/checkers/cache_coherence.h"
 #include "sim/checkers/in_flight.h"
 #include "sim/checkers/one_disk.h"
 #include "sim/checkers/parity.h"
@@ -161,6 +162,26 @@ TEST(InFlight, ABlockIsFreeWhenEverybodyHasEnded) {
     EXPECT_EQ(blocks.begin(3, 8 * kBlockSize, kBlockSize, true, true), "");
     blocks.end(8 * kBlockSize, kBlockSize, false);
     EXPECT_NE(blocks.begin(4, 8 * kBlockSize, kBlockSize, false), "");
+}
+
+TEST(CacheCoherence, ARememberedBlockIsWhatItsMemberHas) {
+    for (const Level level : {Level::raid6, Level::mirror}) {
+        Array array(level, 5);
+        array.fill(2);
+        const Geometry& g = array.config.geometry;
+        const std::uint64_t at = std::uint64_t{2} * g.stripe_size() + (g.k - 1) * g.strip_size + 8192;
+        const Buffer block(kBlockSize);
+        const DiskPlace place = array.place(2, g.k - 1u);
+        array.media[place.member.v]->peek(place.offset + 8192, block.span());
+        const auto wrong = [&] {
+            return check_cached_block(array.config, array.state, array.zone, at, block.span(), array.media);
+        };
+        EXPECT_EQ(wrong(), "");
+        block.data()[4095] ^= std::byte{1};
+        EXPECT_NE(wrong(), "");
+        array.state.members[place.member.v].state = MemberState::failed;
+        EXPECT_EQ(wrong().empty(), level != Level::mirror) << "of a mirror the other copy tells";
+    }
 }
 
 TEST(OneDisk, AfterAPowerCutASectorHoldsTheLastDurableWriteOrALaterOne) {

@@ -42,7 +42,8 @@ Running::Running(Wires& wires, SharedRecord& record, std::vector<std::unique_ptr
                  ControllerConfig{.name = process.name,
                                   .peer_address = "sim:0",
                                   .ping_timeout = shape.ping_timeout,
-                                  .intent_idle = shape.intent_idle}),
+                                  .intent_idle = shape.intent_idle,
+                                  .cache = shape.cache}),
       scope(process.executor) {}
 
 Amf* Running::amf() {

@@ -26,6 +26,7 @@ struct Shape {
     unsigned copies = 0;
     Nanos ping_timeout = 500ms;
     Nanos intent_idle = 2s;
+    std::uint64_t cache = 0;  ///< bytes, of each controller
 };
 
 /// Of the virtual disk "v": not a multiple of anything.

@@ -79,6 +79,13 @@ Plan draw_plan(std::uint64_t seed) {
     plan.rot = plan.disks >= plan.disk_faults + 2 && prng.chance(1, 2);
     plan.swaps = plan.disk_faults != 0 && prng.chance(2, 3);
     if (prng.chance(1, 3)) plan.sharing.coherency = Coherency::broadcast;
+    if (prng.chance(1, 3)) plan.sharing.lock_order = LockOrder::priority;
+    if (prng.chance(1, 4)) plan.sharing.min_hold = 1us * prng.between(50, 3000);
+    if (prng.chance(1, 3)) plan.sharing.prefetch = static_cast<std::uint8_t>(prng.below(kMaxPrefetch + 1));
+    if (!prng.chance(1, 6)) {
+        const std::array<std::uint64_t, 4> blocks = {1 + prng.below(4), 10 + prng.below(30), 100, 1000};
+        plan.cache = blocks[prng.below(4)] * kBlockSize;
+    }
     return plan;
 }
 
@@ -131,6 +138,7 @@ std::string describe(const Plan& plan) {
     if (plan.rot) out += " rot";
     if (plan.swaps) out += " swap";
     if (plan.cluster_kill) out += " all-die";
+    if (plan.cache != 0) out += "; cache " + std::to_string(plan.cache / kBlockSize) + " blocks";
     out += describe(plan.sharing);
     out += "; hosts:" + describe(plan.work);
     return out;
@@ -166,6 +174,7 @@ constexpr std::array kSettings{
     setting<[](auto& p) -> auto& { return p.work.huge; }>("huge", 0),
     setting<[](auto& p) -> auto& { return p.work.hot; }>("hot", 0),
     setting<[](auto& p) -> auto& { return p.lock_unit; }>("lock_unit", 1),
+    setting<[](auto& p) -> auto& { return p.cache; }>("cache", 0),
     setting<[](auto& p) -> auto& { return p.sharing.coherency; }>("coherency", 0),
     setting<[](auto& p) -> auto& { return p.sharing.lock_order; }>("lock_order", 0),
     setting<[](auto& p) -> auto& { return p.sharing.min_hold; }>("min_hold", 0),

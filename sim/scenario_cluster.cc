@@ -1,6 +1,7 @@
 // The cluster of a scenario.
 #include <algorithm>
 
+#include "sim/checkers/cache_coherence.h"
 #include "sim/scenario_run.h"
 
 namespace braid::sim {
@@ -237,6 +238,9 @@ ScenarioRun::Counts& ScenarioRun::Counts::operator+=(const AmfCounters& counters
     resynced += static_cast<std::int64_t>(counters.resynced);
     regenerated += static_cast<std::int64_t>(counters.regenerated);
     repaired += static_cast<std::int64_t>(counters.repaired);
+    cached += static_cast<std::int64_t>(counters.cached_reads);
+    from_peers += static_cast<std::int64_t>(counters.peer_reads);
+    unleased += static_cast<std::int64_t>(counters.reads_without_lease);
     return *this;
 }
 
@@ -285,6 +289,8 @@ void ScenarioRun::look_at_locks() {
         if (!nodes_[i].running || !nodes_[i].running->serving()) continue;
         const std::string clash = locks_.add(name_of(i), *amf(i));
         if (!clash.empty()) world_.violation("single writer: " + clash);
+        const std::string old = nodes_[i].process->left_view ? std::string{} : check_cache(*amf(i), media_);
+        if (!old.empty()) world_.violation("cache of " + name_of(i) + ": " + old);
     }
 }
 

@@ -48,6 +48,9 @@ bool ScenarioRun::expect_count(const Step& step) {
         {"resynced", now.resynced - at_start_.resynced},
         {"regenerated", now.regenerated - at_start_.regenerated},
         {"repaired", now.repaired - at_start_.repaired},
+        {"cached", now.cached - at_start_.cached},
+        {"from-peers", now.from_peers - at_start_.from_peers},
+        {"unleased", now.unleased - at_start_.unleased},
         {"kills", static_cast<std::int64_t>(record_.kills - kills_at_start_)},
         {"quarantined", quarantined},
     };

@@ -148,6 +148,7 @@ Answer read_shape(const toml::node& node, Scenario& scenario) {
                         {"dimension", number(shape.dimension, "dimension", 1, 8)},
                         {"ping_timeout", time(shape.ping_timeout, "ping_timeout")},
                         {"intent_idle", time(shape.intent_idle, "intent_idle")},
+                        {"cache", size(shape.cache, "cache")},
                         {"thin", flag(scenario.thin, "thin")},
                         {"volatile", flag(scenario.volatile_cache, "volatile")}})) {
         return wrong;

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdio>
 
+#include "cache/cache_frames.h"
 #include "icl/frame.h"
 #include "lock/lock_types.h"
 #include "sim/scenario_sequence.h"
@@ -11,8 +12,8 @@
 namespace braid::sim {
 namespace {
 
-constexpr std::array<std::string_view, 9> kKinds = {"other", "lock", "report", "record", "table",
-                                                    "link",  "disk", "tables", "arrival"};
+constexpr std::array<std::string_view, 10> kKinds = {"other", "lock", "report", "record", "table",
+                                                     "cache", "link", "disk",   "tables", "arrival"};
 constexpr std::array<std::string_view, 3> kParity = {"P", "Q", "R"};
 
 std::string letter(AmfId id) { return std::string(1, static_cast<char>('a' + id.v - 1)); }
@@ -49,6 +50,7 @@ std::string_view kind_of(MessageType type) {
     if (is_link_type(type) || type == MessageType::groups_changed) return "link";
     if (type == MessageType::lock_report) return "report";
     if (type < MessageType::record_begin) return "lock";
+    if (type == MessageType::cache_fetch || type == MessageType::cache_data) return "cache";
     return type >= MessageType::table_update && type < MessageType::amf_first ? "table" : "record";
 }
 
@@ -203,6 +205,18 @@ std::string Trace::record_text(const Message& message, AmfId from, AmfId to) {
     }
 }
 
+/// `asker`: who fetches.
+std::string Trace::cache_text(const Message& message, AmfId asker, std::string_view& kind) {
+    const bool answers = message.type == MessageType::cache_data;
+    const std::uint64_t number =
+        answers ? decode_cache_data(message)->number : decode_cache_fetch(message.head)->number;
+    StripeIndex& stripe = fetches_[{asker, number}];
+    if (!answers) stripe = geometry_.locate(decode_cache_fetch(message.head)->at).stripe;
+    const std::string name = stripe_name(stripe);
+    kind = kind_if_named(kind, name);
+    return ' ' + name + (answers && message.payload.bytes.empty() ? " +nothing" : "");
+}
+
 std::string Trace::frame_text(const Process& from, const Process& to, std::string_view arrow,
                               std::span<const std::byte> frame, std::string_view& kind) {
     const Message message = message_of(frame);
@@ -215,6 +229,8 @@ std::string Trace::frame_text(const Process& from, const Process& to, std::strin
                        letter(arrives ? from : to) + ' ' + name_of(message.type);
     if (kind == "lock") return text + lock_text(message, kind);
     if (kind == "report") return text + report_text(message);
+    if (kind == "cache")
+        return text + cache_text(message, message.type == MessageType::cache_fetch ? id(from) : id(to), kind);
     if (kind != "record") return text;
     const std::string record = record_text(message, id(from), id(to));
     if (!record.empty()) kind = kind_if_named(kind, record.substr(1));

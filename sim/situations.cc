@@ -2,6 +2,7 @@
 // outside: counters, conditions, the record of members.
 #include <algorithm>
 
+#include "sim/checkers/cache_coherence.h"
 #include "sim/cluster.h"
 
 namespace braid::sim {
@@ -13,7 +14,8 @@ constexpr std::size_t kMemory = 256u << 20;
 
 }  // namespace
 
-/// Looks at the living every so often; checks that nobody shares a lock with a writer.
+/// Looks at the living every so often; checks that nobody shares a lock with a writer or remembers what is
+/// old.
 void Cluster::watch() {
     // The members see who is in whose way at any time; locks are looked at now and then.
     const bool look = ++looks_ % (faulty_ ? 5 : 50) == 0;
@@ -32,6 +34,9 @@ void Cluster::watch() {
         check_resynced(node);
         const std::string wrong = look ? locks_.add(node.name, *amf_of(node)) : std::string{};
         if (!wrong.empty()) fail("single writer: " + wrong);
+        if (!look || node.process->left_view) continue;
+        const std::string old = check_cache(*amf_of(node), media_);
+        if (!old.empty()) fail("cache of " + node.name + ": " + old);
     }
     const auto calm = [&](Node& node) { return !node.running || settled(node); };
     if (std::ranges::all_of(nodes_, calm)) {
@@ -62,6 +67,9 @@ constexpr std::array kCounted = {
     Counted{Mark::read_regenerated, &AmfCounters::regenerated},
     Counted{Mark::block_repaired, &AmfCounters::repaired},
     Counted{Mark::member_error, &AmfCounters::member_errors},
+    Counted{Mark::cache_local, &AmfCounters::cached_reads},
+    Counted{Mark::cache_peer, &AmfCounters::peer_reads},
+    Counted{Mark::cache_without_lease, &AmfCounters::reads_without_lease},
 };
 struct CountedPath {
     WritePath path;

@@ -5,7 +5,7 @@
 //                 api = ["unix:/run/braidd/api.sock", "127.0.0.1:9420"]
 //   [cluster]     provider = "local"  directory = "/run/braidd/cluster"  ping_timeout_ms = 1000
 //   [disks]       scan = ["/srv/disks/d*"]  engine = "auto"
-//   [limits]      memory = "256MiB"  spin_us = 50
+//   [limits]      memory = "256MiB"  cache = "64MiB"  spin_us = 50
 //   [log]         level = "info"
 //
 // Unknown keys, wrong types and syntax errors are errors with line and column. Nothing is guessed.
@@ -34,6 +34,7 @@ struct DaemonConfig {
     std::vector<std::string> scan;         ///< required: glob patterns
     DiskEngine engine = DiskEngine::automatic;
     std::uint64_t memory = 256ull << 20;  ///< bytes that requests of hosts may hold, 16 MiB .. 1 TiB
+    std::uint64_t cache = 64ull << 20;    ///< bytes of clean data of each group, 0 .. 1 TiB
     std::uint32_t spin_us = 50;           ///< 0 .. 10000
     LogLevel log_level = LogLevel::info;
 };

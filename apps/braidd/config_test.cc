@@ -21,6 +21,7 @@ TEST(Config, SmallestFileHasTheDocumentedDefaults) {
     EXPECT_EQ(c->cluster_directory, "/var/lib/braidd/cluster");
     EXPECT_EQ(c->ping_timeout_ms, 1000u);
     EXPECT_EQ(c->memory, 256ull << 20);
+    EXPECT_EQ(c->cache, 64ull << 20);
 }
 
 TEST(Config, EveryKeyIsRead) {
@@ -41,6 +42,7 @@ scan = ["/a*", "/b"]
 engine = "threads"
 [limits]
 memory = "1GiB"
+cache = "8MiB"
 spin_us = 0
 [log]
 level = "debug"
@@ -55,6 +57,7 @@ level = "debug"
     EXPECT_EQ(c->scan.size(), 2u);
     EXPECT_EQ(c->engine, DiskEngine::threads);
     EXPECT_EQ(c->memory, 1ull << 30);
+    EXPECT_EQ(c->cache, 8ull << 20);
     EXPECT_EQ(c->spin_us, 0u);
     EXPECT_EQ(c->log_level, LogLevel::debug);
 }
@@ -99,6 +102,8 @@ TEST(Config, WrongValuesSayWhatWouldBeRight) {
               "'spin_us' in [limits] must be a number from 0 to 10000");
     EXPECT_EQ(error_of(small + "[limits]\nmemory = \"1PB\"\n").line, 6u);
     EXPECT_EQ(error_of(small + "[limits]\nmemory = -1\n").line, 6u);
+    EXPECT_EQ(parse_config(small + "[limits]\ncache = 0\n")->cache, 0u);
+    EXPECT_EQ(error_of(small + "[limits]\ncache = \"2TiB\"\n").line, 6u);
     EXPECT_EQ(error_of(small + "[listen]\nnbd = \"127.0.0.1:1\"\n").text,
               "'nbd' in [listen] must be a list of strings");
     EXPECT_EQ(error_of(small + "[cluster]\nprovider = \"corosync\"\n").text,

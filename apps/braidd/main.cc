@@ -57,6 +57,7 @@ ControllerConfig controller_config(const DaemonConfig& config) {
     out.peer_address = config.peers;
     out.nbd = config.nbd;
     out.ping_timeout = std::chrono::milliseconds(config.ping_timeout_ms);
+    out.cache = config.cache;
     out.nbd_limits.total_bytes_in_flight = config.memory;
     out.nbd_limits.bytes_in_flight = std::min<std::size_t>(out.nbd_limits.bytes_in_flight, config.memory / 2);
     return out;

@@ -11,6 +11,7 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
          std::uint64_t table_start, std::vector<Disk*> disks, ControllerSlot slot, AmfOptions options)
     : executor_(executor),
       clock_(clock),
+      transport_(transport),
       group_(group),
       geometry_(config.geometry),
       data_start_(config.data_start),
@@ -20,6 +21,8 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
       options_(options),
       code_(config.geometry.k, config.geometry.m),
       replicator_(executor, transport, group),
+      cache_(options.cache),
+      peer_cache_(executor, clock, transport, group, options.peer_patience),
       locks_(executor, clock, transport, group, LockOptions{.sharing = config.sharing}, *this),
       tables_(executor, clock, transport, group, table_start, std::move(disks), slot),
       stripe_locks_(executor),
@@ -84,6 +87,7 @@ void Amf::adopt(const AmfView& view) {
     replicator_.adopt(view);  // a newcomer knows what is in quarantine before its tables are settled
     tables_.adopt(view);
     locks_.adopt(view, claims());
+    peer_cache_.adopt();
 }
 
 std::vector<LockClaim> Amf::claims() const {
@@ -104,6 +108,8 @@ void Amf::deliver(AmfId from, Message message) {
     } else if (type >= static_cast<unsigned>(MessageType::lock_request) &&
                type <= static_cast<unsigned>(MessageType::lock_returned)) {
         locks_.deliver(from, message);
+    } else if (message.type == MessageType::cache_fetch || message.type == MessageType::cache_data) {
+        deliver_cached(from, message);
     } else {
         replicator_.deliver(from, message);
     }
@@ -139,8 +145,8 @@ RoleMask Amf::writable(const Spot& spot) const {
 }
 
 /// offline: what the locks call cancelled, because nobody waits for a lock in a group that has to be left.
-Task<Result<LockPin>> Amf::wait_for_lock(UnitIndex unit, LockMode mode) {
-    Result<LockPin> pin = co_await locks_.acquire(unit, mode);
+Task<Result<LockPin>> Amf::wait_for_lock(UnitIndex unit, LockMode mode, LockRange wanted, bool background) {
+    Result<LockPin> pin = co_await locks_.acquire(unit, mode, background, wanted);
     if (!pin && tables_.offline()) co_return fail(Errc::offline);
     co_return std::move(pin);
 }

@@ -10,7 +10,8 @@
 // this. Never waits for a second stripe while it holds one; never regenerates from a stripe that may be
 // half-written.
 //
-// Where: amf.cc (life, view, flush), read.cc, write.cc, recover.cc, check.cc (parity of one stripe).
+// Where: amf.cc (life, view, flush), read.cc, write.cc, recover.cc, check.cc (parity of one stripe),
+// cached.cc (what is remembered).
 #pragma once
 
 #include <array>
@@ -23,6 +24,9 @@
 #include "amf/stripe_locks.h"
 #include "amf/stripe_plan.h"
 #include "async/scope.h"
+#include "cache/block_cache.h"
+#include "cache/peer_cache.h"
+#include "icl/lease.h"
 #include "icl/message.h"
 #include "icl/view.h"
 #include "io/clock.h"
@@ -41,6 +45,10 @@ struct AmfOptions {
     unsigned read_errors = 2;  ///< io_errors of reads after which a member is declared failed
     Nanos intent_idle = 5s;    ///< a region is clean when nobody has written there for so long
     Nanos housekeeping = 1s;
+    std::size_t cache = 0;                      ///< bytes of clean blocks that are remembered; 0: none
+    std::size_t cached_operation = 128u << 10;  ///< a larger read or write leaves nothing in the cache
+    Nanos peer_patience = 50ms;                 ///< with another AMF's cache; then the members are asked
+    const Lease* lease = &always_live();        ///< outlives the AMF
 };
 
 struct AmfCounters {
@@ -51,6 +59,10 @@ struct AmfCounters {
     std::uint64_t member_errors = 0;
     std::uint64_t recovered_redo = 0, recovered_data = 0, recovered_dropped = 0;
     std::uint64_t resynced = 0;  ///< stripes whose parity was wrong and was written
+    // Parts of reads, a stripe at a time: from the own cache, another AMF's, the members.
+    std::uint64_t cached_reads = 0, peer_reads = 0, disk_reads = 0;
+    std::uint64_t reads_without_lease = 0;  ///< were here and had to come from the members
+    std::uint64_t reads_for_peers = 0;      ///< answered from here
 };
 
 /// What an operator should know now.
@@ -112,6 +124,7 @@ public:
     LockManager& locks() { return locks_; }
     const LockManager& locks() const { return locks_; }
     const Replicator& replicator() const { return replicator_; }
+    const BlockCache& cache() const { return cache_; }
     const AmfView& view() const { return view_; }
     const AmfCounters& counters() const { return counters_; }
     AmfConditions conditions() const;
@@ -135,6 +148,9 @@ private:
     UnitIndex unit_of(StripeIndex stripe) const { return UnitIndex(stripe.v / unit_stripes_); }
     StripeIndex first_stripe(UnitIndex unit) const { return StripeIndex(unit.v * unit_stripes_); }
     Task<void> before_release(UnitIndex unit) override;
+    void released(UnitIndex unit) override;
+    Slice cached(UnitIndex unit, LockRange range) override;
+    void received(UnitIndex unit, std::uint64_t offset, Slice blocks) override;
     void recover(UnitIndex unit) override;
     std::vector<LockClaim> claims() const;
     Spot spot(StripeIndex stripe, const Zone& zone) const {
@@ -145,7 +161,9 @@ private:
                            data_start_);
     }
     RoleMask writable(const Spot& spot) const;
-    Task<Result<LockPin>> wait_for_lock(UnitIndex unit, LockMode mode);
+    /// `wanted`: what a reader wants to see, if others may send it along; `background`: for no host.
+    Task<Result<LockPin>> wait_for_lock(UnitIndex unit, LockMode mode, LockRange wanted = {},
+                                        bool background = false);
     Task<void> declare_failed(MemberIndex member);
     Task<Status> fail_members(MemberMask members);
     Task<void> housekeeping();
@@ -153,22 +171,39 @@ private:
     Task<Status> then_flush(Task<Status> operation);
 
     // read.cc
-    Task<Status> read_piece(StripePiece piece, std::span<std::byte> into);
+    /// `keep`: in the cache, here and in the following.
+    Task<Status> read_piece(StripePiece piece, std::span<std::byte> into, bool keep);
     Task<Status> read_blocks(Spot spot, std::uint32_t offset, std::span<std::byte> into);
     Task<Status> regenerate(Spot spot, unsigned role, StripRange range, std::span<std::byte> into,
                             RoleMask unreadable);
     void note_read_error(const Spot& spot, unsigned role, StripRange range, Error error);
     Task<void> repair(StripeIndex stripe, unsigned role, StripRange range);
 
+    // cached.cc
+    /// Where the stripe begins in the logical space.
+    std::uint64_t logical(StripeIndex stripe) const { return geometry_.range_of(stripe).offset; }
+    bool small(std::size_t operation) const { return operation <= options_.cached_operation; }
+    bool serve_cached(std::uint64_t at, std::span<std::byte> into, std::uint32_t generation);
+    Task<Status> fetch_blocks(Spot spot, std::uint32_t offset, std::span<std::byte> into, const LockPin& pin,
+                              bool keep);
+    Task<bool> fetch_from_peer(std::uint64_t at, std::span<std::byte> into, std::uint32_t generation,
+                               const LockPin& pin);
+    void deliver_cached(AmfId from, const Message& message);
+    void answer_fetch(AmfId from, const CacheFetch& fetch);
+    bool old_data_cached(const Spot& spot, unsigned role, StripRange part, std::span<std::byte> into);
+    Task<Status> old_block(Spot spot, std::uint32_t offset, std::span<std::byte> into);
+    void forget_blocks(StripeIndex stripe, std::uint32_t offset, std::uint32_t length);
+
     // write.cc
-    Task<Status> write_piece(StripePiece piece, Slice data);
+    Task<Status> write_piece(StripePiece piece, Slice data, bool keep);
     /// What is done again: whose write, in which zone (a copy).
     struct Orphan {
         const StoredRecord& record;
         const Zone& zone;
         std::uint8_t attempts;
     };
-    Task<Status> write_locked(StripePiece piece, Slice data, const Orphan* orphan);
+    /// `pin`: of the unit, null if the data is not to be kept.
+    Task<Status> write_locked(StripePiece piece, Slice data, const LockPin* pin, const Orphan* orphan);
     Task<Result<Slice>> whole_blocks(Spot spot, StripePiece piece, Slice data);
     Task<Status> finish(OpenRecord& record, Spot spot, StripeWrite write, Slice data, Redo redo);
     void read_old(DiskBatch& batch, const Spot& spot, const StripeWrite& write, const WritePlan& plan,
@@ -183,6 +218,7 @@ private:
 
     Executor& executor_;
     Clock& clock_;
+    Transport& transport_;
     Uuid group_;
     Geometry geometry_;
     std::uint64_t data_start_;
@@ -194,6 +230,8 @@ private:
     AmfView view_;
     bool ready_ = false;
     Replicator replicator_;
+    BlockCache cache_;
+    PeerCache peer_cache_;
     LockManager locks_;
     Tables tables_;
     StripeLocks stripe_locks_;

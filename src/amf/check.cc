@@ -11,7 +11,7 @@ Task<Result<StripeVerdict>> Amf::check_stripe(StripeIndex stripe, bool correct) 
     if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
     const GateGuard inside(gate_);
     const LockMode mode = correct ? LockMode::write : LockMode::read;
-    CO_TRY_LET(const LockPin pin, co_await wait_for_lock(unit_of(stripe), mode));
+    CO_TRY_LET(const LockPin pin, co_await wait_for_lock(unit_of(stripe), mode, {}, true));
     const StripeLocks::Guard guard = co_await StripeLocks::Awaiter(stripe_locks_, stripe, correct);
     while (!tables_.settled()) co_await tables_.settled_event();
     if (tables_.offline()) co_return fail(Errc::offline);
@@ -86,6 +86,7 @@ Task<Result<StripeVerdict>> Amf::check_stripe(StripeIndex stripe, bool correct) 
             if (!batch.status(i)) failed.set(place(where, batch.role(i)).member.v);
         }
     }
+    forget_blocks(stripe, 0, static_cast<std::uint32_t>(geometry_.range_of(stripe).length));
     if (failed.any()) CO_TRY(co_await fail_members(failed));
     ++(differs ? counters_.resynced : counters_.repaired);
     co_return StripeVerdict::corrected;

@@ -22,26 +22,31 @@ Task<Status> Amf::read(std::uint64_t offset, std::span<std::byte> into) {
     ASSERT(offset + into.size() <= extents_ * kExtentSize);
     ++counters_.reads;
     counters_.read_bytes += into.size();
+    const bool keep = small(into.size());
     const StripePlace first = geometry_.locate(offset);
     if (!into.empty() && into.size() <= geometry_.range_of(first.stripe).length - first.offset) {
-        return read_piece({first.stripe, first.offset, static_cast<std::uint32_t>(into.size()), 0}, into);
+        return read_piece({first.stripe, first.offset, static_cast<std::uint32_t>(into.size()), 0}, into,
+                          keep);
     }
     std::vector<Task<Status>> pieces;
     for_each_stripe(geometry_, {offset, into.size()}, [&](const StripePiece& piece) {
-        pieces.push_back(read_piece(piece, into.subspan(piece.range_offset, piece.length)));
+        pieces.push_back(read_piece(piece, into.subspan(piece.range_offset, piece.length), keep));
     });
     return in_pieces(std::move(pieces));
 }
 
-Task<Status> Amf::read_piece(StripePiece piece, std::span<std::byte> into) {
+Task<Status> Amf::read_piece(StripePiece piece, std::span<std::byte> into, bool keep) {
     co_await pieces_.take();
     const PieceSlot slot(pieces_);
     if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
     const GateGuard inside(gate_);
     if (tables_.offline()) co_return fail(Errc::offline);
+    const std::uint32_t from = block_floor(piece.offset);
+    const std::uint32_t to = block_ceil(piece.offset + piece.length);
     LockPin pin;
     if (!locks_.try_acquire(unit_of(piece.stripe), LockMode::read, pin)) {
-        CO_TRY_LET(pin, co_await wait_for_lock(unit_of(piece.stripe), LockMode::read));
+        const LockRange wanted = {logical(piece.stripe) + from, keep ? to - from : 0};
+        CO_TRY_LET(pin, co_await wait_for_lock(unit_of(piece.stripe), LockMode::read, wanted));
     }
     const StripeLocks::Guard guard = co_await stripe_locks_.read(piece.stripe);
     while (!tables_.settled()) co_await tables_.settled_event();
@@ -53,13 +58,12 @@ Task<Status> Amf::read_piece(StripePiece piece, std::span<std::byte> into) {
         co_return Status{};
     }
     if (replicator_.quarantined(piece.stripe, zone->generation)) co_return fail(Errc::io_error);
-    const std::uint32_t from = block_floor(piece.offset);
-    const std::uint32_t to = block_ceil(piece.offset + piece.length);
+    if (serve_cached(logical(piece.stripe) + piece.offset, into, zone->generation)) co_return Status{};
     if (to - from == piece.length && aligned(into.data())) {
-        co_return co_await read_blocks(spot(piece.stripe, *zone), from, into);
+        co_return co_await fetch_blocks(spot(piece.stripe, *zone), from, into, pin, keep);
     }
     const Buffer bounce(to - from);
-    CO_TRY(co_await read_blocks(spot(piece.stripe, *zone), from, bounce.span()));
+    CO_TRY(co_await fetch_blocks(spot(piece.stripe, *zone), from, bounce.span(), pin, keep));
     std::memcpy(into.data(), bounce.data() + (piece.offset - from), into.size());
     co_return Status{};
 }
@@ -178,6 +182,7 @@ Task<void> Amf::repair(StripeIndex stripe, unsigned role, StripRange range) {
         co_await batch.done();
         written = batch.all_ok();
     }
+    forget_blocks(stripe, 0, static_cast<std::uint32_t>(geometry_.range_of(stripe).length));
     if (written) {
         ++counters_.repaired;
         LOG_INFO("member.repaired", {"member", at.member}, {"stripe", stripe});

@@ -34,6 +34,8 @@ struct Amf::Recovering {
 /// Without recovered() at the end the unit stays ours, and goes with us to whoever claims it next.
 Task<void> Amf::recover_unit(UnitIndex unit) {
     const Recovering mark(recovering_, unit);
+    // Its writer held it until it died: nobody else had it, and what is written again here is not kept.
+    ASSERT(!cache_.holds_any(unit));
     const StripeIndex first = first_stripe(unit);
     while (!tables_.settled()) co_await tables_.settled_event();
     while (true) {
@@ -96,7 +98,7 @@ Task<Status> Amf::recover_write(std::vector<StoredRecord> copies) {
     }
     ++counters_.recovered_data;
     const StripePiece piece{best->info.stripe, best->info.offset, best->info.length, 0};
-    const Status written = co_await write_locked(piece, best->data, &orphan);
+    const Status written = co_await write_locked(piece, best->data, nullptr, &orphan);
     // Nobody was told that this write was done, so that a stripe too broken to take it stays as it is.
     if (!written && written.error().code == Errc::media_error) co_return Status{};
     co_return written;

@@ -29,13 +29,14 @@ Task<Status> Amf::write(std::uint64_t offset, Slice data, bool fua) {
     ASSERT(offset + size <= extents_ * kExtentSize);
     ++counters_.writes;
     counters_.written_bytes += size;
+    const bool keep = small(size);
     const StripePlace first = geometry_.locate(offset);
     const std::uint32_t strip = geometry_.strip_size;
     const bool one_strip = size != 0 && first.offset % strip + size <= strip &&
                            first.offset + size <= geometry_.range_of(first.stripe).length;
     if (one_strip) {
-        Task<Status> only =
-            write_piece({first.stripe, first.offset, static_cast<std::uint32_t>(size), 0}, std::move(data));
+        Task<Status> only = write_piece({first.stripe, first.offset, static_cast<std::uint32_t>(size), 0},
+                                        std::move(data), keep);
         return fua ? then_flush(std::move(only)) : std::move(only);
     }
     std::vector<Task<Status>> pieces;
@@ -44,7 +45,7 @@ Task<Status> Amf::write(std::uint64_t offset, Slice data, bool fua) {
         piece.range_offset += from;
         piece.length = length;
         pieces.push_back(
-            write_piece(piece, Slice(data.owner, data.bytes.subspan(piece.range_offset, length))));
+            write_piece(piece, Slice(data.owner, data.bytes.subspan(piece.range_offset, length)), keep));
     };
     for_each_stripe(geometry_, {offset, size}, [&](const StripePiece& piece) {
         // The end of one strip and the start of the next have no parity in common: cheaper as two.
@@ -76,7 +77,7 @@ Task<Status> Amf::write_zeroes(std::uint64_t offset, std::uint64_t length, bool 
         const auto size = static_cast<std::uint32_t>(std::min(end - offset, rest));
         if (!may_leave_hole || tables_.zone(geometry_.extent_of(at.stripe)) != nullptr) {
             pieces.push_back(
-                write_piece({at.stripe, at.offset, size, 0}, Slice(zeros_, zeros_.span(0, size))));
+                write_piece({at.stripe, at.offset, size, 0}, Slice(zeros_, zeros_.span(0, size)), false));
         }
         offset += size;
         if (pieces.size() == options_.pieces_per_operation || offset == end) {
@@ -87,7 +88,7 @@ Task<Status> Amf::write_zeroes(std::uint64_t offset, std::uint64_t length, bool 
     co_return status;
 }
 
-Task<Status> Amf::write_piece(StripePiece piece, Slice data) {
+Task<Status> Amf::write_piece(StripePiece piece, Slice data, bool keep) {
     co_await pieces_.take();
     const PieceSlot slot(pieces_);
     if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
@@ -99,11 +100,11 @@ Task<Status> Amf::write_piece(StripePiece piece, Slice data) {
     }
     const StripeLocks::Guard guard = co_await stripe_locks_.write(piece.stripe);
     while (!tables_.settled()) co_await tables_.settled_event();
-    co_return co_await write_locked(piece, std::move(data), nullptr);
+    co_return co_await write_locked(piece, std::move(data), keep ? &pin : nullptr, nullptr);
 }
 
 /// The stripe is locked and consistent. `orphan`: the write of a dead AMF that is done here again.
-Task<Status> Amf::write_locked(StripePiece piece, Slice data, const Orphan* orphan) {
+Task<Status> Amf::write_locked(StripePiece piece, Slice data, const LockPin* pin, const Orphan* orphan) {
     if (tables_.offline()) co_return fail(Errc::offline);
     const ExtentIndex extent = geometry_.extent_of(piece.stripe);
     const Zone* zone = orphan != nullptr ? &orphan->zone : tables_.zone(extent);
@@ -111,6 +112,7 @@ Task<Status> Amf::write_locked(StripePiece piece, Slice data, const Orphan* orph
         CO_TRY_LET(zone, co_await tables_.allocate_zone(extent));
     }
     if (replicator_.quarantined(piece.stripe, zone->generation)) co_return fail(Errc::io_error);
+    const std::uint32_t generation = zone->generation;
     const Spot where = spot(piece.stripe, *zone);
     IntentPin intent(tables_, region_of(geometry_.range_of(piece.stripe).offset));
     if (!tables_.intent_marked(intent.region)) CO_TRY(co_await tables_.mark_intent(intent.region));
@@ -160,6 +162,9 @@ Task<Status> Amf::write_locked(StripePiece piece, Slice data, const Orphan* orph
     ++counters_.stripe_writes[static_cast<std::size_t>(plan.path)];
     const Status status =
         co_await finish(record, where, write, data, make_redo(write, plan, targets, data, old));
+    if (status && pin != nullptr && pin->live()) {
+        cache_.insert(pin->unit(), generation, logical(piece.stripe) + piece.offset, data.bytes);
+    }
     if (!status) intent.keep();
     co_return status;
 }
@@ -170,10 +175,10 @@ Task<Result<Slice>> Amf::whole_blocks(Spot spot, StripePiece piece, Slice data) 
     const std::uint32_t end = piece.offset + piece.length;
     const std::uint32_t to = (end + kBlockSize - 1) / kBlockSize * kBlockSize;
     const Buffer blocks(to - from);
-    if (from != piece.offset) CO_TRY(co_await read_blocks(spot, from, blocks.span(0, kBlockSize)));
+    if (from != piece.offset) CO_TRY(co_await old_block(spot, from, blocks.span(0, kBlockSize)));
     const std::uint32_t last = to - kBlockSize;
     if (to != end && (last != from || from == piece.offset)) {
-        CO_TRY(co_await read_blocks(spot, last, blocks.span(last - from, kBlockSize)));
+        CO_TRY(co_await old_block(spot, last, blocks.span(last - from, kBlockSize)));
     }
     std::memcpy(blocks.data() + (piece.offset - from), data.bytes.data(), piece.length);
     co_return Slice(blocks);
@@ -191,9 +196,10 @@ void Amf::read_old(DiskBatch& batch, const Spot& spot, const StripeWrite& write,
         if (!plan.reads[role]) continue;
         // An update needs of a data strip only what changes.
         const StripRange part = plan.how == How::update && role < geometry_.k ? write.part(role) : hull;
+        const std::span<std::byte> into{old[role] + (part.from - hull.from), part.length()};
+        if (old_data_cached(spot, role, part, into)) continue;
         const DiskPlace at = place(spot, role);
-        batch.read(role, *disks_[at.member.v], at.offset + part.from,
-                   {old[role] + (part.from - hull.from), part.length()});
+        batch.read(role, *disks_[at.member.v], at.offset + part.from, into);
     }
 }
 
@@ -279,6 +285,7 @@ Task<Status> Amf::finish(OpenRecord& record, Spot spot, StripeWrite write, Slice
         std::optional<Tables::ZoneWrite> writing;
         if (recovers) writing.emplace(tables_);
         DiskBatch batch(executor_);
+        forget_blocks(spot.stripe, write.offset, write.length);
         const auto put = [&](unsigned role, std::uint32_t from, std::span<const std::byte> bytes) {
             if (!targets[role]) return;
             const DiskPlace at = place(spot, role);

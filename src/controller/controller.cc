@@ -188,7 +188,7 @@ Task<Status> Controller::attach_group(FoundGroup found, const GroupConfig& confi
         groups_.erase(uuid);
     }
     auto runtime =
-        std::make_shared<GroupRuntime>(env_, config_, icl_, registry_, jobs_, std::move(found), config);
+        std::make_shared<GroupRuntime>(env_, config_, icl_, icl_, registry_, jobs_, std::move(found), config);
     icl_.subscribe(uuid, runtime->amf());
     groups_.emplace(uuid, std::move(runtime));
     const Status attached = co_await membership_->attach(uuid);

@@ -29,6 +29,7 @@ struct ControllerConfig {
     std::vector<std::string> nbd;              ///< where hosts dial it; none: no NBD server
     Nanos ping_timeout = 1s;                   ///< silence after which a peer is fenced
     Nanos intent_idle = 10s;                   ///< a region unused for so long leaves the intent page
+    std::size_t cache = 64u << 20;             ///< bytes of each group that its AMF remembers; 0: none
     nbd::Limits nbd_limits;
 };
 

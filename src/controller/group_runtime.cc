@@ -30,7 +30,8 @@ ControllerSlot own_slot(const GroupConfig& config, std::string_view name) {
 }  // namespace
 
 GroupRuntime::GroupRuntime(const Environment& env, const ControllerConfig& controller, Transport& transport,
-                           PortRegistry& registry, Jobs& jobs, FoundGroup found, const GroupConfig& config)
+                           const Lease& lease, PortRegistry& registry, Jobs& jobs, FoundGroup found,
+                           const GroupConfig& config)
     : env_(env),
       registry_(registry),
       jobs_(jobs),
@@ -40,7 +41,7 @@ GroupRuntime::GroupRuntime(const Environment& env, const ControllerConfig& contr
       disks_(by_member(found, config.members.size())),
       amf_(env.executor, env.clock, transport, found.group, config,
            found.members.front().superblock.table_start, raw(disks_), slot_,
-           AmfOptions{.intent_idle = controller.intent_idle}),
+           AmfOptions{.intent_idle = controller.intent_idle, .cache = controller.cache, .lease = &lease}),
       changed_(env.executor),
       scope_(env.executor) {
     tables().on_change([this] { on_tables_changed(); });

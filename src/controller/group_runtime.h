@@ -32,8 +32,10 @@ public:
     enum class State : std::uint8_t { attaching, loading, serving, refused, stopping };
 
     /// `found` becomes this object's own. `config` names this controller among those that share the group.
+    /// `lease` is asked before a host is served from memory.
     GroupRuntime(const Environment& env, const ControllerConfig& controller, Transport& transport,
-                 PortRegistry& registry, Jobs& jobs, FoundGroup found, const GroupConfig& config);
+                 const Lease& lease, PortRegistry& registry, Jobs& jobs, FoundGroup found,
+                 const GroupConfig& config);
     ~GroupRuntime();
 
     const Uuid& uuid() const { return uuid_; }

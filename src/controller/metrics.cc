@@ -58,6 +58,38 @@ void count_group(Page& page, const std::string& name, Amf& amf) {
         page.count("braid_recoveries_total", "Writes of lost controllers that were finished here.",
                    {{"group", name}, {"kind", kind}}, value);
     }
+    for (const auto& [result, value] : {std::pair("local", c.cached_reads), std::pair("peer", c.peer_reads),
+                                        std::pair("disk", c.disk_reads)}) {
+        page.count("braid_cache_reads_total",
+                   "Parts of reads, a stripe at a time, from this AMF's cache, another one's, or the disks.",
+                   {{"group", name}, {"result", result}}, value);
+    }
+    page.count("braid_cache_reads_without_lease_total",
+               "Of those from the disks: they were in the cache, and no peer had answered in time.",
+               {{"group", name}}, c.reads_without_lease);
+    page.count("braid_cache_reads_for_peers_total", "Parts of reads of others that were answered from here.",
+               {{"group", name}}, c.reads_for_peers);
+    const BlockCache& cache = amf.cache();
+    page.count("braid_cache_evictions_total", "Blocks that left to make room.", {{"group", name}},
+               cache.counters().evicted);
+    page.count("braid_cache_drops_total", "Blocks that left with their lock.", {{"group", name}},
+               cache.counters().dropped);
+    page.add({"braid_cache_bytes",
+              "Clean data in the cache.",
+              false,
+              {{"group", name}},
+              static_cast<double>(cache.size())});
+    page.add({"braid_cache_capacity_bytes",
+              "Room in the cache.",
+              false,
+              {{"group", name}},
+              static_cast<double>(cache.capacity())});
+    const std::uint64_t reads = c.cached_reads + c.peer_reads + c.disk_reads;
+    page.add({"braid_cache_hit_ratio",
+              "Share of reads that needed no disk, since the start.",
+              false,
+              {{"group", name}},
+              reads == 0 ? 0.0 : static_cast<double>(reads - c.disk_reads) / static_cast<double>(reads)});
     const LockCounters& locks = amf.locks().counters();
     for (const auto& [result, value] : locks.by_result()) {
         page.count("braid_lock_requests_total", "Locks by how they were had.",

@@ -103,6 +103,50 @@ Result<Epoch> decode_view_changed(std::span<const std::byte> head) {
     return epoch;
 }
 
+namespace {
+
+/// Times of one process's clock, and lengths of time: what could overflow is not one.
+constexpr std::uint64_t kLatest = 1ull << 62;
+
+void put_time(Writer& out, Nanos time) { out.put(static_cast<std::uint64_t>(time.count())); }
+Result<Nanos> get_time(Reader& in) {
+    const auto count = in.get<std::uint64_t>();
+    if (count >= kLatest) return fail(Errc::corrupt);
+    return Nanos(static_cast<Nanos::rep>(count));
+}
+
+}  // namespace
+
+Bytes encode_ping(const Ping& ping) {
+    Bytes out;
+    Writer writer(out);
+    put_time(writer, ping.sent_at);
+    return out;
+}
+
+Result<Ping> decode_ping(std::span<const std::byte> head) {
+    Reader in(head);
+    TRY_LET(const Nanos sent_at, get_time(in));
+    if (!in.done()) return fail(Errc::corrupt);
+    return Ping{sent_at};
+}
+
+Bytes encode_pong(const Pong& pong) {
+    Bytes out;
+    Writer writer(out);
+    put_time(writer, pong.sent_at);
+    put_time(writer, pong.patience);
+    return out;
+}
+
+Result<Pong> decode_pong(std::span<const std::byte> head) {
+    Reader in(head);
+    TRY_LET(const Nanos sent_at, get_time(in));
+    TRY_LET(const Nanos patience, get_time(in));
+    if (!in.done()) return fail(Errc::corrupt);
+    return Pong{sent_at, patience};
+}
+
 std::string_view to_string(MessageType type) {
     switch (type) {
         case MessageType::hello:
@@ -151,6 +195,10 @@ std::string_view to_string(MessageType type) {
             return "table_page";
         case MessageType::table_agreed:
             return "table_agreed";
+        case MessageType::cache_fetch:
+            return "cache_fetch";
+        case MessageType::cache_data:
+            return "cache_data";
         default:
             return type >= MessageType::amf_first ? "amf" : "unknown";
     }

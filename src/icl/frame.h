@@ -72,6 +72,22 @@ constexpr std::uint32_t kHelloSize = 38;
 Bytes encode_hello(const Hello& hello);
 Result<Hello> decode_hello(std::span<const std::byte> head);
 
+/// Head of `ping`: by the sender's clock, for the sender alone.
+struct Ping {
+    Nanos sent_at{};
+};
+Bytes encode_ping(const Ping& ping);
+Result<Ping> decode_ping(std::span<const std::byte> head);
+
+/// Head of `pong`: of the ping that it answers, and how long its sender waits for a word before it suspects
+/// somebody.
+struct Pong {
+    Nanos sent_at{};
+    Nanos patience{};
+};
+Bytes encode_pong(const Pong& pong);
+Result<Pong> decode_pong(std::span<const std::byte> head);
+
 /// Head of `view_changed`: the epoch of the view that stands in the store.
 Bytes encode_view_changed(Epoch epoch);
 Result<Epoch> decode_view_changed(std::span<const std::byte> head);

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "icl/frame.h"
 #include "icl/peer.h"
 
 namespace braid {
@@ -66,6 +67,7 @@ void Icl::adopt(const View& view) {
         if (first && member.id < self_) scope_.spawn(knock(member.id, member.incarnation, member.address));
     }
     for (const LinkRef& link : handshakes_) link->resume();
+    renew_lease();
 }
 
 void Icl::add_peer(const ViewMember& member) {
@@ -223,17 +225,35 @@ Task<void> Icl::tick() {
 }
 
 void Icl::tick_peer(Peer& peer, Nanos now) {
-    const Nanos quiet = options_.ping_timeout / 8;
     if (peer.link) {
         peer.heard_at = std::max(peer.heard_at, peer.link->blocked ? now : peer.link->heard_at);
-        if (now - peer.link->sent_at >= quiet || now - peer.heard_at >= quiet) {
-            send_link_message(peer, {{}, MessageType::ping, {}, {}});
-        }
+        ping(peer);
     }
     if (now - std::max(peer.heard_at, peer.suspected_at) <= options_.ping_timeout) return;
     peer.suspected_at = now;
     LOG_WARN("icl.silent", {"peer", peer.id}, {"epoch", epoch_}, {"session", peer.link ? 1 : 0});
     events_.on_suspect(peer.id, SuspectReason::silent);
+}
+
+// ---- the lease
+
+void Icl::ping(Peer& peer) {
+    send_link_message(peer, {{}, MessageType::ping, encode_ping({clock_.now()}), {}});
+}
+
+/// The ping that is answered has reached the peer after it was sent, and from then on the peer waits for
+/// `patience` at least.
+bool Icl::take_pong(Peer& peer, const Message& message) {
+    const Result<Pong> pong = decode_pong(message.head);
+    if (!pong || pong->sent_at > clock_.now()) return false;
+    peer.lease_until = std::max(peer.lease_until, pong->sent_at + pong->patience / 2);
+    renew_lease();
+    return true;
+}
+
+void Icl::renew_lease() {
+    lease_until_ = Nanos::max();
+    for (const auto& [id, peer] : peers_) lease_until_ = std::min(lease_until_, peer->lease_until);
 }
 
 Task<void> Icl::stop() {

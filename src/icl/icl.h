@@ -31,6 +31,7 @@
 
 #include "async/scope.h"
 #include "icl/counters.h"
+#include "icl/lease.h"
 #include "icl/message.h"
 #include "icl/suspicion.h"
 #include "icl/view.h"
@@ -66,7 +67,7 @@ struct IclOptions {
     std::size_t max_handshakes = 64;  ///< connections that have not said hello yet
 };
 
-class Icl final : public Transport {
+class Icl final : public Transport, public Lease {
 public:
     Icl(Executor& executor, Clock& clock, Network& network, IclEvents& events, IclOptions options = {});
     ~Icl() override;
@@ -96,6 +97,9 @@ public:
     Task<void> stop();
 
     bool session_up(ControllerId peer) const;
+    /// Every peer of the view has answered a ping of ours that went out less than half of its patience ago;
+    /// alone in the view: always.
+    bool live() const override { return clock_.now() < lease_until_; }
     const std::map<ControllerId, PeerCounters>& counters() const { return counters_; }
 
 private:
@@ -133,6 +137,9 @@ private:
     Task<void> session(PeerRef peer, LinkRef link);
     Task<void> receive(PeerRef peer, LinkRef link);
     bool link_message(Peer& peer, Link& link, const Frame& frame);
+    void ping(Peer& peer);
+    bool take_pong(Peer& peer, const Message& message);
+    void renew_lease();
     void session_starts(Peer& peer, const LinkRef& link);
     void session_ends(Peer& peer, const Link& link);
 
@@ -146,6 +153,7 @@ private:
     ControllerId self_;
     Incarnation incarnation_;
     Epoch epoch_;
+    Nanos lease_until_ = Nanos::max();
     std::map<ControllerId, PeerRef> peers_;
     std::map<ControllerId, PeerCounters> counters_;
     std::map<std::pair<Uuid, unsigned>, MessageSink*> sinks_;  ///< and the index of the AMF

@@ -333,8 +333,9 @@ TEST_F(IclTest, SilentPeerIsSuspectedAfterThePingTimeoutAndAgain) {
     EXPECT_EQ(a.silent.size(), before + 1);
 }
 
-Task<void> hello_then_silence(Executor& executor, Network& network, Hello hello, bool& answered,
-                              Event& done) {
+/// `then`: said before the silence.
+Task<void> hello_then_silence(Executor& executor, Network& network, Hello hello, bool& answered, Event& done,
+                              Bytes then = {}) {
     auto stream = co_await network.connect("n2");
     EXPECT_TRUE(stream.has_value());
     Bytes bytes;
@@ -342,6 +343,7 @@ Task<void> hello_then_silence(Executor& executor, Network& network, Hello hello,
     (void)co_await write_all(executor, **stream, bytes);
     std::array<std::byte, kFrameHeaderSize + kHelloSize> answer;
     answered = (co_await read_exactly(executor, **stream, answer)).has_value();
+    if (!then.empty()) (void)co_await write_all(executor, **stream, then);
     co_await done;
 }
 
@@ -390,6 +392,61 @@ TEST_F(IclTest, OwnSleepIsNotBlamedOnOthers) {
     EXPECT_TRUE(a.silent.empty() && b.silent.empty());
     run(3s);
     EXPECT_TRUE(a.silent.empty() && b.silent.empty());
+}
+
+TEST_F(IclTest, LeaseIsLiveWhileThePeersAnswerAndNotAfterASleep) {
+    a.start(Incarnation(1));
+    b.start(Incarnation(2));
+    a.icl.adopt(view(1, {{1, 1}}));
+    clock.sleep(1h);
+    EXPECT_TRUE(a.icl.live()) << "alone";
+    adopt_both(2);
+    EXPECT_FALSE(a.icl.live()) << "the newcomer has said nothing yet";
+    for (int i = 0; i < 100; ++i) {
+        run(37ms);
+        EXPECT_TRUE(a.icl.live() && b.icl.live());
+    }
+    adopt_both(3);
+    EXPECT_TRUE(a.icl.live()) << "it is the same peer";
+    clock.sleep(501ms);
+    EXPECT_FALSE(a.icl.live() || b.icl.live());
+    run();
+    EXPECT_TRUE(a.icl.live() && b.icl.live());
+    stop(b.icl);
+    EXPECT_FALSE(a.icl.live());
+    a.icl.adopt(view(4, {{1, 1}}));
+    EXPECT_TRUE(a.icl.live());
+}
+
+TEST_F(IclTest, LeaseIsHalfOfThePatienceOfThePeerThatHasLeast) {
+    Node c(executor, clock, network, 3, {.ping_timeout = 200ms});
+    a.start(Incarnation(1));
+    b.start(Incarnation(2));
+    c.start(Incarnation(3));
+    for (Node* node : {&a, &b, &c}) node->icl.adopt(view(3, {{1, 1}, {2, 2}, {3, 3}}));
+    run();
+    clock.sleep(70ms);
+    EXPECT_TRUE(a.icl.live() && c.icl.live());
+    clock.sleep(40ms);
+    EXPECT_FALSE(a.icl.live() || b.icl.live());
+    EXPECT_TRUE(c.icl.live()) << "the others have more";
+}
+
+TEST_F(IclTest, PongOfAPingThatWasNeverSentEndsItsLink) {
+    b.start(Incarnation(2));
+    b.icl.adopt(view(2, {{1, 1}, {2, 2}}));
+    Event done(executor);
+    Scope scope(executor);
+    bool answered = false;
+    const Hello hello{kCluster, ControllerId(1), Incarnation(1), ControllerId(2), Incarnation(2)};
+    Bytes pong;
+    encode_frame(pong, Epoch(2), {{}, MessageType::pong, encode_pong({clock.now() + 1h, 1s}), {}});
+    scope.spawn(hello_then_silence(executor, network, hello, answered, done, pong));
+    run();
+    EXPECT_TRUE(answered);
+    EXPECT_FALSE(b.icl.session_up(ControllerId(1)) || b.icl.live());
+    done.set();
+    run();
 }
 
 TEST_F(IclTest, PeerThatLeftTheViewLosesItsLinkWithoutSuspicion) {

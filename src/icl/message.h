@@ -39,7 +39,9 @@ enum class MessageType : std::uint8_t {
     table_page = 52,     ///< one page of the answer
     table_agreed = 53,   ///< all AMFs of the view have the change
     // AMF
-    amf_first = 64,  ///< 64 .. 95 are the AMF's own (recovery progress, flush)
+    amf_first = 64,    ///< 64 .. 95 are the AMF's own (recovery progress, flush)
+    cache_fetch = 66,  ///< asks for blocks in the receiver's cache
+    cache_data = 67,   ///< they, or that they are not there
     amf_last = 95,
 };
 

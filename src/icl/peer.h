@@ -25,7 +25,8 @@ struct Icl::Peer {
     std::size_t queue_bytes = 0;
     Nanos heard_at{};  ///< or when it was last excused
     Nanos suspected_at{};
-    Event changed;  ///< session or gone
+    Nanos lease_until = Nanos::min();  ///< it cannot have given us up before
+    Event changed;                     ///< session or gone
 };
 
 }  // namespace braid

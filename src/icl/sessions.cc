@@ -132,6 +132,7 @@ void Icl::session_starts(Peer& peer, const LinkRef& link) {
     peer.heard_at = clock_.now();
     link->count_for(peer.counters);
     ++peer.counters.sessions;
+    ping(peer);
     LOG_INFO("icl.up", {"peer", peer.id}, {"epoch", epoch_}, {"address", link->peer_name()});
     if (peer.state == PeerState::broken) return events_.on_restored(peer.id);
     peer.state = PeerState::up;
@@ -192,11 +193,15 @@ Task<void> Icl::receive(PeerRef peer, LinkRef link) {
 /// False when the peer breaks the protocol.
 bool Icl::link_message(Peer& peer, Link& link, const Frame& frame) {
     switch (frame.message.type) {
-        case MessageType::ping:
-            link.enqueue(epoch_, {{}, MessageType::pong, {}, {}});
+        case MessageType::ping: {
+            const Result<Ping> ping = decode_ping(frame.message.head);
+            if (!ping) return false;
+            const Pong pong{ping->sent_at, options_.ping_timeout};
+            link.enqueue(epoch_, {{}, MessageType::pong, encode_pong(pong), {}});
             return true;
+        }
         case MessageType::pong:
-            return true;
+            return take_pong(peer, frame.message);
         case MessageType::view_changed: {
             const Result<Epoch> epoch = decode_view_changed(frame.message.head);
             if (epoch && *epoch > epoch_) events_.on_newer_epoch(*epoch);

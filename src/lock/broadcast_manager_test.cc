@@ -36,6 +36,7 @@ struct Peers {
             (to == id ? peers.now : peers.next).push_back({id, to, std::move(message)});
         }
         Task<void> before_release(UnitIndex) override { co_return; }
+        void released(UnitIndex) override {}
         void recover(UnitIndex) override {}
         Slice cached(UnitIndex unit, LockRange range) override {
             EXPECT_EQ(unit, kUnit);

@@ -310,6 +310,7 @@ void LockClient::finish_release(Entry& e) {
     }
     e.held = false;
     --held_;
+    outbox_.gone.push_back(e.unit);
 }
 
 void LockClient::request(Entry& e) {
@@ -387,6 +388,7 @@ void LockClient::lose_all() {
     held_ = 0;
     for (Entry* e = all_.first; e != nullptr;) {
         Entry* const next = e->all.next;
+        if (e->held) outbox_.gone.push_back(e->unit);
         e->request_ticket = e->claim_ticket = e->hold_ticket = 0;
         e->asked = e->deferred = LockMode::none;
         e->held = e->preparing = e->recovering = e->prefetched = false;

@@ -49,16 +49,17 @@ public:
         UnitIndex unit;
         std::uint64_t ticket;
     };
-    /// Done by the driver in this order: wake, reports, messages, prepare, recover.
+    /// Done by the driver in this order: wake, gone, reports, messages, prepare, recover.
     struct Outbox {
         std::vector<LockWaiter*> granted;
+        std::vector<UnitIndex> gone;  ///< not held any more
         std::vector<std::pair<AmfId, LockReport>> reports;
         std::vector<LockFrame> messages;  ///< to the unit's arbiter, when that is known
         std::vector<Prepare> prepare;     ///< answer each with release_prepared()
         std::vector<UnitIndex> recover;   ///< answer each with recovered()
         bool empty() const {
-            return granted.empty() && reports.empty() && messages.empty() && prepare.empty() &&
-                   recover.empty();
+            return granted.empty() && gone.empty() && reports.empty() && messages.empty() &&
+                   prepare.empty() && recover.empty();
         }
     };
 

@@ -235,8 +235,8 @@ Task<void> LockManager::end_holds() {
 /// What the client says to arbiters waits until it is known who they are.
 bool LockManager::something_to_do() {
     const LockClient::Outbox& work = client_.outbox();
-    return !arbitration_->outbox().empty() || !work.granted.empty() || !work.reports.empty() ||
-           !work.prepare.empty() || !work.recover.empty() ||
+    return !arbitration_->outbox().empty() || !work.granted.empty() || !work.gone.empty() ||
+           !work.reports.empty() || !work.prepare.empty() || !work.recover.empty() ||
            (!work.messages.empty() && arbitration_->routed());
 }
 
@@ -248,6 +248,7 @@ void LockManager::pump() {
         if (!arbitration_->routed()) std::swap(work_.messages, client_.outbox().messages);
         carry_out(work_);
         work_.granted.clear();
+        work_.gone.clear();
         work_.reports.clear();
         work_.messages.clear();
         work_.prepare.clear();
@@ -264,6 +265,7 @@ void LockManager::pump() {
 
 void LockManager::carry_out(const LockClient::Outbox& work) {
     for (LockWaiter* waiter : work.granted) static_cast<Wait*>(waiter)->wake();
+    for (const UnitIndex unit : work.gone) hooks_.released(unit);
     for (const auto& [to, report] : work.reports) send_report(to, report);
     for (const LockFrame& frame : work.messages) send(arbitration_->arbiter(frame.unit), frame);
     for (const LockClient::Prepare& prepare : work.prepare) {

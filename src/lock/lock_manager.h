@@ -39,6 +39,8 @@ public:
     /// The release rule: returns when no partner holds live state of a stripe in the unit. Called for write
     /// locks that nobody here uses any more; nobody here gets the unit before it has returned.
     virtual Task<void> before_release(UnitIndex unit) = 0;
+    /// The unit is not held any more: given back (nobody else has heard of it yet), or lost with the view.
+    virtual void released(UnitIndex unit) = 0;
     /// The unit is held for writing, for recovery alone: finish what the orphan records say, then call
     /// recovered(), also when there is nothing (left) to finish. Views may change meanwhile: the unit stays
     /// held, and a unit that was claimed again is given again afterwards. If this AMF leaves the view
@@ -106,6 +108,8 @@ public:
     explicit operator bool() const { return locks_ != nullptr; }
     UnitIndex unit() const { return unit_; }
     LockMode mode() const { return mode_; }  ///< the mode that was asked for
+    /// What it pins was not lost with the view.
+    bool live() const;
 
 private:
     friend class LockManager;
@@ -217,6 +221,8 @@ private:
     Event due_;    ///< the machines put something out where nobody may be called
     Scope scope_;  ///< last: its tasks use all of the above
 };
+
+inline bool LockPin::live() const { return locks_ != nullptr && locks_->client_.life() == life_; }
 
 inline void LockPin::release() {
     if (locks_ != nullptr) std::exchange(locks_, nullptr)->unpin(unit_, life_);

@@ -33,6 +33,7 @@ struct Peer final : Transport, LockHooks {
         last_prepared = unit;
         co_await may_release;
     }
+    void released(UnitIndex unit) override { gone.push_back(unit); }
     void recover(UnitIndex unit) override { recovering.push_back(unit); }
 
     World& world;
@@ -41,7 +42,7 @@ struct Peer final : Transport, LockHooks {
     int prepared = 0;
     UnitIndex last_prepared;
     Event may_release;
-    std::vector<UnitIndex> recovering;
+    std::vector<UnitIndex> recovering, gone, gone_when_told;
     LockManager locks;
     Scope scope;
 };
@@ -124,6 +125,7 @@ Peer::Peer(World& w, std::uint16_t number, LockOptions options)
 
 void Peer::send(AmfId to, Message message) {
     ++world.counts[message.type];
+    if (message.type == MessageType::lock_released) gone_when_told = gone;
     world.links[{id.v, to.v}].push_back({id, to, epoch, std::move(message)});
 }
 
@@ -368,6 +370,32 @@ TEST(LockManager, OutsideTheViewAnAcquireWaitsAndWhatWasHeldIsLost) {
     world.next_view();
     world.run();
     EXPECT_TRUE(b.pin);
+}
+
+TEST(LockManager, AUnitIsGoneHereBeforeAnybodyHearsOfItAndWhenTheViewIsLost) {
+    World world(3);
+    const UnitIndex unit = unit_at(world, 3);
+    Slot a, b, c;
+    start(world[1], unit, write, a);
+    world.run();
+    a.pin.release();
+    start(world[2], unit, read, b);
+    world.run();
+    ASSERT_TRUE(b.pin);
+    EXPECT_TRUE(world[1].gone.empty()) << "it goes on reading";
+    EXPECT_TRUE(b.pin.live());
+    b.pin.release();
+    start(world[3], unit, write, c);
+    world.run();
+    ASSERT_TRUE(c.pin);
+    for (const int reader : {1, 2}) {
+        EXPECT_EQ(world[reader].gone, std::vector<UnitIndex>{unit});
+        EXPECT_EQ(world[reader].gone_when_told, std::vector<UnitIndex>{unit});
+    }
+    world.absent.insert(3);
+    world.next_view();
+    EXPECT_EQ(world[3].gone, std::vector<UnitIndex>{unit});
+    EXPECT_FALSE(c.pin.live());
 }
 
 TEST(LockManager, AGrantLostBeforeItsWaiterRanIsWaitedForAgain) {

@@ -1,0 +1,53 @@
+#include "sim/checkers/cache_coherence.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+namespace braid::sim {
+
+std::string check_cache(Amf& amf, const std::vector<std::unique_ptr<Media>>& media) {
+    if (amf.cache().size() == 0) return {};
+    std::vector<UnitIndex> held;
+    amf.locks().for_each_held([&](UnitIndex unit, LockMode) { held.push_back(unit); });
+    std::ranges::sort(held);
+    const Tables& tables = amf.tables();
+    std::string wrong;
+    amf.cache().for_each(
+        [&](UnitIndex unit, std::uint32_t generation, std::uint64_t at, std::span<const std::byte> content) {
+            if (!wrong.empty()) return;
+            if (!std::ranges::binary_search(held, unit)) {
+                wrong = "the block at " + std::to_string(at) + " is remembered, and unit " +
+                        std::to_string(unit.v) + " is not held";
+                return;
+            }
+            const Zone* zone = tables.zone(ExtentIndex(static_cast<std::uint32_t>(at / kExtentSize)));
+            if (zone == nullptr || zone->generation != generation) return;
+            wrong = check_cached_block(tables.config(), tables.state(), *zone, at, content, media);
+        });
+    return wrong;
+}
+
+std::string check_cached_block(const GroupConfig& config, const GroupState& state, const Zone& zone,
+                               std::uint64_t at, std::span<const std::byte> content,
+                               const std::vector<std::unique_ptr<Media>>& media) {
+    const Geometry& geometry = config.geometry;
+    const StripePlace stripe = geometry.locate(at);
+    const StripPlace strip = geometry.strip_of(stripe.offset);
+    const unsigned copies = geometry.k == 1 ? geometry.width() : 1;
+    for (unsigned copy = 0; copy < copies; ++copy) {
+        const Role role(static_cast<std::uint8_t>(strip.column.v + copy));
+        const DiskPlace place =
+            strip_place(geometry, zone, geometry.row_of(stripe.stripe), role, config.data_start);
+        const Media& disk = *media[place.member.v];
+        if (state.members[place.member.v].state == MemberState::failed || disk.plugged() != 1) continue;
+        std::array<std::byte, kBlockSize> there;
+        disk.peek(place.offset + strip.offset, there);
+        if (std::memcmp(there.data(), content.data(), kBlockSize) == 0) return {};
+        return "the block at " + std::to_string(at) + " (stripe " + std::to_string(stripe.stripe.v) +
+               ") is remembered otherwise than member " + std::to_string(place.member.v) + " has it";
+    }
+    return {};
+}
+
+}  // namespace braid::sim

@@ -1,0 +1,28 @@
+// From outside, at any instant: what an AMF that is alive and in the view remembers is what the members have,
+// and it is of units that it holds.
+//
+// Of a mirror the first copy counts, as it does for reads: another one may differ until a resync, when all
+// who knew of the write have died. Not judged: a block of a zone that has gone since (it is never given), and
+// one whose data strip is on no member that can be looked at: failed by agreement, or another disk in its
+// place by now.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "amf/amf.h"
+#include "sim/sim_disk.h"
+
+namespace braid::sim {
+
+/// Empty, or which block is wrong, and how.
+std::string check_cache(Amf& amf, const std::vector<std::unique_ptr<Media>>& media);
+
+/// The same for one block, at this place of the logical space.
+std::string check_cached_block(const GroupConfig& config, const GroupState& state, const Zone& zone,
+                               std::uint64_t at, std::span<const std::byte> content,
+                               const std::vector<std::unique_ptr<Media>>& media);
+
+}  // namespace braid::sim

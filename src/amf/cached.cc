@@ -1,0 +1,132 @@
+// What this AMF remembers of the group's blocks (rows C2 C3 C4). A block is in the cache while this AMF holds
+// its unit, and it is what the members have:
+//
+//   comes                                            goes
+//   a small read that is over, a small write         with its unit: released(), also when the view is lost
+//   whose data and parity are on the members         before the first disk command of a write in its place
+//
+// All under the unit's lock and the stripe's local lock, so that nobody changes what is put in. A pin of
+// before the view was lost puts nothing in. A zone that went takes its blocks along, because they are under
+// its generation; a stripe in quarantine is not even looked up; a unit that is recovered comes from outside.
+//
+// A host is served from memory only if the lease is live after the data was taken: then nobody had got the
+// unit at that moment, and the answer may come as late as it likes. What a write takes from memory needs no
+// lease: a write that others have not waited for does not reach the members either.
+#include "amf/amf.h"
+#include "base/log.h"
+
+namespace braid {
+
+void Amf::released(UnitIndex unit) { cache_.drop(unit); }
+
+/// With the broadcast an answer to a reader's claim carries the data. Who has settled tables is behind by one
+/// change at most, and an extent gets another zone in two: what is under a zone here is not of another one.
+Slice Amf::cached(UnitIndex unit, LockRange range) {
+    const std::uint64_t end = extents_ * kExtentSize;
+    if (!ready_ || !tables_.settled() || range.offset >= end || range.length > end - range.offset) return {};
+    const StripePlace first = geometry_.locate(range.offset);
+    const bool fits = range.length <= geometry_.range_of(first.stripe).length - first.offset;
+    const bool blocks = range.offset % kBlockSize == 0 && range.length % kBlockSize == 0;
+    if (!fits || !blocks || unit_of(first.stripe) != unit) return {};
+    const Zone* zone = tables_.zone(geometry_.extent_of(first.stripe));
+    if (zone == nullptr) return {};
+    const Buffer data(range.length);
+    if (!cache_.read(range.offset, data.span(), zone->generation) || !options_.lease->live()) return {};
+    ++counters_.reads_for_peers;
+    return Slice(data);
+}
+
+void Amf::received(UnitIndex unit, std::uint64_t offset, Slice blocks) {
+    if (!ready_ || !tables_.settled() || offset >= extents_ * kExtentSize || offset % kBlockSize != 0) return;
+    const Zone* zone = tables_.zone(geometry_.extent_of(geometry_.locate(offset).stripe));
+    if (zone == nullptr || blocks.bytes.size() % kBlockSize != 0) return;
+    ++counters_.peer_reads;
+    cache_.insert(unit, zone->generation, offset, blocks.bytes);
+}
+
+/// Part of a stripe, any bytes.
+bool Amf::serve_cached(std::uint64_t at, std::span<std::byte> into, std::uint32_t generation) {
+    if (!cache_.read(at, into, generation)) return false;
+    if (!options_.lease->live()) {
+        ++counters_.reads_without_lease;
+        return false;
+    }
+    ++counters_.cached_reads;
+    return true;
+}
+
+/// Whole blocks that are not here: from an AMF that has them, or from the members. The stripe is locked.
+Task<Status> Amf::fetch_blocks(Spot spot, std::uint32_t offset, std::span<std::byte> into, const LockPin& pin,
+                               bool keep) {
+    const std::uint64_t at = logical(spot.stripe) + offset;
+    const std::uint32_t generation = spot.zone->generation;
+    if (keep && co_await fetch_from_peer(at, into, generation, pin)) {
+        ++counters_.peer_reads;
+    } else {
+        CO_TRY(co_await read_blocks(spot, offset, into));
+        ++counters_.disk_reads;
+    }
+    if (keep && pin.live()) cache_.insert(pin.unit(), generation, at, into);
+    co_return Status{};
+}
+
+Task<bool> Amf::fetch_from_peer(std::uint64_t at, std::span<std::byte> into, std::uint32_t generation,
+                                const LockPin& pin) {
+    const AmfId holder = locks_.copy_at(pin.unit());
+    if (holder == AmfId() || holder == view_.self || !view_.contains(holder)) co_return false;
+    const PeerCache::Answer answer = co_await peer_cache_.fetch(holder, at, into, generation);
+    if (answer == PeerCache::Answer::not_here) {
+        if (locks_.copy_at(pin.unit()) == holder) locks_.forget_copy(pin.unit());
+        co_return false;
+    }
+    co_return pin.live() && options_.lease->live();
+}
+
+void Amf::deliver_cached(AmfId from, const Message& message) {
+    if (message.type == MessageType::cache_data) {
+        if (peer_cache_.deliver(from, message)) return;
+    } else if (const Result<CacheFetch> fetch = decode_cache_fetch(message.head)) {
+        return answer_fetch(from, *fetch);
+    }
+    LOG_WARN("cache.message_dropped", {"from", from}, {"type", static_cast<unsigned>(message.type)});
+}
+
+/// Another AMF, which holds the unit too, asks for blocks.
+void Amf::answer_fetch(AmfId from, const CacheFetch& fetch) {
+    CacheData answer{fetch.number, {}};
+    const std::uint64_t end = extents_ * kExtentSize;
+    const StripePlace first = geometry_.locate(std::min(fetch.at, end));
+    const bool one_stripe =
+        fetch.at < end && fetch.length <= geometry_.range_of(first.stripe).length - first.offset;
+    LockPin pin;
+    if (one_stripe && ready_ && locks_.try_acquire(unit_of(first.stripe), LockMode::read, pin)) {
+        const Buffer blocks(fetch.length);
+        if (cache_.read(fetch.at, blocks.span(), fetch.generation) && options_.lease->live()) {
+            answer.data = Slice(blocks);
+            ++counters_.reads_for_peers;
+        }
+    }
+    transport_.send(from, encode(group_, answer));
+}
+
+/// What an update needs of the old data. What the extent's end cuts off a row has no place in the logical
+/// space: there the next extent begins.
+bool Amf::old_data_cached(const Spot& spot, unsigned role, StripRange part, std::span<std::byte> into) {
+    if (role >= geometry_.k) return false;
+    const Role column(static_cast<std::uint8_t>(role));
+    if (part.to > geometry_.column_length(spot.stripe, column)) return false;
+    const std::uint64_t at = logical(spot.stripe) + std::uint64_t{role} * geometry_.strip_size + part.from;
+    return cache_.read(at, into, spot.zone->generation);
+}
+
+Task<Status> Amf::old_block(Spot spot, std::uint32_t offset, std::span<std::byte> into) {
+    if (cache_.read(logical(spot.stripe) + offset, into, spot.zone->generation)) co_return Status{};
+    co_return co_await read_blocks(spot, offset, into);
+}
+
+/// What is on the members is about to change, or has been put right.
+void Amf::forget_blocks(StripeIndex stripe, std::uint32_t offset, std::uint32_t length) {
+    cache_.invalidate(logical(stripe) + offset, length);
+}
+
+}  // namespace braid
