@@ -104,9 +104,13 @@ public:
     /// The AMF that does what one alone should do: the lowest id of the view.
     bool keeper() const { return !view_.members.empty() && view_.members.front().id == view_.self; }
 
+    /// The bytes of the logical space that a unit other than the tables locks.
+    LogicalRange range_of(UnitIndex unit) const;
+
     Tables& tables() { return tables_; }
     const Tables& tables() const { return tables_; }
     LockManager& locks() { return locks_; }
+    const LockManager& locks() const { return locks_; }
     const Replicator& replicator() const { return replicator_; }
     const AmfView& view() const { return view_; }
     const AmfCounters& counters() const { return counters_; }

@@ -163,6 +163,11 @@ void Arbiter::request(AmfId from, const LockFrame& frame) {
     if (!decides) return;  // it crossed with our lock_returned: the home asks itself
     Unit& unit = units_[frame.unit];
     if (unit.away && from != view_.self) return;
+    // What it asks for came ahead, with a grant that is on its way to it: it does not wait for an answer.
+    const auto has = [&](const Holder& h) {
+        return h.who == from && !h.recovering && covers(h.mode, frame.mode);
+    };
+    if (std::ranges::any_of(unit.holders, has)) return;
     std::erase_if(unit.queue, [from](const WaitingRequest& r) { return r.who == from; });
     unit.queue.push_back({from, frame.mode, frame.ticket, frame.background, frame.ahead});
     if (unit.away) {
@@ -193,6 +198,16 @@ void Arbiter::released(AmfId from, const LockFrame& frame) {
 std::size_t Arbiter::waiting(UnitIndex unit) const {
     const Unit* known = find(unit);
     return known == nullptr ? 0 : known->queue.size();
+}
+
+LockStanding Arbiter::standing(UnitIndex unit) const {
+    LockStanding out;
+    const auto place = units_.find(unit);
+    if (place == units_.end()) return out;
+    for (const Holder& holder : place->second.holders) out.holders.push_back({holder.who, holder.mode});
+    for (const WaitingRequest& request : place->second.queue)
+        out.waiting.push_back({request.who, request.mode});
+    return out;
 }
 
 void Arbiter::add_holder(Unit& unit, const Holder& holder) {
@@ -259,17 +274,13 @@ void Arbiter::decide_requests(UnitIndex index, Unit& unit) {
     while (!unit.queue.empty() && !role_goes) {
         const std::size_t next = policy_->next(unit.queue);
         ASSERT(next < unit.queue.size());
-        WaitingRequest request = unit.queue[next];
+        const WaitingRequest request = unit.queue[next];
         if (!fits(unit, request)) {
             blocked = request;
             break;
         }
         for (std::size_t i = 0; i < next; ++i) ++unit.queue[i].passed_over;
         unit.queue.erase(unit.queue.begin() + static_cast<std::ptrdiff_t>(next));
-        // Who asks while a prefetch of the same unit is on its way to it holds it already.
-        for (const Holder& h : unit.holders) {
-            if (h.who == request.who) request.mode = std::max(request.mode, h.mode);
-        }
         add_holder(unit, {request.who, request.mode, request.ticket, false});
         granted.push_back(request);
         role_goes = two() && request.mode == LockMode::write && request.who != view_.self;

@@ -60,6 +60,7 @@ public:
             std::ranges::count_if(units_, [](const auto& u) { return !u.second.away; }));
     }
     std::size_t waiting(UnitIndex unit) const override;
+    LockStanding standing(UnitIndex unit) const override;
 
 private:
     struct Holder {

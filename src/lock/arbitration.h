@@ -36,6 +36,8 @@ public:
     virtual bool thawed() const = 0;
     /// Units that this AMF decides about and that somebody holds, claims or waits for.
     virtual std::size_t units() const = 0;
+    /// Who holds and who waits, as far as it is decided here.
+    virtual LockStanding standing(UnitIndex) const { return {}; }
     /// Requests that wait here.
     virtual std::size_t waiting(UnitIndex unit) const = 0;
 

@@ -131,6 +131,8 @@ TEST_F(BroadcastTest, KeepsWhatItHoldsUntilItsClientHasReleasedIt) {
     EXPECT_EQ(out(), revoke(11));
     take(3, claim(read, 31, 6));
     EXPECT_TRUE(out().empty()) << "asked once";
+    const LockStanding standing{{{id(2), write}}, {{id(1), write}, {id(3), read}}};
+    EXPECT_EQ(machine.standing(kUnit), standing);
     take(2, released(10));
     EXPECT_TRUE(out().empty()) << "of the past";
     take(2, released(11));

@@ -137,6 +137,22 @@ void LockClient::serve(Entry& e) {
     }
 }
 
+LockStanding LockClient::standing(UnitIndex unit) const {
+    LockStanding out;
+    const auto place = entries_.find(unit);
+    if (place == entries_.end()) return out;
+    const Entry& e = place->second;
+    if (e.held) out.holders.push_back({view_.self, e.mode});
+    if (e.first != nullptr) out.waiting.push_back({view_.self, wanted_mode(e)});
+    return out;
+}
+
+LockMode LockClient::wanted_mode(const Entry& e) {
+    LockMode mode = LockMode::read;
+    for (const LockWaiter* w = e.first; w != nullptr; w = w->next) mode = std::max(mode, w->mode);
+    return mode;
+}
+
 // ---- from the arbiters
 
 bool LockClient::awaits(const LockFrame& grant) const {
@@ -192,6 +208,7 @@ bool LockClient::hold_ahead(const LockFrame& frame, Nanos now) {
         if (e.held) return false;
         hold(e, {frame.type, e.unit, frame.ticket + 1 + i, frame.mode}, now);
         e.prefetched = true;
+        if (covers(e.mode, e.requested)) e.request_ticket = 0;  // the arbiter knows, and does not answer
         serve(e);
         settle(e);
     }
@@ -296,16 +313,16 @@ void LockClient::finish_release(Entry& e) {
 }
 
 void LockClient::request(Entry& e) {
-    LockFrame frame{MessageType::lock_request, e.unit, next_ticket_, LockMode::read};
+    LockFrame frame{MessageType::lock_request, e.unit, next_ticket_, wanted_mode(e)};
     frame.background = true;
     for (const LockWaiter* w = e.first; w != nullptr; w = w->next) {
-        frame.mode = std::max(frame.mode, w->mode);
         frame.background = frame.background && w->background;
         frame.ahead = std::max(frame.ahead, w->ahead);
     }
     if (frame.mode == LockMode::read) frame.range = e.first->range;
     e.request_ticket = next_ticket_;
     e.ahead = frame.ahead;
+    e.requested = frame.mode;
     next_ticket_ += 1u + frame.ahead;
     outbox_.messages.push_back(frame);
 }

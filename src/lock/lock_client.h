@@ -109,6 +109,8 @@ public:
     /// Units held, those in recovery and those being released included.
     std::size_t held() const { return held_; }
     std::size_t idle() const { return idle_; }
+    /// What is held of the unit here and what operations here wait for, in the strongest modes.
+    LockStanding standing(UnitIndex unit) const;
     /// Units that anything is known of: nothing is kept of others.
     std::size_t units() const { return entries_.size(); }
 
@@ -141,7 +143,8 @@ private:
         std::uint64_t hold_ticket = 0;
         std::uint64_t request_ticket = 0;  ///< 0: nothing requested
         std::uint64_t claim_ticket = 0;    ///< 0: no claim waits at the arbiter
-        std::uint8_t ahead = 0;            ///< of the request
+        LockMode requested = LockMode::none;
+        std::uint8_t ahead = 0;  ///< of the request
         std::uint32_t pins = 0;
         LockMode mode = LockMode::read;      ///< if held
         LockMode asked = LockMode::none;     ///< wanted by others: given back when the pins are gone
@@ -165,6 +168,8 @@ private:
     void hold(Entry& e, const LockFrame& frame, Nanos now);
     bool hold_ahead(const LockFrame& frame, Nanos now);
     void want(Entry& e, LockMode wanted, Nanos now);
+    /// The strongest of the waiters'.
+    static LockMode wanted_mode(const Entry& e);
     static void enqueue(Entry& e, LockWaiter& waiter);
     static void unlink(Entry& e, LockWaiter& waiter);
     void pin(Entry& e);

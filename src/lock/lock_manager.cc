@@ -10,9 +10,13 @@ namespace braid {
 
 namespace {
 
-std::unique_ptr<Arbitration> make_arbitration(const LockOptions& options) {
-    if (options.sharing.coherency == Coherency::broadcast) return std::make_unique<Broadcast>();
-    return std::make_unique<Arbiter>(*options.policy);
+const LockQueuePolicy& queue_of(LockOrder order) {
+    return order == LockOrder::priority ? priority_lock_queue() : fifo_lock_queue();
+}
+
+std::unique_ptr<Arbitration> make_arbitration(const SharingOptions& sharing) {
+    if (sharing.coherency == Coherency::broadcast) return std::make_unique<Broadcast>();
+    return std::make_unique<Arbiter>(queue_of(sharing.lock_order));
 }
 
 }  // namespace
@@ -66,14 +70,14 @@ LockManager::LockManager(Executor& executor, Clock& clock, Transport& transport,
       transport_(transport),
       group_(group),
       hooks_(hooks),
-      arbitration_(make_arbitration(options)),
-      client_(*arbitration_, {options.held_idle, options.min_hold}),
-      streams_(options.prefetch),
+      arbitration_(make_arbitration(options.sharing)),
+      client_(*arbitration_, {options.held_idle, options.sharing.min_hold}),
+      streams_(options.sharing.prefetch),
       holds_(executor),
       due_(executor),
       scope_(executor) {
     scope_.spawn(pump_when_due());
-    if (options.min_hold != Nanos{}) scope_.spawn(end_holds());
+    if (options.sharing.min_hold != Nanos{}) scope_.spawn(end_holds());
 }
 
 LockManager::~LockManager() = default;
@@ -94,15 +98,39 @@ Task<Result<LockPin>> LockManager::acquire(UnitIndex unit, LockMode mode, bool b
         co_await wait;
         pin = wait.take();
     }
-    count_wait(clock_.now() - start);
+    count_wait(unit, start);
     co_return std::move(pin);
 }
 
-void LockManager::count_wait(Nanos waited) {
+void LockManager::count_wait(UnitIndex unit, Nanos begun) {
+    const Nanos now = clock_.now();
+    const Nanos waited = now - begun;
+    hot_.waited(unit, waited, now);
     const auto ns = static_cast<std::uint64_t>(std::max<Nanos::rep>(waited.count(), 1));
     const auto bucket = static_cast<std::size_t>(std::bit_width(ns) - 1);
     ++counters_.waits[std::min(bucket, counters_.waits.size() - 1)];
     counters_.wait_ns += ns;
+}
+
+LockStanding LockManager::standing(UnitIndex unit) const {
+    LockStanding all = arbitration_->standing(unit);
+    const LockStanding own = client_.standing(unit);
+    const auto add = [](std::vector<LockStanding::Party>& to, const std::vector<LockStanding::Party>& from) {
+        for (const LockStanding::Party& party : from) {
+            if (std::ranges::find(to, party.who, &LockStanding::Party::who) == to.end()) to.push_back(party);
+        }
+        std::ranges::sort(to, {}, &LockStanding::Party::who);
+    };
+    add(all.holders, own.holders);
+    add(all.waiting, own.waiting);
+    return all;
+}
+
+std::vector<std::pair<std::string, std::uint64_t>> LockCounters::by_result() const {
+    return {{"held", held - prefetched},
+            {"prefetched", prefetched},
+            {"peer", peer - cancelled},
+            {"cancelled", cancelled}};
 }
 
 void LockManager::stop() {
@@ -171,6 +199,7 @@ bool LockManager::take_frame(AmfId from, const LockFrame& frame) {
         client_.revoked(frame, clock_.now());
         return true;
     }
+    hot_.granted(frame.unit, client_.view().self, clock_.now());
     if (from != client_.view().self) arbitration_->granted(frame);
     if (!frame.data.bytes.empty() && client_.awaits(frame)) {
         ++counters_.data_received;
@@ -255,25 +284,12 @@ Task<void> LockManager::prepare_release(UnitIndex unit, std::uint64_t ticket) {
     pump();
 }
 
-std::uint64_t& LockManager::sent(MessageType type) {
-    switch (type) {
-        case MessageType::lock_request:
-            return counters_.requests_sent;
-        case MessageType::lock_grant:
-            return counters_.grants_sent;
-        case MessageType::lock_revoke:
-            return counters_.revokes_sent;
-        case MessageType::lock_claim:
-            return counters_.claims_sent;
-        case MessageType::lock_yield:
-            return counters_.yields_sent;
-        default:
-            return counters_.released_sent;
-    }
-}
-
 void LockManager::send(AmfId to, const LockFrame& frame) {
-    ++sent(frame.type);
+    if (to != client_.view().self) {
+        counters_.count_sent(frame.type);
+        if (frame.type == MessageType::lock_grant || frame.type == MessageType::lock_yield)
+            hot_.granted(frame.unit, to, clock_.now());
+    }
     const bool may_have = frame.type == MessageType::lock_yield && frame.range.length != 0;
     Slice data = may_have ? hooks_.cached(frame.unit, frame.range) : frame.data;
     if (may_have && !data.bytes.empty()) ++counters_.data_sent;
@@ -289,7 +305,7 @@ void LockManager::send_report(AmfId to, const LockReport& report) {
         part.entries.assign(first, first + static_cast<std::ptrdiff_t>(count));
         sent += count;
         part.last = sent == report.entries.size();
-        ++counters_.reports_sent;
+        if (to != client_.view().self) counters_.count_sent(MessageType::lock_report);
         transport_.send(to, Message{group_, MessageType::lock_report, encode(part), {}});
     } while (sent < report.entries.size());
 }

@@ -14,6 +14,7 @@
 #include <bit>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "async/scope.h"
@@ -24,6 +25,7 @@
 #include "io/clock.h"
 #include "layout/sharing.h"
 #include "lock/arbiter.h"
+#include "lock/hot_units.h"
 #include "lock/lock_client.h"
 #include "lock/lock_types.h"
 #include "lock/streams.h"
@@ -52,10 +54,7 @@ public:
 
 struct LockOptions {
     std::size_t held_idle = LockClient::kHeldIdle;  ///< units kept though no operation uses them
-    Nanos min_hold{};                               ///< of a unit before it is given back; 0 = off
-    std::uint8_t prefetch = 0;  ///< units that a sequential stream names ahead, 0 = off, at most 63
-    const LockQueuePolicy* policy = &fifo_lock_queue();  ///< outlives the manager
-    SharingOptions sharing{};                            ///< of the group
+    SharingOptions sharing{};                       ///< of the group
 };
 
 struct LockCounters {
@@ -63,14 +62,20 @@ struct LockCounters {
     std::uint64_t prefetched = 0;  ///< of those the first of a unit that came ahead
     std::uint64_t peer = 0;        ///< acquires that had to wait
     std::uint64_t cancelled = 0;   ///< of those that waited
-    std::uint64_t requests_sent = 0, grants_sent = 0, revokes_sent = 0, released_sent = 0, reports_sent = 0;
-    std::uint64_t claims_sent = 0, yields_sent = 0;  ///< of the broadcast
+    /// Sent, by type from lock_request on; those to this AMF itself are none.
+    std::array<std::uint64_t, 16> messages{};
+    std::uint64_t sent(MessageType type) const { return messages[static_cast<std::size_t>(type) - kFirst]; }
+    void count_sent(MessageType type) { ++messages[static_cast<std::size_t>(type) - kFirst]; }
+    static constexpr std::size_t kFirst = static_cast<std::size_t>(MessageType::lock_request);
     std::uint64_t data_sent = 0, data_received = 0;  ///< yields and grants that carried some
     std::uint64_t recoveries = 0;                    ///< units given to this AMF for recovery
     std::uint64_t dropped = 0;                       ///< messages that made no sense
     /// Waits by duration: bucket i counts those of [2^i, 2^(i+1)) ns, the last one all longer ones.
     std::array<std::uint64_t, 40> waits{};
     std::uint64_t wait_ns = 0;  ///< all of them together
+
+    /// Acquires by how they were had: held, peer, cancelled.
+    std::vector<std::pair<std::string, std::uint64_t>> by_result() const;
 };
 
 class LockManager;
@@ -168,13 +173,17 @@ public:
     /// forgotten.
     AmfId copy_at(UnitIndex unit) const { return client_.copy_at(unit); }
     void forget_copy(UnitIndex unit) { client_.forget_copy(unit); }
+    /// At most `limit` of the units that change hands most.
+    std::vector<HotUnit> hottest(std::size_t limit) const { return hot_.hottest(limit, clock_.now()); }
+    /// Who holds and who waits: all of it if the unit is decided here, else what this AMF has to do with it.
+    LockStanding standing(UnitIndex unit) const;
 
 private:
     friend class LockPin;
     class Wait;
 
     void unpin(UnitIndex unit, std::uint32_t life);
-    void count_wait(Nanos waited);
+    void count_wait(UnitIndex unit, Nanos begun);
     void call_when_due();
     /// False: the message made no sense.
     bool take(AmfId from, const Message& message);
@@ -187,7 +196,6 @@ private:
     bool something_to_do();
     void carry_out(const LockClient::Outbox& work);
     void send(AmfId to, const LockFrame& frame);
-    std::uint64_t& sent(MessageType type);
     void send_report(AmfId to, const LockReport& report);
 
     Executor& executor_;
@@ -199,6 +207,7 @@ private:
     LockClient client_;
     Streams streams_;
     LockCounters counters_;
+    HotUnits hot_;
     LockClient::Outbox work_;        ///< being carried out
     std::vector<LockSend> sending_;  ///< of the arbiter, being sent
     bool stopped_ = false;

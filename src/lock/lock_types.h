@@ -93,6 +93,17 @@ Bytes encode(const LockReport& report);
 Result<LockFrame> decode_lock_frame(MessageType type, std::span<const std::byte> head);
 Result<LockReport> decode_lock_report(std::span<const std::byte> head);
 
+/// Who holds a unit and who waits for it, as far as an AMF knows: for operators.
+struct LockStanding {
+    struct Party {
+        AmfId who;
+        LockMode mode = LockMode::read;
+        friend bool operator==(const Party&, const Party&) = default;
+    };
+    std::vector<Party> holders, waiting;  ///< ascending by AMF
+    friend bool operator==(const LockStanding&, const LockStanding&) = default;
+};
+
 /// A frame and where it goes: what the machines put out.
 struct LockSend {
     AmfId to;
