@@ -25,6 +25,15 @@ std::size_t Broadcast::waiting(UnitIndex unit) const {
     return place == units_.end() ? 0 : place->second.own.size() + place->second.deferred.size();
 }
 
+LockStanding Broadcast::standing(UnitIndex unit) const {
+    LockStanding out;
+    const auto place = units_.find(unit);
+    if (place == units_.end()) return out;
+    if (place->second.hold) out.holders.push_back({view_.self, place->second.hold->mode});
+    for (const Claim& claim : place->second.deferred) out.waiting.push_back({claim.who, claim.mode});
+    return out;
+}
+
 // ---- from the own client
 
 bool Broadcast::report(AmfId from, const LockReport& report) {

@@ -62,6 +62,8 @@ public:
     bool take(AmfId from, const LockFrame& frame) override;
     bool thawed() const override { return reported_; }
     std::size_t units() const override { return units_.size(); }
+    /// What is known here: the own hold, and whom it or an own claim keeps waiting.
+    LockStanding standing(UnitIndex unit) const override;
     /// Claims, the own ones included.
     std::size_t waiting(UnitIndex unit) const override;
 
