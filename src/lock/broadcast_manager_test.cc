@@ -18,9 +18,10 @@ constexpr LockRange kRange{81920, 4096};
 AmfId id_of(int i) { return AmfId(static_cast<std::uint16_t>(i)); }
 
 struct StillClock final : Clock {
-    Nanos now() const override { return Nanos(1000); }
+    Nanos now() const override { return time; }
     void arm(TimerOp&) override { ASSERT(false); }
     void disarm(TimerOp&) override {}
+    Nanos time{1000};
 };
 
 /// Messages between AMFs take one tick, those to oneself none.
@@ -139,6 +140,20 @@ TEST(BroadcastLocks, AnArbiterCostsMoreTimeAndNotMoreMessages) {
         EXPECT_EQ(peers.acquire(a, write), (Peers::Cost{2, 2})) << "nobody has it";
         EXPECT_EQ(peers.acquire(b, write), (Peers::Cost{4, 4})) << "another has it";
     }
+}
+
+TEST(BroadcastLocks, EverybodySeesWhoTradesAUnit) {
+    Peers peers(Coherency::broadcast, 3);
+    for (int i = 0; i < 6; ++i) peers.acquire(1 + i % 2, write);
+    peers.clock.time += 1s;
+    for (const int i : {1, 2, 3}) {
+        const auto hot = peers[i].locks.hottest(5);
+        ASSERT_EQ(hot.size(), 1u);
+        EXPECT_EQ(hot[0].unit, kUnit);
+        EXPECT_EQ(hot[0].transfers, 6u);
+        EXPECT_EQ(hot[0].parties, (std::vector{id_of(1), id_of(2)}));
+    }
+    EXPECT_EQ(peers[2].locks.standing(kUnit).holders.at(0).who, id_of(2));
 }
 
 TEST(BroadcastLocks, DataComesWithTheAnswer) {

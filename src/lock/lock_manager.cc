@@ -287,9 +287,9 @@ void LockManager::send(AmfId to, const LockFrame& frame) {
     LockFrame out = frame;
     if (to != client_.view().self) {
         counters_.count_sent(frame.type);
-        if (frame.type == MessageType::lock_grant)
+        // Who yields to all sees them all get it.
+        if (frame.type == MessageType::lock_grant || frame.type == MessageType::lock_yield)
             out.former = hot_.granted(frame.unit, to, {}, clock_.now());
-        if (frame.type == MessageType::lock_yield) (void)hot_.granted(frame.unit, to, {}, clock_.now());
     }
     const bool may_have = frame.type == MessageType::lock_yield && frame.range.length != 0;
     Slice data = may_have ? hooks_.cached(frame.unit, frame.range) : frame.data;
