@@ -78,6 +78,7 @@ Plan draw_plan(std::uint64_t seed) {
     if (prng.chance(1, 2)) plan.window = prng.chance(1, 2) ? 64u << 10 : 256u << 10;
     plan.rot = plan.disks >= plan.disk_faults + 2 && prng.chance(1, 2);
     plan.swaps = plan.disk_faults != 0 && prng.chance(2, 3);
+    if (prng.chance(1, 3)) plan.sharing.coherency = Coherency::broadcast;
     if (!prng.chance(1, 6)) {
         const std::array<std::uint64_t, 4> blocks = {1 + prng.below(4), 10 + prng.below(30), 100, 1000};
         plan.cache = blocks[prng.below(4)] * kBlockSize;

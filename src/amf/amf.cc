@@ -145,8 +145,8 @@ RoleMask Amf::writable(const Spot& spot) const {
 }
 
 /// offline: what the locks call cancelled, because nobody waits for a lock in a group that has to be left.
-Task<Result<LockPin>> Amf::wait_for_lock(UnitIndex unit, LockMode mode) {
-    Result<LockPin> pin = co_await locks_.acquire(unit, mode);
+Task<Result<LockPin>> Amf::wait_for_lock(UnitIndex unit, LockMode mode, LockRange range) {
+    Result<LockPin> pin = co_await locks_.acquire(unit, mode, false, range);
     if (!pin && tables_.offline()) co_return fail(Errc::offline);
     co_return std::move(pin);
 }

@@ -43,7 +43,8 @@ Task<Status> Amf::read_piece(StripePiece piece, std::span<std::byte> into, bool 
     if (tables_.offline()) co_return fail(Errc::offline);
     LockPin pin;
     if (!locks_.try_acquire(unit_of(piece.stripe), LockMode::read, pin)) {
-        CO_TRY_LET(pin, co_await wait_for_lock(unit_of(piece.stripe), LockMode::read));
+        const LockRange range = keep ? wanted(piece) : LockRange{};
+        CO_TRY_LET(pin, co_await wait_for_lock(unit_of(piece.stripe), LockMode::read, range));
     }
     const StripeLocks::Guard guard = co_await stripe_locks_.read(piece.stripe);
     while (!tables_.settled()) co_await tables_.settled_event();

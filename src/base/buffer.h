@@ -2,6 +2,7 @@
 // the data path does not allocate once warm. Not shared between threads.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -54,6 +55,7 @@ struct Slice {
     Slice() = default;
     Slice(Buffer buffer) : owner(std::move(buffer)), bytes(owner.span()) {}
     Slice(Buffer buffer, std::span<const std::byte> part) : owner(std::move(buffer)), bytes(part) {}
+    friend bool operator==(const Slice& a, const Slice& b) { return std::ranges::equal(a.bytes, b.bytes); }
 };
 
 }  // namespace braid
