@@ -196,7 +196,7 @@ bool LockManager::take_frame(AmfId from, const LockFrame& frame) {
         client_.revoked(frame, clock_.now());
         return true;
     }
-    hot_.granted(frame.unit, client_.view().self, clock_.now());
+    hot_.granted(frame.unit, client_.view().self, frame.former, clock_.now());
     if (from != client_.view().self) arbitration_->granted(frame);
     if (!frame.data.bytes.empty() && client_.awaits(frame)) {
         ++counters_.data_received;
@@ -284,14 +284,16 @@ Task<void> LockManager::prepare_release(UnitIndex unit, std::uint64_t ticket) {
 }
 
 void LockManager::send(AmfId to, const LockFrame& frame) {
+    LockFrame out = frame;
     if (to != client_.view().self) {
         counters_.count_sent(frame.type);
-        if (frame.type == MessageType::lock_grant) hot_.granted(frame.unit, to, clock_.now());
+        if (frame.type == MessageType::lock_grant)
+            out.former = hot_.granted(frame.unit, to, {}, clock_.now());
     }
     const bool may_have = frame.type == MessageType::lock_yield && frame.range.length != 0;
     Slice data = may_have ? hooks_.cached(frame.unit, frame.range) : frame.data;
     if (may_have && !data.bytes.empty()) ++counters_.data_sent;
-    transport_.send(to, Message{group_, frame.type, encode(frame), std::move(data)});
+    transport_.send(to, Message{group_, frame.type, encode(out), std::move(data)});
 }
 
 void LockManager::send_report(AmfId to, const LockReport& report) {

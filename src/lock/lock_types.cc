@@ -61,6 +61,7 @@ Bytes encode(const LockFrame& frame) {
             put(frame.wanted);
             writer.put(frame.granted_ahead);
             writer.put(frame.holder);
+            writer.put(frame.former);
             put_range();
             break;
         case MessageType::lock_claim:
@@ -121,6 +122,7 @@ Result<LockFrame> decode_lock_frame(MessageType type, std::span<const std::byte>
             frame.wanted = mode(LockMode::none, LockMode::write);
             frame.granted_ahead = reader.get<std::uint64_t>();
             frame.holder = reader.get<AmfId>();
+            frame.former = reader.get<AmfId>();
             frame.range = range();
             break;
         case MessageType::lock_claim:
