@@ -150,7 +150,7 @@ private:
     Task<void> before_release(UnitIndex unit) override;
     void released(UnitIndex unit) override;
     Slice cached(UnitIndex unit, LockRange range) override;
-    void received(UnitIndex unit, std::uint64_t offset, Slice blocks) override;
+    void received(UnitIndex unit, LockRange range, Slice data) override;
     void recover(UnitIndex unit) override;
     std::vector<LockClaim> claims() const;
     Spot spot(StripeIndex stripe, const Zone& zone) const {
@@ -183,6 +183,9 @@ private:
     /// Where the stripe begins in the logical space.
     std::uint64_t logical(StripeIndex stripe) const { return geometry_.range_of(stripe).offset; }
     bool small(std::size_t operation) const { return operation <= options_.cached_operation; }
+    LockRange wanted(const StripePiece& piece) const;
+    /// Whole blocks of one stripe of the unit: what comes from outside may be anything.
+    bool sound(UnitIndex unit, const LockRange& range) const;
     bool serve_cached(std::uint64_t at, std::span<std::byte> into, std::uint32_t generation);
     Task<Status> fetch_blocks(Spot spot, std::uint32_t offset, std::span<std::byte> into, const LockPin& pin,
                               bool keep);

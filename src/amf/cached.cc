@@ -19,31 +19,6 @@ namespace braid {
 
 void Amf::released(UnitIndex unit) { cache_.drop(unit); }
 
-/// With the broadcast an answer to a reader's claim carries the data. Who has settled tables is behind by one
-/// change at most, and an extent gets another zone in two: what is under a zone here is not of another one.
-Slice Amf::cached(UnitIndex unit, LockRange range) {
-    const std::uint64_t end = extents_ * kExtentSize;
-    if (!ready_ || !tables_.settled() || range.offset >= end || range.length > end - range.offset) return {};
-    const StripePlace first = geometry_.locate(range.offset);
-    const bool fits = range.length <= geometry_.range_of(first.stripe).length - first.offset;
-    const bool blocks = range.offset % kBlockSize == 0 && range.length % kBlockSize == 0;
-    if (!fits || !blocks || unit_of(first.stripe) != unit) return {};
-    const Zone* zone = tables_.zone(geometry_.extent_of(first.stripe));
-    if (zone == nullptr) return {};
-    const Buffer data(range.length);
-    if (!cache_.read(range.offset, data.span(), zone->generation) || !options_.lease->live()) return {};
-    ++counters_.reads_for_peers;
-    return Slice(data);
-}
-
-void Amf::received(UnitIndex unit, std::uint64_t offset, Slice blocks) {
-    if (!ready_ || !tables_.settled() || offset >= extents_ * kExtentSize || offset % kBlockSize != 0) return;
-    const Zone* zone = tables_.zone(geometry_.extent_of(geometry_.locate(offset).stripe));
-    if (zone == nullptr || blocks.bytes.size() % kBlockSize != 0) return;
-    ++counters_.peer_reads;
-    cache_.insert(unit, zone->generation, offset, blocks.bytes);
-}
-
 /// Part of a stripe, any bytes.
 bool Amf::serve_cached(std::uint64_t at, std::span<std::byte> into, std::uint32_t generation) {
     if (!cache_.read(at, into, generation)) return false;
@@ -91,21 +66,47 @@ void Amf::deliver_cached(AmfId from, const Message& message) {
     LOG_WARN("cache.message_dropped", {"from", from}, {"type", static_cast<unsigned>(message.type)});
 }
 
+/// The blocks of a piece that is about to be read: who has them may send them with the lock. Of the zone as
+/// far as it is known before the lock is held; what comes is kept as of that one.
+LockRange Amf::wanted(const StripePiece& piece) const {
+    const Zone* zone = tables_.zone(geometry_.extent_of(piece.stripe));
+    if (zone == nullptr || cache_.capacity() == 0) return {};
+    const std::uint32_t from = piece.offset / kBlockSize * kBlockSize;
+    const std::uint32_t end = (piece.offset + piece.length + kBlockSize - 1) / kBlockSize * kBlockSize;
+    return {logical(piece.stripe) + from, end - from, zone->generation};
+}
+
+bool Amf::sound(UnitIndex unit, const LockRange& range) const {
+    if (range.offset >= extents_ * kExtentSize || range.length == 0 || range.length > kMostCacheData)
+        return false;
+    if (range.offset % kBlockSize != 0 || range.length % kBlockSize != 0) return false;
+    const StripePlace first = geometry_.locate(range.offset);
+    return unit_of(first.stripe) == unit &&
+           range.length <= geometry_.range_of(first.stripe).length - first.offset;
+}
+
+/// A peer is about to read these blocks of a unit. What is here of it is here because the unit is held.
+Slice Amf::cached(UnitIndex unit, LockRange range) {
+    if (!ready_ || !sound(unit, range) || !cache_.holds_any(unit)) return {};
+    Buffer blocks(range.length);
+    if (!cache_.read(range.offset, blocks.span(), range.generation) || !options_.lease->live()) return {};
+    ++counters_.reads_for_peers;
+    return Slice(std::move(blocks));
+}
+
+/// Of the range that this AMF has asked for with the lock.
+void Amf::received(UnitIndex unit, LockRange range, Slice data) {
+    if (!sound(unit, range) || data.bytes.size() != range.length) return;
+    cache_.insert(unit, range.generation, range.offset, data.bytes);
+}
+
 /// Another AMF, which holds the unit too, asks for blocks.
 void Amf::answer_fetch(AmfId from, const CacheFetch& fetch) {
     CacheData answer{fetch.number, {}};
-    const std::uint64_t end = extents_ * kExtentSize;
-    const StripePlace first = geometry_.locate(std::min(fetch.at, end));
-    const bool one_stripe =
-        fetch.at < end && fetch.length <= geometry_.range_of(first.stripe).length - first.offset;
+    const UnitIndex unit = unit_of(geometry_.locate(fetch.at).stripe);
     LockPin pin;
-    if (one_stripe && ready_ && locks_.try_acquire(unit_of(first.stripe), LockMode::read, pin)) {
-        const Buffer blocks(fetch.length);
-        if (cache_.read(fetch.at, blocks.span(), fetch.generation) && options_.lease->live()) {
-            answer.data = Slice(blocks);
-            ++counters_.reads_for_peers;
-        }
-    }
+    if (locks_.try_acquire(unit, LockMode::read, pin))
+        answer.data = cached(unit, {fetch.at, fetch.length, fetch.generation});
     transport_.send(from, encode(group_, answer));
 }
 

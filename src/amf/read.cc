@@ -41,12 +41,10 @@ Task<Status> Amf::read_piece(StripePiece piece, std::span<std::byte> into, bool 
     if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
     const GateGuard inside(gate_);
     if (tables_.offline()) co_return fail(Errc::offline);
-    const std::uint32_t from = block_floor(piece.offset);
-    const std::uint32_t to = block_ceil(piece.offset + piece.length);
     LockPin pin;
     if (!locks_.try_acquire(unit_of(piece.stripe), LockMode::read, pin)) {
-        const LockRange wanted = {logical(piece.stripe) + from, keep ? to - from : 0};
-        CO_TRY_LET(pin, co_await wait_for_lock(unit_of(piece.stripe), LockMode::read, wanted));
+        const LockRange range = keep ? wanted(piece) : LockRange{};
+        CO_TRY_LET(pin, co_await wait_for_lock(unit_of(piece.stripe), LockMode::read, range));
     }
     const StripeLocks::Guard guard = co_await stripe_locks_.read(piece.stripe);
     while (!tables_.settled()) co_await tables_.settled_event();
@@ -59,6 +57,8 @@ Task<Status> Amf::read_piece(StripePiece piece, std::span<std::byte> into, bool 
     }
     if (replicator_.quarantined(piece.stripe, zone->generation)) co_return fail(Errc::io_error);
     if (serve_cached(logical(piece.stripe) + piece.offset, into, zone->generation)) co_return Status{};
+    const std::uint32_t from = block_floor(piece.offset);
+    const std::uint32_t to = block_ceil(piece.offset + piece.length);
     if (to - from == piece.length && aligned(into.data())) {
         co_return co_await fetch_blocks(spot(piece.stripe, *zone), from, into, pin, keep);
     }

@@ -44,9 +44,9 @@ struct Peers {
             EXPECT_EQ(range, kRange);
             return data;
         }
-        void received(UnitIndex unit, std::uint64_t offset, Slice bytes) override {
+        void received(UnitIndex unit, LockRange range, Slice bytes) override {
             EXPECT_EQ(unit, kUnit);
-            EXPECT_EQ(offset, kRange.offset);
+            EXPECT_EQ(range, kRange);
             EXPECT_FALSE(got) << "nobody may have used the unit yet";
             came = std::move(bytes);
         }

@@ -200,7 +200,7 @@ bool LockManager::take_frame(AmfId from, const LockFrame& frame) {
     if (from != client_.view().self) arbitration_->granted(frame);
     if (!frame.data.bytes.empty() && client_.awaits(frame)) {
         ++counters_.data_received;
-        hooks_.received(frame.unit, frame.range.offset, frame.data);
+        hooks_.received(frame.unit, frame.range, frame.data);
     }
     return client_.granted(frame, clock_.now());
 }

@@ -51,7 +51,7 @@ public:
     virtual Slice cached(UnitIndex, LockRange) { return {}; }
     /// What a peer had of the unit, valid as long as the unit is held. Called before the operations that
     /// wait for the unit go on.
-    virtual void received(UnitIndex, std::uint64_t /*offset*/, Slice) {}
+    virtual void received(UnitIndex, LockRange, Slice) {}
 };
 
 struct LockOptions {

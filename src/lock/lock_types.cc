@@ -46,6 +46,7 @@ Bytes encode(const LockFrame& frame) {
     const auto put_range = [&] {
         writer.put(frame.range.offset);
         writer.put(frame.range.length);
+        writer.put(frame.range.generation);
     };
     switch (frame.type) {
         case MessageType::lock_request:
@@ -102,7 +103,8 @@ Result<LockFrame> decode_lock_frame(MessageType type, std::span<const std::byte>
         return value != 0;
     };
     const auto range = [&] {
-        const LockRange value{reader.get<std::uint64_t>(), reader.get<std::uint32_t>()};
+        const LockRange value{reader.get<std::uint64_t>(), reader.get<std::uint32_t>(),
+                              reader.get<std::uint32_t>()};
         if (value.length > kMaxFramePayload) reader.fail();
         return value;
     };

@@ -37,7 +37,8 @@ AmfId arbiter_of(UnitIndex unit, const AmfView& view);
 /// Bytes of the group's logical space.
 struct LockRange {
     std::uint64_t offset = 0;
-    std::uint32_t length = 0;  ///< 0: none
+    std::uint32_t length = 0;      ///< 0: none
+    std::uint32_t generation = 0;  ///< of their zone: another one holds other data
     friend bool operator==(const LockRange&, const LockRange&) = default;
 };
 
