@@ -184,21 +184,24 @@ Task<Status> Controller::attach_group(FoundGroup found, const GroupConfig& confi
     const Uuid uuid = found.group;
     if (groups_.contains(uuid)) {
         (void)co_await membership_->detach(uuid);
-        icl_.unsubscribe(uuid);
-        groups_.erase(uuid);
+        drop_group(uuid);
     }
     auto runtime =
         std::make_shared<GroupRuntime>(env_, config_, icl_, registry_, jobs_, std::move(found), config);
-    icl_.subscribe(uuid, runtime->amf());
+    for (unsigned i = 0; i < runtime->amfs(); ++i) icl_.subscribe(uuid, runtime->amf(i), i);
     groups_.emplace(uuid, std::move(runtime));
-    const Status attached = co_await membership_->attach(uuid);
+    const Status attached = co_await membership_->attach(uuid, config.sharing.amfs);
     if (!attached) {
-        icl_.unsubscribe(uuid);
-        groups_.erase(uuid);
+        drop_group(uuid);
         co_return attached;
     }
     scope_.spawn(serve_group(uuid));
     co_return Status{};
+}
+
+void Controller::drop_group(const Uuid& uuid) {
+    for (unsigned i = 0; i < groups_.at(uuid)->amfs(); ++i) icl_.unsubscribe(uuid, i);
+    groups_.erase(uuid);
 }
 
 /// The life of a group here. What ends it leaves the view: not a partner for others, because what it keeps

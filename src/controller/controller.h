@@ -85,6 +85,7 @@ private:
     bool still_arriving(const FoundGroup& found, const GroupConfig& config);
     bool may_attach(const FoundGroup& found, const GroupConfig& config);
     Task<Status> attach_group(FoundGroup found, const GroupConfig& config);
+    void drop_group(const Uuid& uuid);
     Task<void> serve_group(Uuid uuid);
     Task<void> end_if_stuck();
     void tell_groups_changed();

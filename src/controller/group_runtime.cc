@@ -7,18 +7,28 @@
 namespace braid {
 namespace {
 
-std::vector<std::unique_ptr<Disk>> by_member(FoundGroup& found, std::size_t members) {
-    std::vector<std::unique_ptr<Disk>> disks(members);
+OpenDisks by_member(FoundGroup& found, std::size_t members) {
+    OpenDisks disks(members);
     for (FoundMember& member : found.members) {
         if (member.superblock.member.v < members) disks[member.superblock.member.v] = std::move(member.disk);
     }
     return disks;
 }
 
-std::vector<Disk*> raw(const std::vector<std::unique_ptr<Disk>>& disks) {
-    std::vector<Disk*> out;
-    for (const auto& disk : disks) out.push_back(disk.get());
-    return out;
+/// The same disks for one more AMF. What does not open now is not there for it.
+OpenDisks open_again(DiskShelf& shelf, const AmfRuntime& first) {
+    OpenDisks disks(first.member_count());
+    for (std::uint8_t i = 0; i < disks.size(); ++i) {
+        const Disk* disk = first.disk(MemberIndex(i));
+        if (disk == nullptr) continue;
+        Result<std::unique_ptr<Disk>> again = shelf.open(disk->name());
+        if (again) {
+            disks[i] = std::move(*again);
+        } else {
+            LOG_WARN("disk.not_opened", {"disk", disk->name()}, {"reason", to_string(again.error().code)});
+        }
+    }
+    return disks;
 }
 
 ControllerSlot own_slot(const GroupConfig& config, std::string_view name) {
@@ -29,7 +39,7 @@ ControllerSlot own_slot(const GroupConfig& config, std::string_view name) {
 
 }  // namespace
 
-GroupRuntime::GroupRuntime(const Environment& env, const ControllerConfig& controller, Transport& transport,
+GroupRuntime::GroupRuntime(const Environment& env, const ControllerConfig& controller, Transport& links,
                            PortRegistry& registry, Jobs& jobs, FoundGroup found, const GroupConfig& config)
     : env_(env),
       registry_(registry),
@@ -37,27 +47,58 @@ GroupRuntime::GroupRuntime(const Environment& env, const ControllerConfig& contr
       uuid_(found.group),
       name_(found.name),
       slot_(own_slot(config, controller.name)),
-      disks_(by_member(found, config.members.size())),
-      amf_(env.executor, env.clock, transport, found.group, config,
-           found.members.front().superblock.table_start, raw(disks_), slot_,
-           AmfOptions{.intent_idle = controller.intent_idle}),
       changed_(env.executor),
       scope_(env.executor) {
-    tables().on_change([this] { on_tables_changed(); });
+    for (unsigned index = 0; index < config.sharing.amfs; ++index) {
+        OpenDisks disks =
+            index == 0 ? by_member(found, config.members.size()) : open_again(env.shelf, *amfs_.front());
+        amfs_.push_back(std::make_unique<AmfRuntime>(env, links, found, config, std::move(disks), slot_, index,
+                                                     AmfOptions{.intent_idle = controller.intent_idle}));
+        amf(index).tables().on_change([this] { on_tables_changed(); });
+    }
 }
 
 GroupRuntime::~GroupRuntime() {
     // Whoever still holds a port finds it closed.
     for (auto& [id, open] : ports_) {
-        if (!open.closing) (void)registry_.remove(open.port->name());
+        if (!open.closing) (void)registry_.remove(open.sides.front()->name());
     }
 }
 
 std::vector<std::string> GroupRuntime::disk_names() const {
     std::vector<std::string> out;
-    for (const auto& disk : disks_) {
-        if (disk != nullptr) out.push_back(disk->name());
+    for (std::uint8_t i = 0; i < member_count(); ++i) {
+        if (const Disk* present = disk(MemberIndex(i))) out.push_back(present->name());
     }
+    return out;
+}
+
+AmfConditions GroupRuntime::conditions() const {
+    AmfConditions out;
+    for (const auto& one : amfs_) {
+        const AmfConditions more = one->amf().conditions();
+        out.fenced |= more.fenced;
+        out.offline |= more.offline;
+        out.failed_members = std::max(out.failed_members, more.failed_members);
+        out.missing_copies = std::max(out.missing_copies, more.missing_copies);
+        // Of those, each knows all.
+        out.quarantined_stripes = std::max(out.quarantined_stripes, more.quarantined_stripes);
+        out.recovering_units += more.recovering_units;
+    }
+    return out;
+}
+
+DiskCounters GroupRuntime::disk_counters(MemberIndex member) const {
+    DiskCounters out;
+    for (const auto& one : amfs_) {
+        if (const Disk* disk = one->disk(member)) out += disk->counters();
+    }
+    return out;
+}
+
+std::size_t GroupRuntime::dirty_regions() const {
+    std::size_t out = 0;
+    for (const auto& one : amfs_) out += one->amf().tables().dirty_regions();
     return out;
 }
 
@@ -71,31 +112,45 @@ Result<ControllerSlot> GroupRuntime::slot_of(std::string_view controller_name) c
 
 void GroupRuntime::adopt(const AmfView& view, std::set<std::string> live) {
     live_ = std::move(live);
-    for (const AmfMember& before : amf_.view().members) resync_due_ |= !view.contains(before);
-    amf_.adopt(view);
+    for (const AmfMember& before : amf().view().members) resync_due_ |= !view.contains(before);
+    for (const auto& one : amfs_) one->adopt(view);
     resync_if_due();
     changed_.notify_all();
 }
 
 Task<Status> GroupRuntime::start() {
     state_ = State::loading;
-    const Status status = co_await amf_.start();
+    Status status;
+    std::size_t started = 0;
+    while (status && started < amfs_.size()) {
+        status = co_await amfs_[started]->amf().start();
+        started += status ? 1 : 0;
+    }
     if (!status) {
-        LOG_ERROR("group.not_assembled", {"group", name_}, {"reason", to_string(status.error().code)});
+        LOG_ERROR("group.not_assembled", {"group", name_}, {"amfs", started},
+                  {"reason", to_string(status.error().code)});
+        co_await stop_amfs(started);
         state_ = State::refused;
         changed_.notify_all();
         co_return status;
     }
     state_ = State::serving;
-    LOG_INFO("group.serving", {"group", name_}, {"failed_members", tables().failed_members()});
+    LOG_INFO("group.serving", {"group", name_}, {"amfs", amfs()},
+             {"failed_members", tables().failed_members()});
     on_tables_changed();
-    scope_.spawn(resync_own());
+    for (unsigned index = 0; index < amfs(); ++index) scope_.spawn(resync_own(index));
     resync_if_due();
     co_return Status{};
 }
 
 Task<void> GroupRuntime::served() {
     while (state_ == State::serving && !tables().offline()) co_await changed_.next();
+}
+
+/// In the order that lets none of them wait for one that has ended.
+Task<void> GroupRuntime::stop_amfs(std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) co_await amfs_[i]->amf().finish();
+    for (std::size_t i = 0; i < count; ++i) co_await amfs_[i]->amf().end();
 }
 
 Task<void> GroupRuntime::stop() {
@@ -105,25 +160,33 @@ Task<void> GroupRuntime::stop() {
     changed_.notify_all();
     for (const auto& job : running_) job->cancel();
     for (auto& [id, open] : ports_) {
-        if (!open.closing) (void)registry_.remove(open.port->name());
+        if (!open.closing) (void)registry_.remove(open.sides.front()->name());
         open.closing = true;
     }
     std::vector<std::shared_ptr<Port>> draining;
     for (const auto& [id, open] : ports_) {
-        if (open.port != nullptr) draining.push_back(open.port);
+        draining.insert(draining.end(), open.sides.begin(), open.sides.end());
     }
     for (const auto& port : draining) co_await port->closed();
     co_await scope_.join();
     ports_.clear();
-    co_await amf_.stop();
+    co_await stop_amfs(amfs_.size());
     state_ = State::refused;
     changed_.notify_all();
 }
 
 /// Runs inside the delivery of the change, so a port is open before the change counts as agreed.
 void GroupRuntime::on_tables_changed() {
+    leave_with_the_others();
     if (state_ == State::serving) open_ports();
     changed_.notify_all();
+}
+
+/// An AMF that cannot reach its disks any more keeps what it has; the others here would wait for it.
+void GroupRuntime::leave_with_the_others() {
+    const auto offline = [](const auto& one) { return one->amf().tables().offline(); };
+    if (std::ranges::none_of(amfs_, offline)) return;
+    for (const auto& one : amfs_) one->amf().tables().go_offline();
 }
 
 void GroupRuntime::open_ports() {
@@ -133,22 +196,24 @@ void GroupRuntime::open_ports() {
         const bool closing = (record.closing & bit) != 0;
         const auto present = ports_.find(record.id.v);
         if (wanted && !closing && present == ports_.end()) {
-            auto port = std::make_shared<Port>(
-                env_.executor, amf_,
-                VirtualDisk{record.name, "virtual disk of group " + name_, record.size, record.first_extent});
-            const Status added = registry_.add(port);
+            const VirtualDisk disk{record.name, "virtual disk of group " + name_, record.size,
+                                   record.first_extent};
+            PortSides sides;
+            for (const auto& one : amfs_)
+                sides.push_back(std::make_shared<Port>(env_.executor, one->amf(), disk));
+            const Status added = registry_.add(sides);
             if (!added) {
                 LOG_ERROR("port.name_taken", {"group", name_}, {"volume", record.name});
                 continue;
             }
             LOG_INFO("port.opened", {"group", name_}, {"volume", record.name});
-            ports_.emplace(record.id.v, OpenPort{std::move(port), false});
+            ports_.emplace(record.id.v, OpenPort{std::move(sides), false});
         } else if (closing && (present == ports_.end() || !present->second.closing)) {
             if (present != ports_.end()) {
                 present->second.closing = true;
-                (void)registry_.remove(present->second.port->name());
+                (void)registry_.remove(present->second.sides.front()->name());
             } else {
-                ports_.emplace(record.id.v, OpenPort{nullptr, true});
+                ports_.emplace(record.id.v, OpenPort{{}, true});
             }
             scope_.spawn(drain_port(record.id));
         }
@@ -156,10 +221,9 @@ void GroupRuntime::open_ports() {
 }
 
 Task<void> GroupRuntime::drain_port(VolumeId id) {
-    if (const std::shared_ptr<Port> port = ports_.at(id.v).port) {
-        co_await port->closed();
-        LOG_INFO("port.closed", {"group", name_}, {"volume", port->name()});
-    }
+    const PortSides sides = ports_.at(id.v).sides;
+    for (const auto& side : sides) co_await side->closed();
+    if (!sides.empty()) LOG_INFO("port.closed", {"group", name_}, {"volume", sides.front()->name()});
     const Status status = co_await tables().remove_port(id, slot_);
     if (!status && status.error().code != Errc::not_found) {
         LOG_WARN("port.not_removed", {"group", name_}, {"reason", to_string(status.error().code)});
@@ -170,8 +234,8 @@ Task<void> GroupRuntime::drain_port(VolumeId id) {
 
 // ---- what earlier lives left open
 
-bool GroupRuntime::slot_is_live(ControllerSlot slot) const {
-    return live_.contains(tables().config().controllers[slot.v]);
+bool GroupRuntime::slot_is_live(AmfSlot slot) const {
+    return live_.contains(tables().config().controllers[controller_of(slot, amfs()).v]);
 }
 
 std::uint64_t GroupRuntime::list_job(std::string kind, std::shared_ptr<ParityJob> job) {
@@ -202,7 +266,7 @@ void GroupRuntime::job_ended(std::uint64_t number, const ParityJob& job, const S
 }
 
 std::uint64_t GroupRuntime::begin_verify() {
-    const auto job = std::make_shared<ParityJob>(amf_);
+    const auto job = std::make_shared<ParityJob>(amf());
     const std::uint64_t number = list_job("verify", job);
     scope_.spawn(verify(number, job));
     return number;
@@ -213,16 +277,16 @@ Task<void> GroupRuntime::verify(std::uint64_t number, std::shared_ptr<ParityJob>
     job_ended(number, *job, status);
 }
 
-/// Of this controller's earlier life; a region stays in the intent page until its parity is right.
-Task<void> GroupRuntime::resync_own() {
-    if (tables().former_intents().empty()) co_return;
-    const auto job = std::make_shared<ParityJob>(amf_);
+/// Of an AMF's earlier life; a region stays in its intent page until its parity is right.
+Task<void> GroupRuntime::resync_own(unsigned index) {
+    if (amf(index).tables().former_intents().empty()) co_return;
+    const auto job = std::make_shared<ParityJob>(amf(index));
     const std::uint64_t number = list_job("resync", job);
     job_ended(number, *job, co_await job->resync_own());
 }
 
 void GroupRuntime::resync_if_due() {
-    if (state_ == State::serving && amf_.keeper() && resync_due_ && !resync_runs_) {
+    if (state_ == State::serving && amf().keeper() && resync_due_ && !resync_runs_) {
         scope_.spawn(resync_of_the_dead());
     }
 }
@@ -233,7 +297,7 @@ void GroupRuntime::resync_if_due() {
 /// was lost when.
 Task<void> GroupRuntime::resync_of_the_dead() {
     resync_runs_ = true;
-    while (state_ == State::serving && amf_.keeper() && resync_due_) {  // more may die meanwhile
+    while (state_ == State::serving && amf().keeper() && resync_due_) {  // more may die meanwhile
         resync_due_ = false;
         co_await tables().settle_pages();
         if (!co_await resync_absent_slots()) {
@@ -246,9 +310,10 @@ Task<void> GroupRuntime::resync_of_the_dead() {
 
 /// False if it did not come to the end.
 Task<bool> GroupRuntime::resync_absent_slots() {
-    for (std::uint8_t i = 0; i < tables().config().controllers.size(); ++i) {
-        const ControllerSlot slot(i);
-        if (tables().config().controllers[i].empty() || slot_is_live(slot)) continue;
+    const auto& controllers = tables().config().controllers;
+    for (std::uint8_t i = 0; i < controllers.size() * amfs(); ++i) {
+        const AmfSlot slot(i);
+        if (controllers[controller_of(slot, amfs()).v].empty() || slot_is_live(slot)) continue;
         const auto left = co_await tables().intents_of(slot);
         if (state_ != State::serving) co_return false;
         if (!left) {
@@ -257,7 +322,7 @@ Task<bool> GroupRuntime::resync_absent_slots() {
             co_return false;
         }
         if (left->regions.empty()) continue;
-        const auto job = std::make_shared<ParityJob>(amf_);
+        const auto job = std::make_shared<ParityJob>(amf());
         const std::uint64_t number = list_job("resync", job);
         const Status status = co_await job->resync_of(slot, [this, slot] { return !slot_is_live(slot); });
         job_ended(number, *job, status);

@@ -1,5 +1,8 @@
-// One redundancy group on one controller: its disks, tables and AMF, and the ports that the tables give this
-// controller.
+// One redundancy group on one controller: its AMFs, and the ports that the tables give this controller. All AMFs
+// of a controller join and leave the group together. The first one speaks for them where one alone should: it
+// opens the ports, keeps the group, is asked by operators. A port has a side on each of them, and hosts are
+// spread over the sides by connection: the data of one connection stays on one AMF, from its socket to its
+// disks.
 //
 //   attaching -> loading -> serving (degraded is a state of the group, not of the runtime)
 //                  |          |  controller stops, or too few members are reachable from here
@@ -16,8 +19,8 @@
 #include <string>
 #include <vector>
 
-#include "amf/amf.h"
 #include "async/scope.h"
+#include "controller/amf_runtime.h"
 #include "controller/environment.h"
 #include "controller/jobs.h"
 #include "jobs/parity_job.h"
@@ -32,7 +35,7 @@ public:
     enum class State : std::uint8_t { attaching, loading, serving, refused, stopping };
 
     /// `found` becomes this object's own. `config` names this controller among those that share the group.
-    GroupRuntime(const Environment& env, const ControllerConfig& controller, Transport& transport,
+    GroupRuntime(const Environment& env, const ControllerConfig& controller, Transport& links,
                  PortRegistry& registry, Jobs& jobs, FoundGroup found, const GroupConfig& config);
     ~GroupRuntime();
 
@@ -40,15 +43,21 @@ public:
     const std::string& name() const { return name_; }
     State state() const { return state_; }
     ControllerSlot slot() const { return slot_; }
-    Tables& tables() { return amf_.tables(); }
-    const Tables& tables() const { return amf_.tables(); }
-    Amf& amf() { return amf_; }
-    const Amf& amf() const { return amf_; }
+    Tables& tables() { return amf().tables(); }
+    const Tables& tables() const { return amf().tables(); }
+    unsigned amfs() const { return static_cast<unsigned>(amfs_.size()); }
+    Amf& amf(unsigned index = 0) { return amfs_[index]->amf(); }
+    const Amf& amf(unsigned index = 0) const { return amfs_[index]->amf(); }
     std::vector<std::string> disk_names() const;
-    std::size_t member_count() const { return disks_.size(); }
-    Disk* disk(MemberIndex member) const { return disks_[member.v].get(); }
+    std::size_t member_count() const { return amfs_.front()->member_count(); }
+    Disk* disk(MemberIndex member) const { return amfs_.front()->disk(member); }
 
-    /// `live`: names of the controllers in it.
+    // Of all its AMFs together.
+    AmfConditions conditions() const;
+    DiskCounters disk_counters(MemberIndex member) const;
+    std::size_t dirty_regions() const;
+
+    /// `view` as one of the AMFs sees it; `live`: names of the controllers in it.
     void adopt(const AmfView& view, std::set<std::string> live);
 
     /// Loads the tables, repairs what this controller's earlier life left open, opens the ports. On an error
@@ -64,7 +73,7 @@ public:
     std::uint64_t begin_verify();
     /// What absent controllers may have left half-written has not been looked at yet, and it is this one's to
     /// do.
-    bool resync_pending() const { return resync_runs_ || (resync_due_ && amf_.keeper()); }
+    bool resync_pending() const { return resync_runs_ || (resync_due_ && amf().keeper()); }
     /// Something in the tables or of the state changed: for those who wait for an outcome.
     Event& changed() { return changed_; }
     /// The slot of a controller in the group's list, or not_found.
@@ -72,7 +81,7 @@ public:
 
 private:
     struct OpenPort {
-        std::shared_ptr<Port> port;
+        PortSides sides;
         bool closing = false;
     };
 
@@ -80,13 +89,15 @@ private:
     void open_ports();
     Task<void> drain_port(VolumeId id);
     Task<void> verify(std::uint64_t number, std::shared_ptr<ParityJob> job);
-    Task<void> resync_own();
+    Task<void> resync_own(unsigned index);
     void resync_if_due();
     Task<void> resync_of_the_dead();
     Task<bool> resync_absent_slots();
+    void leave_with_the_others();
+    Task<void> stop_amfs(std::size_t count);
     std::uint64_t list_job(std::string kind, std::shared_ptr<ParityJob> job);
     void job_ended(std::uint64_t number, const ParityJob& job, const Status& status);
-    bool slot_is_live(ControllerSlot slot) const;
+    bool slot_is_live(AmfSlot slot) const;
 
     Environment env_;
     PortRegistry& registry_;
@@ -94,8 +105,7 @@ private:
     Uuid uuid_;
     std::string name_;
     ControllerSlot slot_;
-    std::vector<std::unique_ptr<Disk>> disks_;  ///< by member, null where absent
-    Amf amf_;
+    std::vector<std::unique_ptr<AmfRuntime>> amfs_;  ///< by index
     State state_ = State::attaching;
     std::map<std::uint32_t, OpenPort> ports_;  ///< by VolumeId
     std::set<std::string> live_;               ///< names of the controllers in the view that serve the group

@@ -29,25 +29,26 @@ private:
     std::map<std::string, std::vector<Metric>> metrics_;
 };
 
-void count_group(Page& page, const std::string& name, Amf& amf) {
+void count_amf(Page& page, const std::string& name, unsigned index, Amf& amf) {
+    const std::string number = std::to_string(index);
     const AmfCounters& c = amf.counters();
     for (std::size_t i = 0; i < kWritePaths; ++i) {
         page.count("braid_stripe_writes_total", "Stripe writes by path.",
-                   {{"group", name}, {"path", std::string(to_string(static_cast<WritePath>(i)))}},
+                   {{"group", name}, {"amf", number}, {"path", std::string(to_string(static_cast<WritePath>(i)))}},
                    c.stripe_writes[i]);
     }
     for (const auto& [kind, value] :
          {std::pair("redo", c.recovered_redo), std::pair("data", c.recovered_data),
           std::pair("dropped", c.recovered_dropped)}) {
         page.count("braid_recoveries_total", "Writes of lost controllers that were finished here.",
-                   {{"group", name}, {"kind", kind}}, value);
+                   {{"group", name}, {"amf", number}, {"kind", kind}}, value);
     }
     const LockCounters& locks = amf.locks().counters();
     for (const auto& [result, value] : {std::pair("held", locks.held), std::pair("peer", locks.peer)}) {
         page.count("braid_lock_requests_total", "Locks by how they were had.",
-                   {{"group", name}, {"result", result}}, value);
+                   {{"group", name}, {"amf", number}, {"result", result}}, value);
     }
-    page.count("braid_lock_wait_seconds_total", "Time spent waiting for locks.", {{"group", name}},
+    page.count("braid_lock_wait_seconds_total", "Time spent waiting for locks.", {{"group", name}, {"amf", number}},
                static_cast<double>(locks.wait_ns) / 1e9);
 }
 
@@ -70,11 +71,13 @@ void count_link(Page& page, const std::string& peer, const char* direction, cons
 std::vector<Metric> Controller::metrics() {
     Page page;
     for (const auto& [uuid, group] : groups_) {
-        if (group->tables().loaded()) count_group(page, group->name(), group->amf());
+        for (unsigned index = 0; index < group->amfs(); ++index) {
+            if (group->amf(index).tables().loaded()) count_amf(page, group->name(), index, group->amf(index));
+        }
         for (std::size_t i = 0; i < group->member_count(); ++i) {
             const Disk* disk = group->disk(MemberIndex(static_cast<std::uint8_t>(i)));
             if (disk == nullptr) continue;
-            const DiskCounters& c = disk->counters();
+            const DiskCounters c = group->disk_counters(MemberIndex(static_cast<std::uint8_t>(i)));
             for (const auto& [op, bytes] :
                  {std::pair("read", c.read_bytes), std::pair("write", c.written_bytes)}) {
                 page.count("braid_disk_io_bytes_total", "Bytes moved by this controller.",

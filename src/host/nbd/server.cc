@@ -84,7 +84,7 @@ private:
     Scope watch_;
 };
 
-Server::Server(Executor& executor, Clock& clock, Network& network, const PortRegistry& ports, Limits limits)
+Server::Server(Executor& executor, Clock& clock, Network& network, PortRegistry& ports, Limits limits)
     : executor_(executor),
       clock_(clock),
       network_(network),

@@ -25,7 +25,7 @@ class Connection;
 
 class Server {
 public:
-    Server(Executor& executor, Clock& clock, Network& network, const PortRegistry& ports, Limits limits = {});
+    Server(Executor& executor, Clock& clock, Network& network, PortRegistry& ports, Limits limits = {});
     Server(const Server&) = delete;
     Server& operator=(const Server&) = delete;
     ~Server();
@@ -51,7 +51,7 @@ private:
     Executor& executor_;
     Clock& clock_;
     Network& network_;
-    const PortRegistry& ports_;
+    PortRegistry& ports_;
     const Limits limits_;
     Counters counters_;
     SharedBudget budget_;
