@@ -26,6 +26,7 @@ CreateGroup group_request(const Shape& shape) {
     group.level = shape.level;
     group.strip_size = shape.strip_size;
     group.lock_unit = shape.lock_unit;
+    group.sharing = shape.sharing;
     group.dimension = shape.dimension;
     group.copies = shape.copies;
     for (std::size_t i = 0; i < shape.disks; ++i) group.disks.push_back(disk_name(i));

@@ -21,6 +21,7 @@ struct Shape {
     std::string level = "raid5";
     std::uint64_t strip_size = 16u << 10;
     std::uint64_t lock_unit = 1;
+    SharingOptions sharing;
     unsigned dimension = 2;
     unsigned copies = 0;
     Nanos ping_timeout = 500ms;

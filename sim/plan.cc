@@ -64,6 +64,8 @@ Plan draw_plan(std::uint64_t seed) {
     // impossible; the same when all controllers die at once. docs/fault-model.md says so.
     const bool covered = plan.dimension >= 2 && plan.last_deaths < plan.dimension && !plan.power_cuts;
     plan.cluster_kill = plan.rounds == 0 && prng.chance(1, 6);
+    // Who loses its paths may still have said on one disk that another member has failed.
+    if (plan.cluster_kill || plan.dimension < 2) plan.path_losses = false;
     if (covered && !plan.cluster_kill && prng.chance(1, 2)) {
         plan.disk_faults = static_cast<unsigned>(1 + prng.below(parity));
         plan.latent_errors = plan.disk_faults < parity && prng.chance(1, 2);
@@ -77,6 +79,23 @@ Plan draw_plan(std::uint64_t seed) {
     plan.rot = plan.disks >= plan.disk_faults + 2 && prng.chance(1, 2);
     plan.swaps = plan.disk_faults != 0 && prng.chance(2, 3);
     return plan;
+}
+
+/// What is not as it always was.
+static std::string describe(const SharingOptions& sharing) {
+    const SharingOptions usual;
+    std::string out;
+    const auto add = [&](std::string_view name, auto value, auto usual_value) {
+        if (value == usual_value) return;
+        out += "; " + std::string(name) + ' ' + std::to_string(static_cast<std::uint64_t>(value));
+    };
+    if (sharing.coherency != usual.coherency) out += "; " + std::string(to_string(sharing.coherency));
+    if (sharing.lock_order != usual.lock_order) out += "; " + std::string(to_string(sharing.lock_order));
+    add("min hold us", sharing.min_hold / 1us, usual.min_hold / 1us);
+    add("lock unit blocks", sharing.lock_unit_blocks, usual.lock_unit_blocks);
+    add("prefetch", sharing.prefetch, usual.prefetch);
+    add("amfs", sharing.amfs, usual.amfs);
+    return out;
 }
 
 std::string describe(const Plan& plan) {
@@ -111,6 +130,7 @@ std::string describe(const Plan& plan) {
     if (plan.rot) out += " rot";
     if (plan.swaps) out += " swap";
     if (plan.cluster_kill) out += " all-die";
+    out += describe(plan.sharing);
     out += "; hosts:" + describe(plan.work);
     return out;
 }
@@ -145,6 +165,12 @@ constexpr std::array kSettings{
     setting<[](auto& p) -> auto& { return p.work.huge; }>("huge", 0),
     setting<[](auto& p) -> auto& { return p.work.hot; }>("hot", 0),
     setting<[](auto& p) -> auto& { return p.lock_unit; }>("lock_unit", 1),
+    setting<[](auto& p) -> auto& { return p.sharing.coherency; }>("coherency", 0),
+    setting<[](auto& p) -> auto& { return p.sharing.lock_order; }>("lock_order", 0),
+    setting<[](auto& p) -> auto& { return p.sharing.min_hold; }>("min_hold", 0),
+    setting<[](auto& p) -> auto& { return p.sharing.lock_unit_blocks; }>("lock_unit_blocks", 0),
+    setting<[](auto& p) -> auto& { return p.sharing.prefetch; }>("prefetch", 0),
+    setting<[](auto& p) -> auto& { return p.sharing.amfs; }>("amfs", 1),
     setting<[](auto& p) -> auto& { return p.drain_max; }>("drain_max", 1000),
     setting<[](auto& p) -> auto& { return p.controllers; }>("controllers", 2),
     setting<[](auto& p) -> auto& { return p.disk_faults; }>("disk_faults", 0),

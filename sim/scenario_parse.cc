@@ -118,28 +118,49 @@ Reader list(std::vector<std::string>& out, std::string_view key) {
     });
 }
 
+template <class T>
+Reader word(T& out, std::string_view key, Result<T> (*parse)(std::string_view)) {
+    return [&out, key, parse](const toml::node& node) -> Answer {
+        const auto value = parse(node.value_exact<std::string>().value_or(""));
+        if (!value) return wrong_at(node, "'" + std::string(key) + "' has no such value");
+        out = *value;
+        return std::nullopt;
+    };
+}
+
 Answer read_shape(const toml::node& node, Scenario& scenario) {
     Shape& shape = scenario.shape;
-    if (Answer wrong = read_table(node, "[cluster]",
-                                  {{"controllers", number(shape.controllers, "controllers", 1, 9)},
-                                   {"disks", number(shape.disks, "disks", 3, 24)},
-                                   {"level", text(shape.level, "level")},
-                                   {"copies", number(shape.copies, "copies", 2, 4)},
-                                   {"strip", size(shape.strip_size, "strip")},
-                                   {"lock_unit", number(shape.lock_unit, "lock_unit", 1, 64)},
-                                   {"dimension", number(shape.dimension, "dimension", 1, 8)},
-                                   {"ping_timeout", time(shape.ping_timeout, "ping_timeout")},
-                                   {"intent_idle", time(shape.intent_idle, "intent_idle")},
-                                   {"thin", flag(scenario.thin, "thin")},
-                                   {"volatile", flag(scenario.volatile_cache, "volatile")}})) {
+    SharingOptions& sharing = shape.sharing;
+    if (Answer wrong =
+            read_table(node, "[cluster]",
+                       {{"controllers", number(shape.controllers, "controllers", 1, 9)},
+                        {"disks", number(shape.disks, "disks", 3, 24)},
+                        {"level", text(shape.level, "level")},
+                        {"copies", number(shape.copies, "copies", 2, 4)},
+                        {"strip", size(shape.strip_size, "strip")},
+                        {"lock_unit", number(shape.lock_unit, "lock_unit", 1, 64)},
+                        {"lock_unit_blocks", number(sharing.lock_unit_blocks, "lock_unit_blocks", 0, 4096)},
+                        {"coherency", word(sharing.coherency, "coherency", parse_coherency)},
+                        {"lock_order", word(sharing.lock_order, "lock_order", parse_lock_order)},
+                        {"min_hold", time(sharing.min_hold, "min_hold")},
+                        {"prefetch", number(sharing.prefetch, "prefetch", 0, kMaxPrefetch)},
+                        {"amfs", number(sharing.amfs, "amfs", 1, kMaxAmfs)},
+                        {"dimension", number(shape.dimension, "dimension", 1, 8)},
+                        {"ping_timeout", time(shape.ping_timeout, "ping_timeout")},
+                        {"intent_idle", time(shape.intent_idle, "intent_idle")},
+                        {"thin", flag(scenario.thin, "thin")},
+                        {"volatile", flag(scenario.volatile_cache, "volatile")}})) {
         return wrong;
     }
     const auto level = parse_level(shape.level);
     if (!level)
         return wrong_at(node, "[cluster] level '" + shape.level + "' is none: mirror, raid5, raid6, raid7.3");
     const auto strip = static_cast<std::uint32_t>(shape.strip_size);
-    if (!Geometry::make(*level, shape.disks, strip, shape.copies))
-        return wrong_at(node, "[cluster] " + shape.level + " does not work with so many disks");
+    const auto geometry = Geometry::make(*level, shape.disks, strip, shape.copies);
+    if (!geometry) return wrong_at(node, "[cluster] " + shape.level + " does not work with so many disks");
+    const auto complaint =
+        sharing.complaint(*geometry, static_cast<std::uint32_t>(shape.lock_unit), shape.controllers);
+    if (!complaint.empty()) return wrong_at(node, "[cluster] " + std::string(complaint));
     return std::nullopt;
 }
 

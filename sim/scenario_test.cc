@@ -151,6 +151,8 @@ TEST(ScenarioFile, MistakesAreNamedWithTheirLine) {
         {"title = \n", 1, ""},
         {"title = \"t\"\n[cluster]\n\ndisks = 99\n", 4, "'disks' must be a number from 3 to 24"},
         {"title = \"t\"\n[cluster]\nlevel = \"raid9\"\n", 2, "'raid9' is none"},
+        {"title = \"t\"\n[cluster]\ncoherency = \"none\"\n", 3, "'coherency' has no such value"},
+        {"title = \"t\"\n[cluster]\namfs = 8\n", 2, "at most 16"},
         {"title = \"t\"\n[places]\nx = {}\n", 3, "capitals"},
         {"title = \"t\"\n[places]\nX = { arbiter = \"k\" }\n", 3, "'k' is no controller"},
         {kHead + "does = [\n\"a writes 4K at Y\"]\n", 8, "'Y' is no AT"},

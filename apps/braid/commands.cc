@@ -188,6 +188,12 @@ int group_create(const Globals& g, const GroupRequest& r) {
     Json body{{"name", r.name},           {"level", r.level},
               {"disks", r.disks},         {"strip_size", r.strip_size},
               {"lock_unit", r.lock_unit}, {"force", r.force}};
+    body["lock_unit_blocks"] = r.lock_unit_blocks;
+    body["lock_order"] = r.lock_order;
+    body["coherency"] = r.coherency;
+    body["min_hold_us"] = r.min_hold_us;
+    body["prefetch"] = r.prefetch;
+    body["amfs"] = r.amfs;
     if (!r.controllers.empty()) body["controllers"] = r.controllers;
     if (r.dimension != 0) body["dimension"] = r.dimension;
     if (r.copies != 0) body["copies"] = r.copies;

@@ -22,7 +22,9 @@ struct GroupRequest {
     std::string name, level;
     std::vector<std::string> disks, controllers;
     std::uint64_t strip_size = 64 << 10, lock_unit = 1;
-    unsigned dimension = 0, copies = 0;
+    std::uint64_t lock_unit_blocks = 0, min_hold_us = 0;
+    std::string coherency = "arbiter", lock_order = "fifo";
+    unsigned dimension = 0, copies = 0, prefetch = 32, amfs = 1;
     bool force = false;
 };
 

@@ -73,6 +73,22 @@ CLI::App* noun(CLI::App& app, const std::string& name, const std::string& help) 
     return n;
 }
 
+void add_sharing(CLI::App* create, GroupRequest& r) {
+    create->add_option(
+        "--lock-unit-blocks", r.lock_unit_blocks,
+        "4 KiB blocks under one lock, a power of two below a stripe; default 0: whole stripes");
+    create->add_option("--coherency", r.coherency, "arbiter (default) or broadcast")
+        ->check(CLI::IsMember({"arbiter", "broadcast"}));
+    create->add_option("--lock-order", r.lock_order, "fifo (default) or priority: hosts before jobs")
+        ->check(CLI::IsMember({"fifo", "priority"}));
+    create->add_option("--min-hold", r.min_hold_us, "microseconds a lock stays where it is, default 0")
+        ->check(CLI::Range(0, 1'000'000));
+    create->add_option("--prefetch", r.prefetch, "locks a sequential stream asks for ahead, default 32")
+        ->check(CLI::Range(0, 63));
+    create->add_option("--amfs", r.amfs, "AMFs of each controller that share the group, default 1")
+        ->check(CLI::Range(1, 8));
+}
+
 void add_groups(CLI::App& app, Words& w) {
     CLI::App* const group = noun(app, "group", "redundancy groups");
     CLI::App* const create = verb(w, group, "create", "make a group of 3 to 24 disks", [&w] {
@@ -93,6 +109,7 @@ void add_groups(CLI::App& app, Words& w) {
         ->check(CLI::Range(1, 8));
     create->add_option("--lock-unit", r.lock_unit, "stripes under one lock, default 1");
     create->add_option("--copies", r.copies, "mirror: copies of each block");
+    add_sharing(create, r);
     create->add_flag("--force", r.force, "overwrite what the disks hold");
     verb(w, group, "list", "all groups", [&w] { return group_list(w.globals); });
     verb(w, group, "show", "one group and its disks", [&w] { return group_show(w.globals, w.name); })

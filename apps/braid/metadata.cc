@@ -68,6 +68,12 @@ Json content_json(PageKind kind, ConstPageBytes bytes) {
                    {"parity", c->geometry.m},
                    {"strip_bytes", c->geometry.strip_size},
                    {"lock_unit_stripes", c->lock_unit_stripes},
+                   {"lock_unit_blocks", c->sharing.lock_unit_blocks},
+                   {"lock_order", to_string(c->sharing.lock_order)},
+                   {"coherency", to_string(c->sharing.coherency)},
+                   {"min_hold_us", c->sharing.min_hold / std::chrono::microseconds(1)},
+                   {"prefetch", c->sharing.prefetch},
+                   {"amfs", c->sharing.amfs},
                    {"dimension", c->dimension},
                    {"extents", c->extents},
                    {"controllers", c->controllers}};

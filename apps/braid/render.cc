@@ -153,6 +153,7 @@ std::string groups_text(std::string_view document) {
 
 std::string group_text(std::string_view document) {
     const Json g = parse(document);
+    const std::uint64_t blocks = num(g, "lock_unit_blocks");
     std::vector<std::vector<std::string>> rows{
         {"name", str(g, "name")},
         {"id", str(g, "id")},
@@ -162,7 +163,13 @@ std::string group_text(std::string_view document) {
         {"usable", size_or_dash(g, "usable_bytes")},
         {"allocated", size_or_dash(g, "used_bytes")},
         {"strip", size_or_dash(g, "strip_bytes")},
-        {"lock unit", fmt::format("{} stripes", num(g, "lock_unit_stripes"))},
+        {"lock unit",
+         blocks == 0 ? fmt::format("{} stripes", num(g, "lock_unit_stripes")) : size_text(blocks * 4096)},
+        {"lock order", str(g, "lock_order")},
+        {"minimum hold", fmt::format("{} us", num(g, "min_hold_us"))},
+        {"prefetch", fmt::format("{} locks", num(g, "prefetch"))},
+        {"coherency", str(g, "coherency")},
+        {"AMFs", fmt::format("{} on each controller", std::max<std::uint64_t>(1, num(g, "amfs")))},
         {"copies of updates", str(g, "dimension")},
         {"shared by", words(g, "controllers")},
         {"served by", words(g, "attached")}};

@@ -86,6 +86,12 @@ Json to_json(const GroupInfo& g) {
                 {"redundancy_remaining", g.redundancy_remaining},
                 {"strip_bytes", g.strip_size},
                 {"lock_unit_stripes", g.lock_unit},
+                {"lock_unit_blocks", g.sharing.lock_unit_blocks},
+                {"lock_order", to_string(g.sharing.lock_order)},
+                {"coherency", to_string(g.sharing.coherency)},
+                {"min_hold_us", g.sharing.min_hold / std::chrono::microseconds(1)},
+                {"prefetch", g.sharing.prefetch},
+                {"amfs", g.sharing.amfs},
                 {"dimension", g.dimension},
                 {"dirty_regions", g.dirty_regions},
                 {"disks", std::move(disks)},
@@ -153,6 +159,16 @@ public:
             return wrong(fmt::format("field '{}' is not a number from 0 to {}", key, most));
         }
         out = static_cast<T>(field->get<std::uint64_t>());
+    }
+    /// A word that `parse` knows.
+    template <class T>
+    void word(const char* key, T& out, Result<T> (*parse)(std::string_view)) {
+        std::string word(to_string(out));
+        text(key, word);
+        if (!error_.empty()) return;
+        const Result<T> value = parse(word);
+        if (!value) return wrong(fmt::format("field '{}' cannot be '{}'", key, word));
+        out = *value;
     }
     void flag(const char* key, bool& out) {
         const Json* field = take(key, false);
@@ -410,6 +426,17 @@ int http_status(Errc code) {
     }
 }
 
+static void parse_sharing(Fields& fields, SharingOptions& s) {
+    std::uint64_t min_hold_us = 0;
+    fields.word("coherency", s.coherency, parse_coherency);
+    fields.word("lock_order", s.lock_order, parse_lock_order);
+    fields.number("min_hold_us", min_hold_us, kMaxMinHold / std::chrono::microseconds(1));
+    s.min_hold = std::chrono::microseconds(min_hold_us);
+    fields.number("lock_unit_blocks", s.lock_unit_blocks, 1 << 20);
+    fields.number("prefetch", s.prefetch, kMaxPrefetch);
+    fields.number("amfs", s.amfs, kMaxAmfs);
+}
+
 AdminResult<CreateGroup> parse_create_group(std::string_view body) {
     Fields fields(body);
     CreateGroup r;
@@ -420,6 +447,7 @@ AdminResult<CreateGroup> parse_create_group(std::string_view body) {
     fields.texts("controllers", r.controllers);
     fields.number("dimension", r.dimension, 8);
     fields.number("lock_unit", r.lock_unit, 1 << 20);
+    parse_sharing(fields, r.sharing);
     fields.number("copies", r.copies, 24);
     fields.flag("force", r.force);
     auto request = fields.finish(std::move(r));

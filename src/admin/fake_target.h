@@ -45,6 +45,7 @@ public:
             info.members.assign(g.disks.size(), MemberCondition::ok);
             info.members[3] = MemberCondition::failed;
             info.disks = g.disks;
+            info.sharing = g.sharing;
             r.groups.push_back(info);
             r.redundancy_remaining = 1;
         }

@@ -109,6 +109,24 @@ TEST_F(AdminServer, ShortDiskNamesBecomeFullOnes) {
     EXPECT_EQ(post("/api/v1/disks//srv/disks/d4/fail", Json::object())["steps"][0], "fail /srv/disks/d4");
 }
 
+TEST_F(AdminServer, HowAGroupIsSharedIsAskedForAndShown) {
+    const Json options{{"coherency", "broadcast"},
+                       {"lock_order", "priority"},
+                       {"min_hold_us", 250},
+                       {"lock_unit_blocks", 4},
+                       {"prefetch", 0},
+                       {"amfs", 2}};
+    Json wish = group({"d0", "d1", "d2", "d3"});
+    wish.update(options);
+    post("/api/v1/groups", wish);
+    const Json shown = get("/api/v1/groups/g0");
+    for (const auto& [key, value] : options.items()) EXPECT_EQ(shown[key], value) << key;
+    wish["coherency"] = "telepathy";
+    EXPECT_EQ(post("/api/v1/groups", wish, 400)["detail"], "field 'coherency' cannot be 'telepathy'");
+    wish["coherency"] = "";
+    EXPECT_EQ(post("/api/v1/groups", wish, 400)["detail"], "field 'coherency' cannot be ''");
+}
+
 TEST_F(AdminServer, DryRunChangesNothing) {
     const Json plan = post("/api/v1/groups?dry_run=1", group({"d0", "d1", "d2", "d3"}));
     EXPECT_EQ(plan["dry_run"], true);

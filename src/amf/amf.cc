@@ -20,7 +20,7 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
       options_(options),
       code_(config.geometry.k, config.geometry.m),
       replicator_(executor, transport, group),
-      locks_(executor, clock, transport, group, LockOptions{}, *this),
+      locks_(executor, clock, transport, group, LockOptions{.sharing = config.sharing}, *this),
       tables_(executor, clock, transport, group, table_start, std::move(disks), slot),
       stripe_locks_(executor),
       pieces_(executor, options.pieces),

@@ -112,6 +112,7 @@ struct WorldOptions {
     unsigned width = 0;
     std::uint32_t lock_unit = 1;
     std::uint8_t dimension = 2;
+    SharingOptions sharing{};
     std::uint32_t extents = 2;
     std::uint64_t seed = 0;  ///< 0: first come first served; else commands and links take turns by chance
     AmfOptions amf{};
@@ -373,7 +374,7 @@ inline void World::format() {
             {std::make_unique<MemoryDisk>(*this, *media.back(), "d" + std::to_string(i)), {}});
         raw.push_back(found.members.back().disk.get());
     }
-    NewGroup wish{"g", geometry, options.lock_unit, options.dimension, {}};
+    NewGroup wish{"g", geometry, options.lock_unit, options.dimension, {}, options.sharing};
     for (int i = 1; i <= 8; ++i) wish.controllers.push_back("c" + std::to_string(i));
     Scope scope(executor);
     std::optional<Result<Uuid>> made;

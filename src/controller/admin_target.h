@@ -18,6 +18,7 @@
 #include "async/task.h"
 #include "base/result.h"
 #include "base/types.h"
+#include "layout/sharing.h"
 
 namespace braid {
 
@@ -83,6 +84,7 @@ struct GroupInfo {
     bool assembling = false;       ///< not serving yet
     std::uint64_t strip_size = 0;  ///< bytes
     std::uint64_t lock_unit = 1;   ///< stripes
+    SharingOptions sharing;
     unsigned dimension = 1;
     std::uint64_t usable_bytes = 0;
     std::uint64_t used_bytes = 0;       ///< extents that have a zone
@@ -177,8 +179,9 @@ struct CreateGroup {
     std::vector<std::string> controllers;  ///< that share it; empty: all that are up
     unsigned dimension = 0;                ///< copies of an update record; 0: min(controllers, 2)
     std::uint64_t lock_unit = 1;           ///< stripes
-    unsigned copies = 0;                   ///< mirror: copies of each block; 0: 2
-    bool force = false;                    ///< overwrite what the disks hold
+    SharingOptions sharing;
+    unsigned copies = 0;  ///< mirror: copies of each block; 0: 2
+    bool force = false;   ///< overwrite what the disks hold
     bool dry_run = false;
 };
 

@@ -202,6 +202,11 @@ Task<AdminResult<Outcome>> Controller::create_group(CreateGroup request) {
     wish.dimension = static_cast<std::uint8_t>(
         request.dimension != 0 ? request.dimension : std::min<std::size_t>(2, wish.controllers.size()));
     wish.lock_unit_stripes = static_cast<std::uint32_t>(request.lock_unit);
+    wish.sharing = request.sharing;
+    const std::string_view complaint =
+        wish.sharing.complaint(wish.geometry, wish.lock_unit_stripes, wish.controllers.size());
+    if (!complaint.empty())
+        co_return refuse(Errc::invalid, what + ": " + std::string(complaint), "braid group create --help");
 
     auto disks = co_await open_for_group(request);
     if (!disks) co_return std::unexpected(disks.error());

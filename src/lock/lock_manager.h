@@ -21,6 +21,7 @@
 #include "icl/message.h"
 #include "icl/view.h"
 #include "io/clock.h"
+#include "layout/sharing.h"
 #include "lock/arbiter.h"
 #include "lock/lock_client.h"
 #include "lock/lock_types.h"
@@ -44,6 +45,7 @@ public:
 struct LockOptions {
     std::size_t held_idle = LockClient::kHeldIdle;       ///< units kept though no operation uses them
     const LockQueuePolicy* policy = &fifo_lock_queue();  ///< outlives the manager
+    SharingOptions sharing{};                            ///< of the group
 };
 
 struct LockCounters {

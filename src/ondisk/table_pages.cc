@@ -1,6 +1,7 @@
 #include "ondisk/table_pages.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include "ondisk/fields.h"
 
@@ -14,7 +15,10 @@ constexpr std::size_t kControllerNameField = kMaxControllerNameLength + 1;
 constexpr std::size_t kConfigControllers = 176;
 constexpr std::size_t kConfigMembers = kConfigControllers + kMaxControllers * kControllerNameField;
 constexpr std::size_t kConfigMemberSize = 20;
-static_assert(kConfigMembers == 688 && kConfigMembers + kMaxMembers * kConfigMemberSize <= kPageSize);
+constexpr std::size_t kConfigSharing = kConfigMembers + kMaxMembers * kConfigMemberSize;
+constexpr std::size_t kConfigSharingSize = 12;
+static_assert(kConfigMembers == 688 && kConfigSharing == 1168 &&
+              kConfigSharing + kConfigSharingSize <= kPageSize);
 
 constexpr std::size_t kStateMembers = 72;
 constexpr std::size_t kStateMemberSize = 16;
@@ -46,8 +50,30 @@ bool is_valid(const GroupConfig& c) {
            c.lock_unit_stripes <= kMaxLockUnitStripes && c.dimension >= 1 && c.dimension <= kMaxDimension &&
            c.controllers.size() <= kMaxControllers && std::ranges::all_of(c.controllers, name_fits) &&
            c.members.size() >= c.geometry.width() && c.members.size() <= kMaxMembers &&
+           c.sharing.complaint(c.geometry, c.lock_unit_stripes, c.controllers.size()).empty() &&
            c.data_start % kPageSize == 0 && c.page_count > kFirstMapPage.v &&
            c.extents <= std::uint64_t{c.page_count - kFirstMapPage.v} * kZonesPerPage;
+}
+
+// Fields whose default is not 0 are written so that 0, which is what older pages hold, means the default.
+void put_sharing(FieldWriter& out, const SharingOptions& s) {
+    out.put(static_cast<std::uint8_t>(s.coherency));
+    out.put(static_cast<std::uint8_t>(s.lock_order));
+    out.put(static_cast<std::uint8_t>(s.amfs - 1));
+    out.put(static_cast<std::uint8_t>(s.prefetch ^ kDefaultPrefetch));
+    out.put(s.lock_unit_blocks);
+    out.put(static_cast<std::uint32_t>(s.min_hold / 1us));
+}
+
+SharingOptions get_sharing(Reader& in) {
+    SharingOptions s;
+    s.coherency = static_cast<Coherency>(in.get<std::uint8_t>());
+    s.lock_order = static_cast<LockOrder>(in.get<std::uint8_t>());
+    s.amfs = static_cast<std::uint8_t>(in.get<std::uint8_t>() + 1);
+    s.prefetch = static_cast<std::uint8_t>(in.get<std::uint8_t>() ^ kDefaultPrefetch);
+    s.lock_unit_blocks = in.get<std::uint32_t>();
+    s.min_hold = in.get<std::uint32_t>() * Nanos(1us);
+    return s;
 }
 
 bool is_valid(const VolumeRecord& v) {
@@ -101,6 +127,8 @@ void GroupConfig::encode(PageBytes page) const {
         out.put(member.disk);
         out.put(member.segments);
     }
+    out.pad_to(in_content(kConfigSharing));
+    put_sharing(out, sharing);
     out.finish();
 }
 
@@ -129,7 +157,10 @@ Result<GroupConfig> GroupConfig::decode(ConstPageBytes page) {
         const Uuid disk = in.uuid();
         c.members.push_back({disk, in.get<std::uint32_t>()});
     }
-    if (!names_ok || !in.ok() || !is_valid(c)) return fail(Errc::corrupt);
+    const bool members_ok = in.ok();
+    in = Reader(page.subspan(kConfigSharing));
+    c.sharing = get_sharing(in);
+    if (!names_ok || !members_ok || !in.ok() || !is_valid(c)) return fail(Errc::corrupt);
     return c;
 }
 

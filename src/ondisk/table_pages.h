@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "layout/geometry.h"
+#include "layout/sharing.h"
 #include "layout/zone.h"
 #include "ondisk/page.h"
 
@@ -36,9 +37,10 @@ struct GroupConfig {
     std::string name;
     Geometry geometry;
     std::uint32_t lock_unit_stripes = 1;  ///< 1 .. 1 Mi
-    std::uint8_t dimension = 2;           ///< 1 .. 8: copies of an update record, the writer's included
-    std::uint64_t created = 0;            ///< seconds since 1970, for people; nothing is decided by it
-    std::uint64_t data_start = 0;         ///< the same on every member
+    SharingOptions sharing;
+    std::uint8_t dimension = 2;    ///< 1 .. 8: copies of an update record, the writer's included
+    std::uint64_t created = 0;     ///< seconds since 1970, for people; nothing is decided by it
+    std::uint64_t data_start = 0;  ///< the same on every member
     std::uint32_t page_count = 0;
     std::uint32_t extents = 0;             ///< of the logical space
     std::vector<std::string> controllers;  ///< by slot, at most 16; an empty name is a free slot

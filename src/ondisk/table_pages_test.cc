@@ -36,6 +36,11 @@ GroupConfig small_config() {
     config.name = "g0";
     config.geometry = *Geometry::make(Level::raid6, 6);
     config.lock_unit_stripes = 4;
+    config.sharing.coherency = Coherency::broadcast;
+    config.sharing.lock_order = LockOrder::priority;
+    config.sharing.min_hold = 500us;
+    config.sharing.prefetch = 8;
+    config.sharing.amfs = 4;
     config.dimension = 3;
     config.created = 1;
     config.data_start = 1 << 20;
@@ -113,6 +118,23 @@ TEST(ConfigPage, HasTheDocumentedOffsets) {
     EXPECT_EQ(block.at(688), 0);
     EXPECT_EQ(block.at(688 + 20), 1);
     EXPECT_EQ(block.u32(688 + 20 + 16), 101u);
+    EXPECT_EQ(block.at(1168), 1);  // broadcast
+    EXPECT_EQ(block.at(1169), 1);  // priority
+    EXPECT_EQ(block.at(1170), 3);  // further AMFs of a controller
+    EXPECT_EQ(block.at(1171), 8 ^ 32);
+    EXPECT_EQ(block.u32(1172), 0u);    // locks of whole stripes
+    EXPECT_EQ(block.u32(1176), 500u);  // microseconds
+}
+
+TEST(ConfigPage, OfBeforeThereWereSharingOptionsHasTheirDefaults) {
+    GroupConfig config = small_config();
+    Block block;
+    config.encode(block.span());
+    std::fill_n(block.bytes.begin() + 1168, 12, std::byte{0});
+    config.sharing = SharingOptions{};
+    const auto decoded = GroupConfig::decode(block.view());
+    ASSERT_TRUE(decoded);
+    EXPECT_EQ(*decoded, config);
 }
 
 TEST(ConfigPage, RefusesWhatContradictsItself) {
@@ -140,6 +162,13 @@ TEST(ConfigPage, RefusesWhatContradictsItself) {
     EXPECT_TRUE(broken(160, 34));   // pages
     EXPECT_TRUE(broken(165, 200));  // more extents than the map has entries
     EXPECT_TRUE(broken(176, '/'));  // controller name
+    EXPECT_TRUE(broken(1168, 2));   // coherency
+    EXPECT_TRUE(broken(1169, 2));   // lock order
+    EXPECT_TRUE(broken(1170, 8));   // AMFs
+    EXPECT_TRUE(broken(1170, 5));   // 3 controllers with 6 AMFs each
+    EXPECT_TRUE(broken(1171, 64));  // prefetch
+    EXPECT_TRUE(broken(1172, 1));   // a lock unit in blocks, and one of 4 stripes
+    EXPECT_TRUE(broken(1178, 16));  // more than a second
 }
 
 TEST(StatePage, HasTheDocumentedOffsets) {
@@ -235,12 +264,21 @@ TEST(TablePagesProperty, EveryContentComesBack) {
             *Geometry::make(*rc::gen::element(Level::mirror, Level::raid5, Level::raid6, Level::raid7_3),
                             width, kMinStripSize << *rc::gen::inRange(0, 9));
         config.lock_unit_stripes = *rc::gen::inRange(1u, kMaxLockUnitStripes + 1);
+        if (*rc::gen::arbitrary<bool>()) config.lock_unit_stripes = 1;
         config.dimension = *rc::gen::inRange<std::uint8_t>(1, 9);
         config.created = *rc::gen::arbitrary<std::uint64_t>();
         config.data_start = *rc::gen::inRange<std::uint64_t>(0, 1u << 20) * kPageSize;
         config.page_count = *rc::gen::inRange<std::uint32_t>(35, 10000);
         config.extents = *rc::gen::inRange<std::uint32_t>(0, 31);
         config.controllers.resize(*rc::gen::inRange<std::size_t>(0, 17));
+        config.sharing.coherency = *rc::gen::element(Coherency::arbiter, Coherency::broadcast);
+        config.sharing.lock_order = *rc::gen::element(LockOrder::fifo, LockOrder::priority);
+        config.sharing.min_hold = *rc::gen::inRange(0, 1'000'001) * Nanos(1us);
+        config.sharing.prefetch = *rc::gen::inRange<std::uint8_t>(0, kMaxPrefetch + 1);
+        if (config.controllers.size() <= 2) config.sharing.amfs = *rc::gen::inRange<std::uint8_t>(1, 9);
+        if (config.lock_unit_stripes == 1 && config.geometry.stripe_size() > kBlockSize) {
+            config.sharing.lock_unit_blocks = *rc::gen::element(0u, 1u);
+        }
         for (auto& name : config.controllers) name = random_name(kMaxControllerNameLength);
         for (std::size_t i = 0; i < width; ++i) {
             config.members.push_back(

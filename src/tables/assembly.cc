@@ -94,6 +94,7 @@ Task<Result<Uuid>> format_group(Executor& executor, Random& random, NewGroup wis
     config.geometry = wish.geometry;
     config.lock_unit_stripes = wish.lock_unit_stripes;
     config.dimension = wish.dimension;
+    config.sharing = wish.sharing;
     config.data_start = plan.data_start;
     config.page_count = plan.page_count;
     config.extents = plan.extents;

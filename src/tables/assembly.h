@@ -44,6 +44,7 @@ struct NewGroup {
     std::uint32_t lock_unit_stripes = 1;
     std::uint8_t dimension = 2;
     std::vector<std::string> controllers;
+    SharingOptions sharing;
 };
 
 /// Writes superblocks and first tables on `disks`, which become members 0 .. n-1 in this order. Destroys what

@@ -1,0 +1,53 @@
+// How the AMFs of a group share it: what an operator chooses when the group is made and every AMF of it
+// obeys. Kept in the group's configuration page, shown by `braid group show`. Rows A2 C5 L3 L4 L10.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "base/result.h"
+#include "base/types.h"
+#include "layout/geometry.h"
+
+namespace braid {
+
+/// Who decides about a lock. The numbers are those on the disk.
+enum class Coherency : std::uint8_t {
+    arbiter = 0,    ///< the AMF that the view maps the unit to
+    broadcast = 1,  ///< all that share it, asked at once
+};
+
+/// In which order those are served that wait for one lock. The numbers are those on the disk.
+enum class LockOrder : std::uint8_t {
+    fifo = 0,
+    priority = 1,  ///< hosts before background work, which ages
+};
+
+constexpr Nanos kMaxMinHold = 1s;
+constexpr unsigned kMaxPrefetch = 63;
+constexpr unsigned kDefaultPrefetch = 32;
+
+struct SharingOptions {
+    Coherency coherency = Coherency::arbiter;
+    LockOrder lock_order = LockOrder::fifo;
+    /// A lock that was granted stays so long before it is given back; whole microseconds, 0: no such time.
+    Nanos min_hold{};
+    /// Blocks of 4 KiB under one lock, a power of two, less than a stripe; 0: locks are of whole stripes.
+    std::uint32_t lock_unit_blocks = 0;
+    std::uint8_t prefetch = kDefaultPrefetch;  ///< units that a sequential stream names ahead; 0: none
+    std::uint8_t amfs = 1;                     ///< of one controller, 1 .. 8
+
+    friend bool operator==(const SharingOptions&, const SharingOptions&) = default;
+
+    /// What is wrong for a group of this geometry with places for so many controllers, in words for an
+    /// operator; empty: nothing. `lock_unit_stripes` is the other way to name a lock's unit.
+    std::string_view complaint(const Geometry& geometry, std::uint32_t lock_unit_stripes,
+                               std::size_t controllers) const;
+};
+
+std::string_view to_string(Coherency coherency);  ///< arbiter, broadcast
+std::string_view to_string(LockOrder order);      ///< fifo, priority
+Result<Coherency> parse_coherency(std::string_view text);
+Result<LockOrder> parse_lock_order(std::string_view text);
+
+}  // namespace braid
