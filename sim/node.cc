@@ -45,10 +45,19 @@ Running::Running(Wires& wires, SharedRecord& record, std::vector<std::unique_ptr
                                   .intent_idle = shape.intent_idle}),
       scope(process.executor) {}
 
-Amf* Running::amf() {
-    if (controller.groups().empty()) return nullptr;
+std::vector<Amf*> Running::amfs() {
+    std::vector<Amf*> out;
+    if (controller.groups().empty()) return out;
     GroupRuntime& group = *controller.groups().begin()->second;
-    return group.tables().loaded() ? &group.amf() : nullptr;
+    // They are started in this order.
+    for (unsigned i = 0; i < group.amfs() && group.amf(i).tables().loaded(); ++i)
+        out.push_back(&group.amf(i));
+    return out;
+}
+
+Amf* Running::amf() {
+    const std::vector<Amf*> all = amfs();
+    return all.empty() ? nullptr : all.front();
 }
 
 bool Running::serving() {

@@ -42,8 +42,10 @@ struct Running {
     Running(Wires& wires, SharedRecord& record, std::vector<std::unique_ptr<Media>>& media, Process& process,
             const Shape& shape);
 
-    /// Once its tables are loaded.
+    /// The first one, once its tables are loaded.
     Amf* amf();
+    /// Those whose tables are loaded, by index.
+    std::vector<Amf*> amfs();
     bool serving();
 
     SimNetwork network;

@@ -78,6 +78,12 @@ Plan draw_plan(std::uint64_t seed) {
     if (prng.chance(1, 2)) plan.window = prng.chance(1, 2) ? 64u << 10 : 256u << 10;
     plan.rot = plan.disks >= plan.disk_faults + 2 && prng.chance(1, 2);
     plan.swaps = plan.disk_faults != 0 && prng.chance(2, 3);
+    // From a source of its own: what else a seed draws stays as it is.
+    Prng more(mix64(seed) ^ 0xa3f5ull);
+    if (more.chance(1, 3)) {
+        const std::uint64_t most = std::min<std::uint64_t>(3, kMaxGroupAmfs / plan.controllers);
+        plan.sharing.amfs = static_cast<std::uint8_t>(1 + more.below(most));
+    }
     return plan;
 }
 

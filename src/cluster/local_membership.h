@@ -101,7 +101,7 @@ private:
     State state_ = State::outside;
     Joined joined_;
     View view_;
-    ServedGroups groups_;                         ///< as wanted
+    ServedGroups groups_;                           ///< as wanted
     std::map<ControllerId, Incarnation> to_fence_;  ///< dead, or not to be trusted
     Epoch renew_;                                   ///< this epoch, if it still stands, is to be renewed
     std::map<ControllerId, std::shared_ptr<Watch>> watches_;

@@ -98,8 +98,7 @@ TEST(Transitions, AllAmfsOfAControllerComeAndGoTogether) {
     ASSERT_EQ(set_groups(record, ControllerId(1), {{group, 2}}), true);  // others than those before
     EXPECT_EQ(amf_view(record.view, group, AmfId(1)).members.front().incarnation.v, record.view.epoch.v);
     ASSERT_TRUE(remove_member(record, ControllerId(1), Incarnation(1), true));
-    EXPECT_EQ(amf_view(record.view, group, AmfId(2)).members,
-              (std::vector<AmfMember>{amf(2, 0), amf(2, 1)}));
+    EXPECT_EQ(amf_view(record.view, group, AmfId(2)).members, (std::vector<AmfMember>{amf(2, 0), amf(2, 1)}));
 }
 
 TEST(Record, RandomHistoriesSurviveEncoding) {
@@ -164,7 +163,7 @@ TEST(Record, ContradictionsAreRefusedEvenWithARightChecksum) {
     EXPECT_TRUE(refused(
         [](ClusterRecord& r) { r.view.members[0].groups = {{Uuid{{2}}, Incarnation(r.view.epoch.v + 1)}}; }));
     EXPECT_TRUE(refused([](ClusterRecord& r) { r.view.members[0].groups = {{Uuid{{2}}, Incarnation(0)}}; }));
-    for (const std::uint8_t amfs : {0, 9}) {
+    for (const std::uint8_t amfs : {std::uint8_t{0}, std::uint8_t{9}}) {
         EXPECT_TRUE(refused([amfs](ClusterRecord& r) {
             r.view.members[0].groups = {{Uuid{{2}}, Incarnation(r.view.epoch.v), amfs}};
         }));

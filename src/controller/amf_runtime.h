@@ -1,6 +1,6 @@
-// One of the AMFs that a controller runs for a group: the disks that were opened for it alone, and its name on
-// the links. It reaches AMFs of its own process over the bus (the Icl's own queue), all others over the link to
-// their controller: where the peer is decides, nothing here does.
+// One of the AMFs that a controller runs for a group: the disks that were opened for it alone, and its name
+// on the links. It reaches AMFs of its own process over the bus (the Icl's own queue), all others over the
+// link to their controller: where the peer is decides, nothing here does.
 //
 // Needs: `links` and the environment outlive it.
 #pragma once

@@ -52,7 +52,8 @@ GroupRuntime::GroupRuntime(const Environment& env, const ControllerConfig& contr
     for (unsigned index = 0; index < config.sharing.amfs; ++index) {
         OpenDisks disks =
             index == 0 ? by_member(found, config.members.size()) : open_again(env.shelf, *amfs_.front());
-        amfs_.push_back(std::make_unique<AmfRuntime>(env, links, found, config, std::move(disks), slot_, index,
+        amfs_.push_back(std::make_unique<AmfRuntime>(env, links, found, config, std::move(disks), slot_,
+                                                     index,
                                                      AmfOptions{.intent_idle = controller.intent_idle}));
         amf(index).tables().on_change([this] { on_tables_changed(); });
     }

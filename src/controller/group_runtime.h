@@ -1,8 +1,8 @@
-// One redundancy group on one controller: its AMFs, and the ports that the tables give this controller. All AMFs
-// of a controller join and leave the group together. The first one speaks for them where one alone should: it
-// opens the ports, keeps the group, is asked by operators. A port has a side on each of them, and hosts are
-// spread over the sides by connection: the data of one connection stays on one AMF, from its socket to its
-// disks.
+// One redundancy group on one controller: its AMFs, and the ports that the tables give this controller. All
+// AMFs of a controller join and leave the group together. The first one speaks for them where one alone
+// should: it opens the ports, keeps the group, is asked by operators. A port has a side on each of them, and
+// hosts are spread over the sides by connection: the data of one connection stays on one AMF, from its socket
+// to its disks.
 //
 //   attaching -> loading -> serving (degraded is a state of the group, not of the runtime)
 //                  |          |  controller stops, or too few members are reachable from here

@@ -33,9 +33,10 @@ void count_amf(Page& page, const std::string& name, unsigned index, Amf& amf) {
     const std::string number = std::to_string(index);
     const AmfCounters& c = amf.counters();
     for (std::size_t i = 0; i < kWritePaths; ++i) {
-        page.count("braid_stripe_writes_total", "Stripe writes by path.",
-                   {{"group", name}, {"amf", number}, {"path", std::string(to_string(static_cast<WritePath>(i)))}},
-                   c.stripe_writes[i]);
+        page.count(
+            "braid_stripe_writes_total", "Stripe writes by path.",
+            {{"group", name}, {"amf", number}, {"path", std::string(to_string(static_cast<WritePath>(i)))}},
+            c.stripe_writes[i]);
     }
     for (const auto& [kind, value] :
          {std::pair("redo", c.recovered_redo), std::pair("data", c.recovered_data),
@@ -48,8 +49,8 @@ void count_amf(Page& page, const std::string& name, unsigned index, Amf& amf) {
         page.count("braid_lock_requests_total", "Locks by how they were had.",
                    {{"group", name}, {"amf", number}, {"result", result}}, value);
     }
-    page.count("braid_lock_wait_seconds_total", "Time spent waiting for locks.", {{"group", name}, {"amf", number}},
-               static_cast<double>(locks.wait_ns) / 1e9);
+    page.count("braid_lock_wait_seconds_total", "Time spent waiting for locks.",
+               {{"group", name}, {"amf", number}}, static_cast<double>(locks.wait_ns) / 1e9);
 }
 
 void count_link(Page& page, const std::string& peer, const char* direction, const TrafficCounters& traffic) {

@@ -160,8 +160,7 @@ public:
     Task<Result<SlotIntents>> intents_of(AmfSlot slot);
     /// Empties that page; does nothing if it is not the one of this sequence any more (its AMF was
     /// here meanwhile), or if `still_absent` says no under the tables lock.
-    Task<Status> clear_intents_of(AmfSlot slot, std::uint64_t sequence,
-                                  std::function<bool()> still_absent);
+    Task<Status> clear_intents_of(AmfSlot slot, std::uint64_t sequence, std::function<bool()> still_absent);
 
     // ---- the view
     void adopt(const AmfView& view);
