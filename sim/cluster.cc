@@ -141,7 +141,7 @@ std::optional<Ports::Place> Cluster::pick(Prng& prng) {
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
         Node& node = nodes_[(first + i) % nodes_.size()];
         if (!serving(node)) continue;
-        if (auto port = node.running->controller.registry().take_turn("v")) {
+        if (auto port = node.running->take_turn("v")) {
             return Place{node.process, std::move(port), &node.running->scope};
         }
     }

@@ -200,7 +200,7 @@ void Cluster::final_checks() {
 
 bool Cluster::read_everywhere() {
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
-        for (auto& side : nodes_[i].running->controller.registry().sides("v")) {
+        for (auto& side : nodes_[i].running->sides("v")) {
             std::optional<Status> read;
             if (!wait_for(i, hosts_->read_all(side), read, 60s) || !*read) {
                 fail("read: everything was not read through " + nodes_[i].name);

@@ -83,6 +83,7 @@ Plan draw_plan(std::uint64_t seed) {
     if (more.chance(1, 3)) {
         const std::uint64_t most = std::min<std::uint64_t>(3, kMaxGroupAmfs / plan.controllers);
         plan.sharing.amfs = static_cast<std::uint8_t>(1 + more.below(most));
+        plan.slow_sides = more.chance(3, 4);
     }
     return plan;
 }
@@ -177,6 +178,7 @@ constexpr std::array kSettings{
     setting<[](auto& p) -> auto& { return p.sharing.lock_unit_blocks; }>("lock_unit_blocks", 0),
     setting<[](auto& p) -> auto& { return p.sharing.prefetch; }>("prefetch", 0),
     setting<[](auto& p) -> auto& { return p.sharing.amfs; }>("amfs", 1),
+    setting<[](auto& p) -> auto& { return p.slow_sides; }>("slow_sides", 0),
     setting<[](auto& p) -> auto& { return p.drain_max; }>("drain_max", 1000),
     setting<[](auto& p) -> auto& { return p.controllers; }>("controllers", 2),
     setting<[](auto& p) -> auto& { return p.disk_faults; }>("disk_faults", 0),

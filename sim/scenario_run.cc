@@ -129,7 +129,7 @@ std::size_t ScenarioRun::begin(const Step& step) {
     operations_.push_back(std::move(op));
     const std::size_t index = operations_.size() - 1;
     if (operations_[index].verb <= Verb::flush) {
-        const PortSides sides = running.controller.registry().sides("v");
+        const auto sides = running.sides("v");
         const unsigned which = index_of(step.arguments[0]);
         running.scope.spawn(perform(*this, index, which < sides.size() ? sides[which] : nullptr));
     } else {
@@ -298,7 +298,7 @@ bool ScenarioRun::read_everything(const std::string& when) {
     }
     for (Node& node : nodes_) {
         if (!node.running) continue;
-        for (const auto& side : node.running->controller.registry().sides("v")) {
+        for (const auto& side : node.running->sides("v")) {
             if (!read_through(node, *side, ranges, node.process->name + " " + when)) return false;
         }
     }

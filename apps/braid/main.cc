@@ -193,6 +193,7 @@ void add_demo(CLI::App& app, Words& w) {
     d->add_option("--disks", w.demo.disks, "3 to 24, default 6")->check(CLI::Range(3, 24));
     add_size(d, "--disk-size", w.demo_disk_size, "default 1GiB");
     add_size(d, "--volume-size", w.demo_volume_size, "default 1GiB, at most what the group holds");
+    d->add_option("--amfs", w.demo.amfs, "AMFs of each controller, default 1")->check(CLI::Range(1, 8));
     d->add_option("--level", w.demo.level, "default raid6")
         ->check(CLI::IsMember({"mirror", "raid5", "raid6", "raid7.3"}));
     d->add_option("--dir", w.demo.dir, "for disks, configurations and logs; default a fresh temporary one");

@@ -111,6 +111,7 @@ public:
     Tables& tables() { return tables_; }
     const Tables& tables() const { return tables_; }
     LockManager& locks() { return locks_; }
+    const LockManager& locks() const { return locks_; }
     const Replicator& replicator() const { return replicator_; }
     const AmfView& view() const { return view_; }
     const AmfCounters& counters() const { return counters_; }

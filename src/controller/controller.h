@@ -88,6 +88,7 @@ private:
     void drop_group(const Uuid& uuid);
     Task<void> serve_group(Uuid uuid);
     Task<void> end_if_stuck();
+    Task<void> watch_sides();
     void tell_groups_changed();
     void want_rescan();
 
@@ -111,6 +112,7 @@ private:
     Icl icl_;
     std::unique_ptr<Membership> membership_;
     PortRegistry registry_;
+    SideHosts sides_;  ///< before the groups, whose AMFs have their ports there
     View view_;
     ControllerId self_;
     std::map<Uuid, std::shared_ptr<GroupRuntime>> groups_;  ///< an operator's change may outlast its entry

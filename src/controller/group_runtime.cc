@@ -15,22 +15,6 @@ OpenDisks by_member(FoundGroup& found, std::size_t members) {
     return disks;
 }
 
-/// The same disks for one more AMF. What does not open now is not there for it.
-OpenDisks open_again(DiskShelf& shelf, const AmfRuntime& first) {
-    OpenDisks disks(first.member_count());
-    for (std::uint8_t i = 0; i < disks.size(); ++i) {
-        const Disk* disk = first.disk(MemberIndex(i));
-        if (disk == nullptr) continue;
-        Result<std::unique_ptr<Disk>> again = shelf.open(disk->name());
-        if (again) {
-            disks[i] = std::move(*again);
-        } else {
-            LOG_WARN("disk.not_opened", {"disk", disk->name()}, {"reason", to_string(again.error().code)});
-        }
-    }
-    return disks;
-}
-
 ControllerSlot own_slot(const GroupConfig& config, std::string_view name) {
     const auto at = std::find(config.controllers.begin(), config.controllers.end(), name);
     ASSERT(at != config.controllers.end());
@@ -39,8 +23,9 @@ ControllerSlot own_slot(const GroupConfig& config, std::string_view name) {
 
 }  // namespace
 
-GroupRuntime::GroupRuntime(const Environment& env, const ControllerConfig& controller, Transport& links,
-                           PortRegistry& registry, Jobs& jobs, FoundGroup found, const GroupConfig& config)
+GroupRuntime::GroupRuntime(const Environment& env, const ControllerConfig& controller, Icl& links,
+                           PortRegistry& registry, SideHosts& sides, Jobs& jobs, FoundGroup found,
+                           const GroupConfig& config)
     : env_(env),
       registry_(registry),
       jobs_(jobs),
@@ -49,20 +34,22 @@ GroupRuntime::GroupRuntime(const Environment& env, const ControllerConfig& contr
       slot_(own_slot(config, controller.name)),
       changed_(env.executor),
       scope_(env.executor) {
-    for (unsigned index = 0; index < config.sharing.amfs; ++index) {
-        OpenDisks disks =
-            index == 0 ? by_member(found, config.members.size()) : open_again(env.shelf, *amfs_.front());
-        amfs_.push_back(std::make_unique<AmfRuntime>(env, links, found, config, std::move(disks), slot_,
-                                                     index,
-                                                     AmfOptions{.intent_idle = controller.intent_idle}));
-        amf(index).tables().on_change([this] { on_tables_changed(); });
+    AmfPlan plan{uuid_, config, found.members.front().superblock.table_start,     {},
+                 slot_, 0,      AmfOptions{.intent_idle = controller.intent_idle}};
+    OpenDisks disks = by_member(found, config.members.size());
+    for (const auto& disk : disks) plan.disks.push_back(disk ? disk->name() : std::string{});
+    const auto changed = [this] { on_tables_changed(); };
+    seats_.push_back(std::make_unique<AmfSeat>(env_, links, registry, plan, std::move(disks), changed));
+    for (plan.index = 1; plan.index < config.sharing.amfs; ++plan.index) {
+        seats_.push_back(std::make_unique<AmfSeat>(env_, links, sides.side(plan.index),
+                                                   sides.host(plan.index), plan, changed));
     }
 }
 
 GroupRuntime::~GroupRuntime() {
     // Whoever still holds a port finds it closed.
     for (auto& [id, open] : ports_) {
-        if (!open.closing) (void)registry_.remove(open.sides.front()->name());
+        if (!open.closing) (void)registry_.remove(open.name);
     }
 }
 
@@ -76,8 +63,8 @@ std::vector<std::string> GroupRuntime::disk_names() const {
 
 AmfConditions GroupRuntime::conditions() const {
     AmfConditions out;
-    for (const auto& one : amfs_) {
-        const AmfConditions more = one->amf().conditions();
+    for (const auto& seat : seats_) {
+        const AmfConditions more = seat->report().conditions;
         out.fenced |= more.fenced;
         out.offline |= more.offline;
         out.failed_members = std::max(out.failed_members, more.failed_members);
@@ -91,15 +78,26 @@ AmfConditions GroupRuntime::conditions() const {
 
 DiskCounters GroupRuntime::disk_counters(MemberIndex member) const {
     DiskCounters out;
-    for (const auto& one : amfs_) {
-        if (const Disk* disk = one->disk(member)) out += disk->counters();
+    for (const auto& seat : seats_) {
+        const AmfReport report = seat->report();
+        if (member.v < report.disks.size()) out += report.disks[member.v];
     }
     return out;
 }
 
 std::size_t GroupRuntime::dirty_regions() const {
     std::size_t out = 0;
-    for (const auto& one : amfs_) out += one->amf().tables().dirty_regions();
+    for (const auto& seat : seats_) out += seat->report().dirty_regions;
+    return out;
+}
+
+std::optional<std::size_t> GroupRuntime::in_flight(const std::string& port) const {
+    std::optional<std::size_t> out;
+    for (const auto& seat : seats_) {
+        const AmfReport report = seat->report();
+        const auto at = report.in_flight.find(port);
+        if (at != report.in_flight.end()) out = out.value_or(0) + at->second;
+    }
     return out;
 }
 
@@ -114,7 +112,7 @@ Result<ControllerSlot> GroupRuntime::slot_of(std::string_view controller_name) c
 void GroupRuntime::adopt(const AmfView& view, std::set<std::string> live) {
     live_ = std::move(live);
     for (const AmfMember& before : amf().view().members) resync_due_ |= !view.contains(before);
-    for (const auto& one : amfs_) one->adopt(view);
+    for (const auto& seat : seats_) seat->adopt(view);
     resync_if_due();
     changed_.notify_all();
 }
@@ -123,8 +121,8 @@ Task<Status> GroupRuntime::start() {
     state_ = State::loading;
     Status status;
     std::size_t started = 0;
-    while (status && started < amfs_.size()) {
-        status = co_await amfs_[started]->amf().start();
+    while (status && started < seats_.size()) {
+        status = co_await seats_[started]->ask([](AmfRuntime& one) { return one.start(); });
         started += status ? 1 : 0;
     }
     if (!status) {
@@ -150,8 +148,10 @@ Task<void> GroupRuntime::served() {
 
 /// In the order that lets none of them wait for one that has ended.
 Task<void> GroupRuntime::stop_amfs(std::size_t count) {
-    for (std::size_t i = 0; i < count; ++i) co_await amfs_[i]->amf().finish();
-    for (std::size_t i = 0; i < count; ++i) co_await amfs_[i]->amf().end();
+    for (std::size_t i = 0; i < count; ++i)
+        (void)co_await seats_[i]->ask([](AmfRuntime& one) { return one.finish(); });
+    for (std::size_t i = 0; i < count; ++i)
+        (void)co_await seats_[i]->ask([](AmfRuntime& one) { return one.end(); });
 }
 
 Task<void> GroupRuntime::stop() {
@@ -160,18 +160,18 @@ Task<void> GroupRuntime::stop() {
     state_ = State::stopping;
     changed_.notify_all();
     for (const auto& job : running_) job->cancel();
-    for (auto& [id, open] : ports_) {
-        if (!open.closing) (void)registry_.remove(open.sides.front()->name());
-        open.closing = true;
+    for (auto& [id, open] : ports_) open.closing = true;
+    for (const auto& seat : seats_) {
+        seat->tell([](AmfRuntime& one) {
+            one.cancel_resync();
+            one.close_ports();
+        });
     }
-    std::vector<std::shared_ptr<Port>> draining;
-    for (const auto& [id, open] : ports_) {
-        draining.insert(draining.end(), open.sides.begin(), open.sides.end());
-    }
-    for (const auto& port : draining) co_await port->closed();
+    for (const auto& seat : seats_)
+        (void)co_await seat->ask([](AmfRuntime& one) { return one.ports_closed(); });
     co_await scope_.join();
     ports_.clear();
-    co_await stop_amfs(amfs_.size());
+    co_await stop_amfs(seats_.size());
     state_ = State::refused;
     changed_.notify_all();
 }
@@ -185,9 +185,10 @@ void GroupRuntime::on_tables_changed() {
 
 /// An AMF that cannot reach its disks any more keeps what it has; the others here would wait for it.
 void GroupRuntime::leave_with_the_others() {
-    const auto offline = [](const auto& one) { return one->amf().tables().offline(); };
-    if (std::ranges::none_of(amfs_, offline)) return;
-    for (const auto& one : amfs_) one->amf().tables().go_offline();
+    const auto offline = [](const auto& seat) { return seat->report().conditions.offline; };
+    if (left_ || std::ranges::none_of(seats_, offline)) return;
+    left_ = true;
+    for (const auto& seat : seats_) seat->tell([](AmfRuntime& one) { one.amf().tables().go_offline(); });
 }
 
 void GroupRuntime::open_ports() {
@@ -197,34 +198,35 @@ void GroupRuntime::open_ports() {
         const bool closing = (record.closing & bit) != 0;
         const auto present = ports_.find(record.id.v);
         if (wanted && !closing && present == ports_.end()) {
-            const VirtualDisk disk{record.name, "virtual disk of group " + name_, record.size,
-                                   record.first_extent};
-            PortSides sides;
-            for (const auto& one : amfs_)
-                sides.push_back(std::make_shared<Port>(env_.executor, one->amf(), disk));
-            const Status added = registry_.add(sides);
-            if (!added) {
-                LOG_ERROR("port.name_taken", {"group", name_}, {"volume", record.name});
-                continue;
-            }
-            LOG_INFO("port.opened", {"group", name_}, {"volume", record.name});
-            ports_.emplace(record.id.v, OpenPort{std::move(sides), false});
+            open_port(record);
         } else if (closing && (present == ports_.end() || !present->second.closing)) {
-            if (present != ports_.end()) {
-                present->second.closing = true;
-                (void)registry_.remove(present->second.sides.front()->name());
-            } else {
-                ports_.emplace(record.id.v, OpenPort{{}, true});
-            }
+            ports_[record.id.v] = {record.name, true};
+            for (const auto& seat : seats_)
+                seat->tell([id = record.id](AmfRuntime& one) { one.close_port(id); });
             scope_.spawn(drain_port(record.id));
         }
     }
 }
 
+/// The first side here and now; connections find the others through it.
+void GroupRuntime::open_port(const VolumeRecord& record) {
+    const VirtualDisk disk{record.name, "virtual disk of group " + name_, record.size, record.first_extent};
+    const Status added = seats_.front()->runtime().open_port(record.id, disk, amfs());
+    if (!added) {
+        LOG_ERROR("port.name_taken", {"group", name_}, {"volume", record.name});
+        return;
+    }
+    for (unsigned i = 1; i < amfs(); ++i) {
+        seats_[i]->tell([id = record.id, disk](AmfRuntime& one) { (void)one.open_port(id, disk, 1); });
+    }
+    LOG_INFO("port.opened", {"group", name_}, {"volume", record.name});
+    ports_.emplace(record.id.v, OpenPort{record.name, false});
+}
+
 Task<void> GroupRuntime::drain_port(VolumeId id) {
-    const PortSides sides = ports_.at(id.v).sides;
-    for (const auto& side : sides) co_await side->closed();
-    if (!sides.empty()) LOG_INFO("port.closed", {"group", name_}, {"volume", sides.front()->name()});
+    for (const auto& seat : seats_)
+        (void)co_await seat->ask([id](AmfRuntime& one) { return one.port_closed(id); });
+    LOG_INFO("port.closed", {"group", name_}, {"volume", ports_.at(id.v).name});
     const Status status = co_await tables().remove_port(id, slot_);
     if (!status && status.error().code != Errc::not_found) {
         LOG_WARN("port.not_removed", {"group", name_}, {"reason", to_string(status.error().code)});
@@ -247,8 +249,7 @@ std::uint64_t GroupRuntime::list_job(std::string kind, std::shared_ptr<ParityJob
     });
 }
 
-void GroupRuntime::job_ended(std::uint64_t number, const ParityJob& job, const Status& status) {
-    const ParityProgress& progress = job.progress();
+void GroupRuntime::job_ended(std::uint64_t number, const ParityProgress& progress, const Status& status) {
     std::string detail = status ? std::string{} : std::string(to_string(status.error().code));
     if (progress.incomplete != 0) {
         detail += (detail.empty() ? "" : "; ") + std::to_string(progress.incomplete) +
@@ -262,8 +263,11 @@ void GroupRuntime::job_ended(std::uint64_t number, const ParityJob& job, const S
                  : cancelled ? JobState::cancelled
                              : JobState::failed,
                  std::move(detail));
-    std::erase_if(running_, [&](const std::shared_ptr<ParityJob>& other) { return other.get() == &job; });
     changed_.notify_all();
+}
+
+void GroupRuntime::forget_job(const ParityJob& job) {
+    std::erase_if(running_, [&](const std::shared_ptr<ParityJob>& other) { return other.get() == &job; });
 }
 
 std::uint64_t GroupRuntime::begin_verify() {
@@ -275,15 +279,21 @@ std::uint64_t GroupRuntime::begin_verify() {
 
 Task<void> GroupRuntime::verify(std::uint64_t number, std::shared_ptr<ParityJob> job) {
     const Status status = co_await job->scrub();
-    job_ended(number, *job, status);
+    job_ended(number, job->progress(), status);
+    forget_job(*job);
 }
 
 /// Of an AMF's earlier life; a region stays in its intent page until its parity is right.
 Task<void> GroupRuntime::resync_own(unsigned index) {
-    if (amf(index).tables().former_intents().empty()) co_return;
-    const auto job = std::make_shared<ParityJob>(amf(index));
-    const std::uint64_t number = list_job("resync", job);
-    job_ended(number, *job, co_await job->resync_own());
+    const AmfSeat& seat = *seats_[index];
+    if (!seat.report().resync) co_return;
+    const auto progress = [&seat] { return seat.report().resync.value_or(ParityProgress{}); };
+    const std::uint64_t number = jobs_.add("resync", name_, [progress] {
+        const ParityProgress p = progress();
+        return JobProgress{p.done_bytes, p.total_bytes, p.mismatches};
+    });
+    const Status status = co_await seats_[index]->ask([](AmfRuntime& one) { return one.resync_own(); });
+    job_ended(number, progress(), status);
 }
 
 void GroupRuntime::resync_if_due() {
@@ -326,7 +336,8 @@ Task<bool> GroupRuntime::resync_absent_slots() {
         const auto job = std::make_shared<ParityJob>(amf());
         const std::uint64_t number = list_job("resync", job);
         const Status status = co_await job->resync_of(slot, [this, slot] { return !slot_is_live(slot); });
-        job_ended(number, *job, status);
+        job_ended(number, job->progress(), status);
+        forget_job(*job);
         if (!status && !slot_is_live(slot)) co_return false;  // who has come back pays himself
     }
     co_return true;

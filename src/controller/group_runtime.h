@@ -15,14 +15,16 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "async/scope.h"
-#include "controller/amf_runtime.h"
+#include "controller/amf_seat.h"
 #include "controller/environment.h"
 #include "controller/jobs.h"
+#include "controller/side_host.h"
 #include "jobs/parity_job.h"
 #include "tables/assembly.h"
 #include "tables/tables.h"
@@ -35,8 +37,9 @@ public:
     enum class State : std::uint8_t { attaching, loading, serving, refused, stopping };
 
     /// `found` becomes this object's own. `config` names this controller among those that share the group.
-    GroupRuntime(const Environment& env, const ControllerConfig& controller, Transport& links,
-                 PortRegistry& registry, Jobs& jobs, FoundGroup found, const GroupConfig& config);
+    GroupRuntime(const Environment& env, const ControllerConfig& controller, Icl& links,
+                 PortRegistry& registry, SideHosts& sides, Jobs& jobs, FoundGroup found,
+                 const GroupConfig& config);
     ~GroupRuntime();
 
     const Uuid& uuid() const { return uuid_; }
@@ -45,17 +48,21 @@ public:
     ControllerSlot slot() const { return slot_; }
     Tables& tables() { return amf().tables(); }
     const Tables& tables() const { return amf().tables(); }
-    unsigned amfs() const { return static_cast<unsigned>(amfs_.size()); }
-    Amf& amf(unsigned index = 0) { return amfs_[index]->amf(); }
-    const Amf& amf(unsigned index = 0) const { return amfs_[index]->amf(); }
+    /// The first AMF: it runs on the controller's thread.
+    Amf& amf() { return seats_.front()->runtime().amf(); }
+    const Amf& amf() const { return seats_.front()->runtime().amf(); }
+    unsigned amfs() const { return static_cast<unsigned>(seats_.size()); }
+    AmfSeat& seat(unsigned index) const { return *seats_[index]; }
     std::vector<std::string> disk_names() const;
-    std::size_t member_count() const { return amfs_.front()->member_count(); }
-    Disk* disk(MemberIndex member) const { return amfs_.front()->disk(member); }
+    std::size_t member_count() const { return seats_.front()->runtime().member_count(); }
+    Disk* disk(MemberIndex member) const { return seats_.front()->runtime().disk(member); }
 
     // Of all its AMFs together.
     AmfConditions conditions() const;
     DiskCounters disk_counters(MemberIndex member) const;
     std::size_t dirty_regions() const;
+    /// Operations inside a port; nothing if there is no such port.
+    std::optional<std::size_t> in_flight(const std::string& port) const;
 
     /// `view` as one of the AMFs sees it; `live`: names of the controllers in it.
     void adopt(const AmfView& view, std::set<std::string> live);
@@ -81,12 +88,13 @@ public:
 
 private:
     struct OpenPort {
-        PortSides sides;
+        std::string name;
         bool closing = false;
     };
 
     void on_tables_changed();
     void open_ports();
+    void open_port(const VolumeRecord& record);
     Task<void> drain_port(VolumeId id);
     Task<void> verify(std::uint64_t number, std::shared_ptr<ParityJob> job);
     Task<void> resync_own(unsigned index);
@@ -96,7 +104,8 @@ private:
     void leave_with_the_others();
     Task<void> stop_amfs(std::size_t count);
     std::uint64_t list_job(std::string kind, std::shared_ptr<ParityJob> job);
-    void job_ended(std::uint64_t number, const ParityJob& job, const Status& status);
+    void job_ended(std::uint64_t number, const ParityProgress& progress, const Status& status);
+    void forget_job(const ParityJob& job);
     bool slot_is_live(AmfSlot slot) const;
 
     Environment env_;
@@ -105,13 +114,14 @@ private:
     Uuid uuid_;
     std::string name_;
     ControllerSlot slot_;
-    std::vector<std::unique_ptr<AmfRuntime>> amfs_;  ///< by index
+    std::vector<std::unique_ptr<AmfSeat>> seats_;  ///< by index
     State state_ = State::attaching;
     std::map<std::uint32_t, OpenPort> ports_;  ///< by VolumeId
     std::set<std::string> live_;               ///< names of the controllers in the view that serve the group
     bool resync_due_ = true;  ///< since the last look at the intents of absent controllers an AMF has gone;
                               ///< in a new life nobody knows
     bool resync_runs_ = false;
+    bool left_ = false;  ///< an AMF is offline, and the others have been told
     std::vector<std::shared_ptr<ParityJob>> running_;
     Event changed_;
     Scope scope_;

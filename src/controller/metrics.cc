@@ -29,9 +29,9 @@ private:
     std::map<std::string, std::vector<Metric>> metrics_;
 };
 
-void count_amf(Page& page, const std::string& name, unsigned index, Amf& amf) {
+void count_amf(Page& page, const std::string& name, unsigned index, const AmfReport& amf) {
     const std::string number = std::to_string(index);
-    const AmfCounters& c = amf.counters();
+    const AmfCounters& c = amf.counters;
     for (std::size_t i = 0; i < kWritePaths; ++i) {
         page.count(
             "braid_stripe_writes_total", "Stripe writes by path.",
@@ -44,7 +44,7 @@ void count_amf(Page& page, const std::string& name, unsigned index, Amf& amf) {
         page.count("braid_recoveries_total", "Writes of lost controllers that were finished here.",
                    {{"group", name}, {"amf", number}, {"kind", kind}}, value);
     }
-    const LockCounters& locks = amf.locks().counters();
+    const LockCounters& locks = amf.locks;
     for (const auto& [result, value] : {std::pair("held", locks.held), std::pair("peer", locks.peer)}) {
         page.count("braid_lock_requests_total", "Locks by how they were had.",
                    {{"group", name}, {"amf", number}, {"result", result}}, value);
@@ -73,7 +73,8 @@ std::vector<Metric> Controller::metrics() {
     Page page;
     for (const auto& [uuid, group] : groups_) {
         for (unsigned index = 0; index < group->amfs(); ++index) {
-            if (group->amf(index).tables().loaded()) count_amf(page, group->name(), index, group->amf(index));
+            const AmfReport report = group->seat(index).report();
+            if (report.loaded) count_amf(page, group->name(), index, report);
         }
         for (std::size_t i = 0; i < group->member_count(); ++i) {
             const Disk* disk = group->disk(MemberIndex(static_cast<std::uint8_t>(i)));

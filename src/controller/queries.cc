@@ -230,9 +230,7 @@ std::vector<PortInfo> Controller::ports() {
                              : (record.closing >> slot & 1) != 0 ? PortState::closing
                                                                  : PortState::open;
                 if (own) {
-                    const PortSides sides = registry_.sides(record.name);
-                    if (!sides.empty()) info.in_flight = 0;
-                    for (const auto& side : sides) *info.in_flight += side->in_flight();
+                    info.in_flight = group->in_flight(record.name);
                 }
                 out.push_back(std::move(info));
             }

@@ -88,6 +88,10 @@ public:
     /// controller itself.
     void subscribe(const Uuid& group, MessageSink& sink, unsigned index = 0);
     void unsubscribe(const Uuid& group, unsigned index = 0);
+    /// What an AMF on another thread said in an epoch, which may have passed since: then it is dropped.
+    void send_in(Epoch epoch, AmfId to, Message message) {
+        if (epoch == epoch_) send(to, std::move(message));
+    }
     /// Stamps the present epoch. Limits: kMaxFrameHead and kMaxFramePayload of icl/frame.h.
     void send(AmfId to, Message message) override;
 

@@ -148,9 +148,10 @@ void Negotiation::answer_meta(Option option, std::span<const std::byte> data) {
     reply(option, OptionReply::ack);
 }
 
-/// The export of this name is there: this connection has one of its sides.
+/// The export of this name is there.
 void Negotiation::settle(const std::string& asked_name) {
-    agreed_.port = ports_.take_turn(asked_name);
+    agreed_.port = ports_.find(asked_name);
+    agreed_.side = ports_.take_turn(asked_name);
     agreed_.allocation = context_selected_ && context_name_ == asked_name;
 }
 

@@ -16,6 +16,7 @@ namespace braid::nbd {
 /// What transmission starts with.
 struct Agreement {
     std::shared_ptr<Port> port;
+    unsigned side = 0;        ///< of the port: which thread's the connection shall be
     bool structured = false;  ///< reads and block status are answered in chunks
     bool allocation = false;  ///< base:allocation was selected for this export
 };
