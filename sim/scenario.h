@@ -54,7 +54,8 @@ struct Phase {
 struct Scenario {
     std::string title;
     std::vector<std::string> shows;
-    std::vector<std::string> each;  ///< what the word EACH in steps stands for, one after the other
+    std::vector<std::string>
+        each;  ///< what the word EACH in steps and messages stands for, one after the other
     Shape shape;
     bool thin = false;            ///< extents have no zones at the start
     bool volatile_cache = false;  ///< members lose what was not flushed at a power cut

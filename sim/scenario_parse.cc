@@ -186,30 +186,31 @@ Answer read_places(const toml::node& node, Scenario& scenario) {
     return std::nullopt;
 }
 
-Answer read_messages(const toml::node& node, const Scenario& scenario, Sequence& out) {
+/// A word of its own in steps and lines.
+std::string with_each(std::string line, const Scenario& scenario, std::size_t variant) {
+    const std::size_t at = line.find("EACH");
+    return scenario.each.empty() || at == std::string::npos ? line
+                                                            : line.replace(at, 4, scenario.each[variant]);
+}
+
+Answer read_messages(const toml::node& node, const Scenario& scenario, std::size_t variant, Sequence& out) {
     const toml::array* const array = node.as_array();
     if (array == nullptr) return wrong_at(node, "'messages' must be a list of lines and lists");
     for (const toml::node& element : *array) {
         if (element.is_array()) {
             out.open();
-            if (Answer wrong = read_messages(element, scenario, out)) return wrong;
+            if (Answer wrong = read_messages(element, scenario, variant, out)) return wrong;
             out.close();
             continue;
         }
-        const auto line = element.value_exact<std::string>();
+        auto line = element.value_exact<std::string>();
+        if (line) line = with_each(*line, scenario, variant);
         if (!line) return wrong_at(element, "'messages' must be a list of lines and lists");
         const std::string wrong = check_line(split_words(*line), scenario);
         if (!wrong.empty()) return wrong_at(element, "'messages': '" + *line + "': " + wrong);
         out.add(*line, static_cast<std::uint32_t>(element.source().begin.line));
     }
     return std::nullopt;
-}
-
-/// A word of its own in a step.
-std::string with_each(std::string line, const Scenario& scenario, std::size_t variant) {
-    const std::size_t at = line.find("EACH");
-    return scenario.each.empty() || at == std::string::npos ? line
-                                                            : line.replace(at, 4, scenario.each[variant]);
 }
 
 Answer read_phase(const toml::node& node, Scenario& scenario, std::size_t variant) {
@@ -234,7 +235,9 @@ Answer read_phase(const toml::node& node, Scenario& scenario, std::size_t varian
                           return {};
                       })},
         {"messages",
-         [&](const toml::node& value) { return read_messages(value, scenario, phase.messages.emplace()); }},
+         [&](const toml::node& value) {
+             return read_messages(value, scenario, variant, phase.messages.emplace());
+         }},
     };
     if (Answer wrong = read_table(node, "[[phase]]", readers)) return wrong;
     if (phase.steps.empty()) return wrong_at(node, "a phase that does nothing: 'does' is missing");

@@ -142,7 +142,9 @@ std::string Trace::lock_text(const Message& message, std::string_view& kind) con
     std::string out = ' ' + name;
     if (message.type == MessageType::lock_request || message.type == MessageType::lock_grant)
         out += frame->mode == LockMode::write ? " write" : " read";
-    if (frame->release_when_done) out += " +release";
+    if (frame->wanted != LockMode::none && message.type == MessageType::lock_grant) out += " +release";
+    if (frame->mode != LockMode::none && message.type == MessageType::lock_released) out += " +keeps";
+    if (frame->granted_ahead != 0) out += " +ahead";
     if (frame->recover) out += " +recover";
     return out;
 }

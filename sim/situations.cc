@@ -81,7 +81,6 @@ struct CountedLock {
     std::uint64_t LockCounters::* counter;
 };
 constexpr std::array kCountedLocks = {
-    CountedLock{Mark::lock_revoked, &LockCounters::revokes_sent},
     CountedLock{Mark::lock_claimed, &LockCounters::recoveries},
     CountedLock{Mark::lock_wait_ended, &LockCounters::cancelled},
 };
@@ -102,6 +101,8 @@ void Cluster::count_work(Amf& amf, Node::Counted& before) {
     for (const Counted& at : kCounted) world_.mark(at.mark, now.*at.counter - before.work.*at.counter);
     for (const CountedLock& at : kCountedLocks)
         world_.mark(at.mark, locks.*at.counter - before.locks.*at.counter);
+    world_.mark(Mark::lock_revoked,
+                locks.sent(MessageType::lock_revoke) - before.locks.sent(MessageType::lock_revoke));
     for (const CountedPath& at : kCountedPaths) {
         const auto path = static_cast<std::size_t>(at.path);
         const std::uint64_t written = now.stripe_writes[path] - before.work.stripe_writes[path];

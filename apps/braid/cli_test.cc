@@ -7,6 +7,7 @@
 #include "admin/server.h"
 #include "braid/client.h"
 #include "braid/commands.h"
+#include "braid/load.h"
 #include "braid/render.h"
 #include "braid/sizes.h"
 
@@ -95,6 +96,44 @@ TEST_F(Commands, JobLineHasBarRateAndTimeLeft) {
     EXPECT_EQ(job_wait(globals_, 7), kOk);
     data_.call([this] { target_->jobs[0].mismatches = 1; });
     EXPECT_EQ(job_wait(globals_, 7), kFailed);
+}
+
+TEST_F(Commands, LocksAndHotUnitsStandInTables) {
+    const auto load = globals_.client().get("/api/v1/load");
+    ASSERT_TRUE(load);
+    EXPECT_EQ(controller_of_load(*load), "ctl-a");
+    EXPECT_EQ(locks_text(*load),
+              "CONTROLLER  GROUP  HELD  IN USE  LOCAL  FROM PEERS  CANCELLED  MEDIAN WAIT  P99 WAIT\n"
+              "ctl-a       g0     0     0       7      3           0          < 2.0 ms     < 4.0 ms\n"
+              "GROUP  UNIT  RANGE             HOLDERS  WAITING  TRANSFERS/S  MEAN WAIT\n"
+              "g0     3     v0 786432+262144  ctl-a:w  ctl-b:w  120          250 us     ping-pong\n"
+              "g0     -     tables            -        -        2            -\n");
+    EXPECT_EQ(controller_locks(globals_, "", 5), kOk);
+    EXPECT_EQ(controller_locks(globals_, "ctl-z", 5), kNotFound);
+}
+
+TEST_F(Commands, TopIsWhatHappenedBetweenTwoLooks) {
+    const auto before = globals_.client().get("/api/v1/load");
+    const auto now = globals_.client().get("/api/v1/load");
+    ASSERT_TRUE(before && now);
+    const std::string top_now = top_document({*before}, {*now});
+    EXPECT_EQ(top_text(top_now),
+              "CONTROLLER  GROUP  READ/S  WRITE/S  DATA/S  LOCKS HELD/S  PEER/S  PREFETCHED/S  CANCELLED/S  "
+              "MEAN WAIT  LOCK MSG/S\n"
+              "ctl-a       g0     5       2        20 KiB  4             2       0             0            "
+              "3.0 ms     2\n"
+              "\n"
+              "CONTROLLER  MESSAGES/S  PACKETS/S  MSG/PACKET  LINK/S\n"
+              "ctl-a       50          10         5.0         32 KiB\n"
+              "\n"
+              "GROUP  UNIT  RANGE             HOLDERS  WAITING  TRANSFERS/S  MEAN WAIT\n"
+              "g0     3     v0 786432+262144  ctl-a:w  ctl-b:w  120          250 us     ping-pong\n"
+              "g0     -     tables            -        -        2            -\n");
+    EXPECT_EQ(top_text(top_document({}, {*now})).find("ctl-a  "), std::string::npos);
+    EXPECT_EQ(top(globals_, 0.01, 10, true), kOk);
+    Globals nobody = globals_;
+    nobody.apis = {"127.0.0.1:1"};
+    EXPECT_EQ(top(nobody, 0.01, 10, true), kUnreachable);
 }
 
 TEST_F(Commands, ExitCodesSayWhatKindOfFailureItWas) {

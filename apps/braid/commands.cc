@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "braid/load.h"
 #include "braid/render.h"
 
 namespace braid::cli {
@@ -72,6 +73,22 @@ bool named(const Json& item, const std::string& name) {
     if (!item.is_object() || !item.contains("name")) return false;
     const std::string full = item["name"].get<std::string>();
     return full == name || full.ends_with("/" + name);
+}
+
+/// The load documents of all controllers that answer; the failure of the last if none does.
+Answer<std::vector<std::string>> all_loads(const Globals& g, unsigned hot) {
+    std::vector<std::string> out;
+    Failure why;
+    for (const std::string& api : g.apis) {
+        auto load = Client({api}, g.timeout_s).get(fmt::format("/api/v1/load?hot={}", hot));
+        if (load) {
+            out.push_back(std::move(*load));
+        } else {
+            why = load.error();
+        }
+    }
+    if (out.empty()) return std::unexpected(why);
+    return out;
 }
 
 /// Destructive verbs want the name typed back, or --yes.
@@ -262,6 +279,46 @@ int controller_show(const Globals& g, const std::string& name) {
 int controller_fence(const Globals& g, const std::string& name) {
     if (!confirmed(g, name, fmt::format("fencing controller {} kills its process", name))) return kUsage;
     return change(g, fmt::format("/api/v1/controllers/{}/fence", path_part(name)), Json::object());
+}
+
+int controller_locks(const Globals& g, const std::string& name, unsigned hot) {
+    auto loads = all_loads(g, hot);
+    if (!loads) return report(loads.error());
+    std::erase_if(*loads,
+                  [&](const std::string& l) { return !name.empty() && controller_of_load(l) != name; });
+    if (loads->empty()) {
+        return report(
+            {kNotFound, fmt::format("controller '{}' is not among those that answer here: name its own "
+                                    "control API with --api",
+                                    name)});
+    }
+    if (!g.json) {
+        for (const std::string& load : *loads) print((&load == loads->data() ? "" : "\n") + locks_text(load));
+        return kOk;
+    }
+    Json all{{"schema", "braid/locks"}, {"version", 1}, {"controllers", Json::array()}};
+    for (const std::string& load : *loads) all["controllers"].push_back(Json::parse(load, nullptr, false));
+    print(all.dump(2) + "\n");
+    return kOk;
+}
+
+int top(const Globals& g, double interval_s, unsigned hot, bool once) {
+    auto before = all_loads(g, hot);
+    for (;;) {
+        if (!before && once) return report(before.error());
+        std::this_thread::sleep_for(std::chrono::duration<double>(interval_s));
+        auto now = all_loads(g, hot);
+        if (!now && once) return report(now.error());
+        if (!once && !g.json) print("\033[H\033[J");
+        if (!now) {
+            report(now.error());
+        } else if (before) {
+            const std::string document = top_document(*before, *now);
+            print(g.json ? document : top_text(document));
+        }
+        if (once) return kOk;
+        before = std::move(now);
+    }
 }
 
 int job_list(const Globals& g) { return show(g, "/api/v1/jobs", jobs_text); }

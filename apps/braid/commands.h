@@ -55,6 +55,11 @@ int controller_list(const Globals& g);
 int controller_show(const Globals& g, const std::string& name);
 int controller_fence(const Globals& g, const std::string& name);
 
+/// Locks and hot units of one controller, or of all whose API is known. kNotFound if none of these is it.
+int controller_locks(const Globals& g, const std::string& name, unsigned hot);
+/// Load of all controllers whose API is known: every `interval_s` until Ctrl-C, or one interval's.
+int top(const Globals& g, double interval_s, unsigned hot, bool once);
+
 int job_list(const Globals& g);
 int job_show(const Globals& g, std::uint64_t id);
 int job_wait(const Globals& g, std::uint64_t id);

@@ -27,7 +27,9 @@ struct Words {
     std::string name, second, group, size, strip_size, lock_unit;
     std::vector<std::string> controllers;
     std::uint64_t job = 0;
-    bool watch = false, problems = false, force = false, no_wait = false;
+    bool watch = false, problems = false, force = false, no_wait = false, once = false;
+    unsigned hot = 10;
+    double interval_s = 1;
     GroupRequest group_request;
     DemoOptions demo;
     std::string demo_disk_size, demo_volume_size;
@@ -168,6 +170,10 @@ void add_machines(CLI::App& app, Words& w) {
          [&w] { return controller_fence(w.globals, w.name); })
         ->add_option("NAME", w.name)
         ->required();
+    CLI::App* const locks = verb(w, controller, "locks", "who locks what, and which units change hands most",
+                                 [&w] { return controller_locks(w.globals, w.name, w.hot); });
+    locks->add_option("NAME", w.name, "default: all that are known here");
+    locks->add_option("--hot", w.hot, "so many hot units, default 10")->check(CLI::Range(0, 128));
     CLI::App* const job = noun(app, "job", "work that takes longer");
     verb(w, job, "list", "all jobs", [&w] { return job_list(w.globals); });
     verb(w, job, "show", "one job", [&w] { return job_show(w.globals, w.job); })
@@ -261,6 +267,11 @@ int run(int argc, char** argv) {
                              [&w] { return status(w.globals, w.watch, w.problems); });
     s->add_flag("--watch", w.watch, "once a second until Ctrl-C");
     s->add_flag("--problems", w.problems, "conditions only; exit 1 if there is one");
+    CLI::App* const t = verb(w, &app, "top", "load, locks and messages of all controllers, live",
+                             [&w] { return top(w.globals, w.interval_s, w.hot, w.once || w.globals.json); });
+    t->add_flag("--once", w.once, "one interval, then end; --json implies it");
+    t->add_option("--interval", w.interval_s, "seconds, default 1")->check(CLI::Range(0.1, 3600.0));
+    t->add_option("--hot", w.hot, "so many hot units, default 10")->check(CLI::Range(0, 128));
     verb(w, &app, "events", "the last events of the controller that answers",
          [&w] { return events(w.globals); });
     add_groups(app, w);

@@ -31,6 +31,8 @@ std::string volumes_document(const std::vector<VolumeInfo>& volumes);
 /// `report` says where the answering controller serves NBD: its ports get URIs.
 std::string ports_document(const std::vector<PortInfo>& ports, const StatusReport& report);
 std::string events_document(std::string_view lines);
+/// With at most `hot` of the hot units.
+std::string load_document(const LoadReport& report, std::size_t hot);
 std::string outcome_document(const Outcome& outcome, bool dry_run);
 /// RFC 7807 with our `code` and `hint`.
 std::string problem_document(const AdminError& error);

@@ -9,6 +9,7 @@
 #include <deque>
 #include <functional>
 #include <future>
+#include <limits>
 #include <mutex>
 #include <thread>
 
@@ -67,7 +68,36 @@ public:
     std::vector<Metric> metrics() override {
         return {{"braid_disk_io_bytes_total", "Bytes", true, {{"disk", "d\"0"}}, 4096},
                 {"braid_other", "Other", false, {}, 1.5},
+                {"braid_wait_seconds",
+                 "Waits",
+                 false,
+                 {{"group", "g0"}},
+                 2.5,
+                 {{0.5, 3}, {std::numeric_limits<double>::infinity(), 4}}},
                 {"braid_disk_io_bytes_total", "Bytes", true, {{"disk", "d1"}}, 1}};
+    }
+    LoadReport load(std::size_t) override {
+        ++looks;
+        AmfLoad amf{.group = "g0", .reads = 10 * looks, .read_bytes = 40960 * looks, .writes = 5 * looks};
+        amf.lock_requests = {{"held", 7 * looks}, {"peer", 3 * looks}, {"cancelled", 0}};
+        amf.lock_messages = {{"lock_request", 4 * looks}};
+        amf.lock_waits = 2 * looks;
+        amf.lock_wait_sum = looks * Nanos(6ms);
+        amf.lock_wait_median = 2ms;
+        amf.lock_wait_p99 = 4ms;
+        HotUnitInfo hot{.group = "g0", .unit = 3, .range = {786432, 262144}, .volume = "v0"};
+        hot.volume_offset = 786432;
+        hot.holders = {{"ctl-a", true}};
+        hot.waiting = {{"ctl-b", true}};
+        hot.transfers_per_s = 120;
+        hot.mean_wait = 250us;
+        hot.ping_pong = true;
+        HotUnitInfo tables{.group = "g0", .transfers_per_s = 2};
+        return {"ctl-a",
+                looks * Nanos(2s),
+                {amf},
+                {{"ctl-b", 100 * looks, 20 * looks, 65536 * looks}},
+                {hot, tables}};
     }
     Task<AdminResult<Outcome>> create_group(CreateGroup r) override {
         if (!r.force && r.disks[0].ends_with("d5")) {
@@ -112,6 +142,7 @@ public:
 
     std::vector<std::string> disk_names;
     std::vector<CreateGroup> groups;
+    std::uint64_t looks = 0;  ///< at the load
     std::vector<JobInfo> jobs;
 
 private:

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <map>
 
 namespace braid::admin {
@@ -22,6 +23,16 @@ std::string escaped(std::string_view text) {
         }
     }
     return out;
+}
+
+using Labels = std::vector<std::pair<std::string, std::string>>;
+
+void sample(std::string& page, const std::string& name, const Labels& labels, double value) {
+    page += name;
+    for (std::size_t i = 0; i < labels.size(); ++i) {
+        page += fmt::format("{}{}=\"{}\"", i == 0 ? '{' : ',', labels[i].first, escaped(labels[i].second));
+    }
+    page += fmt::format("{} {}\n", labels.empty() ? "" : "}", value);
 }
 
 void gauge(std::vector<Metric>& out, const char* name, const char* help, double value,
@@ -85,14 +96,20 @@ std::string metrics_page(const std::vector<Metric>& metrics) {
         if (fresh) {
             order.push_back(m.name);
             if (!m.help.empty()) text += fmt::format("# HELP {} {}\n", m.name, escaped(m.help));
-            text += fmt::format("# TYPE {} {}\n", m.name, m.counter ? "counter" : "gauge");
+            const char* const type = !m.buckets.empty() ? "histogram" : m.counter ? "counter" : "gauge";
+            text += fmt::format("# TYPE {} {}\n", m.name, type);
         }
-        text += m.name;
-        for (std::size_t i = 0; i < m.labels.size(); ++i) {
-            text += fmt::format("{}{}=\"{}\"", i == 0 ? '{' : ',', m.labels[i].first,
-                                escaped(m.labels[i].second));
+        if (m.buckets.empty()) {
+            sample(text, m.name, m.labels, m.value);
+            continue;
         }
-        text += fmt::format("{} {}\n", m.labels.empty() ? "" : "}", m.value);
+        for (const auto& [bound, count] : m.buckets) {
+            Labels labels = m.labels;
+            labels.emplace_back("le", std::isinf(bound) ? "+Inf" : fmt::format("{}", bound));
+            sample(text, m.name + "_bucket", labels, static_cast<double>(count));
+        }
+        sample(text, m.name + "_sum", m.labels, m.value);
+        sample(text, m.name + "_count", m.labels, static_cast<double>(m.buckets.back().second));
     }
     std::string page;
     for (const std::string_view name : order) page += families[name];

@@ -38,6 +38,16 @@ bool flag(const httplib::Request& request, const char* name) {
     return value == "1" || value == "true";
 }
 
+constexpr std::size_t kMostHot = 128;
+
+/// ?hot=N, 10 without it or where it says nothing.
+std::size_t hot_wanted(const httplib::Request& request) {
+    const std::string text = request.get_param_value("hot");
+    std::size_t hot = 10;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), hot);
+    return error == std::errc{} && end == text.data() + text.size() ? std::min(hot, kMostHot) : 10;
+}
+
 bool is_loopback(std::string_view host) {
     return host.starts_with("127.") || host == "localhost" || host == "::1";
 }
@@ -197,6 +207,9 @@ void Server::add_readers(Front& front) {
     get(
         "/api/v1/ports", [](AdminTarget& t) { return std::pair(t.ports(), t.status()); },
         [](const auto& p, Req) { return ports_document(p.first, p.second); });
+    get(
+        "/api/v1/load", [](AdminTarget& t) { return t.load(kMostHot); },
+        [](const LoadReport& l, Req q) { return load_document(l, hot_wanted(q)); });
     get(
         "/api/v1/events", [](AdminTarget&) { return last_events(); },
         [](const std::string& lines, Req) { return events_document(lines); });

@@ -224,6 +224,28 @@ TEST_F(AdminServer, MetricsOfOneNameStandTogether) {
                   "braid_condition{code=\"CONTROLLER_DOWN\",severity=\"warning\",object=\"ctl-b\"} 1\n"),
               std::string::npos);
     EXPECT_NE(answer->body.find("\nbraid_epoch 4\n"), std::string::npos);
+    EXPECT_NE(answer->body.find("# TYPE braid_wait_seconds histogram\n"
+                                "braid_wait_seconds_bucket{group=\"g0\",le=\"0.5\"} 3\n"
+                                "braid_wait_seconds_bucket{group=\"g0\",le=\"+Inf\"} 4\n"
+                                "braid_wait_seconds_sum{group=\"g0\"} 2.5\n"
+                                "braid_wait_seconds_count{group=\"g0\"} 4\n"),
+              std::string::npos)
+        << answer->body;
+}
+
+TEST_F(AdminServer, LoadTellsWhoTradesWhichLocks) {
+    const Json load = get("/api/v1/load?hot=1");
+    EXPECT_EQ(load["schema"], "braid/load");
+    EXPECT_EQ(load["groups"][0]["locks"]["requests"]["peer"], 3);
+    EXPECT_EQ(load["groups"][0]["locks"]["messages"]["lock_request"], 4);
+    EXPECT_EQ(load["links"][0]["sent"], (Json{{"messages", 100}, {"packets", 20}, {"bytes", 65536}}));
+    ASSERT_EQ(load["hot"].size(), 1u);
+    EXPECT_EQ(load["hot"][0]["volume"], "v0");
+    EXPECT_EQ(load["hot"][0]["holders"][0], (Json{{"amf", "ctl-a"}, {"mode", "write"}}));
+    EXPECT_EQ(load["hot"][0]["ping_pong"], true);
+    const Json tables = get("/api/v1/load?hot=x")["hot"][1];
+    EXPECT_TRUE(tables["unit"].is_null());
+    EXPECT_TRUE(tables["mean_wait_s"].is_null());
 }
 
 }  // namespace

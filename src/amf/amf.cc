@@ -35,6 +35,12 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
 
 Amf::~Amf() = default;
 
+LogicalRange Amf::range_of(UnitIndex unit) const {
+    const StripeIndex first = first_stripe(unit);
+    const std::uint64_t begin = geometry_.range_of(first).offset;
+    return {begin, geometry_.range_of(StripeIndex(first.v + unit_stripes_ - 1)).end() - begin};
+}
+
 Task<Status> Amf::start() {
     CO_TRY(co_await tables_.load());
     while (!tables_.settled()) co_await tables_.settled_event();
@@ -104,7 +110,7 @@ void Amf::deliver(AmfId from, Message message) {
         type <= static_cast<unsigned>(MessageType::table_agreed)) {
         tables_.deliver(from, message);
     } else if (type >= static_cast<unsigned>(MessageType::lock_request) &&
-               type <= static_cast<unsigned>(MessageType::lock_report)) {
+               type <= static_cast<unsigned>(MessageType::lock_returned)) {
         locks_.deliver(from, message);
     } else {
         replicator_.deliver(from, message);

@@ -108,6 +108,9 @@ public:
     /// The AMF that does what one alone should do: the lowest id of the view.
     bool keeper() const { return !view_.members.empty() && view_.members.front().id == view_.self; }
 
+    /// The bytes of the logical space that a unit other than the tables locks.
+    LogicalRange range_of(UnitIndex unit) const;
+
     Tables& tables() { return tables_; }
     const Tables& tables() const { return tables_; }
     LockManager& locks() { return locks_; }

@@ -18,6 +18,7 @@
 #include "async/task.h"
 #include "base/result.h"
 #include "base/types.h"
+#include "layout/geometry.h"
 #include "layout/sharing.h"
 
 namespace braid {
@@ -50,8 +51,8 @@ enum class Severity : std::uint8_t { info, warning, error };
 
 /// Something an operator should know. It is there while it is true and names its fix.
 struct Condition {
-    std::string
-        code;  ///< "CONTROLLER_DOWN", "DISK_FAILED", "GROUP_DEGRADED", "GROUP_OFFLINE", "DISK_MISSING"
+    std::string code;  ///< "CONTROLLER_DOWN", "DISK_FAILED", "GROUP_DEGRADED", "GROUP_OFFLINE",
+                       ///< "DISK_MISSING", "LOCK_PING_PONG"
     Severity severity = Severity::warning;
     std::string object;  ///< name of the controller, disk or group
     std::string text;    ///< one sentence for people
@@ -159,14 +160,62 @@ struct StatusReport {
         nbd_addresses;  ///< where this controller serves NBD: "127.0.0.1:10809", "unix:/run/x"
 };
 
-/// One number for the metrics page. Names and labels as Prometheus wants them; samples of one name follow
+/// One sample for the metrics page. Names and labels as Prometheus wants them; samples of one name follow
 /// each other.
 struct Metric {
     std::string name;  ///< "braid_stripe_writes_total"
     std::string help;
     bool counter = true;  ///< else a gauge
     std::vector<std::pair<std::string, std::string>> labels;
-    double value = 0;
+    double value = 0;  ///< of a histogram: the sum of what was observed
+    /// Makes it a histogram: upper bound of each bucket and how much was observed up to there; the last one's
+    /// bound is infinite.
+    std::vector<std::pair<double, std::uint64_t>> buckets{};
+};
+
+// ---- who does how much
+
+struct LockHolderInfo {
+    std::string amf;  ///< "ctl-a", "ctl-a/1" for its second AMF of the group
+    bool writes = false;
+};
+
+/// A lock unit that changes hands often. Rates are of the last whole second.
+struct HotUnitInfo {
+    std::string group;
+    std::optional<std::uint64_t> unit;             ///< nothing: the group's tables
+    LogicalRange range;                            ///< of the group's logical space, empty for the tables
+    std::string volume;                            ///< that it lies in; empty: none
+    std::uint64_t volume_offset = 0;               ///< where it begins there
+    std::vector<LockHolderInfo> holders, waiting;  ///< as far as this controller knows
+    std::uint64_t transfers_per_s = 0;
+    std::optional<Nanos> mean_wait;  ///< of operations of this controller
+    bool ping_pong = false;
+};
+
+/// What an AMF has done since it was started.
+struct AmfLoad {
+    std::string group;
+    unsigned amf = 0;
+    std::uint64_t reads = 0, read_bytes = 0, writes = 0, written_bytes = 0;
+    std::uint64_t held_units = 0, units_in_use = 0;                                   ///< now
+    std::vector<std::pair<std::string, std::uint64_t>> lock_requests, lock_messages;  ///< by result, by type
+    std::uint64_t lock_waits = 0;
+    Nanos lock_wait_sum{}, lock_wait_median{}, lock_wait_p99{};  ///< the latter two to a factor of two
+};
+
+struct LinkLoad {
+    std::string peer;
+    std::uint64_t sent_messages = 0, sent_packets = 0, sent_bytes = 0;
+    std::uint64_t received_messages = 0, received_packets = 0, received_bytes = 0;
+};
+
+struct LoadReport {
+    std::string controller;
+    Nanos now{};
+    std::vector<AmfLoad> amfs;
+    std::vector<LinkLoad> links;
+    std::vector<HotUnitInfo> hot;
 };
 
 // ---- what can be asked for
@@ -213,6 +262,8 @@ public:
     virtual std::vector<PortInfo> ports() = 0;
     virtual std::vector<DiskInfo> disks() = 0;
     virtual std::vector<Metric> metrics() = 0;
+    /// With the `hot` units that changed hands most in the last second.
+    virtual LoadReport load(std::size_t hot) = 0;
 
     virtual Task<AdminResult<Outcome>> create_group(CreateGroup request) = 0;
     /// Compares parity with data, stripe by stripe under its lock, repairs nothing. Outcome::job tells how

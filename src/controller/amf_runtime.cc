@@ -39,7 +39,15 @@ AmfReport AmfRuntime::report() const {
     out.loaded = amf_.tables().loaded();
     out.conditions = amf_.conditions();
     out.counters = amf_.counters();
-    out.locks = amf_.locks().counters();
+    const LockManager& locks = amf_.locks();
+    out.locks = locks.counters();
+    out.held_units = locks.held();
+    out.units_in_use = locks.in_use();
+    for (HotUnit& hot : locks.hottest(HotUnits::kSlots)) {
+        HotReport one{std::move(hot), locks.standing(hot.unit), {}};
+        if (one.unit.unit != kTablesUnit) one.range = amf_.range_of(one.unit.unit);
+        out.hot.push_back(std::move(one));
+    }
     out.dirty_regions = amf_.tables().dirty_regions();
     for (const auto& disk : disks_) out.disks.push_back(disk ? disk->counters() : DiskCounters{});
     for (const auto& [id, port] : ports_) out.in_flight[port->name()] = port->in_flight();

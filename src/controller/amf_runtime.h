@@ -32,12 +32,21 @@ struct AmfPlan {
     AmfOptions options;
 };
 
+/// A unit that AMFs trade, with who holds it and who waits.
+struct HotReport {
+    HotUnit unit;
+    LockStanding standing;
+    LogicalRange range;  ///< not of the tables
+};
+
 /// What others are told of an AMF: as it was a moment ago.
 struct AmfReport {
     bool loaded = false;
     AmfConditions conditions;
     AmfCounters counters;
     LockCounters locks;
+    std::size_t held_units = 0, units_in_use = 0;
+    std::vector<HotReport> hot;  ///< hottest first
     std::size_t dirty_regions = 0;
     std::vector<DiskCounters> disks;               ///< by member
     std::map<std::string, std::size_t> in_flight;  ///< by port

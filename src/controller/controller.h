@@ -56,6 +56,7 @@ public:
     std::vector<PortInfo> ports() override;
     std::vector<DiskInfo> disks() override;
     std::vector<Metric> metrics() override;
+    LoadReport load(std::size_t hot) override;
     Task<AdminResult<Outcome>> create_group(CreateGroup request) override;
     Task<AdminResult<Outcome>> verify_group(std::string group, bool dry_run) override;
     Task<AdminResult<Outcome>> create_volume(CreateVolume request) override;
@@ -66,6 +67,14 @@ public:
     Task<AdminResult<Outcome>> fence_controller(std::string controller, bool dry_run) override;
 
 private:
+    /// Two or more AMFs that trade neighbouring units too often.
+    struct PingPong {
+        std::string group;
+        std::string controllers;  ///< "ctl-a, ctl-b"
+        std::string where;        ///< "v0 bytes 0 to 4194303"
+        std::uint64_t transfers_per_s = 0;
+        unsigned further_ranges = 0;  ///< of the same
+    };
     struct VolumeRef {
         std::shared_ptr<GroupRuntime> group;
         VolumeRecord record;
@@ -97,6 +106,12 @@ private:
     void add_conditions(StatusReport& report);
     Nanos since(const std::string& key);
     std::string controller_name(ControllerId id) const;
+
+    // load.cc
+    std::string amf_name(AmfId id) const;
+    HotUnitInfo describe(const GroupRuntime& group, const HotReport& report) const;
+    std::string where(const GroupRuntime& group, LogicalRange range) const;
+    std::vector<PingPong> ping_pongs() const;
 
     // changes.cc
     AdminResult<VolumeRef> find_volume(std::string_view name) const;

@@ -1,4 +1,6 @@
 // The numbers of the metrics page that no report holds, from the plain counters of the parts.
+#include <cmath>
+#include <limits>
 #include <map>
 
 #include "controller/controller.h"
@@ -18,6 +20,7 @@ public:
     void count(const std::string& name, std::string help, Labels labels, std::uint64_t value) {
         count(name, std::move(help), std::move(labels), static_cast<double>(value));
     }
+    void add(Metric metric) { metrics_[metric.name].push_back(std::move(metric)); }
     std::vector<Metric> take() {
         std::vector<Metric> out;
         for (auto& [name, samples] : metrics_)
@@ -28,6 +31,19 @@ public:
 private:
     std::map<std::string, std::vector<Metric>> metrics_;
 };
+
+/// Powers of two of a nanosecond from 1 us to 17 s.
+Metric lock_wait(const LockCounters& locks, Labels labels) {
+    Metric out{"braid_lock_wait_seconds", "Time that operations waited for locks.", false, std::move(labels),
+               static_cast<double>(locks.wait_ns) / 1e9};
+    std::uint64_t seen = 0;
+    for (std::size_t i = 0; i < locks.waits.size(); ++i) {
+        seen += locks.waits[i];
+        if (i >= 9 && i < 34) out.buckets.emplace_back(std::ldexp(1e-9, static_cast<int>(i) + 1), seen);
+    }
+    out.buckets.emplace_back(std::numeric_limits<double>::infinity(), seen);
+    return out;
+}
 
 void count_amf(Page& page, const std::string& name, unsigned index, const AmfReport& amf) {
     const std::string number = std::to_string(index);
@@ -45,12 +61,18 @@ void count_amf(Page& page, const std::string& name, unsigned index, const AmfRep
                    {{"group", name}, {"amf", number}, {"kind", kind}}, value);
     }
     const LockCounters& locks = amf.locks;
-    for (const auto& [result, value] : {std::pair("held", locks.held), std::pair("peer", locks.peer)}) {
+    for (const auto& [result, value] : locks.by_result()) {
         page.count("braid_lock_requests_total", "Locks by how they were had.",
                    {{"group", name}, {"amf", number}, {"result", result}}, value);
     }
-    page.count("braid_lock_wait_seconds_total", "Time spent waiting for locks.",
-               {{"group", name}, {"amf", number}}, static_cast<double>(locks.wait_ns) / 1e9);
+    for (std::size_t i = 0; i < locks.messages.size(); ++i) {
+        const auto type = static_cast<MessageType>(LockCounters::kFirst + i);
+        if (to_string(type) == "unknown") continue;
+        page.count("braid_lock_messages_total", "Messages about locks that were sent to other AMFs.",
+                   {{"group", name}, {"amf", number}, {"type", std::string(to_string(type))}},
+                   locks.messages[i]);
+    }
+    page.add(lock_wait(locks, {{"group", name}, {"amf", number}}));
 }
 
 void count_link(Page& page, const std::string& peer, const char* direction, const TrafficCounters& traffic) {
@@ -58,12 +80,15 @@ void count_link(Page& page, const std::string& peer, const char* direction, cons
     page.count("braid_icl_packets_total", "Calls on the link: messages per packet is the gathering.", labels,
                traffic.packets);
     page.count("braid_icl_bytes_total", "Bytes on the link.", labels, traffic.bytes);
+    std::map<std::string_view, std::uint64_t> messages;  // types without a name of their own are one
     for (std::size_t type = 0; type < traffic.messages.size(); ++type) {
-        if (traffic.messages[type] == 0) continue;
+        if (traffic.messages[type] != 0)
+            messages[to_string(static_cast<MessageType>(type))] += traffic.messages[type];
+    }
+    for (const auto& [type, count] : messages) {
         Labels typed = labels;
-        typed.emplace_back("type", to_string(static_cast<MessageType>(type)));
-        page.count("braid_icl_messages_total", "Messages on the link.", std::move(typed),
-                   traffic.messages[type]);
+        typed.emplace_back("type", type);
+        page.count("braid_icl_messages_total", "Messages on the link.", std::move(typed), count);
     }
 }
 

@@ -14,6 +14,11 @@ struct TrafficCounters {
     std::uint64_t packets = 0;                 ///< calls on the stream: messages per packet is the gathering
     std::uint64_t bytes = 0;                   ///< frame headers included
 
+    void add(const TrafficCounters& other) {
+        for (std::size_t i = 0; i < messages.size(); ++i) messages[i] += other.messages[i];
+        packets += other.packets;
+        bytes += other.bytes;
+    }
     std::uint64_t all_messages() const {
         std::uint64_t sum = 0;
         for (std::uint64_t n : messages) sum += n;

@@ -125,6 +125,8 @@ std::string_view to_string(MessageType type) {
             return "lock_released";
         case MessageType::lock_report:
             return "lock_report";
+        case MessageType::lock_returned:
+            return "lock_returned";
         case MessageType::record_begin:
             return "record_begin";
         case MessageType::record_redo:

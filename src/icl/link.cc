@@ -16,10 +16,16 @@ Link::Link(Executor& executor, const Clock& clock, std::unique_ptr<ByteStream> s
       resume_(executor) {
     reader_.on_bytes([this](std::size_t got) {
         heard_at = clock_.now();
-        if (counters_ == nullptr) return;
         ++counters_->received.packets;
         counters_->received.bytes += got;
     });
+}
+
+void Link::count_for(PeerCounters& counters) {
+    counters.sent.add(early_.sent);
+    counters.received.add(early_.received);
+    ++counters.received.messages[static_cast<std::size_t>(MessageType::hello)];
+    counters_ = &counters;
 }
 
 void Link::enqueue(Epoch epoch, Message message) {
@@ -40,6 +46,9 @@ void Link::drop_older(Epoch epoch) {
 Task<Status> Link::say(Epoch epoch, Message message) {
     Bytes bytes;
     encode_frame(bytes, epoch, message);
+    ++counters_->sent.messages[static_cast<std::size_t>(message.type)];
+    ++counters_->sent.packets;
+    counters_->sent.bytes += bytes.size();
     co_return co_await write_all(executor_, *stream_, bytes);
 }
 
@@ -60,7 +69,7 @@ void Link::collect() {
         bytes += size;
         queued_bytes_ -= size;
         encode_frame(heads_, queued.epoch, queued.message);
-        if (counters_ != nullptr) ++counters_->sent.messages[static_cast<std::size_t>(queued.message.type)];
+        ++counters_->sent.messages[static_cast<std::size_t>(queued.message.type)];
         if (queued.message.payload.bytes.empty()) continue;
         parts.push_back({heads_.size(), queued.message.payload.bytes});
         payloads_.push_back(std::move(queued.message.payload));
@@ -73,10 +82,8 @@ void Link::collect() {
         at = part.heads_end;
     }
     if (at < heads_.size()) pieces_.push_back(std::span<const std::byte>(heads_).subspan(at));
-    if (counters_ != nullptr) {
-        ++counters_->sent.packets;
-        counters_->sent.bytes += bytes;
-    }
+    ++counters_->sent.packets;
+    counters_->sent.bytes += bytes;
 }
 
 Task<void> Link::write_queue() {

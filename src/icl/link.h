@@ -61,8 +61,8 @@ public:
     void resume() { resume_.notify_all(); }
 
     std::string peer_name() const { return stream_->peer_name(); }
-    /// Whom to charge; null until the far end is known.
-    void count_for(PeerCounters& counters) { counters_ = &counters; }
+    /// Whom to charge from now on, and for what was said so far: a hello each way.
+    void count_for(PeerCounters& counters);
 
     Nanos since{};         ///< when it began, or when it was last excused
     Nanos heard_at{};      ///< last bytes
@@ -83,7 +83,8 @@ private:
     const Clock& clock_;
     const std::unique_ptr<ByteStream> stream_;
     FrameReader reader_;
-    PeerCounters* counters_ = nullptr;
+    PeerCounters early_;  ///< until the far end is known
+    PeerCounters* counters_ = &early_;
     std::deque<Queued> queue_;
     std::size_t queued_bytes_ = 0;
     bool closed_ = false;

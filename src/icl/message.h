@@ -23,6 +23,8 @@ enum class MessageType : std::uint8_t {
     lock_revoke = 18,  ///< the arbiter asks a holder to release when done
     lock_released = 19,
     lock_report = 20,  ///< at a view change: what the sender holds, claims and waits for
+    // 21, 22: claim and yield of the broadcast
+    lock_returned = 23,  ///< with two AMFs: the home of the unit is its arbiter again
     // update records
     record_begin = 32,
     record_redo = 33,

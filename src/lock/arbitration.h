@@ -24,10 +24,18 @@ public:
     /// A request, a release, or what the kind has of its own; false, and nothing changes, if it makes no
     /// sense.
     virtual bool take(AmfId from, const LockFrame& frame) = 0;
+    /// Whether `who` may grant the unit to this AMF's client or ask for it.
+    virtual bool decides(AmfId who, UnitIndex unit) const = 0;
+    /// arbiter() can be answered: until then the client's requests and releases wait.
+    virtual bool routed() const = 0;
+    /// What somebody else has granted to this AMF's client, before the client is told.
+    virtual void granted(const LockFrame& frame) = 0;
     /// All that has to be known of this view is known here.
     virtual bool thawed() const = 0;
-    /// Units that anything is known of.
+    /// Units that this AMF decides about and that somebody holds, claims or waits for.
     virtual std::size_t units() const = 0;
+    /// Who holds and who waits, as far as it is decided here.
+    virtual LockStanding standing(UnitIndex) const { return {}; }
     /// Requests that wait here.
     virtual std::size_t waiting(UnitIndex unit) const = 0;
 

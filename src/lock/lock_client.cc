@@ -24,6 +24,12 @@ void LockClient::List::push(Entry& e, Links Entry::* links) {
     last = &e;
 }
 
+void LockClient::List::push_front(Entry& e, Links Entry::* links) {
+    (e.*links) = {nullptr, first};
+    (first == nullptr ? last : (first->*links).prev) = &e;
+    first = &e;
+}
+
 void LockClient::List::remove(Entry& e, Links Entry::* links) {
     const Links at = e.*links;
     (at.prev == nullptr ? first : (at.prev->*links).next) = at.next;
@@ -52,7 +58,9 @@ void LockClient::forget(Entry& e) {
     entries_.erase(e.unit);
 }
 
-bool LockClient::serves(const Entry& e, LockMode mode) { return e.held && !e.asked && covers(e.mode, mode); }
+bool LockClient::serves(const Entry& e, LockMode mode) {
+    return e.held && e.asked == LockMode::none && covers(e.mode, mode);
+}
 
 void LockClient::enqueue(Entry& e, LockWaiter& waiter) {
     waiter.queued = true;
@@ -81,6 +89,7 @@ bool LockClient::try_pin(UnitIndex unit, LockMode mode) {
 
 void LockClient::pin(Entry& e) {
     ++e.pins;
+    if (std::exchange(e.prefetched, false)) ++prefetched_;
     set_idle(e, false);
 }
 
@@ -128,45 +137,126 @@ void LockClient::serve(Entry& e) {
     }
 }
 
+LockStanding LockClient::standing(UnitIndex unit) const {
+    LockStanding out;
+    const auto place = entries_.find(unit);
+    if (place == entries_.end()) return out;
+    const Entry& e = place->second;
+    if (e.held) out.holders.push_back({view_.self, e.mode});
+    if (e.first != nullptr) out.waiting.push_back({view_.self, wanted_mode(e)});
+    return out;
+}
+
+LockMode LockClient::wanted_mode(const Entry& e) {
+    LockMode mode = LockMode::read;
+    for (const LockWaiter* w = e.first; w != nullptr; w = w->next) mode = std::max(mode, w->mode);
+    return mode;
+}
+
 // ---- from the arbiters
 
-bool LockClient::granted(const LockFrame& frame) {
+bool LockClient::granted(const LockFrame& frame, Nanos now) {
     Entry* e = find(frame.unit);
     const bool ours = e != nullptr && frame.ticket == (frame.recover ? e->claim_ticket : e->request_ticket);
     if (!ours) {
-        send(frame.unit, MessageType::lock_released, frame.ticket, frame.mode);
-        return true;
+        send(frame.unit, MessageType::lock_released, frame.ticket, LockMode::none);
+        return frame.granted_ahead == 0;
     }
-    // Only a reader that asked to write may be granted what it holds already.
-    if (e->held && (frame.recover || e->mode == LockMode::write)) return false;
-    if (frame.recover && frame.mode != LockMode::write) return false;
-    if (!std::exchange(e->held, true)) ++held_;
-    e->mode = frame.mode;
-    e->hold_ticket = frame.ticket;
+    // Only what was prefetched, or is held for reading, may be granted again.
+    if (frame.recover && (e->held || frame.mode != LockMode::write)) return false;
+    if (e->held && e->mode > frame.mode) return false;
+    if ((frame.granted_ahead >> e->ahead) != 0) return false;
+    hold(*e, frame, now);
     if (frame.recover) {
         e->claim_ticket = 0;
-        e->asked = e->recovering = true;
+        e->asked = LockMode::write;
+        e->recovering = true;
         outbox_.recover.push_back(e->unit);
         return true;
     }
     e->request_ticket = 0;
-    e->asked = frame.release_when_done;
+    const bool sound = hold_ahead(frame, now);
     serve(*e);
+    if (frame.wanted != LockMode::none) want(*e, frame.wanted, now);
     settle(*e);
+    return sound;
+}
+
+/// It is held by this ticket now. A release that was being prepared was of an older one.
+void LockClient::hold(Entry& e, const LockFrame& frame, Nanos now) {
+    if (!std::exchange(e.held, true)) {
+        ++held_;
+        e.granted_at = now;
+    }
+    e.mode = frame.mode;
+    e.hold_ticket = frame.ticket;
+    e.copy = frame.holder;
+    e.asked = e.deferred = LockMode::none;
+    e.preparing = e.prefetched = false;
+}
+
+/// The units that came with a grant. False: some of them make no sense.
+bool LockClient::hold_ahead(const LockFrame& frame, Nanos now) {
+    for (std::uint64_t i = 0; frame.granted_ahead >> i != 0; ++i) {
+        if ((frame.granted_ahead >> i & 1) == 0) continue;
+        Entry& e = entry(UnitIndex(frame.unit.v + 1 + i));
+        if (e.held) return false;
+        hold(e, {frame.type, e.unit, frame.ticket + 1 + i, frame.mode}, now);
+        e.prefetched = true;
+        if (covers(e.mode, e.requested)) e.request_ticket = 0;  // the arbiter knows, and does not answer
+        serve(e);
+        settle(e);
+    }
     return true;
 }
 
-void LockClient::revoked(const LockFrame& frame) {
+void LockClient::revoked(const LockFrame& frame, Nanos now) {
     Entry* e = find(frame.unit);
     // One that crossed with our release is about a ticket of the past.
     if (e == nullptr || !e->held || e->hold_ticket != frame.ticket) return;
-    e->asked = true;
+    want(*e, frame.wanted, now);
     settle(*e);
+}
+
+void LockClient::want(Entry& e, LockMode wanted, Nanos now) {
+    const Nanos due = e.granted_at + options_.min_hold;
+    if (now >= due || e.prefetched || e.asked != LockMode::none) {
+        e.asked = std::max({e.asked, e.deferred, wanted});
+        e.deferred = LockMode::none;
+    } else {
+        e.deferred = std::max(e.deferred, wanted);
+        deferred_.emplace(due, e.unit);
+    }
+}
+
+std::optional<Nanos> LockClient::next_due() const {
+    if (deferred_.empty()) return std::nullopt;
+    return deferred_.begin()->first;
+}
+
+void LockClient::tick(Nanos now) {
+    while (!deferred_.empty() && deferred_.begin()->first <= now) {
+        const UnitIndex unit = deferred_.extract(deferred_.begin()).value().second;
+        Entry* e = find(unit);
+        if (e == nullptr || !e->held || e->deferred == LockMode::none) continue;
+        want(*e, e->deferred, now);
+        settle(*e);
+    }
+}
+
+AmfId LockClient::copy_at(UnitIndex unit) const {
+    const auto place = entries_.find(unit);
+    return place == entries_.end() ? AmfId() : place->second.copy;
+}
+
+void LockClient::forget_copy(UnitIndex unit) {
+    if (Entry* e = find(unit)) e->copy = AmfId();
 }
 
 void LockClient::release_prepared(UnitIndex unit, std::uint64_t ticket) {
     Entry* e = find(unit);
-    if (e == nullptr || !e->preparing || e->hold_ticket != ticket) return;  // lost meanwhile
+    // Lost meanwhile, or granted once more.
+    if (e == nullptr || !e->preparing || e->hold_ticket != ticket) return;
     ASSERT(e->pins == 0);
     finish_release(*e);
     settle(*e);
@@ -182,14 +272,15 @@ void LockClient::recovered(UnitIndex unit) {
 // ---- what follows
 
 void LockClient::settle(Entry& e) {
-    if (e.held && e.asked && e.pins == 0 && !e.recovering && !e.preparing) release(e);
-    const bool may_request = !e.held || (e.mode == LockMode::read && !e.asked);
+    if (e.held && e.asked != LockMode::none && e.pins == 0 && !e.recovering && !e.preparing) release(e);
+    const bool may_request = !e.held || (e.mode == LockMode::read && e.asked == LockMode::none);
     if (may_request && e.first != nullptr && e.request_ticket == 0 && in_view_) request(e);
     if (!e.held && e.first == nullptr && e.request_ticket == 0 && e.claim_ticket == 0) {
         forget(e);
         return;
     }
-    set_idle(e, e.held && !e.asked && e.pins == 0 && e.first == nullptr && e.request_ticket == 0);
+    set_idle(
+        e, e.held && e.asked == LockMode::none && e.pins == 0 && e.first == nullptr && e.request_ticket == 0);
     trim();
 }
 
@@ -202,24 +293,39 @@ void LockClient::release(Entry& e) {
     outbox_.prepare.push_back({e.unit, e.hold_ticket});
 }
 
+/// Who writes may go on reading when it is a reader that waits.
 void LockClient::finish_release(Entry& e) {
-    send(e.unit, MessageType::lock_released, e.hold_ticket, e.mode);
-    e.held = e.asked = e.preparing = false;
+    const bool keeps = e.asked == LockMode::read && e.mode == LockMode::write;
+    send(e.unit, MessageType::lock_released, e.hold_ticket, keeps ? LockMode::read : LockMode::none);
+    e.asked = e.deferred = LockMode::none;
+    e.preparing = e.prefetched = false;
+    if (keeps) {
+        e.mode = LockMode::read;
+        return serve(e);
+    }
+    e.held = false;
     --held_;
 }
 
 void LockClient::request(Entry& e) {
-    LockMode mode = LockMode::read;
-    for (const LockWaiter* w = e.first; w != nullptr; w = w->next) mode = std::max(mode, w->mode);
-    e.request_ticket = next_ticket_++;
-    send(e.unit, MessageType::lock_request, e.request_ticket, mode);
+    LockFrame frame{MessageType::lock_request, e.unit, next_ticket_, wanted_mode(e)};
+    frame.background = true;
+    for (const LockWaiter* w = e.first; w != nullptr; w = w->next) {
+        frame.background = frame.background && w->background;
+        frame.ahead = std::max(frame.ahead, w->ahead);
+    }
+    e.request_ticket = next_ticket_;
+    e.ahead = frame.ahead;
+    e.requested = frame.mode;
+    next_ticket_ += 1u + frame.ahead;
+    outbox_.messages.push_back(frame);
 }
 
 void LockClient::set_idle(Entry& e, bool idle) {
     if (e.in_idle == idle) return;
     e.in_idle = idle;
     if (idle) {
-        idle_units_.push(e, &Entry::idle);
+        e.prefetched ? idle_units_.push_front(e, &Entry::idle) : idle_units_.push(e, &Entry::idle);
         ++idle_;
     } else {
         idle_units_.remove(e, &Entry::idle);
@@ -228,16 +334,16 @@ void LockClient::set_idle(Entry& e, bool idle) {
 }
 
 void LockClient::trim() {
-    while (idle_ > held_idle_) {
+    while (idle_ > options_.held_idle) {
         Entry& oldest = *idle_units_.first;
         set_idle(oldest, false);
-        oldest.asked = true;
+        oldest.asked = LockMode::write;
         settle(oldest);
     }
 }
 
 void LockClient::send(UnitIndex unit, MessageType type, std::uint64_t ticket, LockMode mode) {
-    outbox_.messages.push_back({arbitration_.arbiter(unit), {type, unit, ticket, mode}});
+    outbox_.messages.push_back({type, unit, ticket, mode});
 }
 
 // ---- views
@@ -252,7 +358,12 @@ void LockClient::adopt(const AmfView& view, std::span<const LockClaim> claims) {
     if (!in_view_ || self->incarnation != incarnation_) lose_all();
     if (!in_view_) return;
     incarnation_ = self->incarnation;
-    for (Entry* e = all_.first; e != nullptr; e = e->all.next) e->request_ticket = e->claim_ticket = 0;
+    for (Entry* e = all_.first; e != nullptr; e = e->all.next) {
+        e->request_ticket = e->claim_ticket = 0;
+        e->deferred = LockMode::none;  // of those who ask again
+        e->copy = AmfId();
+    }
+    deferred_.clear();
     make_reports(claims);
     std::vector<UnitIndex> busy;
     for (Entry* e = all_.first; e != nullptr; e = e->all.next) {
@@ -271,7 +382,8 @@ void LockClient::lose_all() {
     for (Entry* e = all_.first; e != nullptr;) {
         Entry* const next = e->all.next;
         e->request_ticket = e->claim_ticket = e->hold_ticket = 0;
-        e->held = e->asked = e->preparing = e->recovering = false;
+        e->asked = e->deferred = LockMode::none;
+        e->held = e->preparing = e->recovering = e->prefetched = false;
         e->pins = 0;
         set_idle(*e, false);
         if (e->first == nullptr) forget(*e);

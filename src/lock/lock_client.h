@@ -12,6 +12,8 @@
 // everything is lost and the pins count no more.
 #pragma once
 
+#include <optional>
+#include <set>
 #include <span>
 #include <unordered_map>
 #include <utility>
@@ -25,6 +27,8 @@ namespace braid {
 struct LockWaiter {
     UnitIndex unit;
     LockMode mode = LockMode::read;
+    bool background = false;  ///< no host waits for it
+    std::uint8_t ahead = 0;   ///< units behind it that will be wanted too
     bool queued = false;
     bool granted = false;    ///< it has a pin
     std::uint32_t life = 0;  ///< the client's at the grant
@@ -36,6 +40,10 @@ class LockClient {
 public:
     static constexpr std::size_t kHeldIdle = 65536;
 
+    struct Options {
+        std::size_t held_idle = kHeldIdle;  ///< units kept though no operation uses them
+        Nanos min_hold{};                   ///< a unit is not given back earlier than this after its grant
+    };
     struct Prepare {
         UnitIndex unit;
         std::uint64_t ticket;
@@ -44,19 +52,20 @@ public:
     struct Outbox {
         std::vector<LockWaiter*> granted;
         std::vector<std::pair<AmfId, LockReport>> reports;
-        std::vector<LockSend> messages;
-        std::vector<Prepare> prepare;    ///< answer each with release_prepared()
-        std::vector<UnitIndex> recover;  ///< answer each with recovered()
+        std::vector<LockFrame> messages;  ///< to the unit's arbiter, when that is known
+        std::vector<Prepare> prepare;     ///< answer each with release_prepared()
+        std::vector<UnitIndex> recover;   ///< answer each with recovered()
         bool empty() const {
             return granted.empty() && reports.empty() && messages.empty() && prepare.empty() &&
                    recover.empty();
         }
     };
 
-    /// Of the units that no operation uses, at most `held_idle` are kept; the least recently used go first.
-    /// `arbitration` outlives the client and has adopted a view before it.
-    explicit LockClient(const Arbitration& arbitration, std::size_t held_idle = kHeldIdle)
-        : arbitration_(arbitration), held_idle_(held_idle) {}
+    /// Of the units that no operation uses, those that were prefetched in vain go first, then the least
+    /// recently used. `arbitration` outlives the client and has adopted a view before it.
+    explicit LockClient(const Arbitration& arbitration) : LockClient(arbitration, Options{}) {}
+    LockClient(const Arbitration& arbitration, Options options)
+        : arbitration_(arbitration), options_(options) {}
     LockClient(const LockClient&) = delete;
     LockClient& operator=(const LockClient&) = delete;
 
@@ -76,16 +85,29 @@ public:
     std::vector<LockWaiter*> cancel_all();
 
     /// False: the grant makes no sense. A grant of a request that is not ours (any more) is given back.
-    bool granted(const LockFrame& frame);
-    void revoked(const LockFrame& frame);
+    bool granted(const LockFrame& frame, Nanos now);
+    void revoked(const LockFrame& frame, Nanos now);
+    /// When the next unit has been held for long enough that somebody wants, if there is one.
+    std::optional<Nanos> next_due() const;
+    /// Gives back what is due.
+    void tick(Nanos now);
     void release_prepared(UnitIndex unit, std::uint64_t ticket);
     void recovered(UnitIndex unit);
+
+    /// Who may have the data of a held unit too; nobody: 0.
+    AmfId copy_at(UnitIndex unit) const;
+    /// It has not.
+    void forget_copy(UnitIndex unit);
+    /// Prefetched units that were used.
+    std::uint64_t prefetched() const { return prefetched_; }
 
     bool in_view() const { return in_view_; }
     const AmfView& view() const { return view_; }
     /// Units held, those in recovery and those being released included.
     std::size_t held() const { return held_; }
     std::size_t idle() const { return idle_; }
+    /// What is held of the unit here and what operations here wait for, in the strongest modes.
+    LockStanding standing(UnitIndex unit) const;
     /// Units that anything is known of: nothing is kept of others.
     std::size_t units() const { return entries_.size(); }
 
@@ -110,6 +132,7 @@ private:
         Entry* first = nullptr;
         Entry* last = nullptr;
         void push(Entry& e, Links Entry::* links);
+        void push_front(Entry& e, Links Entry::* links);
         void remove(Entry& e, Links Entry::* links);
     };
     struct Entry {
@@ -117,10 +140,16 @@ private:
         std::uint64_t hold_ticket = 0;
         std::uint64_t request_ticket = 0;  ///< 0: nothing requested
         std::uint64_t claim_ticket = 0;    ///< 0: no claim waits at the arbiter
+        LockMode requested = LockMode::none;
+        std::uint8_t ahead = 0;  ///< of the request
         std::uint32_t pins = 0;
-        LockMode mode = LockMode::read;  ///< if held
+        LockMode mode = LockMode::read;      ///< if held
+        LockMode asked = LockMode::none;     ///< wanted by others: given back when the pins are gone
+        LockMode deferred = LockMode::none;  ///< the same, when the unit has been held for long enough
+        AmfId copy;                          ///< may have the data too
+        Nanos granted_at{};
         bool held = false;
-        bool asked = false;  ///< shall be released when the pins are gone
+        bool prefetched = false;  ///< and not used yet
         bool preparing = false;
         bool recovering = false;
         bool in_idle = false;
@@ -133,6 +162,11 @@ private:
     Entry& entry(UnitIndex unit);
     Entry* find(UnitIndex unit);
     static bool serves(const Entry& e, LockMode mode);
+    void hold(Entry& e, const LockFrame& frame, Nanos now);
+    bool hold_ahead(const LockFrame& frame, Nanos now);
+    void want(Entry& e, LockMode wanted, Nanos now);
+    /// The strongest of the waiters'.
+    static LockMode wanted_mode(const Entry& e);
     static void enqueue(Entry& e, LockWaiter& waiter);
     static void unlink(Entry& e, LockWaiter& waiter);
     void pin(Entry& e);
@@ -150,7 +184,7 @@ private:
     void forget(Entry& e);
 
     const Arbitration& arbitration_;
-    std::size_t held_idle_;
+    Options options_;
     AmfView view_;
     bool in_view_ = false;
     Incarnation incarnation_;
@@ -160,7 +194,9 @@ private:
     std::size_t idle_ = 0;
     std::unordered_map<UnitIndex, Entry> entries_;
     List all_;
-    List idle_units_;  ///< least recently used first
+    List idle_units_;                                 ///< least recently used first
+    std::set<std::pair<Nanos, UnitIndex>> deferred_;  ///< when they are due; may have gone meanwhile
+    std::uint64_t prefetched_ = 0;
     Outbox outbox_;
 };
 

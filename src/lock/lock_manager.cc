@@ -7,12 +7,24 @@
 
 namespace braid {
 
+namespace {
+
+const LockQueuePolicy& queue_of(LockOrder order) {
+    return order == LockOrder::priority ? priority_lock_queue() : fifo_lock_queue();
+}
+
+}  // namespace
+
 /// One acquire that waits. Destroying it gives up the place in the queue, or the pin that was on its way.
 class LockManager::Wait : public LockWaiter {
 public:
-    Wait(LockManager& locks, UnitIndex wanted, LockMode wanted_mode) : locks_(locks) {
+    Wait(LockManager& locks, UnitIndex wanted, LockMode wanted_mode, bool in_background,
+         std::uint8_t units_ahead)
+        : locks_(locks) {
         unit = wanted;
         mode = wanted_mode;
+        background = in_background;
+        ahead = units_ahead;
         locks_.client_.wait(*this);
         locks_.pump();
     }
@@ -51,39 +63,67 @@ LockManager::LockManager(Executor& executor, Clock& clock, Transport& transport,
       transport_(transport),
       group_(group),
       hooks_(hooks),
-      arbitration_(std::make_unique<Arbiter>(*options.policy)),
-      client_(*arbitration_, options.held_idle),
+      arbitration_(std::make_unique<Arbiter>(queue_of(options.sharing.lock_order))),
+      client_(*arbitration_, {options.held_idle, options.sharing.min_hold}),
+      streams_(options.sharing.prefetch),
+      holds_(executor),
       due_(executor),
       scope_(executor) {
     scope_.spawn(pump_when_due());
+    if (options.sharing.min_hold != Nanos{}) scope_.spawn(end_holds());
 }
 
 LockManager::~LockManager() = default;
 
-Task<Result<LockPin>> LockManager::acquire(UnitIndex unit, LockMode mode) {
+Task<Result<LockPin>> LockManager::acquire(UnitIndex unit, LockMode mode, bool background) {
     if (stopped_) co_return fail(Errc::cancelled);
     LockPin pin;
     if (try_acquire(unit, mode, pin)) co_return std::move(pin);
     ++counters_.peer;
     const Nanos start = clock_.now();
+    const std::uint8_t ahead = background ? std::uint8_t{0} : streams_.miss(unit);
     while (!pin) {
         if (stopped_) {
             ++counters_.cancelled;
             co_return fail(Errc::cancelled);
         }
-        Wait wait(*this, unit, mode);
+        Wait wait(*this, unit, mode, background, ahead);
         co_await wait;
         pin = wait.take();
     }
-    count_wait(clock_.now() - start);
+    count_wait(unit, start);
     co_return std::move(pin);
 }
 
-void LockManager::count_wait(Nanos waited) {
+void LockManager::count_wait(UnitIndex unit, Nanos begun) {
+    const Nanos now = clock_.now();
+    const Nanos waited = now - begun;
+    hot_.waited(unit, waited, now);
     const auto ns = static_cast<std::uint64_t>(std::max<Nanos::rep>(waited.count(), 1));
     const auto bucket = static_cast<std::size_t>(std::bit_width(ns) - 1);
     ++counters_.waits[std::min(bucket, counters_.waits.size() - 1)];
     counters_.wait_ns += ns;
+}
+
+LockStanding LockManager::standing(UnitIndex unit) const {
+    LockStanding all = arbitration_->standing(unit);
+    const LockStanding own = client_.standing(unit);
+    const auto add = [](std::vector<LockStanding::Party>& to, const std::vector<LockStanding::Party>& from) {
+        for (const LockStanding::Party& party : from) {
+            if (std::ranges::find(to, party.who, &LockStanding::Party::who) == to.end()) to.push_back(party);
+        }
+        std::ranges::sort(to, {}, &LockStanding::Party::who);
+    };
+    add(all.holders, own.holders);
+    add(all.waiting, own.waiting);
+    return all;
+}
+
+std::vector<std::pair<std::string, std::uint64_t>> LockCounters::by_result() const {
+    return {{"held", held - prefetched},
+            {"prefetched", prefetched},
+            {"peer", peer - cancelled},
+            {"cancelled", cancelled}};
 }
 
 void LockManager::stop() {
@@ -130,7 +170,8 @@ bool LockManager::take(AmfId from, const Message& message) {
         case MessageType::lock_request:
         case MessageType::lock_grant:
         case MessageType::lock_revoke:
-        case MessageType::lock_released: {
+        case MessageType::lock_released:
+        case MessageType::lock_returned: {
             const Result<LockFrame> frame = decode_lock_frame(message.type, message.head);
             return frame && take_frame(from, *frame);
         }
@@ -142,9 +183,13 @@ bool LockManager::take(AmfId from, const Message& message) {
 bool LockManager::take_frame(AmfId from, const LockFrame& frame) {
     if (frame.type != MessageType::lock_grant && frame.type != MessageType::lock_revoke)
         return arbitration_->take(from, frame);
-    if (from != arbitration_->arbiter(frame.unit)) return false;
-    if (frame.type == MessageType::lock_grant) return client_.granted(frame);
-    client_.revoked(frame);
+    if (!arbitration_->decides(from, frame.unit)) return false;
+    if (frame.type == MessageType::lock_grant) {
+        hot_.granted(frame.unit, client_.view().self, clock_.now());
+        if (from != client_.view().self) arbitration_->granted(frame);
+        return client_.granted(frame, clock_.now());
+    }
+    client_.revoked(frame, clock_.now());
     return true;
 }
 
@@ -161,11 +206,34 @@ Task<void> LockManager::pump_when_due() {
     }
 }
 
+/// Units that others want and that are kept for their time: one timer, for the first of them.
+Task<void> LockManager::end_holds() {
+    while (true) {
+        const std::optional<Nanos> due = client_.next_due();
+        if (!due) {
+            co_await holds_.next();
+            continue;
+        }
+        if (clock_.now() < *due) (void)co_await wait_until(holds_, clock_, *due);
+        client_.tick(clock_.now());
+        pump();
+    }
+}
+
+/// What the client says to arbiters waits until it is known who they are.
+bool LockManager::something_to_do() {
+    const LockClient::Outbox& work = client_.outbox();
+    return !arbitration_->outbox().empty() || !work.granted.empty() || !work.reports.empty() ||
+           !work.prepare.empty() || !work.recover.empty() ||
+           (!work.messages.empty() && arbitration_->routed());
+}
+
 void LockManager::pump() {
     if (pumping_) return;
     pumping_ = true;
-    while (!client_.outbox().empty() || !arbitration_->outbox().empty()) {
+    while (something_to_do()) {
         std::swap(work_, client_.outbox());
+        if (!arbitration_->routed()) std::swap(work_.messages, client_.outbox().messages);
         carry_out(work_);
         work_.granted.clear();
         work_.reports.clear();
@@ -173,16 +241,19 @@ void LockManager::pump() {
         work_.prepare.clear();
         work_.recover.clear();
         std::swap(sending_, arbitration_->outbox());
-        for (const LockSend& out : sending_) send(out);
+        for (const LockSend& out : sending_) send(out.to, out.frame);
         sending_.clear();
     }
     pumping_ = false;
+    if (client_.next_due() == hold_due_) return;
+    hold_due_ = client_.next_due();
+    holds_.notify_all();
 }
 
 void LockManager::carry_out(const LockClient::Outbox& work) {
     for (LockWaiter* waiter : work.granted) static_cast<Wait*>(waiter)->wake();
     for (const auto& [to, report] : work.reports) send_report(to, report);
-    for (const LockSend& out : work.messages) send(out);
+    for (const LockFrame& frame : work.messages) send(arbitration_->arbiter(frame.unit), frame);
     for (const LockClient::Prepare& prepare : work.prepare) {
         scope_.spawn(prepare_release(prepare.unit, prepare.ticket));
     }
@@ -198,22 +269,12 @@ Task<void> LockManager::prepare_release(UnitIndex unit, std::uint64_t ticket) {
     pump();
 }
 
-void LockManager::send(const LockSend& out) {
-    switch (out.frame.type) {
-        case MessageType::lock_request:
-            ++counters_.requests_sent;
-            break;
-        case MessageType::lock_grant:
-            ++counters_.grants_sent;
-            break;
-        case MessageType::lock_revoke:
-            ++counters_.revokes_sent;
-            break;
-        default:
-            ++counters_.released_sent;
-            break;
+void LockManager::send(AmfId to, const LockFrame& frame) {
+    if (to != client_.view().self) {
+        counters_.count_sent(frame.type);
+        if (frame.type == MessageType::lock_grant) hot_.granted(frame.unit, to, clock_.now());
     }
-    transport_.send(out.to, Message{group_, out.frame.type, encode(out.frame), {}});
+    transport_.send(to, Message{group_, frame.type, encode(frame), {}});
 }
 
 void LockManager::send_report(AmfId to, const LockReport& report) {
@@ -225,7 +286,7 @@ void LockManager::send_report(AmfId to, const LockReport& report) {
         part.entries.assign(first, first + static_cast<std::ptrdiff_t>(count));
         sent += count;
         part.last = sent == report.entries.size();
-        ++counters_.reports_sent;
+        if (to != client_.view().self) counters_.count_sent(MessageType::lock_report);
         transport_.send(to, Message{group_, MessageType::lock_report, encode(part), {}});
     } while (sent < report.entries.size());
 }

@@ -13,6 +13,8 @@
 #include <array>
 #include <bit>
 #include <memory>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "async/scope.h"
@@ -23,8 +25,10 @@
 #include "io/clock.h"
 #include "layout/sharing.h"
 #include "lock/arbiter.h"
+#include "lock/hot_units.h"
 #include "lock/lock_client.h"
 #include "lock/lock_types.h"
+#include "lock/streams.h"
 
 namespace braid {
 
@@ -43,21 +47,28 @@ public:
 };
 
 struct LockOptions {
-    std::size_t held_idle = LockClient::kHeldIdle;       ///< units kept though no operation uses them
-    const LockQueuePolicy* policy = &fifo_lock_queue();  ///< outlives the manager
-    SharingOptions sharing{};                            ///< of the group
+    std::size_t held_idle = LockClient::kHeldIdle;  ///< units kept though no operation uses them
+    SharingOptions sharing{};                       ///< of the group
 };
 
 struct LockCounters {
-    std::uint64_t held = 0;       ///< acquires served by what was held: no message
-    std::uint64_t peer = 0;       ///< acquires that had to wait
-    std::uint64_t cancelled = 0;  ///< of those that waited
-    std::uint64_t requests_sent = 0, grants_sent = 0, revokes_sent = 0, released_sent = 0, reports_sent = 0;
+    std::uint64_t held = 0;        ///< acquires served by what was held: no message
+    std::uint64_t prefetched = 0;  ///< of those the first of a unit that came ahead
+    std::uint64_t peer = 0;        ///< acquires that had to wait
+    std::uint64_t cancelled = 0;   ///< of those that waited
+    /// Sent, by type from lock_request on; those to this AMF itself are none.
+    std::array<std::uint64_t, 16> messages{};
+    std::uint64_t sent(MessageType type) const { return messages[static_cast<std::size_t>(type) - kFirst]; }
+    void count_sent(MessageType type) { ++messages[static_cast<std::size_t>(type) - kFirst]; }
+    static constexpr std::size_t kFirst = static_cast<std::size_t>(MessageType::lock_request);
     std::uint64_t recoveries = 0;  ///< units given to this AMF for recovery
     std::uint64_t dropped = 0;     ///< messages that made no sense
     /// Waits by duration: bucket i counts those of [2^i, 2^(i+1)) ns, the last one all longer ones.
     std::array<std::uint64_t, 40> waits{};
     std::uint64_t wait_ns = 0;  ///< all of them together
+
+    /// Acquires by how they were had: held, peer, cancelled.
+    std::vector<std::pair<std::string, std::uint64_t>> by_result() const;
 };
 
 class LockManager;
@@ -122,8 +133,8 @@ public:
         pin = LockPin(*this, unit, mode, client_.life());
         return true;
     }
-    /// Waits as long as it takes. cancelled: stop() was called.
-    Task<Result<LockPin>> acquire(UnitIndex unit, LockMode mode);
+    /// Waits as long as it takes. `background`: no host waits for it. cancelled: stop() was called.
+    Task<Result<LockPin>> acquire(UnitIndex unit, LockMode mode, bool background = false);
 
     /// The end of what hooks.recover() began.
     void recovered(UnitIndex unit);
@@ -144,24 +155,38 @@ public:
     }
     /// All members of the present view have reported here.
     bool thawed() const { return arbitration_->thawed(); }
-    const LockCounters& counters() const { return counters_; }
+    LockCounters counters() const {
+        LockCounters out = counters_;
+        out.prefetched = client_.prefetched();
+        return out;
+    }
+    /// Who may have the data of a unit that is held here; 0: nobody. What it answers to be wrong is
+    /// forgotten.
+    AmfId copy_at(UnitIndex unit) const { return client_.copy_at(unit); }
+    void forget_copy(UnitIndex unit) { client_.forget_copy(unit); }
+    /// At most `limit` of the units that change hands most.
+    std::vector<HotUnit> hottest(std::size_t limit) const { return hot_.hottest(limit, clock_.now()); }
+    /// Who holds and who waits: all of it if the unit is decided here, else what this AMF has to do with it.
+    LockStanding standing(UnitIndex unit) const;
 
 private:
     friend class LockPin;
     class Wait;
 
     void unpin(UnitIndex unit, std::uint32_t life);
-    void count_wait(Nanos waited);
+    void count_wait(UnitIndex unit, Nanos begun);
     void call_when_due();
     /// False: the message made no sense.
     bool take(AmfId from, const Message& message);
     bool take_frame(AmfId from, const LockFrame& frame);
     Task<void> pump_when_due();
+    Task<void> end_holds();
     Task<void> prepare_release(UnitIndex unit, std::uint64_t ticket);
     /// Carries out what the machines put out. Called within itself it leaves the work to the outer call.
     void pump();
+    bool something_to_do();
     void carry_out(const LockClient::Outbox& work);
-    void send(const LockSend& out);
+    void send(AmfId to, const LockFrame& frame);
     void send_report(AmfId to, const LockReport& report);
 
     Executor& executor_;
@@ -171,11 +196,15 @@ private:
     LockHooks& hooks_;
     std::unique_ptr<Arbitration> arbitration_;
     LockClient client_;
+    Streams streams_;
     LockCounters counters_;
+    HotUnits hot_;
     LockClient::Outbox work_;        ///< being carried out
     std::vector<LockSend> sending_;  ///< of the arbiter, being sent
     bool stopped_ = false;
     bool pumping_ = false;
+    std::optional<Nanos> hold_due_;
+    Event holds_;  ///< the first unit that is held for a while yet may be another one
     Event due_;    ///< the machines put something out where nobody may be called
     Scope scope_;  ///< last: its tasks use all of the above
 };

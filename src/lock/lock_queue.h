@@ -12,7 +12,7 @@ struct WaitingRequest {
     LockMode mode = LockMode::read;
     std::uint64_t ticket = 0;
     bool background = false;
-    std::uint8_t ahead = 0;       ///< units behind this one that are wanted with it, if they are free
+    std::uint8_t ahead = 0;        ///< units behind this one that are wanted with it, if they are free
     std::uint8_t passed_over = 0;  ///< grants that went to requests that came later
 };
 

@@ -8,13 +8,9 @@ namespace braid {
 
 namespace {
 
-constexpr std::uint8_t kReleaseWhenDone = 1;
-constexpr std::uint8_t kRecover = 2;
+constexpr std::uint8_t kRecover = 1;
+constexpr std::uint8_t kBackground = 2;
 constexpr std::uint8_t kLast = 1;
-
-bool carries_mode(MessageType type) {
-    return type == MessageType::lock_request || type == MessageType::lock_grant;
-}
 
 bool is_mode(std::uint8_t value) {
     return value == static_cast<std::uint8_t>(LockMode::read) ||
@@ -40,15 +36,32 @@ AmfId arbiter_of(UnitIndex unit, const AmfView& view) {
 
 Bytes encode(const LockFrame& frame) {
     Bytes bytes;
-    bytes.reserve(18);
+    bytes.reserve(32);
     Writer writer(bytes);
     writer.put(frame.unit);
     writer.put(frame.ticket);
-    if (carries_mode(frame.type)) {
-        writer.put(static_cast<std::uint8_t>(frame.mode));
-        const unsigned flags =
-            (frame.release_when_done ? kReleaseWhenDone : 0u) | (frame.recover ? kRecover : 0u);
-        writer.put(static_cast<std::uint8_t>(flags));
+    const auto put = [&](auto value) { writer.put(static_cast<std::uint8_t>(value)); };
+    switch (frame.type) {
+        case MessageType::lock_request:
+            put(frame.mode);
+            put(frame.background ? kBackground : 0);
+            put(frame.ahead);
+            break;
+        case MessageType::lock_grant:
+            put(frame.mode);
+            put(frame.recover ? kRecover : 0);
+            put(frame.wanted);
+            writer.put(frame.granted_ahead);
+            writer.put(frame.holder);
+            break;
+        case MessageType::lock_revoke:
+            put(frame.wanted);
+            break;
+        case MessageType::lock_released:
+            put(frame.mode);
+            break;
+        default:
+            break;
     }
     return bytes;
 }
@@ -56,15 +69,39 @@ Bytes encode(const LockFrame& frame) {
 Result<LockFrame> decode_lock_frame(MessageType type, std::span<const std::byte> head) {
     Reader reader(head);
     LockFrame frame{type, reader.get<UnitIndex>(), reader.get<std::uint64_t>()};
-    if (frame.ticket == 0) reader.fail();
-    if (carries_mode(type)) {
-        const auto mode = reader.get<std::uint8_t>();
-        const auto flags = reader.get<std::uint8_t>();
-        const unsigned known = type == MessageType::lock_grant ? kReleaseWhenDone | kRecover : 0;
-        if (!is_mode(mode) || (flags & ~known) != 0) reader.fail();
-        frame.mode = static_cast<LockMode>(mode);
-        frame.release_when_done = (flags & kReleaseWhenDone) != 0;
-        frame.recover = (flags & kRecover) != 0;
+    if ((frame.ticket == 0) != (type == MessageType::lock_returned)) reader.fail();
+    const auto mode = [&](LockMode least, LockMode most) {
+        const auto value = static_cast<LockMode>(reader.get<std::uint8_t>());
+        if (value < least || value > most) reader.fail();
+        return value;
+    };
+    const auto flag = [&](std::uint8_t known) {
+        const auto value = reader.get<std::uint8_t>();
+        if (value != 0 && value != known) reader.fail();
+        return value != 0;
+    };
+    switch (type) {
+        case MessageType::lock_request:
+            frame.mode = mode(LockMode::read, LockMode::write);
+            frame.background = flag(kBackground);
+            frame.ahead = reader.get<std::uint8_t>();
+            if (frame.ahead >= kNeighbourhoodUnits) reader.fail();
+            break;
+        case MessageType::lock_grant:
+            frame.mode = mode(LockMode::read, LockMode::write);
+            frame.recover = flag(kRecover);
+            frame.wanted = mode(LockMode::none, LockMode::write);
+            frame.granted_ahead = reader.get<std::uint64_t>();
+            frame.holder = reader.get<AmfId>();
+            break;
+        case MessageType::lock_revoke:
+            frame.wanted = mode(LockMode::read, LockMode::write);
+            break;
+        case MessageType::lock_released:
+            frame.mode = mode(LockMode::none, LockMode::read);
+            break;
+        default:
+            break;
     }
     if (!reader.done()) return fail(Errc::corrupt);
     return frame;

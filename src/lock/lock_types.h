@@ -18,8 +18,8 @@ constexpr UnitIndex kTablesUnit{~0ull};
 /// one look.
 constexpr std::uint64_t kNeighbourhoodUnits = 64;
 
-/// Many readers or one writer. A write lock covers reads.
-enum class LockMode : std::uint8_t { read = 1, write = 2 };
+/// Many readers or one writer. A write lock covers reads. `none` says that nothing is held, kept or wanted.
+enum class LockMode : std::uint8_t { none = 0, read = 1, write = 2 };
 
 constexpr bool covers(LockMode held, LockMode wanted) { return held >= wanted; }
 constexpr bool compatible(LockMode a, LockMode b) { return a == LockMode::read && b == LockMode::read; }
@@ -33,15 +33,20 @@ struct LockClaim {
 /// Who decides about the unit in this view: rendezvous hash of its neighbourhood. Needs a view with members.
 AmfId arbiter_of(UnitIndex unit, const AmfView& view);
 
-/// A request, grant, revoke or released. `ticket` is the requester's number of the request that is meant; it
-/// is never used twice by one client, so what crosses on the way is told apart.
+/// A request, grant, revoke, released or returned. `ticket` is the requester's number of the request that is
+/// meant; it is never used twice by one client, so what crosses on the way is told apart; returned has none.
 struct LockFrame {
     MessageType type{};
     UnitIndex unit;
     std::uint64_t ticket = 0;
-    LockMode mode = LockMode::read;  ///< request, grant
-    bool release_when_done = false;  ///< grant: somebody waits already, no revoke will come
-    bool recover = false;            ///< grant: answers a claim
+    LockMode mode = LockMode::none;    ///< request, grant; released: what is kept
+    LockMode wanted = LockMode::none;  ///< revoke: by others; grant: the same already, no revoke will come
+    bool recover = false;              ///< grant: answers a claim
+    bool background = false;           ///< request: no host waits for it
+    std::uint8_t ahead = 0;            ///< request: so many units behind this one are wanted too, if free;
+                                       ///< their tickets follow this one's
+    std::uint64_t granted_ahead = 0;   ///< grant: bit i: the unit i + 1 behind this one, in the same mode
+    AmfId holder;                      ///< grant: this one may have the data too; 0: nobody
     friend bool operator==(const LockFrame&, const LockFrame&) = default;
 };
 
@@ -71,6 +76,17 @@ Bytes encode(const LockReport& report);
 /// corrupt: short, long, or values that mean nothing.
 Result<LockFrame> decode_lock_frame(MessageType type, std::span<const std::byte> head);
 Result<LockReport> decode_lock_report(std::span<const std::byte> head);
+
+/// Who holds a unit and who waits for it, as far as an AMF knows: for operators.
+struct LockStanding {
+    struct Party {
+        AmfId who;
+        LockMode mode = LockMode::read;
+        friend bool operator==(const Party&, const Party&) = default;
+    };
+    std::vector<Party> holders, waiting;  ///< ascending by AMF
+    friend bool operator==(const LockStanding&, const LockStanding&) = default;
+};
 
 /// A frame and where it goes: what the machines put out.
 struct LockSend {
