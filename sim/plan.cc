@@ -78,6 +78,7 @@ Plan draw_plan(std::uint64_t seed) {
     if (prng.chance(1, 2)) plan.window = prng.chance(1, 2) ? 64u << 10 : 256u << 10;
     plan.rot = plan.disks >= plan.disk_faults + 2 && prng.chance(1, 2);
     plan.swaps = plan.disk_faults != 0 && prng.chance(2, 3);
+    if (prng.chance(1, 3)) plan.sharing.coherency = Coherency::broadcast;
     // From a source of its own: what else a seed draws stays as it is.
     Prng more(mix64(seed) ^ 0xa3f5ull);
     if (more.chance(1, 3)) {

@@ -140,12 +140,15 @@ std::string Trace::lock_text(const Message& message, std::string_view& kind) con
     const std::string name = unit_name(frame->unit);
     kind = frame->unit == kTablesUnit ? "table" : kind_if_named(kind, name);
     std::string out = ' ' + name;
-    if (message.type == MessageType::lock_request || message.type == MessageType::lock_grant)
+    if (message.type == MessageType::lock_request || message.type == MessageType::lock_grant ||
+        message.type == MessageType::lock_claim)
         out += frame->mode == LockMode::write ? " write" : " read";
     if (frame->wanted != LockMode::none && message.type == MessageType::lock_grant) out += " +release";
     if (frame->mode != LockMode::none && message.type == MessageType::lock_released) out += " +keeps";
     if (frame->granted_ahead != 0) out += " +ahead";
     if (frame->recover) out += " +recover";
+    if (frame->changed) out += " +changed";
+    if (!message.payload.bytes.empty()) out += " +data";
     return out;
 }
 

@@ -184,6 +184,13 @@ int report(const Failure& failure) {
     return failure.exit;
 }
 
+std::vector<std::pair<std::string, std::string>> SharingRequest::fields() const {
+    return {
+        {"coherency", Json(coherency).dump()},        {"lock_order", Json(lock_order).dump()},
+        {"min_hold_us", std::to_string(min_hold_us)}, {"lock_unit_blocks", std::to_string(lock_unit_blocks)},
+        {"prefetch", std::to_string(prefetch)},       {"amfs", std::to_string(amfs)}};
+}
+
 int status(const Globals& g, bool watch, bool problems_only) {
     for (;;) {
         const auto answer = g.client().get("/api/v1/status");
@@ -205,12 +212,7 @@ int group_create(const Globals& g, const GroupRequest& r) {
     Json body{{"name", r.name},           {"level", r.level},
               {"disks", r.disks},         {"strip_size", r.strip_size},
               {"lock_unit", r.lock_unit}, {"force", r.force}};
-    body["lock_unit_blocks"] = r.lock_unit_blocks;
-    body["lock_order"] = r.lock_order;
-    body["coherency"] = r.coherency;
-    body["min_hold_us"] = r.min_hold_us;
-    body["prefetch"] = r.prefetch;
-    body["amfs"] = r.amfs;
+    for (const auto& [key, value] : r.sharing.fields()) body[key] = Json::parse(value);
     if (!r.controllers.empty()) body["controllers"] = r.controllers;
     if (r.dimension != 0) body["dimension"] = r.dimension;
     if (r.copies != 0) body["copies"] = r.copies;

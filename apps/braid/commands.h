@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "braid/client.h"
@@ -18,13 +19,21 @@ struct Globals {
     Client client() const { return Client(apis, timeout_s); }
 };
 
+/// How the AMFs of a new group share it.
+struct SharingRequest {
+    std::uint64_t lock_unit_blocks = 0, min_hold_us = 0;
+    std::string coherency = "arbiter", lock_order = "fifo";
+    unsigned prefetch = 32, amfs = 1;
+    /// As fields of a request of the control API: key and JSON value.
+    std::vector<std::pair<std::string, std::string>> fields() const;
+};
+
 struct GroupRequest {
     std::string name, level;
     std::vector<std::string> disks, controllers;
     std::uint64_t strip_size = 64 << 10, lock_unit = 1;
-    std::uint64_t lock_unit_blocks = 0, min_hold_us = 0;
-    std::string coherency = "arbiter", lock_order = "fifo";
-    unsigned dimension = 0, copies = 0, prefetch = 32, amfs = 1;
+    SharingRequest sharing;
+    unsigned dimension = 0, copies = 0;
     bool force = false;
 };
 

@@ -262,7 +262,8 @@ Answer<void> Demo::bring_up() {
 Answer<void> Demo::create_objects() {
     Json disks = Json::array();
     for (unsigned i = 0; i < options_.disks; ++i) disks.push_back(fmt::format("{}/disks/d{}", directory_, i));
-    const Json group{{"name", "g0"}, {"level", options_.level}, {"disks", disks}, {"amfs", options_.amfs}};
+    Json group{{"name", "g0"}, {"level", options_.level}, {"disks", disks}};
+    for (const auto& [key, value] : options_.sharing.fields()) group[key] = Json::parse(value);
     if (auto done = client().post("/api/v1/groups", group.dump()); !done)
         return std::unexpected(done.error());
     std::uint64_t usable = 0;

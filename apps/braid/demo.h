@@ -14,7 +14,7 @@ struct DemoOptions {
     std::uint64_t disk_size = 1ull << 30;
     std::uint64_t volume_size = 1ull << 30;
     std::string level = "raid6";
-    unsigned amfs = 1;  ///< of each controller: threads that serve hosts
+    SharingRequest sharing;
     std::string dir;    ///< empty: a fresh temporary one
     bool keep = false;  ///< leave the directory; with disks in it the next demo uses them again
     std::string run;    ///< captive command; empty: stay in the foreground

@@ -75,7 +75,7 @@ CLI::App* noun(CLI::App& app, const std::string& name, const std::string& help) 
     return n;
 }
 
-void add_sharing(CLI::App* create, GroupRequest& r) {
+void add_sharing(CLI::App* create, SharingRequest& r) {
     create->add_option(
         "--lock-unit-blocks", r.lock_unit_blocks,
         "4 KiB blocks under one lock, a power of two below a stripe; default 0: whole stripes");
@@ -111,7 +111,7 @@ void add_groups(CLI::App& app, Words& w) {
         ->check(CLI::Range(1, 8));
     create->add_option("--lock-unit", r.lock_unit, "stripes under one lock, default 1");
     create->add_option("--copies", r.copies, "mirror: copies of each block");
-    add_sharing(create, r);
+    add_sharing(create, r.sharing);
     create->add_flag("--force", r.force, "overwrite what the disks hold");
     verb(w, group, "list", "all groups", [&w] { return group_list(w.globals); });
     verb(w, group, "show", "one group and its disks", [&w] { return group_show(w.globals, w.name); })
@@ -199,9 +199,9 @@ void add_demo(CLI::App& app, Words& w) {
     d->add_option("--disks", w.demo.disks, "3 to 24, default 6")->check(CLI::Range(3, 24));
     add_size(d, "--disk-size", w.demo_disk_size, "default 1GiB");
     add_size(d, "--volume-size", w.demo_volume_size, "default 1GiB, at most what the group holds");
-    d->add_option("--amfs", w.demo.amfs, "AMFs of each controller, default 1")->check(CLI::Range(1, 8));
     d->add_option("--level", w.demo.level, "default raid6")
         ->check(CLI::IsMember({"mirror", "raid5", "raid6", "raid7.3"}));
+    add_sharing(d, w.demo.sharing);
     d->add_option("--dir", w.demo.dir, "for disks, configurations and logs; default a fresh temporary one");
     d->add_flag("--keep", w.demo.keep,
                 "leave the directory; a demo with --dir on it goes on where this one ended");

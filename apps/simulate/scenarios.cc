@@ -20,9 +20,10 @@ bool run_seeds(const std::string& file, const Scenario& scenario, std::size_t va
         if (well) continue;
         const std::string each = scenario.each.empty() ? "" : ", EACH = " + scenario.each[variant];
         std::printf(
-            "FAILED %s (%s), seed %llu%s\n%s:%s\n  repeat: simulate --scenario %s --seed %llu --log\n",
+            "FAILED %s (%s), seed %llu%s\n%s:%s\n  repeat: simulate --scenario %s --seed %llu --log%s\n",
             file.c_str(), scenario.title.c_str(), static_cast<unsigned long long>(seed), each.c_str(),
-            file.c_str(), outcome.failure.c_str(), file.c_str(), static_cast<unsigned long long>(seed));
+            file.c_str(), outcome.failure.c_str(), file.c_str(), static_cast<unsigned long long>(seed),
+            options.broadcast ? " --broadcast" : "");
         return false;
     }
     return true;
@@ -38,13 +39,14 @@ int run_file(const std::string& file, const ScenarioOptions& options) {
     }
     std::size_t variants = 1;
     for (std::size_t variant = 0; variant < variants; ++variant) {
-        const auto scenario = parse_scenario(text.str(), variant);
+        auto scenario = parse_scenario(text.str(), variant);
         if (!scenario) {
             const ScenarioError& wrong = scenario.error();
             std::fprintf(stderr, "%s:%u:%u: %s\n", file.c_str(), wrong.line, wrong.column,
                          wrong.text.c_str());
             return 2;
         }
+        if (options.broadcast) scenario->shape.sharing.coherency = Coherency::broadcast;
         variants = std::max<std::size_t>(scenario->each.size(), 1);
         if (!run_seeds(file, *scenario, variant, options)) return 1;
         if (variant + 1 == variants) std::printf("ok  %s\n", scenario->title.c_str());

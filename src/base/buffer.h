@@ -3,6 +3,7 @@
 // then read only. It goes into the pool of the thread that gives the last one back.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -55,6 +56,7 @@ struct Slice {
     Slice() = default;
     Slice(Buffer buffer) : owner(std::move(buffer)), bytes(owner.span()) {}
     Slice(Buffer buffer, std::span<const std::byte> part) : owner(std::move(buffer)), bytes(part) {}
+    friend bool operator==(const Slice& a, const Slice& b) { return std::ranges::equal(a.bytes, b.bytes); }
 };
 
 }  // namespace braid

@@ -125,6 +125,10 @@ std::string_view to_string(MessageType type) {
             return "lock_released";
         case MessageType::lock_report:
             return "lock_report";
+        case MessageType::lock_claim:
+            return "lock_claim";
+        case MessageType::lock_yield:
+            return "lock_yield";
         case MessageType::lock_returned:
             return "lock_returned";
         case MessageType::record_begin:

@@ -22,8 +22,9 @@ enum class MessageType : std::uint8_t {
     lock_grant = 17,
     lock_revoke = 18,  ///< the arbiter asks a holder to release when done
     lock_released = 19,
-    lock_report = 20,  ///< at a view change: what the sender holds, claims and waits for
-    // 21, 22: claim and yield of the broadcast
+    lock_report = 20,    ///< at a view change: what the sender holds, claims and waits for
+    lock_claim = 21,     ///< broadcast: the sender wants the unit
+    lock_yield = 22,     ///< broadcast: nothing here is against it
     lock_returned = 23,  ///< with two AMFs: the home of the unit is its arbiter again
     // update records
     record_begin = 32,

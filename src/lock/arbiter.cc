@@ -34,9 +34,14 @@ AmfId Arbiter::arbiter(UnitIndex unit) const {
     return two() && in_view_ && find(unit) != nullptr ? view_.self : home(unit);
 }
 
+std::vector<AmfId> Arbiter::audience() const {
+    std::vector<AmfId> all;
+    for (const AmfMember& member : view_.members) all.push_back(member.id);
+    return all;
+}
+
 std::vector<AmfId> Arbiter::audience(UnitIndex unit) const {
-    if (two()) return {view_.members[0].id, view_.members[1].id};
-    return {home(unit)};
+    return two() ? audience() : std::vector<AmfId>{home(unit)};
 }
 
 /// The present view is known to both: whoever holds for writing decides from here on.

@@ -17,7 +17,9 @@ public:
     virtual void adopt(const AmfView& view) = 0;
     /// Where this AMF's client sends requests and releases of the unit, in the present view.
     virtual AmfId arbiter(UnitIndex unit) const = 0;
-    /// To whom this AMF's client reports what it holds and claims of the unit, at a new view.
+    /// Who waits at a new view for the report of this AMF's client, if only to hear that there is nothing.
+    virtual std::vector<AmfId> audience() const = 0;
+    /// Of them, who wants to know what it holds and claims of the unit.
     virtual std::vector<AmfId> audience(UnitIndex unit) const = 0;
     /// Lines of `from`'s report of the present view; false, and nothing changes, if they make no sense.
     virtual bool report(AmfId from, const LockReport& report) = 0;

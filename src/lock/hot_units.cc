@@ -5,14 +5,17 @@
 
 namespace braid {
 
-void HotUnits::granted(UnitIndex unit, AmfId to, Nanos now) {
+AmfId HotUnits::granted(UnitIndex unit, AmfId to, AmfId former, Nanos now) {
     const std::uint64_t second = second_of(now);
     Slot* const known = find(unit);
     Slot& slot = known != nullptr ? *known : take_place(unit, second);
     advance(slot, second);
     ++slot.weight;
-    ++slot.current.transfers;
+    const bool came_back = former != AmfId() && former != to && slot.newest == to;
+    slot.current.transfers += came_back ? 2 : 1;
+    if (former != AmfId()) meet(slot, former);
     meet(slot, to);
+    return std::exchange(slot.newest, to);
 }
 
 void HotUnits::waited(UnitIndex unit, Nanos wait, Nanos now) {

@@ -33,8 +33,9 @@ public:
     static constexpr std::uint32_t kPingPong = 100;       ///< grants in a second
     static constexpr std::uint32_t kPingPongSeconds = 3;  ///< on end, before it is worth telling
 
-    /// The unit was granted to `to`.
-    void granted(UnitIndex unit, AmfId to, Nanos now);
+    /// The unit was granted to `to`, and before to `former`, if the caller knows. Who it was granted to
+    /// before, as far as that is known here; 0: not known.
+    AmfId granted(UnitIndex unit, AmfId to, AmfId former, Nanos now);
     /// An operation here waited for the unit.
     void waited(UnitIndex unit, Nanos wait, Nanos now);
     /// At most `limit`, the most transfers first; those without any in the last second are left out.
@@ -54,6 +55,7 @@ private:
         std::uint64_t second = 0;  ///< of `current`; what follows is as of then
         std::uint64_t weight = 0;
         Second current, last;
+        AmfId newest;              ///< who it was granted to
         std::uint32_t streak = 0;  ///< whole seconds up to `last` that were ping-pong
         std::array<Party, kParties> parties{};
     };

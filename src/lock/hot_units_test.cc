@@ -11,7 +11,7 @@ constexpr AmfId kA(1), kB(2), kC(3);
 void trade(HotUnits& hot, UnitIndex unit, Nanos from, unsigned seconds, unsigned rate,
            std::vector<AmfId> among) {
     for (unsigned i = 0; i < seconds * rate; ++i)
-        hot.granted(unit, among[i % among.size()], from + i * (Nanos(1s) / rate));
+        hot.granted(unit, among[i % among.size()], {}, from + i * (Nanos(1s) / rate));
 }
 
 TEST(HotUnits, TellsTheRateOfTheLastWholeSecond) {
@@ -56,7 +56,7 @@ TEST(HotUnits, AHotUnitStaysAmongAnyNumberOfColdOnes) {
     for (unsigned i = 0; i < 20'000; ++i) {
         const Nanos now = i * 500us;
         // One grant of fifty: more than one of kSlots, but never the next one's neighbour.
-        hot.granted(i % 50 == 0 ? UnitIndex(5) : UnitIndex(cold++), i % 100 == 0 ? kA : kB, now);
+        hot.granted(i % 50 == 0 ? UnitIndex(5) : UnitIndex(cold++), i % 100 == 0 ? kA : kB, {}, now);
     }
     const auto units = hot.hottest(1, 10s);
     ASSERT_EQ(units.size(), 1u);
@@ -64,9 +64,22 @@ TEST(HotUnits, AHotUnitStaysAmongAnyNumberOfColdOnes) {
     EXPECT_EQ(units[0].transfers, 40u);
 }
 
+TEST(HotUnits, WhoIsToldOfTheFormerHolderKnowsBoth) {
+    HotUnits arbiter, client;
+    for (unsigned i = 0; i < 600; ++i) {
+        const Nanos now = i * 5ms;
+        const AmfId to = i % 2 == 0 ? kA : kB;
+        const AmfId former = arbiter.granted(UnitIndex(1), to, {}, now);
+        EXPECT_EQ(former, i == 0 ? AmfId() : i % 2 == 0 ? kB : kA);
+        if (to == kA) client.granted(UnitIndex(1), to, former, now);
+    }
+    EXPECT_EQ(client.hottest(1, 3s).at(0).parties, (std::vector{kA, kB}));
+    EXPECT_EQ(client.hottest(1, 3s).at(0).transfers, arbiter.hottest(1, 3s).at(0).transfers);
+}
+
 TEST(HotUnits, ForgetsWhoDoesNotTakePartAnyMore) {
     HotUnits hot;
-    for (std::uint16_t i = 1; i <= 8; ++i) hot.granted(UnitIndex(1), AmfId(i), 1s + i * 1ms);
+    for (std::uint16_t i = 1; i <= 8; ++i) hot.granted(UnitIndex(1), AmfId(i), {}, 1s + i * 1ms);
     EXPECT_EQ(hot.hottest(1, 2s).at(0).parties.size(), HotUnits::kParties);
     trade(hot, UnitIndex(1), 3s, 2, 10, {kA, kB});
     EXPECT_EQ(hot.hottest(1, 5s).at(0).parties, (std::vector{kA, kB}));

@@ -155,13 +155,18 @@ LockMode LockClient::wanted_mode(const Entry& e) {
 
 // ---- from the arbiters
 
+bool LockClient::awaits(const LockFrame& grant) const {
+    const auto place = entries_.find(grant.unit);
+    if (place == entries_.end()) return false;
+    return grant.ticket == (grant.recover ? place->second.claim_ticket : place->second.request_ticket);
+}
+
 bool LockClient::granted(const LockFrame& frame, Nanos now) {
-    Entry* e = find(frame.unit);
-    const bool ours = e != nullptr && frame.ticket == (frame.recover ? e->claim_ticket : e->request_ticket);
-    if (!ours) {
+    if (!awaits(frame)) {
         send(frame.unit, MessageType::lock_released, frame.ticket, LockMode::none);
         return frame.granted_ahead == 0;
     }
+    Entry* const e = find(frame.unit);
     // Only what was prefetched, or is held for reading, may be granted again.
     if (frame.recover && (e->held || frame.mode != LockMode::write)) return false;
     if (e->held && e->mode > frame.mode) return false;
@@ -314,6 +319,7 @@ void LockClient::request(Entry& e) {
         frame.background = frame.background && w->background;
         frame.ahead = std::max(frame.ahead, w->ahead);
     }
+    if (frame.mode == LockMode::read) frame.range = e.first->range;
     e.request_ticket = next_ticket_;
     e.ahead = frame.ahead;
     e.requested = frame.mode;
@@ -396,7 +402,7 @@ void LockClient::make_reports(std::span<const LockClaim> claims) {
     std::sort(sorted.begin(), sorted.end(), [](const LockClaim& a, const LockClaim& b) {
         return a.unit != b.unit ? a.unit < b.unit : a.progress > b.progress;
     });
-    for (const AmfMember& member : view_.members) outbox_.reports.push_back({member.id, {}});
+    for (const AmfId to : arbitration_.audience()) outbox_.reports.push_back({to, {}});
     const auto add = [this](const LockReportEntry& entry) {
         const std::vector<AmfId> audience = arbitration_.audience(entry.unit);
         for (auto& [to, report] : outbox_.reports) {

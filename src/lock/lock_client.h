@@ -29,6 +29,7 @@ struct LockWaiter {
     LockMode mode = LockMode::read;
     bool background = false;  ///< no host waits for it
     std::uint8_t ahead = 0;   ///< units behind it that will be wanted too
+    LockRange range;          ///< what a reader wants to see
     bool queued = false;
     bool granted = false;    ///< it has a pin
     std::uint32_t life = 0;  ///< the client's at the grant
@@ -84,6 +85,8 @@ public:
     /// All queued waiters, oldest unit first, taken out of their queues.
     std::vector<LockWaiter*> cancel_all();
 
+    /// It answers what we have requested or claimed, and have not got yet.
+    bool awaits(const LockFrame& grant) const;
     /// False: the grant makes no sense. A grant of a request that is not ours (any more) is given back.
     bool granted(const LockFrame& frame, Nanos now);
     void revoked(const LockFrame& frame, Nanos now);

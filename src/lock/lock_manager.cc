@@ -4,13 +4,16 @@
 #include <utility>
 
 #include "base/log.h"
+#include "lock/broadcast.h"
 
 namespace braid {
 
 namespace {
 
-const LockQueuePolicy& queue_of(LockOrder order) {
-    return order == LockOrder::priority ? priority_lock_queue() : fifo_lock_queue();
+std::unique_ptr<Arbitration> make_arbitration(const SharingOptions& sharing) {
+    if (sharing.coherency == Coherency::broadcast) return std::make_unique<Broadcast>();
+    return std::make_unique<Arbiter>(sharing.lock_order == LockOrder::priority ? priority_lock_queue()
+                                                                               : fifo_lock_queue());
 }
 
 }  // namespace
@@ -19,12 +22,13 @@ const LockQueuePolicy& queue_of(LockOrder order) {
 class LockManager::Wait : public LockWaiter {
 public:
     Wait(LockManager& locks, UnitIndex wanted, LockMode wanted_mode, bool in_background,
-         std::uint8_t units_ahead)
+         std::uint8_t units_ahead, LockRange wanted_range)
         : locks_(locks) {
         unit = wanted;
         mode = wanted_mode;
         background = in_background;
         ahead = units_ahead;
+        range = wanted_range;
         locks_.client_.wait(*this);
         locks_.pump();
     }
@@ -63,7 +67,7 @@ LockManager::LockManager(Executor& executor, Clock& clock, Transport& transport,
       transport_(transport),
       group_(group),
       hooks_(hooks),
-      arbitration_(std::make_unique<Arbiter>(queue_of(options.sharing.lock_order))),
+      arbitration_(make_arbitration(options.sharing)),
       client_(*arbitration_, {options.held_idle, options.sharing.min_hold}),
       streams_(options.sharing.prefetch),
       holds_(executor),
@@ -75,7 +79,7 @@ LockManager::LockManager(Executor& executor, Clock& clock, Transport& transport,
 
 LockManager::~LockManager() = default;
 
-Task<Result<LockPin>> LockManager::acquire(UnitIndex unit, LockMode mode, bool background) {
+Task<Result<LockPin>> LockManager::acquire(UnitIndex unit, LockMode mode, bool background, LockRange range) {
     if (stopped_) co_return fail(Errc::cancelled);
     LockPin pin;
     if (try_acquire(unit, mode, pin)) co_return std::move(pin);
@@ -87,7 +91,7 @@ Task<Result<LockPin>> LockManager::acquire(UnitIndex unit, LockMode mode, bool b
             ++counters_.cancelled;
             co_return fail(Errc::cancelled);
         }
-        Wait wait(*this, unit, mode, background, ahead);
+        Wait wait(*this, unit, mode, background, ahead, range);
         co_await wait;
         pin = wait.take();
     }
@@ -171,9 +175,13 @@ bool LockManager::take(AmfId from, const Message& message) {
         case MessageType::lock_grant:
         case MessageType::lock_revoke:
         case MessageType::lock_released:
+        case MessageType::lock_claim:
+        case MessageType::lock_yield:
         case MessageType::lock_returned: {
-            const Result<LockFrame> frame = decode_lock_frame(message.type, message.head);
-            return frame && take_frame(from, *frame);
+            Result<LockFrame> frame = decode_lock_frame(message.type, message.head);
+            if (!frame) return false;
+            frame->data = message.payload;
+            return take_frame(from, *frame);
         }
         default:
             return false;
@@ -184,13 +192,17 @@ bool LockManager::take_frame(AmfId from, const LockFrame& frame) {
     if (frame.type != MessageType::lock_grant && frame.type != MessageType::lock_revoke)
         return arbitration_->take(from, frame);
     if (!arbitration_->decides(from, frame.unit)) return false;
-    if (frame.type == MessageType::lock_grant) {
-        hot_.granted(frame.unit, client_.view().self, clock_.now());
-        if (from != client_.view().self) arbitration_->granted(frame);
-        return client_.granted(frame, clock_.now());
+    if (frame.type == MessageType::lock_revoke) {
+        client_.revoked(frame, clock_.now());
+        return true;
     }
-    client_.revoked(frame, clock_.now());
-    return true;
+    hot_.granted(frame.unit, client_.view().self, frame.former, clock_.now());
+    if (from != client_.view().self) arbitration_->granted(frame);
+    if (!frame.data.bytes.empty() && client_.awaits(frame)) {
+        ++counters_.data_received;
+        hooks_.received(frame.unit, frame.range.offset, frame.data);
+    }
+    return client_.granted(frame, clock_.now());
 }
 
 // ---- what the machines put out
@@ -270,11 +282,16 @@ Task<void> LockManager::prepare_release(UnitIndex unit, std::uint64_t ticket) {
 }
 
 void LockManager::send(AmfId to, const LockFrame& frame) {
+    LockFrame out = frame;
     if (to != client_.view().self) {
         counters_.count_sent(frame.type);
-        if (frame.type == MessageType::lock_grant) hot_.granted(frame.unit, to, clock_.now());
+        if (frame.type == MessageType::lock_grant)
+            out.former = hot_.granted(frame.unit, to, {}, clock_.now());
     }
-    transport_.send(to, Message{group_, frame.type, encode(frame), {}});
+    const bool may_have = frame.type == MessageType::lock_yield && frame.range.length != 0;
+    Slice data = may_have ? hooks_.cached(frame.unit, frame.range) : frame.data;
+    if (may_have && !data.bytes.empty()) ++counters_.data_sent;
+    transport_.send(to, Message{group_, frame.type, encode(out), std::move(data)});
 }
 
 void LockManager::send_report(AmfId to, const LockReport& report) {

@@ -44,6 +44,12 @@ public:
     /// held, and a unit that was claimed again is given again afterwards. If this AMF leaves the view
     /// meanwhile, recovered() does nothing. Returns at once.
     virtual void recover(UnitIndex unit) = 0;
+    /// A peer is about to read this range of the group: its bytes, if all of them are at hand and no other
+    /// AMF has had the unit for writing since this one held it; otherwise nothing.
+    virtual Slice cached(UnitIndex, LockRange) { return {}; }
+    /// What a peer had of the unit, valid as long as the unit is held. Called before the operations that
+    /// wait for the unit go on.
+    virtual void received(UnitIndex, std::uint64_t /*offset*/, Slice) {}
 };
 
 struct LockOptions {
@@ -61,8 +67,9 @@ struct LockCounters {
     std::uint64_t sent(MessageType type) const { return messages[static_cast<std::size_t>(type) - kFirst]; }
     void count_sent(MessageType type) { ++messages[static_cast<std::size_t>(type) - kFirst]; }
     static constexpr std::size_t kFirst = static_cast<std::size_t>(MessageType::lock_request);
-    std::uint64_t recoveries = 0;  ///< units given to this AMF for recovery
-    std::uint64_t dropped = 0;     ///< messages that made no sense
+    std::uint64_t data_sent = 0, data_received = 0;  ///< yields and grants that carried some
+    std::uint64_t recoveries = 0;                    ///< units given to this AMF for recovery
+    std::uint64_t dropped = 0;                       ///< messages that made no sense
     /// Waits by duration: bucket i counts those of [2^i, 2^(i+1)) ns, the last one all longer ones.
     std::array<std::uint64_t, 40> waits{};
     std::uint64_t wait_ns = 0;  ///< all of them together
@@ -133,8 +140,10 @@ public:
         pin = LockPin(*this, unit, mode, client_.life());
         return true;
     }
-    /// Waits as long as it takes. `background`: no host waits for it. cancelled: stop() was called.
-    Task<Result<LockPin>> acquire(UnitIndex unit, LockMode mode, bool background = false);
+    /// Waits as long as it takes. `background`: no host waits for it. `range`: what a reader is about to
+    /// read; a peer may have it at hand (LockHooks::received). cancelled: stop() was called.
+    Task<Result<LockPin>> acquire(UnitIndex unit, LockMode mode, bool background = false,
+                                  LockRange range = {});
 
     /// The end of what hooks.recover() began.
     void recovered(UnitIndex unit);

@@ -3,6 +3,7 @@
 #include "base/assert.h"
 #include "base/codec.h"
 #include "base/prng.h"
+#include "icl/frame.h"
 
 namespace braid {
 
@@ -10,6 +11,7 @@ namespace {
 
 constexpr std::uint8_t kRecover = 1;
 constexpr std::uint8_t kBackground = 2;
+constexpr std::uint8_t kChanged = 4;
 constexpr std::uint8_t kLast = 1;
 
 bool is_mode(std::uint8_t value) {
@@ -36,16 +38,21 @@ AmfId arbiter_of(UnitIndex unit, const AmfView& view) {
 
 Bytes encode(const LockFrame& frame) {
     Bytes bytes;
-    bytes.reserve(32);
+    bytes.reserve(48);
     Writer writer(bytes);
     writer.put(frame.unit);
     writer.put(frame.ticket);
     const auto put = [&](auto value) { writer.put(static_cast<std::uint8_t>(value)); };
+    const auto put_range = [&] {
+        writer.put(frame.range.offset);
+        writer.put(frame.range.length);
+    };
     switch (frame.type) {
         case MessageType::lock_request:
             put(frame.mode);
             put(frame.background ? kBackground : 0);
             put(frame.ahead);
+            put_range();
             break;
         case MessageType::lock_grant:
             put(frame.mode);
@@ -53,6 +60,20 @@ Bytes encode(const LockFrame& frame) {
             put(frame.wanted);
             writer.put(frame.granted_ahead);
             writer.put(frame.holder);
+            writer.put(frame.former);
+            put_range();
+            break;
+        case MessageType::lock_claim:
+            put(frame.mode);
+            put(frame.recover ? kRecover : 0);
+            put(frame.progress);
+            writer.put(frame.stamp);
+            put_range();
+            break;
+        case MessageType::lock_yield:
+            put(frame.changed ? kChanged : 0);
+            writer.put(frame.holder);
+            writer.put(frame.stamp);
             break;
         case MessageType::lock_revoke:
             put(frame.wanted);
@@ -80,12 +101,18 @@ Result<LockFrame> decode_lock_frame(MessageType type, std::span<const std::byte>
         if (value != 0 && value != known) reader.fail();
         return value != 0;
     };
+    const auto range = [&] {
+        const LockRange value{reader.get<std::uint64_t>(), reader.get<std::uint32_t>()};
+        if (value.length > kMaxFramePayload) reader.fail();
+        return value;
+    };
     switch (type) {
         case MessageType::lock_request:
             frame.mode = mode(LockMode::read, LockMode::write);
             frame.background = flag(kBackground);
             frame.ahead = reader.get<std::uint8_t>();
             if (frame.ahead >= kNeighbourhoodUnits) reader.fail();
+            frame.range = range();
             break;
         case MessageType::lock_grant:
             frame.mode = mode(LockMode::read, LockMode::write);
@@ -93,6 +120,21 @@ Result<LockFrame> decode_lock_frame(MessageType type, std::span<const std::byte>
             frame.wanted = mode(LockMode::none, LockMode::write);
             frame.granted_ahead = reader.get<std::uint64_t>();
             frame.holder = reader.get<AmfId>();
+            frame.former = reader.get<AmfId>();
+            frame.range = range();
+            break;
+        case MessageType::lock_claim:
+            frame.mode = mode(LockMode::read, LockMode::write);
+            frame.recover = flag(kRecover);
+            frame.progress = reader.get<std::uint8_t>();
+            frame.stamp = reader.get<std::uint64_t>();
+            frame.range = range();
+            if (frame.recover && frame.mode != LockMode::write) reader.fail();
+            break;
+        case MessageType::lock_yield:
+            frame.changed = flag(kChanged);
+            frame.holder = reader.get<AmfId>();
+            frame.stamp = reader.get<std::uint64_t>();
             break;
         case MessageType::lock_revoke:
             frame.wanted = mode(LockMode::read, LockMode::write);

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/buffer.h"
 #include "base/result.h"
 #include "icl/message.h"
 #include "icl/view.h"
@@ -33,20 +34,36 @@ struct LockClaim {
 /// Who decides about the unit in this view: rendezvous hash of its neighbourhood. Needs a view with members.
 AmfId arbiter_of(UnitIndex unit, const AmfView& view);
 
-/// A request, grant, revoke, released or returned. `ticket` is the requester's number of the request that is
-/// meant; it is never used twice by one client, so what crosses on the way is told apart; returned has none.
+/// Bytes of the group's logical space.
+struct LockRange {
+    std::uint64_t offset = 0;
+    std::uint32_t length = 0;  ///< 0: none
+    friend bool operator==(const LockRange&, const LockRange&) = default;
+};
+
+/// A request, grant, revoke, released or returned; a claim or yield of the broadcast. `ticket` is the
+/// requester's number of the request that is meant; it is never used twice by one client, so what crosses on
+/// the way is told apart; returned has none.
 struct LockFrame {
     MessageType type{};
     UnitIndex unit;
     std::uint64_t ticket = 0;
-    LockMode mode = LockMode::none;    ///< request, grant; released: what is kept
+    LockMode mode = LockMode::none;    ///< request, grant, claim; released: what is kept
     LockMode wanted = LockMode::none;  ///< revoke: by others; grant: the same already, no revoke will come
-    bool recover = false;              ///< grant: answers a claim
+    bool recover = false;              ///< grant: answers a claim of a report; claim: is one
     bool background = false;           ///< request: no host waits for it
     std::uint8_t ahead = 0;            ///< request: so many units behind this one are wanted too, if free;
                                        ///< their tickets follow this one's
     std::uint64_t granted_ahead = 0;   ///< grant: bit i: the unit i + 1 behind this one, in the same mode
-    AmfId holder;                      ///< grant: this one may have the data too; 0: nobody
+    AmfId holder;                      ///< grant, yield: this one may have the data too; 0: nobody
+    AmfId former;                      ///< grant: who had it before, for operators; 0: not known
+    bool changed = false;              ///< yield: the sender may have written since the claim was made
+    std::uint8_t progress = 0;         ///< claim to recover
+    std::uint64_t stamp = 0;           ///< claim, yield: the sender's clock
+    /// Request, claim: what a reader wants to see. Grant: what `data` is. Yield, on its way out: what may be
+    /// sent along; it does not travel.
+    LockRange range;
+    Slice data;  ///< grant, yield: all of the range or nothing; travels as the payload
     friend bool operator==(const LockFrame&, const LockFrame&) = default;
 };
 

@@ -25,10 +25,13 @@ public:
                 return 0;
             if (unit.v != stream.next) continue;
             stream.window = static_cast<std::uint8_t>(std::min<unsigned>(most_, 2u * stream.window + 2));
+            // Beyond its neighbourhood an arbiter grants nothing, and who was named there would be no miss.
+            const std::uint64_t near = kNeighbourhoodUnits - 1 - unit.v % kNeighbourhoodUnits;
+            const auto named = static_cast<std::uint8_t>(std::min<std::uint64_t>(stream.window, near));
             stream.begun = unit.v;
-            stream.next = unit.v + 1 + stream.window;
+            stream.next = unit.v + 1 + named;
             stream.used = ++clock_;
-            return stream.window;
+            return named;
         }
         Stream& oldest = *std::ranges::min_element(streams_, {}, &Stream::used);
         oldest = {unit.v + 1, unit.v, ++clock_, 0};

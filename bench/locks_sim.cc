@@ -1,0 +1,307 @@
+// What sharing costs, counted exactly: a cluster in the simulator with links and disks that always take the
+// same time, and hosts that work on it as the rows say. Prints messages, packets, bytes and virtual time per
+// operation, for one AMF of the group to eight.
+//
+//   locks_sim [--amfs 1,2,3,4,8] [--per-controller 1] [--coherency arbiter] [--prefetch 32] [--min-hold 0]
+//             [--dimension 1] [--seed 1] [--only WORD]
+//
+// `lock msg`: about locks, between AMFs, whatever way they take; `msg`, `packets`, `bytes`: on the links
+// between controllers, everything included; `us`: until the host has its answer; `lock rtt`: how long it
+// waited for locks, in round trips of a link.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sim/node.h"
+
+namespace braid::sim {
+namespace {
+
+constexpr Nanos kLink = 25us;  ///< one way
+constexpr Nanos kDisk = 50us;
+
+/// What one operation of a host is.
+struct Access {
+    std::size_t node = 0;
+    std::uint64_t offset = 0;
+    std::uint64_t length = kBlockSize;
+    bool write = true;
+};
+using Draw = std::function<Access(std::size_t lane, std::size_t turn, Prng& prng)>;
+
+/// Hosts that do something, and the name under which it is printed.
+struct Work {
+    std::string name;
+    Draw draw;
+    std::size_t lanes = 1;
+    std::size_t turns = 200;  ///< of each lane, counted
+    std::size_t warm_up = 0;  ///< turns before that
+    std::size_t per = 1;      ///< operations that the figures are of
+    std::optional<unsigned> prefetch{};
+    std::optional<std::uint32_t> lock_unit_blocks{};
+};
+
+struct Counts {
+    std::uint64_t lock_messages = 0, messages = 0, packets = 0, bytes = 0, lock_wait_ns = 0;
+
+    Counts operator-(const Counts& before) const {
+        return {lock_messages - before.lock_messages, messages - before.messages, packets - before.packets,
+                bytes - before.bytes, lock_wait_ns - before.lock_wait_ns};
+    }
+};
+
+class Bench {
+public:
+    Bench(Shape shape, std::uint64_t seed)
+        : shape_(std::move(shape)), world_(seed), wires_(world_), prng_(seed) {
+        world_.knobs.link_latency_min = world_.knobs.link_latency_max = kLink;
+        world_.knobs.disk_latency_min = world_.knobs.disk_latency_max = kDisk;
+        world_.knobs.stream_window = 64u << 20;
+        media_ = make_media(world_, shape_);
+        for (std::size_t i = 0; i < shape_.controllers; ++i) start(i);
+        Controller& first = nodes_[0].running->controller;
+        finish(first.create_group(group_request(shape_)));
+        finish(first.create_volume({"v", "g", kVolumeSize, false}));
+        finish(first.create_ports({"v", {}, false}));
+        for (const std::uint64_t extent : {1u, 2u, 3u}) {  // so that no row pays for a zone
+            const std::uint64_t at = extent * kExtentSize - 8 * kBlockSize;
+            one(Access{0, at});
+        }
+        rest();
+    }
+    ~Bench() {
+        for (Node& node : nodes_) node.running.reset();
+    }
+
+    void print(const Work& work) {
+        std::size_t turns = work.warm_up;
+        if (turns != 0) run(work, 0, turns);
+        rest();
+        const Counts before = counts();
+        time_ = {};
+        run(work, turns, work.turns);
+        rest();
+        const Counts c = counts() - before;
+        const double operations =
+            static_cast<double>(work.lanes * work.turns) / static_cast<double>(work.per);
+        const auto each = [&](std::uint64_t count) { return static_cast<double>(count) / operations; };
+        const std::string gathered =
+            c.packets == 0
+                ? "-"
+                : fmt::format("{:.2f}", static_cast<double>(c.messages) / static_cast<double>(c.packets));
+        fmt::print(
+            "| {:<44} | {:>4} | {:>8.2f} | {:>7.2f} | {:>7.2f} | {:>10} | {:>9.0f} | {:>8.1f} | {:>8.2f} |\n",
+            work.name, shape_.controllers * shape_.sharing.amfs, each(c.lock_messages), each(c.messages),
+            each(c.packets), gathered, each(c.bytes), each(static_cast<std::uint64_t>(time_.count())) / 1e3,
+            each(c.lock_wait_ns) / static_cast<double>((2 * kLink).count()));
+    }
+
+private:
+    struct Node {
+        std::shared_ptr<Process> process;
+        std::unique_ptr<Running> running;
+    };
+
+    void must(bool reached, std::string_view what) {
+        if (reached && world_.violated().empty()) return;
+        fmt::print(stderr, "locks_sim: {}: {}\n", what, world_.violated());
+        std::exit(1);
+    }
+
+    void start(std::size_t index) {
+        Node& node = nodes_.emplace_back();
+        node.process = world_.start_process("ctl-" + std::to_string(index));
+        node.running = std::make_unique<Running>(wires_, record_, media_, *node.process, shape_);
+        node.running->scope.spawn(live(node.running->controller));
+        const auto all_in = [this] {
+            return std::ranges::all_of(nodes_, [this](const Node& n) {
+                return n.running->controller.view().members.size() == nodes_.size();
+            });
+        };
+        must(world_.run_until(all_in, 20s), "no common view");
+    }
+    static Task<void> live(Controller& controller) { (void)co_await controller.start(); }
+
+    static Task<void> into(Task<AdminResult<braid::Outcome>> task,
+                           std::optional<AdminResult<braid::Outcome>>* out) {
+        out->emplace(co_await std::move(task));
+    }
+    void finish(Task<AdminResult<braid::Outcome>> task) {
+        std::optional<AdminResult<braid::Outcome>> out;
+        nodes_[0].running->scope.spawn(into(std::move(task), &out));
+        must(world_.run_until([&] { return out.has_value(); }, 30s) && *out,
+             "a change of the cluster failed");
+    }
+
+    /// What follows an operation without its host waiting for it has happened too.
+    void rest() {
+        (void)world_.run_until([] { return false; }, 20ms);
+    }
+
+    Counts counts() {
+        Counts out;
+        for (Node& node : nodes_) {
+            for (const auto& [peer, link] : node.running->controller.icl().counters()) {
+                out.messages += link.sent.all_messages();
+                out.packets += link.sent.packets;
+                out.bytes += link.sent.bytes;
+            }
+            const LockCounters& locks = node.running->amf()->locks().counters();
+            for (const std::uint64_t n : locks.messages) out.lock_messages += n;
+            out.lock_wait_ns += locks.wait_ns;
+        }
+        return out;
+    }
+
+    // ---- operations
+
+    /// All lanes at once, each one operation after the other.
+    void run(const Work& work, std::size_t from, std::size_t turns) {
+        open_ = work.lanes;
+        for (std::size_t lane = 0; lane < work.lanes; ++lane) next(work, lane, from, from + turns);
+        must(world_.run_until([this] { return open_ == 0; }, 600s), work.name);
+    }
+    void next(const Work& work, std::size_t lane, std::size_t turn, std::size_t end) {
+        if (turn == end) {
+            --open_;
+            return;
+        }
+        const Access access = work.draw(lane, turn, prng_);
+        Running& running = *nodes_[access.node].running;
+        running.scope.spawn(
+            perform(*this, running.controller.registry().find("v"), access, &work, lane, turn, end));
+    }
+    static Task<void> perform(Bench& bench, std::shared_ptr<Port> port, Access access, const Work* work,
+                              std::size_t lane, std::size_t turn, std::size_t end) {
+        const Buffer data = Buffer::zeroed(access.length);
+        const Nanos begun = bench.world_.now();
+        const Status status = access.write ? co_await port->write(access.offset, Slice(data), false)
+                                           : co_await port->read(access.offset, data.span());
+        bench.must(status.has_value(), "an operation failed");
+        bench.time_ += bench.world_.now() - begun;
+        bench.world_.after(0ns, [&bench, work, lane, turn, end] { bench.next(*work, lane, turn + 1, end); });
+    }
+    void one(Access access) {
+        const Work work{"set up", [access](std::size_t, std::size_t, Prng&) { return access; }};
+        run(work, 0, 1);
+    }
+
+    Shape shape_;
+    World world_;
+    Wires wires_;
+    SharedRecord record_;
+    Prng prng_;
+    std::vector<std::unique_ptr<Media>> media_;
+    std::vector<Node> nodes_;
+    Nanos time_{};
+    std::size_t open_ = 0;
+};
+
+/// The rows, for a cluster of so many controllers.
+std::vector<Work> rows(const Shape& shape) {
+    const std::uint64_t stripe = geometry_of(shape).stripe_size();
+    const std::size_t nodes = shape.controllers;
+    const auto block = [](Prng& prng, std::uint64_t in) { return prng.below(in / kBlockSize) * kBlockSize; };
+    std::vector<Work> out;
+    const auto add = [&](std::string name, std::size_t lanes, std::size_t warm_up, Draw draw) -> Work& {
+        return out.emplace_back(
+            Work{.name = std::move(name), .draw = std::move(draw), .lanes = lanes, .warm_up = warm_up});
+    };
+    add("private stripes, 4K write", nodes, 64, [=](std::size_t lane, std::size_t turn, Prng& prng) {
+        return Access{lane, (lane * 16 + turn % 16) * stripe + block(prng, stripe)};
+    });
+    add("read sharing, 16 stripes, 4K read", nodes, 64, [=](std::size_t lane, std::size_t turn, Prng& prng) {
+        return Access{lane, turn % 16 * stripe + block(prng, stripe), kBlockSize, false};
+    });
+    for (const std::size_t hot : {1u, 10u, 1000u}) {
+        add(fmt::format("write sharing, {} hot stripe{}, 4K write", hot, hot == 1 ? "" : "s"), nodes,
+            hot == 1000 ? 400 : 50, [=](std::size_t lane, std::size_t, Prng& prng) {
+                return Access{lane, prng.below(hot) * stripe + block(prng, stripe)};
+            });
+    }
+    add("write sharing, 10 hot stripes, depth 32 each", nodes * 32, 4,
+        [=](std::size_t lane, std::size_t, Prng& prng) {
+            return Access{lane % nodes, prng.below(10) * stripe + block(prng, stripe)};
+        })
+        .turns = 25;
+    add("random write, 1000 stripes, depth 32 each", nodes * 32, 20,
+        [=](std::size_t lane, std::size_t, Prng& prng) {
+            return Access{lane % nodes, prng.below(1000) * stripe + block(prng, stripe)};
+        })
+        .turns = 25;
+    // 16 units with arbiters of all kinds, and each is found with the other one of two AMFs.
+    add("handover of an idle unit, 4K write", 1, 32, [=](std::size_t, std::size_t turn, Prng& prng) {
+        const std::size_t node = turn / 16 % std::min<std::size_t>(nodes, 2);
+        return Access{node, turn % 16 * kNeighbourhoodUnits * stripe + block(prng, stripe)};
+    });
+    add("cold random write, 4K", 1, 0, [=](std::size_t, std::size_t turn, Prng& prng) {
+        return Access{nodes - 1, kExtentSize + turn * 5 * stripe + block(prng, stripe)};
+    });
+    for (const bool write : {false, true}) {
+        for (const unsigned prefetch : {0u, unsigned{shape.sharing.prefetch}}) {
+            Work& work = add(
+                fmt::format("cold sequential {}, prefetch {}, per MiB", write ? "write" : "read", prefetch),
+                1, 0, [=](std::size_t, std::size_t turn, Prng&) {
+                    return Access{0, 2 * kExtentSize + turn * (64u << 10), 64u << 10, write};
+                });
+            work.turns = 16 * 16;
+            work.per = 16;
+            work.prefetch = prefetch;
+        }
+    }
+    for (const std::uint32_t blocks : {0u, 1u}) {
+        add(fmt::format("false sharing, locks of {}, 4K write", blocks == 0 ? "a stripe" : "4 KiB"), nodes,
+            20, [](std::size_t lane, std::size_t, Prng&) { return Access{lane, lane * kBlockSize}; })
+            .lock_unit_blocks = blocks;
+    }
+    return out;
+}
+
+}  // namespace
+}  // namespace braid::sim
+
+int main(int argc, char** argv) {
+    using namespace braid;
+    using namespace braid::sim;
+    CLI::App app("Exact costs of sharing, in the simulator.");
+    std::vector<std::size_t> amfs{1, 2, 3, 4, 8};
+    std::size_t per_controller = 1;
+    std::string coherency = "arbiter", only;
+    std::uint64_t min_hold_us = 0, seed = 1;
+    Shape shape{.ping_timeout = 600s, .intent_idle = 600s};
+    shape.dimension = 1;
+    app.add_option("--amfs", amfs, "of the group, in all")->delimiter(',');
+    app.add_option("--per-controller", per_controller, "AMFs in one controller");
+    app.add_option("--coherency", coherency);
+    app.add_option("--prefetch", shape.sharing.prefetch);
+    app.add_option("--min-hold", min_hold_us, "microseconds");
+    app.add_option("--dimension", shape.dimension, "copies of an update record");
+    app.add_option("--seed", seed);
+    app.add_option("--only", only, "rows whose name has this in it");
+    CLI11_PARSE(app, argc, argv);
+    shape.sharing.coherency = *parse_coherency(coherency);
+    shape.sharing.min_hold = std::chrono::microseconds(min_hold_us);
+    shape.sharing.amfs = static_cast<std::uint8_t>(per_controller);
+    fmt::print(
+        "| {:<44} | AMFs | lock msg | msg     | packets | msg/packet | bytes     | us       | lock rtt |\n",
+        coherency);
+    fmt::print(
+        "|{:-<46}|-----:|---------:|--------:|--------:|-----------:|----------:|---------:|---------:|\n",
+        "");
+    Shape any = shape;
+    for (std::size_t row = 0; row < rows(any).size(); ++row) {
+        for (const std::size_t n : amfs) {
+            shape.controllers = (n + per_controller - 1) / per_controller;
+            const Work work = rows(shape)[row];
+            if (work.name.find(only) == std::string::npos) continue;
+            Shape here = shape;
+            if (work.prefetch) here.sharing.prefetch = static_cast<std::uint8_t>(*work.prefetch);
+            if (work.lock_unit_blocks) here.sharing.lock_unit_blocks = *work.lock_unit_blocks;
+            Bench(here, seed).print(work);
+        }
+    }
+}
