@@ -15,7 +15,7 @@ namespace {
 
 using Block = std::array<std::byte, kPageSize>;
 
-PageHeader header(PageNumber page) { return {page, Uuid{}, 2, Epoch(1), ControllerSlot(0)}; }
+PageHeader header(PageNumber page) { return {page, Uuid{}, 2, Epoch(1), AmfSlot(0)}; }
 
 Intent full_intent() {
     Intent intent;

@@ -107,6 +107,22 @@ Task<void> Cluster::live(Cluster& cluster, std::size_t index) {
 
 Amf* Cluster::amf_of(Node& node) { return node.running ? node.running->amf() : nullptr; }
 
+std::vector<Amf*> Cluster::amfs_of(Node& node) {
+    return node.running ? node.running->amfs() : std::vector<Amf*>{};
+}
+
+/// One of its AMFs finishes something of the dead.
+bool Cluster::recovers(Node& node) {
+    return std::ranges::any_of(amfs_of(node),
+                               [](Amf* amf) { return amf->conditions().recovering_units != 0; });
+}
+
+std::size_t Cluster::live_records(Node& node) {
+    std::size_t out = 0;
+    for (const Amf* amf : amfs_of(node)) out += amf->replicator().live_records();
+    return out;
+}
+
 bool Cluster::serving(Node& node) { return node.running && node.running->serving(); }
 
 bool Cluster::rested(Node& node) {
@@ -115,8 +131,9 @@ bool Cluster::rested(Node& node) {
 }
 
 bool Cluster::settled(Node& node) {
-    return rested(node) && amf_of(node)->conditions().recovering_units == 0 &&
-           amf_of(node)->replicator().store().orphan_stripes().empty();
+    return rested(node) && !recovers(node) && std::ranges::all_of(amfs_of(node), [](Amf* amf) {
+               return amf->replicator().store().orphan_stripes().empty();
+           });
 }
 
 std::optional<Ports::Place> Cluster::pick(Prng& prng) {
@@ -124,7 +141,7 @@ std::optional<Ports::Place> Cluster::pick(Prng& prng) {
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
         Node& node = nodes_[(first + i) % nodes_.size()];
         if (!serving(node)) continue;
-        if (auto port = node.running->controller.registry().find("v")) {
+        if (auto port = node.running->take_turn("v")) {
             return Place{node.process, std::move(port), &node.running->scope};
         }
     }

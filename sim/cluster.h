@@ -4,6 +4,7 @@
 // every byte be what the hosts were told.
 #pragma once
 
+#include <array>
 #include <deque>
 #include <memory>
 #include <string>
@@ -36,10 +37,13 @@ private:
         std::unique_ptr<Running> running;
         Nanos serving_since{};  ///< 0: not serving
         Nanos not_before{};     ///< it has just tried in vain
-        /// What its AMF has done, as far as it is counted among the marks.
-        AmfCounters counted;
-        LockCounters counted_locks;
-        bool degraded = false;  ///< at the last look
+        /// What its AMFs have done, as far as it is counted among the marks.
+        struct Counted {
+            AmfCounters work;
+            LockCounters locks;
+            bool degraded = false;  ///< at the last look
+        };
+        std::array<Counted, kMaxAmfs> counted;
     };
 
     void start_node(std::size_t index);
@@ -127,6 +131,7 @@ private:
     bool jobs_done();
     std::string unfinished();
     std::string left_over();
+    static std::string name_of(const Node& node, const Amf& amf);
     void read_without_some();
     bool read_everywhere();
     bool all_answered();
@@ -139,11 +144,15 @@ private:
     void watch();
     void check_resynced(Node& node);
     void count_work(Node& node);
+    void count_work(Amf& amf, Node::Counted& before);
     void count_death(Node& node);
     void count_view(Epoch before);
     bool resyncs(Node& node);
 
     Amf* amf_of(Node& node);
+    std::vector<Amf*> amfs_of(Node& node);
+    bool recovers(Node& node);
+    std::size_t live_records(Node& node);
     bool serving(Node& node);
     bool rested(Node& node);   ///< has served for a while
     bool settled(Node& node);  ///< and has nothing of others to finish

@@ -51,11 +51,18 @@ void Cluster::settle() {
     if (!world_.run_until([this] { return left_over().empty(); }, 10s, 100us)) fail("leak: " + left_over());
 }
 
+std::string Cluster::name_of(const Node& node, const Amf& amf) {
+    const unsigned index = amf_index(amf.view().self);
+    return index == 0 ? node.name : node.name + "/" + std::to_string(index);
+}
+
 /// Of all, who are at rest.
 std::string Cluster::left_over() {
     for (Node& node : nodes_) {
-        const std::string open = check_at_rest(*amf_of(node));
-        if (!open.empty()) return node.name + " has " + open;
+        for (Amf* amf : amfs_of(node)) {
+            const std::string open = check_at_rest(*amf);
+            if (!open.empty()) return name_of(node, *amf) + " has " + open;
+        }
     }
     return {};
 }
@@ -64,11 +71,13 @@ std::string Cluster::unfinished() {
     std::string out;
     for (Node& node : nodes_) {
         if (!node.running || !serving(node)) continue;
-        const Replicator& records = amf_of(node)->replicator();
-        out += " " + node.name + " recovers " + std::to_string(amf_of(node)->conditions().recovering_units) +
-               " units, has " + std::to_string(records.live_records()) +
-               " records of its own and orphans of " +
-               std::to_string(records.store().orphan_stripes().size()) + " stripes;";
+        for (Amf* amf : amfs_of(node)) {
+            const Replicator& records = amf->replicator();
+            out += " " + name_of(node, *amf) + " recovers " +
+                   std::to_string(amf->conditions().recovering_units) + " units, has " +
+                   std::to_string(records.live_records()) + " records of its own and orphans of " +
+                   std::to_string(records.store().orphan_stripes().size()) + " stripes;";
+        }
         for (const JobInfo& job : node.running->controller.status().jobs) {
             if (job.state != JobState::running) continue;
             out += " " + job.kind + " at " + std::to_string(job.done_bytes) + " of " +
@@ -83,9 +92,11 @@ bool Cluster::jobs_done() {
     for (Node& node : nodes_) {
         if (!node.running) continue;
         if (!serving(node)) return false;
-        const Replicator& records = amf_of(node)->replicator();
-        if (records.live_records() != 0 || !records.store().orphan_stripes().empty()) return false;
-        if (amf_of(node)->conditions().recovering_units != 0) return false;
+        for (Amf* amf : amfs_of(node)) {
+            const Replicator& records = amf->replicator();
+            if (records.live_records() != 0 || !records.store().orphan_stripes().empty()) return false;
+        }
+        if (recovers(node)) return false;
     }
     for (Node& node : nodes_) {
         if (!node.running) continue;
@@ -178,8 +189,8 @@ void Cluster::final_checks() {
     look_at_parity("at the end", 0);
     if (!read_everywhere()) return;
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
-        if (Amf* amf = amf_of(nodes_[i])) {
-            count_work(nodes_[i]);
+        count_work(nodes_[i]);
+        for (Amf* amf : amfs_of(nodes_[i])) {
             if (amf->conditions().quarantined_stripes != 0) fail("stripes were quarantined");
         }
     }
@@ -189,11 +200,12 @@ void Cluster::final_checks() {
 
 bool Cluster::read_everywhere() {
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
-        std::optional<Status> read;
-        if (!wait_for(i, hosts_->read_all(nodes_[i].running->controller.registry().find("v")), read, 60s) ||
-            !*read) {
-            fail("read: everything was not read through " + nodes_[i].name);
-            return false;
+        for (auto& side : nodes_[i].running->sides("v")) {
+            std::optional<Status> read;
+            if (!wait_for(i, hosts_->read_all(side), read, 60s) || !*read) {
+                fail("read: everything was not read through " + nodes_[i].name);
+                return false;
+            }
         }
     }
     return true;

@@ -112,10 +112,9 @@ void Cluster::crash_in_the_middle(Fault& fault, std::size_t index, std::uint64_t
     Node& node = nodes_[index];
     if (!faulty_ || node.process->pid != pid || !may_lose_one() || !rested(node)) return;
     if (looks == 0) {
-        const bool recovers = amf_of(node)->conditions().recovering_units != 0;
-        return kill_node(fault, index, recovers ? Mark::crash_of_recoverer : Mark::crash);
+        return kill_node(fault, index, recovers(node) ? Mark::crash_of_recoverer : Mark::crash);
     }
-    const bool writes = amf_of(node)->replicator().live_records() >= 1 + fault.prng.below(3);
+    const bool writes = live_records(node) >= 1 + fault.prng.below(3);
     const std::uint64_t longest = fault.prng.chance(3, 4) ? 700'000 : 6'000'000;
     world_.after(writes ? fault.below(longest) : Nanos{20'000}, [this, &fault, index, pid, looks, writes] {
         crash_in_the_middle(fault, index, pid, writes ? 0 : looks - 1);
@@ -127,7 +126,7 @@ void Cluster::crash_recoverer(Fault& fault, int looks) {
     if (!faulty_ || looks == 0) return;
     for (std::size_t index = 0; index < nodes_.size(); ++index) {
         Node& node = nodes_[index];
-        if (!rested(node) || amf_of(node)->conditions().recovering_units == 0) continue;
+        if (!rested(node) || !recovers(node)) continue;
         if (!may_lose_one()) return;
         const auto pid = node.process->pid;
         world_.after(fault.below(1'500'000),

@@ -19,7 +19,8 @@ void Cluster::slow_link(Fault& fault, std::size_t index, Nanos length) {
         const AmfId partner = *amf->replicator().partners().begin();
         for (std::size_t i = 0; i < nodes_.size(); ++i) {
             Amf* of = amf_of(nodes_[i]);
-            if (of != nullptr && of->view().self == partner) other = i;
+            if (of != nullptr && braid::controller_of(of->view().self) == braid::controller_of(partner))
+                other = i;
         }
     }
     const Nanos by = fault.pause(1, 40);

@@ -38,7 +38,8 @@ Running::Running(Wires& wires, SharedRecord& record, std::vector<std::unique_ptr
     : network(wires, process),
       store(process, record),
       shelf(process, media),
-      controller(Environment{process.executor, process.clock, network, store, shelf, process.random},
+      threads(process, network, shelf, shape.slow_sides),
+      controller(Environment{process.executor, process.clock, network, store, shelf, process.random, threads},
                  ControllerConfig{.name = process.name,
                                   .peer_address = "sim:0",
                                   .ping_timeout = shape.ping_timeout,
@@ -46,10 +47,37 @@ Running::Running(Wires& wires, SharedRecord& record, std::vector<std::unique_ptr
                                   .cache = shape.cache}),
       scope(process.executor) {}
 
-Amf* Running::amf() {
-    if (controller.groups().empty()) return nullptr;
+std::vector<Amf*> Running::amfs() {
+    std::vector<Amf*> out;
+    if (controller.groups().empty()) return out;
     GroupRuntime& group = *controller.groups().begin()->second;
-    return group.tables().loaded() ? &group.amf() : nullptr;
+    // They are started in this order.
+    for (unsigned i = 0; i < group.amfs() && group.seat(i).made(); ++i) {
+        Amf& amf = group.seat(i).runtime().amf();
+        if (!amf.tables().loaded()) break;
+        out.push_back(&amf);
+    }
+    return out;
+}
+
+std::vector<std::shared_ptr<Port>> Running::sides(std::string_view port) {
+    std::vector<std::shared_ptr<Port>> out;
+    for (const auto& [uuid, group] : controller.groups()) {
+        for (unsigned i = 0; i < group->amfs() && group->seat(i).made(); ++i) {
+            if (auto side = group->seat(i).runtime().port(port)) out.push_back(std::move(side));
+        }
+    }
+    return out;
+}
+
+std::shared_ptr<Port> Running::take_turn(std::string_view port) {
+    const auto all = sides(port);
+    return all.empty() ? nullptr : all[controller.registry().take_turn(port) % all.size()];
+}
+
+Amf* Running::amf() {
+    const std::vector<Amf*> all = amfs();
+    return all.empty() ? nullptr : all.front();
 }
 
 bool Running::serving() {

@@ -11,6 +11,7 @@
 #include "sim/sim_disk.h"
 #include "sim/sim_member_store.h"
 #include "sim/sim_network.h"
+#include "sim/sim_sides.h"
 
 namespace braid::sim {
 
@@ -26,7 +27,8 @@ struct Shape {
     unsigned copies = 0;
     Nanos ping_timeout = 500ms;
     Nanos intent_idle = 2s;
-    std::uint64_t cache = 0;  ///< bytes, of each controller
+    std::uint64_t cache = 0;  ///< bytes, of each AMF
+    bool slow_sides = false;  ///< what passes between AMFs of a process takes its time
 };
 
 /// Of the virtual disk "v": not a multiple of anything.
@@ -43,13 +45,20 @@ struct Running {
     Running(Wires& wires, SharedRecord& record, std::vector<std::unique_ptr<Media>>& media, Process& process,
             const Shape& shape);
 
-    /// Once its tables are loaded.
+    /// The first one, once its tables are loaded.
     Amf* amf();
+    /// Those whose tables are loaded, by index.
+    std::vector<Amf*> amfs();
+    /// The sides of a port, by AMF: less of them while it opens or closes.
+    std::vector<std::shared_ptr<Port>> sides(std::string_view port);
+    /// For one more host: the sides take turns.
+    std::shared_ptr<Port> take_turn(std::string_view port);
     bool serving();
 
     SimNetwork network;
     SimMemberStore store;
     SimShelf shelf;
+    SimSides threads;
     Controller controller;
     Scope scope;
 };

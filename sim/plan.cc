@@ -86,6 +86,13 @@ Plan draw_plan(std::uint64_t seed) {
         const std::array<std::uint64_t, 4> blocks = {1 + prng.below(4), 10 + prng.below(30), 100, 1000};
         plan.cache = blocks[prng.below(4)] * kBlockSize;
     }
+    // From a source of its own: what else a seed draws stays as it is.
+    Prng more(mix64(seed) ^ 0xa3f5ull);
+    if (more.chance(1, 3)) {
+        const std::uint64_t most = std::min<std::uint64_t>(3, kMaxGroupAmfs / plan.controllers);
+        plan.sharing.amfs = static_cast<std::uint8_t>(1 + more.below(most));
+        plan.slow_sides = more.chance(3, 4);
+    }
     return plan;
 }
 
@@ -181,6 +188,7 @@ constexpr std::array kSettings{
     setting<[](auto& p) -> auto& { return p.sharing.lock_unit_blocks; }>("lock_unit_blocks", 0),
     setting<[](auto& p) -> auto& { return p.sharing.prefetch; }>("prefetch", 0),
     setting<[](auto& p) -> auto& { return p.sharing.amfs; }>("amfs", 1),
+    setting<[](auto& p) -> auto& { return p.slow_sides; }>("slow_sides", 0),
     setting<[](auto& p) -> auto& { return p.drain_max; }>("drain_max", 1000),
     setting<[](auto& p) -> auto& { return p.controllers; }>("controllers", 2),
     setting<[](auto& p) -> auto& { return p.disk_faults; }>("disk_faults", 0),

@@ -88,19 +88,19 @@ void Cluster::kill_for_good(Fault& fault, std::size_t index) {
 
 void Cluster::kill_recoverer(Fault& fault, int looks) {
     Process* victim = nullptr;
-    bool recovers = false;
+    bool found = false;
     for (Node& node : nodes_) {
         if (!node.running || amf_of(node) == nullptr) continue;
-        const bool this_one = amf_of(node)->conditions().recovering_units != 0;
+        const bool this_one = recovers(node);
         if (victim == nullptr || this_one) victim = node.process.get();
-        recovers |= this_one;
+        found |= this_one;
     }
-    if (!recovers && looks != 0) {
+    if (!found && looks != 0) {
         world_.after(50us, [this, &fault, looks] { kill_recoverer(fault, looks - 1); });
     } else if (victim != nullptr) {
-        world_.after(fault.below(1'200'000), [this, &fault, victim, recovers] {
+        world_.after(fault.below(1'200'000), [this, &fault, victim, found] {
             if (!victim->alive) return kill_recoverer(fault, 0);
-            strikes(fault, recovers ? Mark::crash_of_recoverer : Mark::death_in_round, victim->pid, 2);
+            strikes(fault, found ? Mark::crash_of_recoverer : Mark::death_in_round, victim->pid, 2);
             world_.crash(*victim);
         });
     }

@@ -7,6 +7,10 @@
 namespace braid::sim {
 namespace {
 
+AmfId amf_id_of(std::string_view word) {
+    return amf_id(ControllerId(static_cast<std::uint16_t>(controller_of(word) + 1)), index_of(word));
+}
+
 std::string name_of(std::size_t index) { return "ctl-" + std::string(1, static_cast<char>('a' + index)); }
 
 }  // namespace
@@ -53,7 +57,7 @@ void ScenarioRun::start(std::size_t index) {
 void ScenarioRun::died(std::size_t index) {
     Node& node = nodes_[index];
     if (!over_) trace_.say(name_of(index) + " is gone");
-    if (const Amf* of = amf(index)) of_dead_ += of->counters();
+    for (const Amf* of : amfs(index)) of_dead_ += of->counters();
     node.running.reset();
     for (Operation& operation : operations_) {
         if (operation.node != index || operation.state != State::open) continue;
@@ -134,11 +138,12 @@ bool ScenarioRun::find_places() {
     const std::uint64_t first = geometry.locate(volume_base_).stripe.v / stripes;
     const auto fits = [&](const PlaceSpec& spec, UnitIndex unit) {
         const auto is = [&](const std::string& who, const AmfView& of) {
-            return who.empty() || arbiter_of(unit, of).v == controller_of(who) + 1;
+            return who.empty() || arbiter_of(unit, of) == amf_id_of(who);
         };
         if (!is(spec.arbiter, view)) return false;
         AmfView rest = view;
-        std::erase_if(rest.members, [&](const AmfMember& m) { return m.id == arbiter_of(unit, view); });
+        const ControllerId gone = braid::controller_of(arbiter_of(unit, view));
+        std::erase_if(rest.members, [&](const AmfMember& m) { return braid::controller_of(m.id) == gone; });
         return rest.members.empty() || is(spec.then, rest);
     };
     for (const PlaceSpec& spec : scenario_.places) {
@@ -199,10 +204,11 @@ bool ScenarioRun::calm(Node& node) {
         return false;
     if (std::ranges::any_of(report.conditions, [](const Condition& c) { return c.code == "RESYNC"; }))
         return false;
-    Amf& of = *node.running->amf();
-    const Replicator& records = of.replicator();
-    return of.conditions().recovering_units == 0 && records.live_records() == 0 &&
-           records.store().orphan_stripes().empty() && of.tables().settled() && of.tables().agreed();
+    return std::ranges::all_of(node.running->amfs(), [](Amf* of) {
+        const Replicator& records = of->replicator();
+        return of->conditions().recovering_units == 0 && records.live_records() == 0 &&
+               records.store().orphan_stripes().empty() && of->tables().settled() && of->tables().agreed();
+    });
 }
 
 /// Nobody has anything to do any more, and those who live stand in one view.
@@ -247,7 +253,7 @@ ScenarioRun::Counts& ScenarioRun::Counts::operator+=(const AmfCounters& counters
 ScenarioRun::Counts ScenarioRun::counts() {
     Counts out = of_dead_;
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
-        if (const Amf* of = amf(i)) out += of->counters();
+        for (const Amf* of : amfs(i)) out += of->counters();
     }
     return out;
 }
@@ -287,10 +293,13 @@ void ScenarioRun::look_at_locks() {
     locks_.begin();
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
         if (!nodes_[i].running || !nodes_[i].running->serving()) continue;
-        const std::string clash = locks_.add(name_of(i), *amf(i));
-        if (!clash.empty()) world_.violation("single writer: " + clash);
-        const std::string old = nodes_[i].process->left_view ? std::string{} : check_cache(*amf(i), media_);
-        if (!old.empty()) world_.violation("cache of " + name_of(i) + ": " + old);
+        for (Amf* of : amfs(i)) {
+            const std::string clash =
+                locks_.add(name_of(i) + "/" + std::to_string(amf_index(of->view().self)), *of);
+            if (!clash.empty()) world_.violation("single writer: " + clash);
+            const std::string old = nodes_[i].process->left_view ? std::string{} : check_cache(*of, media_);
+            if (!old.empty()) world_.violation("cache of " + name_of(i) + ": " + old);
+        }
     }
 }
 

@@ -17,6 +17,8 @@ bool ScenarioRun::do_expect(const Step& step) {
             const unsigned copies = of == nullptr ? 0 : of->replicator().copies();
             return std::to_string(copies) == step.arguments[1] ? true : wrong(std::to_string(copies));
         }
+        case Verb::expect_packets:
+            return expect_packets(step);
         case Verb::expect_held:
         case Verb::expect_not_held:
             return expect_held(step);
@@ -37,7 +39,7 @@ bool ScenarioRun::expect_count(const Step& step) {
     const Counts now = counts();
     std::int64_t quarantined = 0;
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
-        if (const Amf* of = amf(i))
+        for (const Amf* of : amfs(i))
             quarantined =
                 std::max(quarantined, static_cast<std::int64_t>(of->conditions().quarantined_stripes));
     }
@@ -66,14 +68,38 @@ bool ScenarioRun::expect_count(const Step& step) {
 }
 
 bool ScenarioRun::expect_held(const Step& step) {
-    Amf* of = amf(controller_of(step.arguments[0]));
-    if (of == nullptr) return wrong("it does not serve");
+    const std::vector<Amf*> all = amfs(controller_of(step.arguments[0]));
+    const unsigned index = index_of(step.arguments[0]);
+    if (index >= all.size()) return wrong("it does not serve");
+    Amf* of = all[index];
     std::string mode = "nothing";
     of->locks().for_each_held([&](UnitIndex unit, LockMode held) {
         if (unit == places_.at(step.arguments[1]).unit) mode = held == LockMode::write ? "write" : "read";
     });
     const std::string wanted = verb_of(step) == Verb::expect_held ? step.arguments[2] : "nothing";
     return mode == wanted ? true : wrong("it holds it for " + mode);
+}
+
+/// Over all its links, since the phase began.
+bool ScenarioRun::expect_packets(const Step& step) {
+    const std::size_t index = controller_of(step.arguments[0]);
+    if (!nodes_[index].running) return wrong("it does not live");
+    const Sent now = sent_by(index);
+    const std::uint64_t messages = now.messages - sent_before_[index].messages;
+    const std::uint64_t packets = now.packets - sent_before_[index].packets;
+    const bool well =
+        std::to_string(messages) == step.arguments[1] && std::to_string(packets) == step.arguments[2];
+    return well ? true : wrong(std::to_string(messages) + " in " + std::to_string(packets));
+}
+
+ScenarioRun::Sent ScenarioRun::sent_by(std::size_t index) {
+    Sent out;
+    if (!nodes_[index].running) return out;
+    for (const auto& [peer, counters] : nodes_[index].running->controller.icl().counters()) {
+        out.messages += counters.sent.all_messages();
+        out.packets += counters.sent.packets;
+    }
+    return out;
 }
 
 bool ScenarioRun::expect_condition(const Step& step) {

@@ -179,9 +179,8 @@ Answer read_places(const toml::node& node, Scenario& scenario) {
             return wrong;
         }
         for (const std::string& who : {place.arbiter, place.then}) {
-            const bool known = who.empty() || (who.size() == 1 && who[0] >= 'a' &&
-                                               controller_of(who) < scenario.shape.controllers);
-            if (!known) return wrong_at(value, "'" + who + "' is no controller");
+            if (!who.empty() && !is_amf(who, scenario.shape))
+                return wrong_at(value, "'" + who + "' is no controller");
         }
         scenario.places.push_back(std::move(place));
     }

@@ -44,6 +44,8 @@ std::string ScenarioRun::run() {
 bool ScenarioRun::run_phase(const Phase& phase) {
     if (!phase.title.empty()) trace_.say(phase.title);
     const std::size_t from = seen_ = trace_.lines().size();
+    sent_before_.clear();
+    for (std::size_t i = 0; i < nodes_.size(); ++i) sent_before_.push_back(sent_by(i));
     for (const Step& step : phase.steps) {
         step_ = &step;
         trace_.say(step.text);
@@ -127,7 +129,9 @@ std::size_t ScenarioRun::begin(const Step& step) {
     operations_.push_back(std::move(op));
     const std::size_t index = operations_.size() - 1;
     if (operations_[index].verb <= Verb::flush) {
-        running.scope.spawn(perform(*this, index, running.controller.registry().find("v")));
+        const auto sides = running.sides("v");
+        const unsigned which = index_of(step.arguments[0]);
+        running.scope.spawn(perform(*this, index, which < sides.size() ? sides[which] : nullptr));
     } else {
         running.scope.spawn(ask(*this, index, request(step, running.controller)));
     }
@@ -262,8 +266,10 @@ bool ScenarioRun::look_at_all(const std::string& when) {
     const std::string bad = check_parity(*some_tables(), media_);
     if (!bad.empty()) return wrong("parity " + when + ": " + bad);
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
-        if (const Amf* of = amf(i); of != nullptr && of->conditions().quarantined_stripes > quarantined_)
-            return wrong("stripes are quarantined " + when);
+        for (const Amf* of : amfs(i)) {
+            if (of->conditions().quarantined_stripes > quarantined_)
+                return wrong("stripes are quarantined " + when);
+        }
     }
     return read_everything(when);
 }
@@ -271,13 +277,15 @@ bool ScenarioRun::look_at_all(const std::string& when) {
 /// Of those who are at rest.
 std::string ScenarioRun::left_over() {
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
-        const std::string open = check_at_rest(*amf(i));
-        if (!open.empty()) return std::string(1, static_cast<char>('a' + i)) + " has " + open;
+        for (Amf* of : amfs(i)) {
+            const std::string open = check_at_rest(*of);
+            if (!open.empty()) return nodes_[i].process->name + " has " + open;
+        }
     }
     return {};
 }
 
-/// Through every living controller, all that may be there is what it should be.
+/// Through every AMF of every living controller, all that may be there is what it should be.
 bool ScenarioRun::read_everything(const std::string& when) {
     const std::uint64_t stripe = geometry_of(scenario_.shape).stripe_size();
     std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges = {{kExtentSize - kBlockSize, kBlockSize}};
@@ -290,21 +298,27 @@ bool ScenarioRun::read_everything(const std::string& when) {
     }
     for (Node& node : nodes_) {
         if (!node.running) continue;
-        auto port = node.running->controller.registry().find("v");
-        for (const auto& [offset, length] : ranges) {
-            if (port == nullptr) break;
-            const Content::Operation read = content_.read_begins(offset, length);
-            const Buffer bytes(length);
-            const auto done = std::make_shared<std::optional<Status>>();
-            node.running->scope.spawn(into(port->read(offset, bytes.span()), done));
-            const std::string where = node.process->name + " " + when + ", byte " + std::to_string(offset);
-            if (!run_until([&] { return done->has_value(); }, kPatience))
-                return wrong("no answer of " + where);
-            if (!**done && quarantined_ != 0 && (*done)->error().code == Errc::io_error) continue;
-            if (!**done) return wrong(where + ": " + std::string(to_string((*done)->error().code)));
-            const std::string bad = content_.read_done(read, bytes.span());
-            if (!bad.empty()) return wrong(where + ": " + bad);
+        for (const auto& side : node.running->sides("v")) {
+            if (!read_through(node, *side, ranges, node.process->name + " " + when)) return false;
         }
+    }
+    return true;
+}
+
+bool ScenarioRun::read_through(Node& node, Port& port,
+                               const std::vector<std::pair<std::uint64_t, std::uint64_t>>& ranges,
+                               const std::string& who) {
+    for (const auto& [offset, length] : ranges) {
+        const Content::Operation read = content_.read_begins(offset, length);
+        const Buffer bytes(length);
+        const auto done = std::make_shared<std::optional<Status>>();
+        node.running->scope.spawn(into(port.read(offset, bytes.span()), done));
+        const std::string where = who + ", byte " + std::to_string(offset);
+        if (!run_until([&] { return done->has_value(); }, kPatience)) return wrong("no answer of " + where);
+        if (!**done && quarantined_ != 0 && (*done)->error().code == Errc::io_error) continue;
+        if (!**done) return wrong(where + ": " + std::string(to_string((*done)->error().code)));
+        const std::string bad = content_.read_done(read, bytes.span());
+        if (!bad.empty()) return wrong(where + ": " + bad);
     }
     return true;
 }

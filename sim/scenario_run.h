@@ -76,6 +76,9 @@ private:
         return node.running && !node.process->paused && !node.process->no_disks;
     }
     Amf* amf(std::size_t index) { return nodes_[index].running ? nodes_[index].running->amf() : nullptr; }
+    std::vector<Amf*> amfs(std::size_t index) {
+        return nodes_[index].running ? nodes_[index].running->amfs() : std::vector<Amf*>{};
+    }
     const Tables* some_tables();
     std::string view_of(const Node& node) const;
     bool view_is(const std::vector<std::string>& letters) const;
@@ -108,6 +111,9 @@ private:
     bool look_at_all(const std::string& when);
     std::string left_over();
     bool read_everything(const std::string& when);
+    bool read_through(Node& node, Port& port,
+                      const std::vector<std::pair<std::uint64_t, std::uint64_t>>& ranges,
+                      const std::string& who);
     static Task<void> leave(ScenarioRun& run, std::size_t index);
     bool wrong(std::string text);
     std::uint64_t offset_of(const std::string& place) const;
@@ -122,6 +128,7 @@ private:
     bool do_expect(const Step& step);
     bool expect_count(const Step& step);
     bool expect_held(const Step& step);
+    bool expect_packets(const Step& step);
     bool expect_condition(const Step& step);
     bool verify(std::size_t index);
 
@@ -138,6 +145,11 @@ private:
     std::map<std::string, Place> places_;
     std::map<std::string, DiskPlace> strips_;  ///< those that were asked for: known also when nobody lives
     Counts of_dead_, at_start_;
+    struct Sent {
+        std::uint64_t messages = 0, packets = 0;
+    };
+    Sent sent_by(std::size_t index);
+    std::vector<Sent> sent_before_;  ///< by each when the phase began
     std::uint64_t kills_at_start_ = 0;
     std::size_t quarantined_ = 0;    ///< stripes that the scenario says are
     std::uint64_t volume_base_ = 0;  ///< in the group's logical space

@@ -12,12 +12,12 @@ namespace braid::sim {
 namespace {
 
 constexpr std::array kForms = {
-    "C writes SIZE at AT",
-    "C writes SIZE at AT fua",
-    "C reads SIZE at AT",
-    "C reads SIZE at AT = NAME",
-    "C zeroes SIZE at AT",
-    "C flushes",
+    "A writes SIZE at AT",
+    "A writes SIZE at AT fua",
+    "A reads SIZE at AT",
+    "A reads SIZE at AT = NAME",
+    "A zeroes SIZE at AT",
+    "A flushes",
     "await NAME",
     "NAME waits",
     "crash CS",
@@ -54,8 +54,9 @@ constexpr std::array kForms = {
     "expect view CS",
     "expect N WORD",
     "expect C has N copies",
-    "expect C holds AT WORD",
-    "expect C does not hold AT",
+    "expect C sent N messages in N packets",
+    "expect A holds AT WORD",
+    "expect A does not hold AT",
     "expect condition WORD",
     "expect no condition WORD",
     "expect C shows condition WORD",
@@ -64,8 +65,8 @@ constexpr std::array kForms = {
 };
 static_assert(kForms.size() == static_cast<std::size_t>(Verb::expect_parity) + 1);
 
-constexpr std::array<std::string_view, 11> kCapitals = {"C",    "CS",   "SIZE", "T",    "N",    "AT",
-                                                        "DISK", "NAME", "LINE", "WORD", "STRIP"};
+constexpr std::array<std::string_view, 12> kCapitals = {"A",  "C",    "CS",   "SIZE", "T",    "N",
+                                                        "AT", "DISK", "NAME", "LINE", "WORD", "STRIP"};
 
 bool is_place(std::string_view word, const Scenario& scenario) {
     const std::size_t plus = word.find('+');
@@ -91,6 +92,7 @@ bool is_number(std::string_view word) {
 
 /// True if `word` may stand for the capitals.
 bool stands_for(std::string_view capitals, std::string_view word, const Scenario& scenario) {
+    if (capitals == "A") return is_amf(word, scenario.shape);
     if (capitals == "C" || capitals == "CS") return is_controller(word, scenario);
     if (capitals == "SIZE") {
         const auto size = parse_size(word);
@@ -158,6 +160,13 @@ std::optional<Errc> parse_code(std::string_view text) {
 
 }  // namespace
 
+bool is_amf(std::string_view word, const Shape& shape) {
+    const bool plain = word.size() == 1;
+    const bool numbered = word.size() == 3 && word[1] == '/' && word[2] >= '1';
+    return (plain || numbered) && word[0] >= 'a' && controller_of(word) < shape.controllers &&
+           index_of(word) < shape.sharing.amfs;
+}
+
 Verb verb_of(const Step& step) { return static_cast<Verb>(step.form); }
 
 std::optional<std::uint64_t> parse_size(std::string_view text) {
@@ -184,7 +193,7 @@ std::optional<Nanos> parse_time(std::string_view text) {
 
 std::string check_line(const std::vector<std::string>& words, const Scenario& scenario) {
     const auto controller = [&](const std::string& word) {
-        return word == "*" || is_controller(word, scenario);
+        return word == "*" || is_amf(word, scenario.shape);
     };
     const auto no_controller = [](const std::string& word) { return "'" + word + "' is no controller"; };
     if (words.size() < 3) return "a line has three words at least: 'a > b lock_request', 'a writes X/d0'";

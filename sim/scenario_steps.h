@@ -62,6 +62,7 @@ enum class Verb : std::uint8_t {
     expect_view,
     expect_count,
     expect_copies,
+    expect_packets,
     expect_held,
     expect_not_held,
     expect_condition,
@@ -87,7 +88,12 @@ std::string check_line(const std::vector<std::string>& words, const Scenario& sc
 
 std::optional<std::uint64_t> parse_size(std::string_view text);
 std::optional<Nanos> parse_time(std::string_view text);
-/// Place of a controller's letter: 'a' is 0.
+/// Which of its controller's AMFs `a/1` means; `a` is the first one.
+inline unsigned index_of(std::string_view amf) {
+    return amf.size() < 3 ? 0 : static_cast<unsigned>(amf[2] - '0');
+}
+bool is_amf(std::string_view word, const Shape& shape);
+/// Place of a controller's letter, or of the letter of an AMF's controller: 'a' is 0.
 inline std::size_t controller_of(std::string_view letter) {
     return static_cast<std::size_t>(letter[0] - 'a');
 }

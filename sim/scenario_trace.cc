@@ -16,7 +16,11 @@ constexpr std::array<std::string_view, 10> kKinds = {"other", "lock", "report", 
                                                      "cache", "link", "disk",   "tables", "arrival"};
 constexpr std::array<std::string_view, 3> kParity = {"P", "Q", "R"};
 
-std::string letter(AmfId id) { return std::string(1, static_cast<char>('a' + id.v - 1)); }
+std::string name_of(AmfId id) {
+    const unsigned index = amf_index(id);
+    const std::string letter(1, static_cast<char>('a' + braid::controller_of(id).v - 1));
+    return index == 0 ? letter : letter + '/' + std::to_string(index);
+}
 std::string letter(const Process& process) { return process.name.substr(process.name.size() - 1); }
 
 std::string name_of(MessageType type) {
@@ -33,7 +37,7 @@ std::string role_name(unsigned role, unsigned k) {
 Message message_of(std::span<const std::byte> frame) {
     const auto header = decode_frame_header(FrameHeaderBytes(frame.data(), kFrameHeaderSize));
     ASSERT(header.has_value());
-    Message message{header->group, header->type, {}, {}};
+    Message message{header->group, header->type, {}, {}, header->from_index, header->to_index};
     const auto head = frame.subspan(kFrameHeaderSize, header->head_size);
     message.head.assign(head.begin(), head.end());
     // Decoders look at the payload's length only; it is never used after this frame is gone.
@@ -173,9 +177,9 @@ std::string Trace::report_text(const Message& message) const {
 std::string Trace::record_name(const RecordId& id, AmfId writer) const {
     const auto known = records_.find(id);
     std::string out = ' ' + (known == records_.end() ? "?" : stripe_name(known->second.stripe));
-    if (id.origin != writer) out += " +of " + letter(id.origin);
+    if (id.origin != writer) out += " +of " + name_of(id.origin);
     if (known != records_.end() && known->second.root != id.origin)
-        out += " +for " + letter(known->second.root);
+        out += " +for " + name_of(known->second.root);
     return out;
 }
 
@@ -221,18 +225,19 @@ std::string Trace::frame_text(const Process& from, const Process& to, std::strin
                               std::span<const std::byte> frame, std::string_view& kind) {
     const Message message = message_of(frame);
     kind = kind_of(message.type);
-    const auto id = [](const Process& process) {
-        return AmfId(static_cast<std::uint16_t>(letter(process)[0] - 'a' + 1));
+    const auto id = [](const Process& process, unsigned index) {
+        return amf_id(ControllerId(static_cast<std::uint16_t>(letter(process)[0] - 'a' + 1)), index);
     };
+    const AmfId sender = id(from, message.from_index), receiver = id(to, message.to_index);
     const bool arrives = arrow == "<";
-    std::string text = letter(arrives ? to : from) + ' ' + std::string(arrow) + ' ' +
-                       letter(arrives ? from : to) + ' ' + name_of(message.type);
+    std::string text = name_of(arrives ? receiver : sender) + ' ' + std::string(arrow) + ' ' +
+                       name_of(arrives ? sender : receiver) + ' ' + name_of(message.type);
     if (kind == "lock") return text + lock_text(message, kind);
     if (kind == "report") return text + report_text(message);
     if (kind == "cache")
-        return text + cache_text(message, message.type == MessageType::cache_fetch ? id(from) : id(to), kind);
+        return text + cache_text(message, message.type == MessageType::cache_fetch ? sender : receiver, kind);
     if (kind != "record") return text;
-    const std::string record = record_text(message, id(from), id(to));
+    const std::string record = record_text(message, sender, receiver);
     if (!record.empty()) kind = kind_if_named(kind, record.substr(1));
     return text + record;
 }

@@ -23,8 +23,8 @@ void Cluster::watch() {
         fail("memory: " + std::to_string(Buffer::bytes_in_use() >> 20) + " MiB of buffers");
     locks_.begin();
     for (Node& node : nodes_) {
-        Amf* amf = amf_of(node);
-        if (amf != nullptr && amf->conditions().offline) world_.mark(Mark::group_left);
+        const std::vector<Amf*> amfs = amfs_of(node);
+        if (!amfs.empty() && amfs.front()->conditions().offline) world_.mark(Mark::group_left);
         if (!serving(node)) {
             node.serving_since = Nanos{0};
             continue;
@@ -32,11 +32,13 @@ void Cluster::watch() {
         if (node.serving_since == Nanos{0}) node.serving_since = world_.now();
         count_work(node);
         check_resynced(node);
-        const std::string wrong = look ? locks_.add(node.name, *amf_of(node)) : std::string{};
-        if (!wrong.empty()) fail("single writer: " + wrong);
-        if (!look || node.process->left_view) continue;
-        const std::string old = check_cache(*amf_of(node), media_);
-        if (!old.empty()) fail("cache of " + node.name + ": " + old);
+        for (Amf* amf : amfs) {
+            const std::string wrong = look ? locks_.add(name_of(node, *amf), *amf) : std::string{};
+            if (!wrong.empty()) fail("single writer: " + wrong);
+            if (!look || node.process->left_view) continue;
+            const std::string old = check_cache(*amf, media_);
+            if (!old.empty()) fail("cache of " + name_of(node, *amf) + ": " + old);
+        }
     }
     const auto calm = [&](Node& node) { return !node.running || settled(node); };
     if (std::ranges::all_of(nodes_, calm)) {
@@ -48,7 +50,8 @@ void Cluster::watch() {
 
 /// Where a copy of every record has survived, parity is right before anybody resyncs it.
 void Cluster::check_resynced(Node& node) {
-    const std::uint64_t stripes = amf_of(node)->counters().resynced;
+    std::uint64_t stripes = 0;
+    for (const Amf* amf : amfs_of(node)) stripes += amf->counters().resynced;
     if (stripes == 0 || !covered()) return;
     fail("resync: " + node.name + " corrected " + std::to_string(stripes) +
          " stripes although copies of all records survived");
@@ -92,49 +95,45 @@ constexpr std::array kCountedLocks = {
 
 }  // namespace
 
-/// Adds what the node's AMF has done since the last look to the marks.
+/// Adds what the node's AMFs have done since the last look to the marks.
 void Cluster::count_work(Node& node) {
-    Amf* amf = amf_of(node);
-    if (amf == nullptr) return;
-    const AmfCounters& now = amf->counters();
-    const LockCounters& locks = amf->locks().counters();
-    if (now.writes < node.counted.writes || now.reads < node.counted.reads) {  // another one
-        node.counted = {};
-        node.counted_locks = {};
-    }
-    const bool degraded = amf->conditions().failed_members != 0;
-    for (const Counted& at : kCounted) world_.mark(at.mark, now.*at.counter - node.counted.*at.counter);
+    const std::vector<Amf*> amfs = amfs_of(node);
+    for (std::size_t i = 0; i < amfs.size(); ++i) count_work(*amfs[i], node.counted[i]);
+}
+
+void Cluster::count_work(Amf& amf, Node::Counted& before) {
+    const AmfCounters& now = amf.counters();
+    const LockCounters& locks = amf.locks().counters();
+    if (now.writes < before.work.writes || now.reads < before.work.reads) before = {};  // another one
+    const bool degraded = amf.conditions().failed_members != 0;
+    for (const Counted& at : kCounted) world_.mark(at.mark, now.*at.counter - before.work.*at.counter);
     for (const CountedLock& at : kCountedLocks)
-        world_.mark(at.mark, locks.*at.counter - node.counted_locks.*at.counter);
+        world_.mark(at.mark, locks.*at.counter - before.locks.*at.counter);
     world_.mark(Mark::lock_revoked,
-                locks.sent(MessageType::lock_revoke) - node.counted_locks.sent(MessageType::lock_revoke));
+                locks.sent(MessageType::lock_revoke) - before.locks.sent(MessageType::lock_revoke));
     for (const CountedPath& at : kCountedPaths) {
         const auto path = static_cast<std::size_t>(at.path);
-        const std::uint64_t written = now.stripe_writes[path] - node.counted.stripe_writes[path];
+        const std::uint64_t written = now.stripe_writes[path] - before.work.stripe_writes[path];
         world_.mark(at.mark, written);
-        if (degraded && node.degraded && at.path == WritePath::full)
+        if (degraded && before.degraded && at.path == WritePath::full)
             world_.mark(Mark::write_full_degraded, written);
     }
-    node.counted = now;
-    node.counted_locks = locks;
-    node.degraded = degraded;
+    before = {now, locks, degraded};
 }
 
 /// It dies now; what it was at is still there to see.
 void Cluster::count_death(Node& node) {
     if (record_.holder == node.process->pid) world_.mark(Mark::death_with_store_lock);
     count_work(node);
-    Amf* amf = amf_of(node);
-    if (amf == nullptr) {
+    if (amf_of(node) == nullptr) {
         world_.mark(Mark::death_while_joining);
     } else {
         check_resynced(node);
-        if (amf->conditions().recovering_units != 0) world_.mark(Mark::recovery_of_recoverer);
-        if (amf->replicator().live_records() != 0) world_.mark(Mark::death_with_records);
+        if (recovers(node)) world_.mark(Mark::recovery_of_recoverer);
+        if (live_records(node) != 0) world_.mark(Mark::death_with_records);
         if (resyncs(node)) world_.mark(Mark::death_in_resync);
     }
     node.counted = {};
-    node.counted_locks = {};
 }
 
 bool Cluster::resyncs(Node& node) {

@@ -23,6 +23,7 @@
 #include "io/uring/network.h"
 #include "io/uring/random.h"
 #include "io/uring/shelf.h"
+#include "io/uring/side_threads.h"
 #include "io/uring/unique_fd.h"
 
 namespace braid {
@@ -76,7 +77,8 @@ public:
           loop_(loop),
           thread_(loop),
           network_(loop),
-          controller_(Environment{loop.executor(), loop.clock(), network_, members, shelf, random_},
+          sides_(loop, loop_options(config), config.scan),
+          controller_(Environment{loop.executor(), loop.clock(), network_, members, shelf, random_, sides_},
                       controller_config(config)),
           signals_(signals),
           end_(loop.executor()),
@@ -145,6 +147,7 @@ private:
     LoopThread thread_;
     UringNetwork network_;
     KernelRandom random_;
+    LoopSides sides_;  ///< before the controller: they end after all that it leaves there
     Controller controller_;
     const int signals_;
     Event end_;

@@ -8,7 +8,7 @@
 namespace braid {
 
 Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& group, const GroupConfig& config,
-         std::uint64_t table_start, std::vector<Disk*> disks, ControllerSlot slot, AmfOptions options)
+         std::uint64_t table_start, std::vector<Disk*> disks, AmfSlot slot, AmfOptions options)
     : executor_(executor),
       clock_(clock),
       transport_(transport),
@@ -53,6 +53,11 @@ Task<Status> Amf::start() {
 }
 
 Task<void> Amf::stop() {
+    co_await finish();
+    co_await end();
+}
+
+Task<void> Amf::finish() {
     gate_.close();
     co_await gate_.drained();
     // Records of the dead may be here and nowhere else: they are finished, here or by whoever gathers them.
@@ -61,6 +66,9 @@ Task<void> Amf::stop() {
         co_await sleep_for(clock_, 1ms);
     }
     if (!replicator_.fenced() && !tables_.offline()) co_await tables_.settle_pages();
+}
+
+Task<void> Amf::end() {
     stopping_ = true;
     while (!replicator_.fenced() && (!recovering_.empty() || failing_.any())) {
         co_await sleep_for(clock_, 1ms);

@@ -88,7 +88,7 @@ class Amf final : public GroupSpace, public MessageSink, private LockHooks {
 public:
     /// `config` as the disks say it before anything is loaded; `disks` by member, null where there is none.
     Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& group, const GroupConfig& config,
-        std::uint64_t table_start, std::vector<Disk*> disks, ControllerSlot slot, AmfOptions options = {});
+        std::uint64_t table_start, std::vector<Disk*> disks, AmfSlot slot, AmfOptions options = {});
     ~Amf() override;
 
     /// Loads the tables; operations fail with not_ready until it has returned. The view with this AMF in it
@@ -98,6 +98,10 @@ public:
     /// intents. Offline: what is half-written stays with the partners, and no disk command of ours is left,
     /// so that others may finish it as soon as the view lacks us.
     Task<void> stop();
+    /// The two halves of stop(), for AMFs that leave the group together: none of them may end while another
+    /// one has something to finish, because what it needs of this one is answered until then.
+    Task<void> finish();
+    Task<void> end();
 
     void adopt(const AmfView& view);
     void deliver(AmfId from, Message message) override;

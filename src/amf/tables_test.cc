@@ -116,7 +116,7 @@ TEST(Tables, ARegionThatIsWrittenToStaysInTheIntents) {
     world.settle();
     ASSERT_FALSE(written.has_value());
     ASSERT_TRUE(world.run(1, world.amf(1).tables().clear_idle_intents(Nanos{0})));
-    const auto on_disk = world.run(2, world.amf(2).tables().intents_of(ControllerSlot(0)));
+    const auto on_disk = world.run(2, world.amf(2).tables().intents_of(AmfSlot(0)));
     EXPECT_EQ(on_disk->regions.size(), 1u);
     world.hold_data = false;
     world.settle();
@@ -157,7 +157,7 @@ TEST(Tables, ARegionDoesNotLeaveWithAFlushThatBeganBeforeItWasIdle) {
     tables.unpin_intent(RegionIndex(1));
     world.node(1).scope->spawn(World::keep(tables.clear_idle_intents(Nanos{0}), second));
     ASSERT_TRUE(world.run_until([&] { return first.has_value(); }));
-    const PageNumber page = intent_page(ControllerSlot(0));
+    const PageNumber page = intent_page(AmfSlot(0));
     const auto slot = [&](unsigned which) {
         const auto& bytes = world.media[0]->pages.at(slot_offset(world.table_start, page, which) / kPageSize);
         return ConstPageBytes(bytes.span());

@@ -339,7 +339,7 @@ inline Node::Node(World& w, AmfId i, Incarnation inc) : world(w), id(i), incarna
         raw.push_back(disks.back().get());
     }
     amf = std::make_unique<Amf>(world.executor, world.clock, *this, world.group, world.config,
-                                world.table_start, raw, ControllerSlot(static_cast<std::uint8_t>(id.v - 1)),
+                                world.table_start, raw, AmfSlot(static_cast<std::uint8_t>(id.v - 1)),
                                 world.options.amf);
     scope = std::make_unique<Scope>(world.executor);
 }

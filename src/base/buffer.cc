@@ -1,6 +1,7 @@
 #include "base/buffer.h"
 
 #include <array>
+#include <atomic>
 #include <bit>
 #include <cstdlib>
 #include <cstring>
@@ -11,7 +12,7 @@
 namespace braid {
 
 struct Buffer::Head {
-    std::uint32_t references;
+    std::atomic<std::uint32_t> references;
     std::uint32_t size_class;
     std::byte* memory;
 };
@@ -25,8 +26,7 @@ constexpr std::size_t kPooledBytesPerClass = 64u
 
 }  // namespace
 
-// Buffers returned on this thread, by class. Only ever reached on its own thread: a buffer must not outlive
-// it.
+// Buffers returned on this thread, by class. Only ever reached on its own thread.
 struct Buffer::Pool {
     std::array<std::vector<Head*>, kClasses> free;
     std::size_t in_use = 0;
@@ -59,7 +59,7 @@ Buffer::Buffer(std::size_t size) : size_(size) {
     if (!free.empty()) {
         head_ = free.back();
         free.pop_back();
-        head_->references = 1;
+        head_->references.store(1, std::memory_order_relaxed);
     } else {
         void* memory = std::aligned_alloc(kAlignment, kAlignment << cls);
         ASSERT(memory != nullptr);
@@ -69,11 +69,16 @@ Buffer::Buffer(std::size_t size) : size_(size) {
 }
 
 void Buffer::retain() {
-    if (head_ != nullptr) ++head_->references;
+    if (head_ != nullptr) head_->references.fetch_add(1, std::memory_order_relaxed);
 }
 
 void Buffer::release() {
-    if (head_ == nullptr || --head_->references != 0) return;
+    if (head_ == nullptr) return;
+    // Who has the only copy need not tell anybody.
+    if (head_->references.load(std::memory_order_acquire) != 1 &&
+        head_->references.fetch_sub(1, std::memory_order_acq_rel) != 1) {
+        return;
+    }
     const std::size_t bytes = kAlignment << head_->size_class;
     pool().in_use -= bytes;
     auto& free = pool().free[head_->size_class];

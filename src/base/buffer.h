@@ -1,5 +1,6 @@
 // Memory for block data: 4 KiB aligned, reference counted, from a per-thread pool of size classes, so that
-// the data path does not allocate once warm. Not shared between threads.
+// the data path does not allocate once warm. Copies of one buffer may be on several threads: its bytes are
+// then read only. It goes into the pool of the thread that gives the last one back.
 #pragma once
 
 #include <algorithm>
@@ -34,7 +35,7 @@ public:
     std::span<std::byte> span() const { return {data(), size_}; }
     std::span<std::byte> span(std::size_t at, std::size_t count) const { return span().subspan(at, count); }
 
-    /// Bytes handed out and not yet returned on this thread: the leak checks read it.
+    /// Bytes handed out on this thread less those returned there: the leak checks read it.
     static std::size_t bytes_in_use();
 
 private:

@@ -16,12 +16,13 @@ using ControllerId = Strong<struct ControllerIdTag, std::uint16_t>;
 /// has its controller's number.
 using AmfId = Strong<struct AmfIdTag, std::uint16_t>;
 constexpr unsigned kAmfIndexShift = 12;
+constexpr std::uint16_t kMaxControllerId = (1u << kAmfIndexShift) - 1;
 constexpr std::size_t kMaxAmfs = 8;  ///< of one group in one controller
 constexpr AmfId amf_id(ControllerId controller, unsigned index = 0) {
     return AmfId(static_cast<std::uint16_t>(controller.v | index << kAmfIndexShift));
 }
 constexpr ControllerId controller_of(AmfId amf) {
-    return ControllerId(static_cast<std::uint16_t>(amf.v & ((1u << kAmfIndexShift) - 1)));
+    return ControllerId(static_cast<std::uint16_t>(amf.v & kMaxControllerId));
 }
 constexpr unsigned amf_index(AmfId amf) { return amf.v >> kAmfIndexShift; }
 /// One start of one controller: the epoch of the view that first held it. Larger is newer.
@@ -42,6 +43,7 @@ constexpr std::uint64_t kExtentSize = 64ull << 20;  ///< bytes of a group's logi
 constexpr std::size_t kMaxMembers = 24;             ///< disks of a group
 constexpr std::size_t kMaxParity = 3;               ///< parity strips of a stripe
 constexpr std::size_t kMaxControllers = 16;         ///< controllers that share a group
+constexpr std::size_t kMaxGroupAmfs = 16;           ///< AMFs of a group, of all controllers together
 
 /// 16 bytes; of a group, a disk or a cluster.
 struct Uuid {

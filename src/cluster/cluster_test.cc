@@ -55,7 +55,7 @@ struct Node final : IclEvents, MembershipEvents {
 
     Task<void> join() { joined = co_await membership.join({name, address, {}}); }
     Task<void> leave() { left = co_await membership.leave(); }
-    Task<void> attach(Uuid group) { attached = co_await membership.attach(group); }
+    Task<void> attach(Uuid group) { attached = co_await membership.attach(group, 1); }
     Task<void> detach(Uuid group) { detached = co_await membership.detach(group); }
 
     std::string name, address;

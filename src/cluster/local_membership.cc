@@ -108,7 +108,7 @@ Task<Result<Joined>> LocalMembership::join(JoinRequest request) {
         co_return std::unexpected(status.error());
     }
     state_ = State::inside;
-    groups_.insert(request.groups.begin(), request.groups.end());
+    groups_ = request.groups;
     LOG_INFO("cluster.joined", {"name", request.name}, {"id", joined_.self}, {"epoch", record->view.epoch});
     events_.on_joined(joined_);
     adopt(*record);
@@ -205,7 +205,10 @@ bool LocalMembership::change_due() const {
         if (member != nullptr && member->incarnation == incarnation) return true;
     }
     const ViewMember* self = view_.find(joined_.self);
-    return self != nullptr && !std::ranges::equal(self->groups, groups_, {}, &Attachment::group);
+    const auto same = [](const Attachment& attached, const auto& wanted) {
+        return attached.group == wanted.first && attached.amfs == wanted.second;
+    };
+    return self != nullptr && !std::ranges::equal(self->groups, groups_, same);
 }
 
 Task<void> LocalMembership::change_loop() {
@@ -267,10 +270,10 @@ Task<Result<LocalMembership::Applied>> LocalMembership::apply(ClusterRecord& nex
     co_return out;
 }
 
-Task<Status> LocalMembership::attach(Uuid group) {
+Task<Status> LocalMembership::attach(Uuid group, std::uint8_t amfs) {
     if (state_ != State::inside) co_return fail(Errc::fenced);
     if (groups_.size() >= kMaxAttachedGroups && !groups_.contains(group)) co_return fail(Errc::no_space);
-    groups_.insert(group);
+    groups_[group] = amfs;
     want_change();
     co_return co_await wait_groups(group, true);
 }

@@ -13,7 +13,6 @@
 
 #include <map>
 #include <memory>
-#include <set>
 
 #include "async/scope.h"
 #include "cluster/membership.h"
@@ -45,7 +44,7 @@ public:
     Task<Status> leave() override;
     const View& view() const override { return view_; }
     ControllerId self() const override { return joined_.self; }
-    Task<Status> attach(Uuid group) override;
+    Task<Status> attach(Uuid group, std::uint8_t amfs) override;
     Task<Status> detach(Uuid group) override;
     void suspect(ControllerId peer, SuspectReason reason) override;
     void restored(ControllerId peer) override;
@@ -102,7 +101,7 @@ private:
     State state_ = State::outside;
     Joined joined_;
     View view_;
-    std::set<Uuid> groups_;                         ///< as wanted
+    ServedGroups groups_;                           ///< as wanted
     std::map<ControllerId, Incarnation> to_fence_;  ///< dead, or not to be trusted
     Epoch renew_;                                   ///< this epoch, if it still stands, is to be renewed
     std::map<ControllerId, std::shared_ptr<Watch>> watches_;

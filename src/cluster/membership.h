@@ -8,7 +8,6 @@
 #pragma once
 
 #include <string>
-#include <vector>
 
 #include "async/task.h"
 #include "base/result.h"
@@ -19,9 +18,9 @@
 namespace braid {
 
 struct JoinRequest {
-    std::string name;          ///< 1 .. 31 bytes, unique among the living
-    std::string address;       ///< where the peers dial us
-    std::vector<Uuid> groups;  ///< attached from the start
+    std::string name;     ///< 1 .. 31 bytes, unique among the living
+    std::string address;  ///< where the peers dial us
+    ServedGroups groups;  ///< attached from the start
 };
 
 /// Who we are in the cluster since the join.
@@ -56,9 +55,9 @@ public:
     virtual const View& view() const = 0;
     virtual ControllerId self() const = 0;
 
-    /// From now on every view shows us with this group / without it. Returns when that view has been handed
-    /// to the sink; `fenced` if we are out.
-    virtual Task<Status> attach(Uuid group) = 0;
+    /// From now on every view shows us with this group and so many AMFs / without it. Returns when that view
+    /// has been handed to the sink; `fenced` if we are out.
+    virtual Task<Status> attach(Uuid group, std::uint8_t amfs) = 0;
     virtual Task<Status> detach(Uuid group) = 0;
 
     /// From the links (IclEvents) and from operators.

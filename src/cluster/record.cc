@@ -8,7 +8,7 @@ namespace braid {
 namespace {
 
 constexpr std::uint32_t kMagic = 0x4d647262;  // "brdM"
-constexpr std::uint16_t kVersion = 2;
+constexpr std::uint16_t kVersion = 3;
 constexpr std::size_t kCoverAt = 12;  // what the checksum covers begins here
 
 void put_member(Writer& w, const ViewMember& member) {
@@ -22,6 +22,7 @@ void put_member(Writer& w, const ViewMember& member) {
     for (const Attachment& attached : member.groups) {
         w.put(attached.group);
         w.put(attached.since);
+        w.put(attached.amfs);
     }
 }
 
@@ -37,7 +38,8 @@ ViewMember get_member(Reader& r) {
     if (groups > kMaxAttachedGroups) r.fail();
     for (std::size_t i = 0; i < groups && r.ok(); ++i) {
         const Uuid group = r.uuid();
-        member.groups.push_back({group, r.get<Incarnation>()});
+        const auto since = r.get<Incarnation>();
+        member.groups.push_back({group, since, r.get<std::uint8_t>()});
     }
     return member;
 }
@@ -59,14 +61,14 @@ bool ascending(const std::vector<T>& list) {
     for (std::size_t i = 1; i < list.size(); ++i) {
         if (!(list[i - 1].id < list[i].id)) return false;
     }
-    return list.empty() || list.front().id.v != 0;
+    return list.empty() || (list.front().id.v != 0 && list.back().id.v <= kMaxControllerId);
 }
 
 bool plausible(const ViewMember& member, Epoch epoch) {
     for (std::size_t i = 0; i < member.groups.size(); ++i) {
-        const Incarnation since = member.groups[i].since;
-        if (since < member.incarnation || since.v > epoch.v) return false;
-        if (i != 0 && !(member.groups[i - 1].group < member.groups[i].group)) return false;
+        const auto& [group, since, amfs] = member.groups[i];
+        if (since < member.incarnation || since.v > epoch.v || amfs < 1 || amfs > kMaxAmfs) return false;
+        if (i != 0 && !(member.groups[i - 1].group < group)) return false;
     }
     return true;
 }

@@ -20,7 +20,7 @@ KnownController* known_by_name(View& view, const std::string& name) {
         if (known.name == name) return &known;
     }
     const ControllerId last = view.known.empty() ? ControllerId(0) : view.known.back().id;
-    if (view.known.size() >= kMaxKnownControllers || last.next() < last) return nullptr;
+    if (view.known.size() >= kMaxKnownControllers || last.v >= kMaxControllerId) return nullptr;
     view.known.push_back({.id = last.next(), .name = name});
     return &view.known.back();
 }
@@ -34,7 +34,7 @@ ClusterRecord successor(const ClusterRecord& record) {
 }
 
 Result<ControllerId> add_member(ClusterRecord& next, const std::string& name, const std::string& address,
-                                ProcessRef process, const std::vector<Uuid>& groups) {
+                                ProcessRef process, const ServedGroups& groups) {
     View& view = next.view;
     if (name.empty() || name.size() > kMaxControllerName || address.empty() || address.size() > kMaxAddress) {
         return fail(Errc::invalid);
@@ -53,7 +53,7 @@ Result<ControllerId> add_member(ClusterRecord& next, const std::string& name, co
     const ControllerId id = known->id;
     const auto at = std::ranges::lower_bound(view.members, id, {}, &ViewMember::id);
     view.members.insert(at, ViewMember{id, Incarnation(view.epoch.v), name, address, process, {}});
-    TRY(set_groups(next, id, std::set<Uuid>(groups.begin(), groups.end())));
+    TRY(set_groups(next, id, groups));
     return id;
 }
 
@@ -67,14 +67,15 @@ bool remove_member(ClusterRecord& next, ControllerId id, Incarnation incarnation
     return true;
 }
 
-Result<bool> set_groups(ClusterRecord& next, ControllerId id, const std::set<Uuid>& groups) {
+Result<bool> set_groups(ClusterRecord& next, ControllerId id, const ServedGroups& groups) {
     if (groups.size() > kMaxAttachedGroups) return fail(Errc::no_space);
     for (ViewMember& member : next.view.members) {
         if (member.id != id) continue;
         std::vector<Attachment> attached;
-        for (const Uuid& group : groups) {
+        for (const auto& [group, amfs] : groups) {
             const Attachment* before = member.attachment(group);
-            attached.push_back({group, before != nullptr ? before->since : Incarnation(next.view.epoch.v)});
+            const bool stays = before != nullptr && before->amfs == amfs;
+            attached.push_back({group, stays ? before->since : Incarnation(next.view.epoch.v), amfs});
         }
         const bool changed = attached != member.groups;
         member.groups = std::move(attached);

@@ -3,8 +3,6 @@
 // already is no new epoch.
 #pragma once
 
-#include <set>
-
 #include "base/result.h"
 #include "cluster/record.h"
 
@@ -17,12 +15,12 @@ ClusterRecord successor(const ClusterRecord& record);
 /// epoch. exists: a member has the name; no_space: too many; invalid: a name or address that is empty or too
 /// long.
 Result<ControllerId> add_member(ClusterRecord& next, const std::string& name, const std::string& address,
-                                ProcessRef process, const std::vector<Uuid>& groups);
+                                ProcessRef process, const ServedGroups& groups);
 /// This very incarnation is out: fenced, or left in order.
 bool remove_member(ClusterRecord& next, ControllerId id, Incarnation incarnation, bool fenced);
 /// Exactly these groups are attached from now on. no_space: too many.
-/// Those that are new begin with the record's epoch.
-Result<bool> set_groups(ClusterRecord& next, ControllerId id, const std::set<Uuid>& groups);
+/// Those that are new, or have another number of AMFs, begin with the record's epoch.
+Result<bool> set_groups(ClusterRecord& next, ControllerId id, const ServedGroups& groups);
 
 /// This very incarnation is a member.
 bool holds(const ClusterRecord& record, ControllerId id, Incarnation incarnation);

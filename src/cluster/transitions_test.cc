@@ -58,29 +58,47 @@ TEST(Transitions, JoinRefusesWhatCannotBe) {
 
 TEST(Transitions, GroupsAreSortedAndOnlyADifferenceIsAChange) {
     ClusterRecord record = successor(record_of({"x"}));
-    EXPECT_TRUE(add_member(record, "y", "a:1", {1, 1}, {Uuid{{3}}, Uuid{{2}}, Uuid{{3}}}));
+    EXPECT_TRUE(add_member(record, "y", "a:1", {1, 1}, {{Uuid{{3}}, 1}, {Uuid{{2}}, 2}}));
     const Incarnation since(record.view.epoch.v);
     EXPECT_EQ(record.view.members[1].groups,
-              (std::vector<Attachment>{{Uuid{{2}}, since}, {Uuid{{3}}, since}}));
-    EXPECT_EQ(set_groups(record, ControllerId(2), {Uuid{{2}}, Uuid{{3}}}), false);
-    EXPECT_EQ(set_groups(record, ControllerId(2), {Uuid{{2}}}), true);
-    EXPECT_EQ(set_groups(record, ControllerId(9), {Uuid{{2}}}), false);
+              (std::vector<Attachment>{{Uuid{{2}}, since, 2}, {Uuid{{3}}, since, 1}}));
+    EXPECT_EQ(set_groups(record, ControllerId(2), {{Uuid{{2}}, 2}, {Uuid{{3}}, 1}}), false);
+    EXPECT_EQ(set_groups(record, ControllerId(2), {{Uuid{{2}}, 2}}), true);
+    EXPECT_EQ(set_groups(record, ControllerId(9), {{Uuid{{2}}, 2}}), false);
 }
 
 TEST(Transitions, AGroupThatIsAttachedAgainIsANewIncarnationAndTheOthersKeepTheirs) {
     ClusterRecord record = successor(record_of({"x"}));
     const ControllerId id(1);
     const Uuid left{{2}}, kept{{3}};
-    ASSERT_EQ(set_groups(record, id, {left, kept}), true);
+    ASSERT_EQ(set_groups(record, id, {{left, 1}, {kept, 1}}), true);
     const Incarnation first = amf_view(record.view, left, amf_id(id)).members.front().incarnation;
     record = successor(record);
-    ASSERT_EQ(set_groups(record, id, {kept}), true);
+    ASSERT_EQ(set_groups(record, id, {{kept, 1}}), true);
     EXPECT_TRUE(amf_view(record.view, left, amf_id(id)).members.empty());
     record = successor(record);
-    ASSERT_EQ(set_groups(record, id, {left, kept}), true);
+    ASSERT_EQ(set_groups(record, id, {{left, 1}, {kept, 1}}), true);
     EXPECT_EQ(amf_view(record.view, left, amf_id(id)).members.front().incarnation.v, record.view.epoch.v);
     EXPECT_EQ(amf_view(record.view, kept, amf_id(id)).members.front().incarnation, first);
     EXPECT_LT(record.view.members[0].incarnation, first);
+}
+
+TEST(Transitions, AllAmfsOfAControllerComeAndGoTogether) {
+    ClusterRecord record = successor(record_of({"x", "y"}));
+    const Uuid group{{2}};
+    ASSERT_EQ(set_groups(record, ControllerId(1), {{group, 3}}), true);
+    ASSERT_EQ(set_groups(record, ControllerId(2), {{group, 2}}), true);
+    const Incarnation since(record.view.epoch.v);
+    const auto amf = [&](unsigned controller, unsigned index) {
+        return AmfMember{amf_id(ControllerId(static_cast<std::uint16_t>(controller)), index), since};
+    };
+    EXPECT_EQ(amf_view(record.view, group, AmfId(1)).members,
+              (std::vector<AmfMember>{amf(1, 0), amf(2, 0), amf(1, 1), amf(2, 1), amf(1, 2)}));
+    record = successor(record);
+    ASSERT_EQ(set_groups(record, ControllerId(1), {{group, 2}}), true);  // others than those before
+    EXPECT_EQ(amf_view(record.view, group, AmfId(1)).members.front().incarnation.v, record.view.epoch.v);
+    ASSERT_TRUE(remove_member(record, ControllerId(1), Incarnation(1), true));
+    EXPECT_EQ(amf_view(record.view, group, AmfId(2)).members, (std::vector<AmfMember>{amf(2, 0), amf(2, 1)}));
 }
 
 TEST(Record, RandomHistoriesSurviveEncoding) {
@@ -103,7 +121,9 @@ TEST(Record, RandomHistoriesSurviveEncoding) {
                     }
                     break;
                 default:
-                    (void)set_groups(record, ControllerId(1), {Uuid{{static_cast<std::uint8_t>(1 + step)}}});
+                    const auto number = static_cast<std::uint8_t>(1 + step);
+                    (void)set_groups(record, ControllerId(1),
+                                     {{Uuid{{number}}, static_cast<std::uint8_t>(1 + step % 8)}});
             }
             const auto decoded = decode_record(encode_record(record));
             ASSERT_TRUE(decoded.has_value());
@@ -143,6 +163,14 @@ TEST(Record, ContradictionsAreRefusedEvenWithARightChecksum) {
     EXPECT_TRUE(refused(
         [](ClusterRecord& r) { r.view.members[0].groups = {{Uuid{{2}}, Incarnation(r.view.epoch.v + 1)}}; }));
     EXPECT_TRUE(refused([](ClusterRecord& r) { r.view.members[0].groups = {{Uuid{{2}}, Incarnation(0)}}; }));
+    for (const std::uint8_t amfs : {std::uint8_t{0}, std::uint8_t{9}}) {
+        EXPECT_TRUE(refused([amfs](ClusterRecord& r) {
+            r.view.members[0].groups = {{Uuid{{2}}, Incarnation(r.view.epoch.v), amfs}};
+        }));
+    }
+    EXPECT_TRUE(refused([](ClusterRecord& r) {  // no AMF of it could be told from another's
+        r.view.members.back().id = r.view.known.back().id = ControllerId(kMaxControllerId + 1);
+    }));
     EXPECT_TRUE(refused([](ClusterRecord& r) { r.view.known.pop_back(); }));
     EXPECT_TRUE(refused([](ClusterRecord& r) { r.view.known[0].left_epoch = 1; }));
     EXPECT_TRUE(refused([](ClusterRecord& r) { r.view.members.pop_back(); }));

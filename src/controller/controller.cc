@@ -11,6 +11,8 @@ namespace {
 constexpr Nanos kRescanPause = 2s;  // between looks at what could not be assembled
 constexpr Nanos kLongestRetry = 60s;
 constexpr Nanos kMemberPatience = 2s;  // with members of a group that may only be late
+constexpr Nanos kSideLook = 1s;
+constexpr unsigned kSidePatience = 5;  // looks: a sleep of the whole process is one of them
 constexpr Nanos kLeavePatience = 2s;   // below the lease of a host: others wait for what is kept here
 
 }  // namespace
@@ -22,6 +24,7 @@ Controller::Controller(const Environment& env, ControllerConfig config)
       membership_(std::make_unique<LocalMembership>(
           env.executor, env.clock, env.members, env.random, icl_, static_cast<MembershipEvents&>(*this),
           LocalMembershipOptions{.lock_patience = config_.ping_timeout})),
+      sides_(env_, config_.nbd_limits),
       nbd_(env.executor, env.clock, env.network, registry_, config_.nbd_limits),
       jobs_(env.clock),
       view_changed_(env.executor),
@@ -34,12 +37,15 @@ Controller::~Controller() = default;
 
 Task<Status> Controller::start() {
     icl_.subscribe(Uuid{}, *this);
+    nbd_.on_hand_over(
+        [this](unsigned side, nbd::Handed handed) { sides_.take_over(side, std::move(handed)); });
     CO_TRY_LET(std::string address, icl_.listen(config_.peer_address));
     const auto joined = co_await membership_->join(JoinRequest{config_.name, std::move(address), {}});
     if (!joined) co_return std::unexpected(joined.error());
     for (const std::string& where : config_.nbd) CO_TRY(nbd_.listen(where));
     co_await rescan();
     scans_.spawn(rescan_loop());
+    scope_.spawn(watch_sides());
     co_return Status{};
 }
 
@@ -49,6 +55,7 @@ Task<void> Controller::stop() {
     co_await scans_.join();
     for (auto& [uuid, group] : groups_) co_await group->stop();
     co_await nbd_.stop();
+    co_await sides_.stop();
     (void)co_await membership_->leave();
     co_await icl_.stop();
     scope_.destroy_all();
@@ -184,21 +191,24 @@ Task<Status> Controller::attach_group(FoundGroup found, const GroupConfig& confi
     const Uuid uuid = found.group;
     if (groups_.contains(uuid)) {
         (void)co_await membership_->detach(uuid);
-        icl_.unsubscribe(uuid);
-        groups_.erase(uuid);
+        drop_group(uuid);
     }
-    auto runtime =
-        std::make_shared<GroupRuntime>(env_, config_, icl_, icl_, registry_, jobs_, std::move(found), config);
-    icl_.subscribe(uuid, runtime->amf());
+    auto runtime = std::make_shared<GroupRuntime>(env_, config_, icl_, registry_, sides_, jobs_,
+                                                  std::move(found), config);
+    for (unsigned i = 0; i < runtime->amfs(); ++i) icl_.subscribe(uuid, runtime->seat(i), i);
     groups_.emplace(uuid, std::move(runtime));
-    const Status attached = co_await membership_->attach(uuid);
+    const Status attached = co_await membership_->attach(uuid, config.sharing.amfs);
     if (!attached) {
-        icl_.unsubscribe(uuid);
-        groups_.erase(uuid);
+        drop_group(uuid);
         co_return attached;
     }
     scope_.spawn(serve_group(uuid));
     co_return Status{};
+}
+
+void Controller::drop_group(const Uuid& uuid) {
+    for (unsigned i = 0; i < groups_.at(uuid)->amfs(); ++i) icl_.unsubscribe(uuid, i);
+    groups_.erase(uuid);
 }
 
 /// The life of a group here. What ends it leaves the view: not a partner for others, because what it keeps
@@ -217,6 +227,13 @@ Task<void> Controller::serve_group(Uuid uuid) {
         co_await group.stop();
     }
     if (!stopping_) (void)co_await membership_->detach(uuid);
+}
+
+/// A side thread that does not answer keeps locks and records that nobody can take while we are in the view.
+Task<void> Controller::watch_sides() {
+    while (sides_.missed_looks() < kSidePatience) co_await sleep_for(env_.clock, kSideLook);
+    LOG_ERROR("controller.side_stuck", {"epoch", view_.epoch});
+    fenced_.set();
 }
 
 /// A disk command that does not end, or a member store that cannot be written: as long as we are in the view

@@ -94,8 +94,10 @@ private:
     bool still_arriving(const FoundGroup& found, const GroupConfig& config);
     bool may_attach(const FoundGroup& found, const GroupConfig& config);
     Task<Status> attach_group(FoundGroup found, const GroupConfig& config);
+    void drop_group(const Uuid& uuid);
     Task<void> serve_group(Uuid uuid);
     Task<void> end_if_stuck();
+    Task<void> watch_sides();
     void tell_groups_changed();
     void want_rescan();
 
@@ -107,7 +109,7 @@ private:
 
     // load.cc
     std::string amf_name(AmfId id) const;
-    HotUnitInfo describe(const GroupRuntime& group, const Amf& amf, const HotUnit& hot) const;
+    HotUnitInfo describe(const GroupRuntime& group, const HotReport& report) const;
     std::string where(const GroupRuntime& group, LogicalRange range) const;
     std::vector<PingPong> ping_pongs() const;
 
@@ -125,6 +127,7 @@ private:
     Icl icl_;
     std::unique_ptr<Membership> membership_;
     PortRegistry registry_;
+    SideHosts sides_;  ///< before the groups, whose AMFs have their ports there
     View view_;
     ControllerId self_;
     std::map<Uuid, std::shared_ptr<GroupRuntime>> groups_;  ///< an operator's change may outlast its entry

@@ -10,6 +10,7 @@
 #include "io/disk.h"
 #include "io/member_store.h"
 #include "io/random.h"
+#include "io/side_thread.h"
 #include "io/stream.h"
 
 namespace braid {
@@ -21,6 +22,7 @@ struct Environment {
     MemberStore& members;
     DiskShelf& shelf;
     Random& random;
+    SideThreads& sides;  ///< for AMFs with an index above 0
 };
 
 struct ControllerConfig {

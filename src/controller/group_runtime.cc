@@ -7,18 +7,12 @@
 namespace braid {
 namespace {
 
-std::vector<std::unique_ptr<Disk>> by_member(FoundGroup& found, std::size_t members) {
-    std::vector<std::unique_ptr<Disk>> disks(members);
+OpenDisks by_member(FoundGroup& found, std::size_t members) {
+    OpenDisks disks(members);
     for (FoundMember& member : found.members) {
         if (member.superblock.member.v < members) disks[member.superblock.member.v] = std::move(member.disk);
     }
     return disks;
-}
-
-std::vector<Disk*> raw(const std::vector<std::unique_ptr<Disk>>& disks) {
-    std::vector<Disk*> out;
-    for (const auto& disk : disks) out.push_back(disk.get());
-    return out;
 }
 
 ControllerSlot own_slot(const GroupConfig& config, std::string_view name) {
@@ -29,8 +23,8 @@ ControllerSlot own_slot(const GroupConfig& config, std::string_view name) {
 
 }  // namespace
 
-GroupRuntime::GroupRuntime(const Environment& env, const ControllerConfig& controller, Transport& transport,
-                           const Lease& lease, PortRegistry& registry, Jobs& jobs, FoundGroup found,
+GroupRuntime::GroupRuntime(const Environment& env, const ControllerConfig& controller, Icl& links,
+                           PortRegistry& registry, SideHosts& sides, Jobs& jobs, FoundGroup found,
                            const GroupConfig& config)
     : env_(env),
       registry_(registry),
@@ -38,26 +32,77 @@ GroupRuntime::GroupRuntime(const Environment& env, const ControllerConfig& contr
       uuid_(found.group),
       name_(found.name),
       slot_(own_slot(config, controller.name)),
-      disks_(by_member(found, config.members.size())),
-      amf_(env.executor, env.clock, transport, found.group, config,
-           found.members.front().superblock.table_start, raw(disks_), slot_,
-           AmfOptions{.intent_idle = controller.intent_idle, .cache = controller.cache, .lease = &lease}),
       changed_(env.executor),
       scope_(env.executor) {
-    tables().on_change([this] { on_tables_changed(); });
+    AmfPlan plan{
+        uuid_,
+        config,
+        found.members.front().superblock.table_start,
+        {},
+        slot_,
+        0,
+        AmfOptions{.intent_idle = controller.intent_idle, .cache = controller.cache, .lease = &links}};
+    OpenDisks disks = by_member(found, config.members.size());
+    for (const auto& disk : disks) plan.disks.push_back(disk ? disk->name() : std::string{});
+    const auto changed = [this] { on_tables_changed(); };
+    seats_.push_back(std::make_unique<AmfSeat>(env_, links, registry, plan, std::move(disks), changed));
+    for (plan.index = 1; plan.index < config.sharing.amfs; ++plan.index) {
+        seats_.push_back(std::make_unique<AmfSeat>(env_, links, sides.side(plan.index),
+                                                   sides.host(plan.index), plan, changed));
+    }
 }
 
 GroupRuntime::~GroupRuntime() {
     // Whoever still holds a port finds it closed.
     for (auto& [id, open] : ports_) {
-        if (!open.closing) (void)registry_.remove(open.port->name());
+        if (!open.closing) (void)registry_.remove(open.name);
     }
 }
 
 std::vector<std::string> GroupRuntime::disk_names() const {
     std::vector<std::string> out;
-    for (const auto& disk : disks_) {
-        if (disk != nullptr) out.push_back(disk->name());
+    for (std::uint8_t i = 0; i < member_count(); ++i) {
+        if (const Disk* present = disk(MemberIndex(i))) out.push_back(present->name());
+    }
+    return out;
+}
+
+AmfConditions GroupRuntime::conditions() const {
+    AmfConditions out;
+    for (const auto& seat : seats_) {
+        const AmfConditions more = seat->report().conditions;
+        out.fenced |= more.fenced;
+        out.offline |= more.offline;
+        out.failed_members = std::max(out.failed_members, more.failed_members);
+        out.missing_copies = std::max(out.missing_copies, more.missing_copies);
+        // Of those, each knows all.
+        out.quarantined_stripes = std::max(out.quarantined_stripes, more.quarantined_stripes);
+        out.recovering_units += more.recovering_units;
+    }
+    return out;
+}
+
+DiskCounters GroupRuntime::disk_counters(MemberIndex member) const {
+    DiskCounters out;
+    for (const auto& seat : seats_) {
+        const AmfReport report = seat->report();
+        if (member.v < report.disks.size()) out += report.disks[member.v];
+    }
+    return out;
+}
+
+std::size_t GroupRuntime::dirty_regions() const {
+    std::size_t out = 0;
+    for (const auto& seat : seats_) out += seat->report().dirty_regions;
+    return out;
+}
+
+std::optional<std::size_t> GroupRuntime::in_flight(const std::string& port) const {
+    std::optional<std::size_t> out;
+    for (const auto& seat : seats_) {
+        const AmfReport report = seat->report();
+        const auto at = report.in_flight.find(port);
+        if (at != report.in_flight.end()) out = out.value_or(0) + at->second;
     }
     return out;
 }
@@ -72,25 +117,33 @@ Result<ControllerSlot> GroupRuntime::slot_of(std::string_view controller_name) c
 
 void GroupRuntime::adopt(const AmfView& view, std::set<std::string> live) {
     live_ = std::move(live);
-    for (const AmfMember& before : amf_.view().members) resync_due_ |= !view.contains(before);
-    amf_.adopt(view);
+    for (const AmfMember& before : amf().view().members) resync_due_ |= !view.contains(before);
+    for (const auto& seat : seats_) seat->adopt(view);
     resync_if_due();
     changed_.notify_all();
 }
 
 Task<Status> GroupRuntime::start() {
     state_ = State::loading;
-    const Status status = co_await amf_.start();
+    Status status;
+    std::size_t started = 0;
+    while (status && started < seats_.size()) {
+        status = co_await seats_[started]->ask([](AmfRuntime& one) { return one.start(); });
+        started += status ? 1 : 0;
+    }
     if (!status) {
-        LOG_ERROR("group.not_assembled", {"group", name_}, {"reason", to_string(status.error().code)});
+        LOG_ERROR("group.not_assembled", {"group", name_}, {"amfs", started},
+                  {"reason", to_string(status.error().code)});
+        co_await stop_amfs(started);
         state_ = State::refused;
         changed_.notify_all();
         co_return status;
     }
     state_ = State::serving;
-    LOG_INFO("group.serving", {"group", name_}, {"failed_members", tables().failed_members()});
+    LOG_INFO("group.serving", {"group", name_}, {"amfs", amfs()},
+             {"failed_members", tables().failed_members()});
     on_tables_changed();
-    scope_.spawn(resync_own());
+    for (unsigned index = 0; index < amfs(); ++index) scope_.spawn(resync_own(index));
     resync_if_due();
     co_return Status{};
 }
@@ -99,32 +152,49 @@ Task<void> GroupRuntime::served() {
     while (state_ == State::serving && !tables().offline()) co_await changed_.next();
 }
 
+/// In the order that lets none of them wait for one that has ended.
+Task<void> GroupRuntime::stop_amfs(std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i)
+        (void)co_await seats_[i]->ask([](AmfRuntime& one) { return one.finish(); });
+    for (std::size_t i = 0; i < count; ++i)
+        (void)co_await seats_[i]->ask([](AmfRuntime& one) { return one.end(); });
+}
+
 Task<void> GroupRuntime::stop() {
     while (state_ == State::loading || state_ == State::stopping) co_await changed_.next();
     if (state_ == State::refused) co_return;
     state_ = State::stopping;
     changed_.notify_all();
     for (const auto& job : running_) job->cancel();
-    for (auto& [id, open] : ports_) {
-        if (!open.closing) (void)registry_.remove(open.port->name());
-        open.closing = true;
+    for (auto& [id, open] : ports_) open.closing = true;
+    for (const auto& seat : seats_) {
+        seat->tell([](AmfRuntime& one) {
+            one.cancel_resync();
+            one.close_ports();
+        });
     }
-    std::vector<std::shared_ptr<Port>> draining;
-    for (const auto& [id, open] : ports_) {
-        if (open.port != nullptr) draining.push_back(open.port);
-    }
-    for (const auto& port : draining) co_await port->closed();
+    for (const auto& seat : seats_)
+        (void)co_await seat->ask([](AmfRuntime& one) { return one.ports_closed(); });
     co_await scope_.join();
     ports_.clear();
-    co_await amf_.stop();
+    co_await stop_amfs(seats_.size());
     state_ = State::refused;
     changed_.notify_all();
 }
 
 /// Runs inside the delivery of the change, so a port is open before the change counts as agreed.
 void GroupRuntime::on_tables_changed() {
+    leave_with_the_others();
     if (state_ == State::serving) open_ports();
     changed_.notify_all();
+}
+
+/// An AMF that cannot reach its disks any more keeps what it has; the others here would wait for it.
+void GroupRuntime::leave_with_the_others() {
+    const auto offline = [](const auto& seat) { return seat->report().conditions.offline; };
+    if (left_ || std::ranges::none_of(seats_, offline)) return;
+    left_ = true;
+    for (const auto& seat : seats_) seat->tell([](AmfRuntime& one) { one.amf().tables().go_offline(); });
 }
 
 void GroupRuntime::open_ports() {
@@ -134,33 +204,35 @@ void GroupRuntime::open_ports() {
         const bool closing = (record.closing & bit) != 0;
         const auto present = ports_.find(record.id.v);
         if (wanted && !closing && present == ports_.end()) {
-            auto port = std::make_shared<Port>(
-                env_.executor, amf_,
-                VirtualDisk{record.name, "virtual disk of group " + name_, record.size, record.first_extent});
-            const Status added = registry_.add(port);
-            if (!added) {
-                LOG_ERROR("port.name_taken", {"group", name_}, {"volume", record.name});
-                continue;
-            }
-            LOG_INFO("port.opened", {"group", name_}, {"volume", record.name});
-            ports_.emplace(record.id.v, OpenPort{std::move(port), false});
+            open_port(record);
         } else if (closing && (present == ports_.end() || !present->second.closing)) {
-            if (present != ports_.end()) {
-                present->second.closing = true;
-                (void)registry_.remove(present->second.port->name());
-            } else {
-                ports_.emplace(record.id.v, OpenPort{nullptr, true});
-            }
+            ports_[record.id.v] = {record.name, true};
+            for (const auto& seat : seats_)
+                seat->tell([id = record.id](AmfRuntime& one) { one.close_port(id); });
             scope_.spawn(drain_port(record.id));
         }
     }
 }
 
-Task<void> GroupRuntime::drain_port(VolumeId id) {
-    if (const std::shared_ptr<Port> port = ports_.at(id.v).port) {
-        co_await port->closed();
-        LOG_INFO("port.closed", {"group", name_}, {"volume", port->name()});
+/// The first side here and now; connections find the others through it.
+void GroupRuntime::open_port(const VolumeRecord& record) {
+    const VirtualDisk disk{record.name, "virtual disk of group " + name_, record.size, record.first_extent};
+    const Status added = seats_.front()->runtime().open_port(record.id, disk, amfs());
+    if (!added) {
+        LOG_ERROR("port.name_taken", {"group", name_}, {"volume", record.name});
+        return;
     }
+    for (unsigned i = 1; i < amfs(); ++i) {
+        seats_[i]->tell([id = record.id, disk](AmfRuntime& one) { (void)one.open_port(id, disk, 1); });
+    }
+    LOG_INFO("port.opened", {"group", name_}, {"volume", record.name});
+    ports_.emplace(record.id.v, OpenPort{record.name, false});
+}
+
+Task<void> GroupRuntime::drain_port(VolumeId id) {
+    for (const auto& seat : seats_)
+        (void)co_await seat->ask([id](AmfRuntime& one) { return one.port_closed(id); });
+    LOG_INFO("port.closed", {"group", name_}, {"volume", ports_.at(id.v).name});
     const Status status = co_await tables().remove_port(id, slot_);
     if (!status && status.error().code != Errc::not_found) {
         LOG_WARN("port.not_removed", {"group", name_}, {"reason", to_string(status.error().code)});
@@ -171,8 +243,8 @@ Task<void> GroupRuntime::drain_port(VolumeId id) {
 
 // ---- what earlier lives left open
 
-bool GroupRuntime::slot_is_live(ControllerSlot slot) const {
-    return live_.contains(tables().config().controllers[slot.v]);
+bool GroupRuntime::slot_is_live(AmfSlot slot) const {
+    return live_.contains(tables().config().controllers[controller_of(slot, amfs()).v]);
 }
 
 std::uint64_t GroupRuntime::list_job(std::string kind, std::shared_ptr<ParityJob> job) {
@@ -183,8 +255,7 @@ std::uint64_t GroupRuntime::list_job(std::string kind, std::shared_ptr<ParityJob
     });
 }
 
-void GroupRuntime::job_ended(std::uint64_t number, const ParityJob& job, const Status& status) {
-    const ParityProgress& progress = job.progress();
+void GroupRuntime::job_ended(std::uint64_t number, const ParityProgress& progress, const Status& status) {
     std::string detail = status ? std::string{} : std::string(to_string(status.error().code));
     if (progress.incomplete != 0) {
         detail += (detail.empty() ? "" : "; ") + std::to_string(progress.incomplete) +
@@ -198,12 +269,15 @@ void GroupRuntime::job_ended(std::uint64_t number, const ParityJob& job, const S
                  : cancelled ? JobState::cancelled
                              : JobState::failed,
                  std::move(detail));
-    std::erase_if(running_, [&](const std::shared_ptr<ParityJob>& other) { return other.get() == &job; });
     changed_.notify_all();
 }
 
+void GroupRuntime::forget_job(const ParityJob& job) {
+    std::erase_if(running_, [&](const std::shared_ptr<ParityJob>& other) { return other.get() == &job; });
+}
+
 std::uint64_t GroupRuntime::begin_verify() {
-    const auto job = std::make_shared<ParityJob>(amf_);
+    const auto job = std::make_shared<ParityJob>(amf());
     const std::uint64_t number = list_job("verify", job);
     scope_.spawn(verify(number, job));
     return number;
@@ -211,19 +285,25 @@ std::uint64_t GroupRuntime::begin_verify() {
 
 Task<void> GroupRuntime::verify(std::uint64_t number, std::shared_ptr<ParityJob> job) {
     const Status status = co_await job->scrub();
-    job_ended(number, *job, status);
+    job_ended(number, job->progress(), status);
+    forget_job(*job);
 }
 
-/// Of this controller's earlier life; a region stays in the intent page until its parity is right.
-Task<void> GroupRuntime::resync_own() {
-    if (tables().former_intents().empty()) co_return;
-    const auto job = std::make_shared<ParityJob>(amf_);
-    const std::uint64_t number = list_job("resync", job);
-    job_ended(number, *job, co_await job->resync_own());
+/// Of an AMF's earlier life; a region stays in its intent page until its parity is right.
+Task<void> GroupRuntime::resync_own(unsigned index) {
+    const AmfSeat& seat = *seats_[index];
+    if (!seat.report().resync) co_return;
+    const auto progress = [&seat] { return seat.report().resync.value_or(ParityProgress{}); };
+    const std::uint64_t number = jobs_.add("resync", name_, [progress] {
+        const ParityProgress p = progress();
+        return JobProgress{p.done_bytes, p.total_bytes, p.mismatches};
+    });
+    const Status status = co_await seats_[index]->ask([](AmfRuntime& one) { return one.resync_own(); });
+    job_ended(number, progress(), status);
 }
 
 void GroupRuntime::resync_if_due() {
-    if (state_ == State::serving && amf_.keeper() && resync_due_ && !resync_runs_) {
+    if (state_ == State::serving && amf().keeper() && resync_due_ && !resync_runs_) {
         scope_.spawn(resync_of_the_dead());
     }
 }
@@ -234,7 +314,7 @@ void GroupRuntime::resync_if_due() {
 /// was lost when.
 Task<void> GroupRuntime::resync_of_the_dead() {
     resync_runs_ = true;
-    while (state_ == State::serving && amf_.keeper() && resync_due_) {  // more may die meanwhile
+    while (state_ == State::serving && amf().keeper() && resync_due_) {  // more may die meanwhile
         resync_due_ = false;
         co_await tables().settle_pages();
         if (!co_await resync_absent_slots()) {
@@ -247,9 +327,10 @@ Task<void> GroupRuntime::resync_of_the_dead() {
 
 /// False if it did not come to the end.
 Task<bool> GroupRuntime::resync_absent_slots() {
-    for (std::uint8_t i = 0; i < tables().config().controllers.size(); ++i) {
-        const ControllerSlot slot(i);
-        if (tables().config().controllers[i].empty() || slot_is_live(slot)) continue;
+    const auto& controllers = tables().config().controllers;
+    for (std::uint8_t i = 0; i < controllers.size() * amfs(); ++i) {
+        const AmfSlot slot(i);
+        if (controllers[controller_of(slot, amfs()).v].empty() || slot_is_live(slot)) continue;
         const auto left = co_await tables().intents_of(slot);
         if (state_ != State::serving) co_return false;
         if (!left) {
@@ -258,10 +339,11 @@ Task<bool> GroupRuntime::resync_absent_slots() {
             co_return false;
         }
         if (left->regions.empty()) continue;
-        const auto job = std::make_shared<ParityJob>(amf_);
+        const auto job = std::make_shared<ParityJob>(amf());
         const std::uint64_t number = list_job("resync", job);
         const Status status = co_await job->resync_of(slot, [this, slot] { return !slot_is_live(slot); });
-        job_ended(number, *job, status);
+        job_ended(number, job->progress(), status);
+        forget_job(*job);
         if (!status && !slot_is_live(slot)) co_return false;  // who has come back pays himself
     }
     co_return true;

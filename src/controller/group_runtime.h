@@ -1,5 +1,8 @@
-// One redundancy group on one controller: its disks, tables and AMF, and the ports that the tables give this
-// controller.
+// One redundancy group on one controller: its AMFs, and the ports that the tables give this controller. All
+// AMFs of a controller join and leave the group together. The first one speaks for them where one alone
+// should: it opens the ports, keeps the group, is asked by operators. A port has a side on each of them, and
+// hosts are spread over the sides by connection: the data of one connection stays on one AMF, from its socket
+// to its disks.
 //
 //   attaching -> loading -> serving (degraded is a state of the group, not of the runtime)
 //                  |          |  controller stops, or too few members are reachable from here
@@ -12,14 +15,16 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
-#include "amf/amf.h"
 #include "async/scope.h"
+#include "controller/amf_seat.h"
 #include "controller/environment.h"
 #include "controller/jobs.h"
+#include "controller/side_host.h"
 #include "jobs/parity_job.h"
 #include "tables/assembly.h"
 #include "tables/tables.h"
@@ -32,9 +37,8 @@ public:
     enum class State : std::uint8_t { attaching, loading, serving, refused, stopping };
 
     /// `found` becomes this object's own. `config` names this controller among those that share the group.
-    /// `lease` is asked before a host is served from memory.
-    GroupRuntime(const Environment& env, const ControllerConfig& controller, Transport& transport,
-                 const Lease& lease, PortRegistry& registry, Jobs& jobs, FoundGroup found,
+    GroupRuntime(const Environment& env, const ControllerConfig& controller, Icl& links,
+                 PortRegistry& registry, SideHosts& sides, Jobs& jobs, FoundGroup found,
                  const GroupConfig& config);
     ~GroupRuntime();
 
@@ -42,15 +46,25 @@ public:
     const std::string& name() const { return name_; }
     State state() const { return state_; }
     ControllerSlot slot() const { return slot_; }
-    Tables& tables() { return amf_.tables(); }
-    const Tables& tables() const { return amf_.tables(); }
-    Amf& amf() { return amf_; }
-    const Amf& amf() const { return amf_; }
+    Tables& tables() { return amf().tables(); }
+    const Tables& tables() const { return amf().tables(); }
+    /// The first AMF: it runs on the controller's thread.
+    Amf& amf() { return seats_.front()->runtime().amf(); }
+    const Amf& amf() const { return seats_.front()->runtime().amf(); }
+    unsigned amfs() const { return static_cast<unsigned>(seats_.size()); }
+    AmfSeat& seat(unsigned index) const { return *seats_[index]; }
     std::vector<std::string> disk_names() const;
-    std::size_t member_count() const { return disks_.size(); }
-    Disk* disk(MemberIndex member) const { return disks_[member.v].get(); }
+    std::size_t member_count() const { return seats_.front()->runtime().member_count(); }
+    Disk* disk(MemberIndex member) const { return seats_.front()->runtime().disk(member); }
 
-    /// `live`: names of the controllers in it.
+    // Of all its AMFs together.
+    AmfConditions conditions() const;
+    DiskCounters disk_counters(MemberIndex member) const;
+    std::size_t dirty_regions() const;
+    /// Operations inside a port; nothing if there is no such port.
+    std::optional<std::size_t> in_flight(const std::string& port) const;
+
+    /// `view` as one of the AMFs sees it; `live`: names of the controllers in it.
     void adopt(const AmfView& view, std::set<std::string> live);
 
     /// Loads the tables, repairs what this controller's earlier life left open, opens the ports. On an error
@@ -66,7 +80,7 @@ public:
     std::uint64_t begin_verify();
     /// What absent controllers may have left half-written has not been looked at yet, and it is this one's to
     /// do.
-    bool resync_pending() const { return resync_runs_ || (resync_due_ && amf_.keeper()); }
+    bool resync_pending() const { return resync_runs_ || (resync_due_ && amf().keeper()); }
     /// Something in the tables or of the state changed: for those who wait for an outcome.
     Event& changed() { return changed_; }
     /// The slot of a controller in the group's list, or not_found.
@@ -74,21 +88,25 @@ public:
 
 private:
     struct OpenPort {
-        std::shared_ptr<Port> port;
+        std::string name;
         bool closing = false;
     };
 
     void on_tables_changed();
     void open_ports();
+    void open_port(const VolumeRecord& record);
     Task<void> drain_port(VolumeId id);
     Task<void> verify(std::uint64_t number, std::shared_ptr<ParityJob> job);
-    Task<void> resync_own();
+    Task<void> resync_own(unsigned index);
     void resync_if_due();
     Task<void> resync_of_the_dead();
     Task<bool> resync_absent_slots();
+    void leave_with_the_others();
+    Task<void> stop_amfs(std::size_t count);
     std::uint64_t list_job(std::string kind, std::shared_ptr<ParityJob> job);
-    void job_ended(std::uint64_t number, const ParityJob& job, const Status& status);
-    bool slot_is_live(ControllerSlot slot) const;
+    void job_ended(std::uint64_t number, const ParityProgress& progress, const Status& status);
+    void forget_job(const ParityJob& job);
+    bool slot_is_live(AmfSlot slot) const;
 
     Environment env_;
     PortRegistry& registry_;
@@ -96,14 +114,14 @@ private:
     Uuid uuid_;
     std::string name_;
     ControllerSlot slot_;
-    std::vector<std::unique_ptr<Disk>> disks_;  ///< by member, null where absent
-    Amf amf_;
+    std::vector<std::unique_ptr<AmfSeat>> seats_;  ///< by index
     State state_ = State::attaching;
     std::map<std::uint32_t, OpenPort> ports_;  ///< by VolumeId
     std::set<std::string> live_;               ///< names of the controllers in the view that serve the group
     bool resync_due_ = true;  ///< since the last look at the intents of absent controllers an AMF has gone;
                               ///< in a new life nobody knows
     bool resync_runs_ = false;
+    bool left_ = false;  ///< an AMF is offline, and the others have been told
     std::vector<std::shared_ptr<ParityJob>> running_;
     Event changed_;
     Scope scope_;

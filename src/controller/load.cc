@@ -18,18 +18,18 @@ Nanos wait_below(const LockCounters& counters, std::uint64_t waits, unsigned par
     return {};
 }
 
-AmfLoad load_of(const std::string& group, const Amf& amf) {
+AmfLoad load_of(const std::string& group, unsigned index, const AmfReport& amf) {
     AmfLoad out;
     out.group = group;
-    out.amf = amf_index(amf.view().self);
-    const AmfCounters& c = amf.counters();
+    out.amf = index;
+    const AmfCounters& c = amf.counters;
     out.reads = c.reads;
     out.read_bytes = c.read_bytes;
     out.writes = c.writes;
     out.written_bytes = c.written_bytes;
-    const LockCounters& locks = amf.locks().counters();
-    out.held_units = amf.locks().held();
-    out.units_in_use = amf.locks().in_use();
+    const LockCounters& locks = amf.locks;
+    out.held_units = amf.held_units;
+    out.units_in_use = amf.units_in_use;
     out.lock_requests = locks.by_result();
     for (std::size_t i = 0; i < locks.messages.size(); ++i) {
         if (locks.messages[i] == 0) continue;
@@ -46,23 +46,26 @@ AmfLoad load_of(const std::string& group, const Amf& amf) {
 /// Neighbouring units that the same AMFs trade.
 struct TradedRange {
     std::vector<AmfId> parties;
-    UnitIndex first, last;
-    std::uint64_t transfers = 0;  ///< in a second
+    UnitIndex last;
+    std::uint64_t begin = 0, end = 0;  ///< bytes of the group
+    std::uint64_t transfers = 0;       ///< in a second
 };
 constexpr std::uint64_t kNeighbours = 4;  ///< units apart, and still one range
 
-std::vector<TradedRange> traded_ranges(std::vector<HotUnit> units) {
-    std::erase_if(units, [](const HotUnit& u) {
+std::vector<TradedRange> traded_ranges(std::vector<HotReport> units) {
+    std::erase_if(units, [](const HotReport& report) {
+        const HotUnit& u = report.unit;
         return u.unit == kTablesUnit || u.ping_pong < HotUnits::kPingPongSeconds || u.parties.size() < 2;
     });
-    std::ranges::sort(units, [](const HotUnit& a, const HotUnit& b) {
-        return std::tie(a.parties, a.unit) < std::tie(b.parties, b.unit);
+    std::ranges::sort(units, [](const HotReport& a, const HotReport& b) {
+        return std::tie(a.unit.parties, a.unit.unit) < std::tie(b.unit.parties, b.unit.unit);
     });
     std::vector<TradedRange> out;
-    for (const HotUnit& u : units) {
+    for (const auto& [u, standing, range] : units) {
         if (out.empty() || out.back().parties != u.parties || u.unit.v - out.back().last.v > kNeighbours)
-            out.push_back({u.parties, u.unit, u.unit, 0});
+            out.push_back({u.parties, u.unit, range.offset, range.end(), 0});
         out.back().last = u.unit;
+        out.back().end = range.end();
         out.back().transfers += u.transfers;
     }
     return out;
@@ -80,20 +83,20 @@ std::string Controller::amf_name(AmfId id) const {
     return amf_index(id) == 0 ? name : name + '/' + std::to_string(amf_index(id));
 }
 
-HotUnitInfo Controller::describe(const GroupRuntime& group, const Amf& amf, const HotUnit& hot) const {
+HotUnitInfo Controller::describe(const GroupRuntime& group, const HotReport& report) const {
+    const auto& [hot, standing, range] = report;
     HotUnitInfo info;
     info.group = group.name();
     info.transfers_per_s = hot.transfers;
     info.ping_pong = hot.ping_pong >= HotUnits::kPingPongSeconds;
     if (hot.waits != 0) info.mean_wait = hot.waited / hot.waits;
-    const LockStanding standing = amf.locks().standing(hot.unit);
     for (const auto& [who, mode] : standing.holders)
         info.holders.push_back({amf_name(who), mode == LockMode::write});
     for (const auto& [who, mode] : standing.waiting)
         info.waiting.push_back({amf_name(who), mode == LockMode::write});
     if (hot.unit == kTablesUnit) return info;
     info.unit = hot.unit.v;
-    info.range = amf.range_of(hot.unit);
+    info.range = range;
     for (const VolumeRecord& volume : group.tables().volumes()) {
         const std::uint64_t begin = volume.first_extent.v * kExtentSize;
         if (info.range.offset < begin || info.range.offset >= begin + volume.size) continue;
@@ -109,10 +112,12 @@ LoadReport Controller::load(std::size_t hot) {
     report.now = env_.clock.now();
     for (const auto& [uuid, group] : groups_) {
         if (!group->tables().loaded()) continue;
-        const Amf& amf = group->amf();
-        report.amfs.push_back(load_of(group->name(), amf));
-        for (const HotUnit& unit : amf.locks().hottest(hot))
-            report.hot.push_back(describe(*group, amf, unit));
+        for (unsigned index = 0; index < group->amfs(); ++index) {
+            const AmfReport amf = group->seat(index).report();
+            if (!amf.loaded) continue;
+            report.amfs.push_back(load_of(group->name(), index, amf));
+            for (const HotReport& unit : amf.hot) report.hot.push_back(describe(*group, unit));
+        }
     }
     std::ranges::sort(report.hot, hotter);
     if (report.hot.size() > hot) report.hot.resize(hot);
@@ -141,14 +146,16 @@ std::vector<Controller::PingPong> Controller::ping_pongs() const {
     std::map<std::string, PingPong> found;
     for (const auto& [uuid, group] : groups_) {
         if (!group->tables().loaded()) continue;
-        const Amf& amf = group->amf();
-        for (const TradedRange& range : traded_ranges(amf.locks().hottest(HotUnits::kSlots))) {
+        std::vector<HotReport> hot;  // each arbiter knows those of its own
+        for (unsigned index = 0; index < group->amfs(); ++index) {
+            for (HotReport& unit : group->seat(index).report().hot) hot.push_back(std::move(unit));
+        }
+        for (const TradedRange& range : traded_ranges(std::move(hot))) {
             PingPong here{group->name(), {}, {}, range.transfers, 0};
             for (const AmfId who : range.parties) {
                 here.controllers += (here.controllers.empty() ? "" : ", ") + amf_name(who);
             }
-            const std::uint64_t begin = amf.range_of(range.first).offset;
-            here.where = where(*group, {begin, amf.range_of(range.last).end() - begin});
+            here.where = where(*group, {range.begin, range.end - range.begin});
             const auto [place, fresh] = found.try_emplace(here.group + ": " + here.controllers, here);
             if (fresh) continue;
             here.further_ranges = place->second.further_ranges + 1;

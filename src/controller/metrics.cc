@@ -45,63 +45,65 @@ Metric lock_wait(const LockCounters& locks, Labels labels) {
     return out;
 }
 
-void count_group(Page& page, const std::string& name, Amf& amf) {
-    const AmfCounters& c = amf.counters();
+void count_amf(Page& page, const std::string& name, unsigned index, const AmfReport& amf) {
+    const std::string number = std::to_string(index);
+    const AmfCounters& c = amf.counters;
     for (std::size_t i = 0; i < kWritePaths; ++i) {
-        page.count("braid_stripe_writes_total", "Stripe writes by path.",
-                   {{"group", name}, {"path", std::string(to_string(static_cast<WritePath>(i)))}},
-                   c.stripe_writes[i]);
+        page.count(
+            "braid_stripe_writes_total", "Stripe writes by path.",
+            {{"group", name}, {"amf", number}, {"path", std::string(to_string(static_cast<WritePath>(i)))}},
+            c.stripe_writes[i]);
     }
     for (const auto& [kind, value] :
          {std::pair("redo", c.recovered_redo), std::pair("data", c.recovered_data),
           std::pair("dropped", c.recovered_dropped)}) {
         page.count("braid_recoveries_total", "Writes of lost controllers that were finished here.",
-                   {{"group", name}, {"kind", kind}}, value);
+                   {{"group", name}, {"amf", number}, {"kind", kind}}, value);
     }
     for (const auto& [result, value] : {std::pair("local", c.cached_reads), std::pair("peer", c.peer_reads),
                                         std::pair("disk", c.disk_reads)}) {
         page.count("braid_cache_reads_total",
                    "Parts of reads, a stripe at a time, from this AMF's cache, another one's, or the disks.",
-                   {{"group", name}, {"result", result}}, value);
+                   {{"group", name}, {"amf", number}, {"result", result}}, value);
     }
     page.count("braid_cache_reads_without_lease_total",
                "Of those from the disks: they were in the cache, and no peer had answered in time.",
-               {{"group", name}}, c.reads_without_lease);
+               {{"group", name}, {"amf", number}}, c.reads_without_lease);
     page.count("braid_cache_reads_for_peers_total", "Parts of reads of others that were answered from here.",
-               {{"group", name}}, c.reads_for_peers);
-    const BlockCache& cache = amf.cache();
-    page.count("braid_cache_evictions_total", "Blocks that left to make room.", {{"group", name}},
-               cache.counters().evicted);
-    page.count("braid_cache_drops_total", "Blocks that left with their lock.", {{"group", name}},
-               cache.counters().dropped);
+               {{"group", name}, {"amf", number}}, c.reads_for_peers);
+    page.count("braid_cache_evictions_total", "Blocks that left to make room.",
+               {{"group", name}, {"amf", number}}, amf.cache.evicted);
+    page.count("braid_cache_drops_total", "Blocks that left with their lock.",
+               {{"group", name}, {"amf", number}}, amf.cache.dropped);
     page.add({"braid_cache_bytes",
               "Clean data in the cache.",
               false,
-              {{"group", name}},
-              static_cast<double>(cache.size())});
+              {{"group", name}, {"amf", number}},
+              static_cast<double>(amf.cache_bytes)});
     page.add({"braid_cache_capacity_bytes",
               "Room in the cache.",
               false,
-              {{"group", name}},
-              static_cast<double>(cache.capacity())});
+              {{"group", name}, {"amf", number}},
+              static_cast<double>(amf.cache_capacity)});
     const std::uint64_t reads = c.cached_reads + c.peer_reads + c.disk_reads;
     page.add({"braid_cache_hit_ratio",
               "Share of reads that needed no disk, since the start.",
               false,
-              {{"group", name}},
+              {{"group", name}, {"amf", number}},
               reads == 0 ? 0.0 : static_cast<double>(reads - c.disk_reads) / static_cast<double>(reads)});
-    const LockCounters& locks = amf.locks().counters();
+    const LockCounters& locks = amf.locks;
     for (const auto& [result, value] : locks.by_result()) {
         page.count("braid_lock_requests_total", "Locks by how they were had.",
-                   {{"group", name}, {"result", result}}, value);
+                   {{"group", name}, {"amf", number}, {"result", result}}, value);
     }
     for (std::size_t i = 0; i < locks.messages.size(); ++i) {
         const auto type = static_cast<MessageType>(LockCounters::kFirst + i);
         if (to_string(type) == "unknown") continue;
         page.count("braid_lock_messages_total", "Messages about locks that were sent to other AMFs.",
-                   {{"group", name}, {"type", std::string(to_string(type))}}, locks.messages[i]);
+                   {{"group", name}, {"amf", number}, {"type", std::string(to_string(type))}},
+                   locks.messages[i]);
     }
-    page.add(lock_wait(locks, {{"group", name}}));
+    page.add(lock_wait(locks, {{"group", name}, {"amf", number}}));
 }
 
 void count_link(Page& page, const std::string& peer, const char* direction, const TrafficCounters& traffic) {
@@ -126,11 +128,14 @@ void count_link(Page& page, const std::string& peer, const char* direction, cons
 std::vector<Metric> Controller::metrics() {
     Page page;
     for (const auto& [uuid, group] : groups_) {
-        if (group->tables().loaded()) count_group(page, group->name(), group->amf());
+        for (unsigned index = 0; index < group->amfs(); ++index) {
+            const AmfReport report = group->seat(index).report();
+            if (report.loaded) count_amf(page, group->name(), index, report);
+        }
         for (std::size_t i = 0; i < group->member_count(); ++i) {
             const Disk* disk = group->disk(MemberIndex(static_cast<std::uint8_t>(i)));
             if (disk == nullptr) continue;
-            const DiskCounters& c = disk->counters();
+            const DiskCounters c = group->disk_counters(MemberIndex(static_cast<std::uint8_t>(i)));
             for (const auto& [op, bytes] :
                  {std::pair("read", c.read_bytes), std::pair("write", c.written_bytes)}) {
                 page.count("braid_disk_io_bytes_total", "Bytes moved by this controller.",

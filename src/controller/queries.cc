@@ -46,7 +46,7 @@ GroupInfo Controller::describe(const GroupRuntime& group) const {
     info.dimension = config.dimension;
     info.usable_bytes = config.extents * kExtentSize;
     info.used_bytes = tables.allocated_extents() * kExtentSize;
-    info.dirty_regions = tables.dirty_regions();
+    info.dirty_regions = group.dirty_regions();
     for (const std::string& name : config.controllers) {
         if (!name.empty()) info.controllers.push_back(name);
     }
@@ -162,7 +162,7 @@ void Controller::add_conditions(StatusReport& report) {
                     (failed ? " was declared failed" : " is not found"),
                 "check the disk and its cables; its place stays empty until it is rebuilt");
         }
-        const AmfConditions amf = group->amf().conditions();
+        const AmfConditions amf = group->conditions();
         if (amf.missing_copies != 0) {
             add("COPIES_REDUCED", Severity::warning, info.name,
                 "open writes have " + std::to_string(info.dimension - amf.missing_copies) +
@@ -237,7 +237,7 @@ std::vector<PortInfo> Controller::ports() {
                              : (record.closing >> slot & 1) != 0 ? PortState::closing
                                                                  : PortState::open;
                 if (own) {
-                    if (const auto port = registry_.find(record.name)) info.in_flight = port->in_flight();
+                    info.in_flight = group->in_flight(record.name);
                 }
                 out.push_back(std::move(info));
             }
@@ -262,7 +262,7 @@ std::vector<DiskInfo> Controller::disks() {
                 info.name = disk->name();
                 info.size = disk->size();
                 info.state = DiskState::member;
-                const DiskCounters& counters = disk->counters();
+                const DiskCounters counters = group->disk_counters(member);
                 info.reads = counters.reads;
                 info.writes = counters.writes;
                 info.read_bytes = counters.read_bytes;

@@ -252,8 +252,9 @@ bool Icl::take_pong(Peer& peer, const Message& message) {
 }
 
 void Icl::renew_lease() {
-    lease_until_ = Nanos::max();
-    for (const auto& [id, peer] : peers_) lease_until_ = std::min(lease_until_, peer->lease_until);
+    Nanos until = Nanos::max();
+    for (const auto& [id, peer] : peers_) until = std::min(until, peer->lease_until);
+    lease_until_ = until;
 }
 
 Task<void> Icl::stop() {

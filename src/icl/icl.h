@@ -22,6 +22,7 @@
 // own link and nothing else. Needs: adopt() of every view in order of epochs. Never decides who is a member.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <list>
 #include <map>
@@ -89,6 +90,10 @@ public:
     /// controller itself.
     void subscribe(const Uuid& group, MessageSink& sink, unsigned index = 0);
     void unsubscribe(const Uuid& group, unsigned index = 0);
+    /// What an AMF on another thread said in an epoch, which may have passed since: then it is dropped.
+    void send_in(Epoch epoch, AmfId to, Message message) {
+        if (epoch == epoch_) send(to, std::move(message));
+    }
     /// Stamps the present epoch. Limits: kMaxFrameHead and kMaxFramePayload of icl/frame.h.
     void send(AmfId to, Message message) override;
 
@@ -99,7 +104,7 @@ public:
     bool session_up(ControllerId peer) const;
     /// Every peer of the view has answered a ping of ours that went out less than half of its patience ago;
     /// alone in the view: always.
-    bool live() const override { return clock_.now() < lease_until_; }
+    bool live() const override { return clock_.now() < lease_until_.load(); }
     const std::map<ControllerId, PeerCounters>& counters() const { return counters_; }
 
 private:
@@ -153,7 +158,7 @@ private:
     ControllerId self_;
     Incarnation incarnation_;
     Epoch epoch_;
-    Nanos lease_until_ = Nanos::max();
+    std::atomic<Nanos> lease_until_ = Nanos::max();  ///< asked by AMFs on other threads too
     std::map<ControllerId, PeerRef> peers_;
     std::map<ControllerId, PeerCounters> counters_;
     std::map<std::pair<Uuid, unsigned>, MessageSink*> sinks_;  ///< and the index of the AMF

@@ -44,6 +44,13 @@ struct Node final : IclEvents, MessageSink {
         payloads.push_back(message.payload);
         if (!echo.empty()) icl.send(from, note(std::exchange(echo, "")));
     }
+    /// Another AMF of this controller.
+    struct Sink final : MessageSink {
+        void deliver(AmfId from, Message message) override {
+            got.push_back(std::to_string(from.v) + ":" + text(message.head));
+        }
+        std::vector<std::string> got;
+    };
     void start(Incarnation incarnation) { icl.start(kCluster, id, incarnation); }
 
     ControllerId id;
@@ -223,6 +230,53 @@ TEST_F(IclTest, MessagesOfOneTurnAndThoseQueuedBehindAWriteTravelTogether) {
     executor.run_until_idle();
     EXPECT_EQ(b.got.back(), "1:lone");
     EXPECT_EQ(network.writes - before, 2u);
+}
+
+TEST_F(IclTest, AmfsOfOneProcessReachEachOtherWithoutALink) {
+    both_up();
+    Node::Sink second, third;
+    a.icl.subscribe(kGroup, second, 1);
+    a.icl.subscribe(kGroup, third, 2);
+    const std::size_t before = network.writes;
+    Message message = note("bus");
+    message.from_index = 2;
+    a.icl.send(amf_id(a.id, 1), message);
+    message.from_index = 1;
+    a.icl.send(amf_id(a.id, 0), message);
+    executor.run_until_idle();
+    EXPECT_EQ(second.got, Strings{std::to_string(amf_id(a.id, 2).v) + ":bus"});
+    EXPECT_EQ(a.got, Strings{std::to_string(amf_id(a.id, 1).v) + ":bus"});
+    EXPECT_TRUE(third.got.empty());
+    EXPECT_EQ(network.writes, before);
+    a.icl.unsubscribe(kGroup, 1);
+    a.icl.send(amf_id(a.id, 1), note("nobody"));
+    executor.run_until_idle();
+    EXPECT_EQ(second.got.size(), 1u);
+}
+
+// Figure 17: three AMFs of one node, three other nodes, nine messages, three packets.
+TEST_F(IclTest, MessagesOfAllAmfsToOneProcessLeaveAsOnePacket) {
+    Node c{executor, clock, network, 3}, d{executor, clock, network, 4};
+    std::uint64_t incarnation = 1;
+    for (Node* node : {&a, &b, &c, &d}) node->start(Incarnation(incarnation++));
+    for (Node* node : {&a, &b, &c, &d}) node->icl.adopt(view(4, {{1, 1}, {2, 2}, {3, 3}, {4, 4}}));
+    run();
+    const std::size_t before = network.writes;
+    for (std::uint8_t index = 0; index < 3; ++index) {
+        for (Node* to : {&b, &c, &d}) {
+            Message message = note("m");
+            message.from_index = index;
+            a.icl.send(amf_id(to->id), std::move(message));
+        }
+    }
+    executor.run_until_idle();
+    EXPECT_EQ(network.writes - before, 3u);
+    for (Node* to : {&b, &c, &d}) {
+        Strings expected;
+        for (unsigned index = 0; index < 3; ++index)
+            expected.push_back(std::to_string(amf_id(a.id, index).v) + ":m");
+        EXPECT_EQ(to->got, expected);
+    }
 }
 
 TEST_F(IclTest, StrangersAndFormerIncarnationsAreRefused) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -12,12 +13,13 @@
 
 namespace braid {
 
-/// A controller serves a group: it runs an AMF for it.
+/// A controller serves a group: it runs AMFs for it. All of them come and go together.
 struct Attachment {
     Uuid group;
     /// Epoch of the view that first held this attachment: the AMF's incarnation. A group that was left and
     /// attached again by the same process is a new AMF that knows nothing of the old one's.
     Incarnation since;
+    std::uint8_t amfs = 1;  ///< 1 .. kMaxAmfs
     friend bool operator==(const Attachment&, const Attachment&) = default;
 };
 
@@ -36,6 +38,9 @@ struct ViewMember {
     bool attached(const Uuid& group) const { return attachment(group) != nullptr; }
     friend bool operator==(const ViewMember&, const ViewMember&) = default;
 };
+
+/// The groups of a controller and how many AMFs it runs for each.
+using ServedGroups = std::map<Uuid, std::uint8_t>;
 
 /// A controller that the cluster has seen at some time, alive or not.
 struct KnownController {
@@ -88,9 +93,11 @@ struct AmfView {
 inline AmfView amf_view(const View& view, const Uuid& group, AmfId self) {
     AmfView out{view.epoch, self, {}};
     for (const ViewMember& m : view.members) {
-        if (const Attachment* attached = m.attachment(group))
-            out.members.push_back({amf_id(m.id), attached->since});
+        const Attachment* attached = m.attachment(group);
+        for (unsigned i = 0; attached != nullptr && i < attached->amfs; ++i)
+            out.members.push_back({amf_id(m.id, i), attached->since});
     }
+    std::ranges::sort(out.members);
     return out;
 }
 

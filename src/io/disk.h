@@ -61,6 +61,16 @@ struct DiskOp {
 struct DiskCounters {
     std::uint64_t reads = 0, writes = 0, flushes = 0, zeroes = 0, read_bytes = 0, written_bytes = 0,
                   errors = 0;
+    DiskCounters& operator+=(const DiskCounters& more) {
+        reads += more.reads;
+        writes += more.writes;
+        flushes += more.flushes;
+        zeroes += more.zeroes;
+        read_bytes += more.read_bytes;
+        written_bytes += more.written_bytes;
+        errors += more.errors;
+        return *this;
+    }
 };
 
 class Disk {

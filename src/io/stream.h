@@ -17,6 +17,12 @@ namespace braid {
 
 class ByteStream;
 
+/// A stream on its way to another thread: nobody's. Network::take() makes one of it again.
+class LooseStream {
+public:
+    virtual ~LooseStream() = default;
+};
+
 enum class StreamVerb : std::uint8_t { read, write };
 
 /// One call on a stream, in the frame of the coroutine that waits for it.
@@ -47,6 +53,9 @@ public:
     virtual void shutdown() = 0;
     /// For logs: "127.0.0.1:10809", "unix:/run/x.sock".
     virtual std::string peer_name() const = 0;
+    /// Gives the connection up, without ending it, for another thread; no call is in flight and none comes.
+    /// Null: it cannot leave its thread, and goes on as it is.
+    virtual std::unique_ptr<LooseStream> let_go() { return nullptr; }
 };
 
 inline StreamOp::~StreamOp() {
@@ -112,6 +121,8 @@ public:
     virtual ~Network() = default;
     virtual Task<Result<std::unique_ptr<ByteStream>>> connect(std::string address) = 0;
     virtual Result<std::unique_ptr<Listener>> listen(std::string_view address) = 0;
+    /// What let go of a thread goes on here. Null if it is of another kind of network.
+    virtual std::unique_ptr<ByteStream> take(std::unique_ptr<LooseStream>) { return nullptr; }
 };
 
 }  // namespace braid

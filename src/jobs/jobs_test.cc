@@ -61,11 +61,11 @@ TEST(ParityJob, MakesParityRightAfterAllHoldersOfARecordDied) {
         ASSERT_TRUE(last.keeper());
         ParityJob job(last);
         for (std::uint8_t slot = 0; slot < 2; ++slot) {
-            ASSERT_TRUE(world.run(3, job.resync_of(ControllerSlot(slot), [] { return true; })));
+            ASSERT_TRUE(world.run(3, job.resync_of(AmfSlot(slot), [] { return true; })));
             corrected += job.progress().mismatches;
         }
         EXPECT_TRUE(world.unclean(3, 4 * (16u << 10)).empty()) << step;
-        EXPECT_TRUE(world.run(3, last.tables().intents_of(ControllerSlot(0)))->regions.empty());
+        EXPECT_TRUE(world.run(3, last.tables().intents_of(AmfSlot(0)))->regions.empty());
     }
     EXPECT_GT(corrected, 0u);
 }
@@ -109,7 +109,7 @@ TEST(ParityJob, DoesNotEmptyAPageThatItsControllerHasWrittenSince) {
         ParityJob job(world.amf(2));
         std::optional<Status> done;
         world.node(2).scope->spawn(
-            World::keep(job.resync_of(ControllerSlot(0), [&] { return !world.alive(1); }), done));
+            World::keep(job.resync_of(AmfSlot(0), [&] { return !world.alive(1); }), done));
         ASSERT_TRUE(world.run_until([&] { return job.progress().total_bytes != 0; }, 10s));
         world.start(1);  // back
         std::optional<Status> written;
@@ -124,7 +124,7 @@ TEST(ParityJob, DoesNotEmptyAPageThatItsControllerHasWrittenSince) {
         ASSERT_TRUE(*done);
         // what the keeper does next, because of the second loss
         ParityJob again(world.amf(2));
-        ASSERT_TRUE(world.run(2, again.resync_of(ControllerSlot(0), [&] { return true; })));
+        ASSERT_TRUE(world.run(2, again.resync_of(AmfSlot(0), [&] { return true; })));
         if (!world.unclean(2, kRegionSize + 4 * (16u << 10)).empty()) ++lost;
     }
     EXPECT_EQ(lost, 0u) << "wrong parity that no intent names";

@@ -40,7 +40,7 @@ Task<Status> ParityJob::resync_own() {
     co_return Status{};
 }
 
-Task<Status> ParityJob::resync_of(ControllerSlot slot, std::function<bool()> still_absent) {
+Task<Status> ParityJob::resync_of(AmfSlot slot, std::function<bool()> still_absent) {
     CO_TRY_LET(Tables::SlotIntents left, co_await amf_.tables().intents_of(slot));
     CO_TRY(co_await resync(std::move(left.regions)));
     co_return co_await amf_.tables().clear_intents_of(slot, left.sequence, std::move(still_absent));

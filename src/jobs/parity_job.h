@@ -31,12 +31,12 @@ public:
     Task<Status> scrub();
     /// Makes the parity of all stripes that touch these regions right.
     Task<Status> resync(std::vector<RegionIndex> regions);
-    /// The regions that this controller's earlier life left in its intents; each may leave the intents as
+    /// The regions that this AMF's earlier life left in its intents; each may leave the intents as
     /// soon as its parity is right.
     Task<Status> resync_own();
-    /// Those of a controller that is not in the view, whose intents are empty afterwards. `still_absent` is
+    /// Those of an AMF that is not in the view, whose intents are empty afterwards. `still_absent` is
     /// asked before they are emptied.
-    Task<Status> resync_of(ControllerSlot slot, std::function<bool()> still_absent);
+    Task<Status> resync_of(AmfSlot slot, std::function<bool()> still_absent);
 
     void cancel() { cancelled_ = true; }
     const ParityProgress& progress() const { return progress_; }

@@ -18,7 +18,7 @@ std::string_view SharingOptions::complaint(const Geometry& geometry, std::uint32
     }
     if (prefetch > kMaxPrefetch) return "prefetch is 0 to 63 units";
     if (amfs < 1 || amfs > kMaxAmfs) return "a controller has 1 to 8 AMFs of a group";
-    if (controllers * amfs > kMaxControllers) return "controllers times AMFs of each are at most 16";
+    if (controllers * amfs > kMaxGroupAmfs) return "controllers times AMFs of each are at most 16";
     return {};
 }
 

@@ -52,7 +52,7 @@ Result<PageHeader> open_page(ConstPageBytes bytes, const Uuid& group, PageNumber
     header.group = in.uuid();
     header.sequence = in.get<std::uint64_t>();
     header.epoch = in.get<Epoch>();
-    header.writer = in.get<ControllerSlot>();
+    header.writer = in.get<AmfSlot>();
     if (header.group != group || header.page != page) return fail(Errc::corrupt);
     if (version != kPageVersion) return fail(Errc::unsupported, version);
     if (kind != static_cast<std::uint16_t>(kind_of(page)) || header.sequence == 0) return fail(Errc::corrupt);

@@ -27,6 +27,15 @@ using ConstPageBytes = std::span<const std::byte, kPageSize>;
 using PageNumber = Strong<struct PageNumberTag, std::uint32_t>;
 /// A controller's place in the group's list of controllers, 0 .. 15.
 using ControllerSlot = Strong<struct ControllerSlotTag, std::uint8_t>;
+/// An AMF's place among all that the group's list provides for: its controller's place times the AMFs that
+/// each controller runs, plus its index. 0 .. 15.
+using AmfSlot = Strong<struct AmfSlotTag, std::uint8_t>;
+constexpr AmfSlot amf_slot(ControllerSlot controller, unsigned amfs, unsigned index) {
+    return AmfSlot(static_cast<std::uint8_t>(controller.v * amfs + index));
+}
+constexpr ControllerSlot controller_of(AmfSlot slot, unsigned amfs) {
+    return ControllerSlot(static_cast<std::uint8_t>(slot.v / amfs));
+}
 
 enum class PageKind : std::uint16_t { config = 1, state = 2, intent = 3, volumes = 4, map = 5 };
 
@@ -40,9 +49,9 @@ constexpr PageNumber kStatePage{1};
 constexpr PageNumber kFirstIntentPage{2};
 constexpr PageNumber kFirstVolumePage{kFirstIntentPage.v + kIntentPages};
 constexpr PageNumber kFirstMapPage{kFirstVolumePage.v + kVolumePages};
-static_assert(kFirstVolumePage.v == 18 && kFirstMapPage.v == 34 && kIntentPages == kMaxControllers);
+static_assert(kFirstVolumePage.v == 18 && kFirstMapPage.v == 34 && kIntentPages == kMaxGroupAmfs);
 
-constexpr PageNumber intent_page(ControllerSlot slot) { return PageNumber(kFirstIntentPage.v + slot.v); }
+constexpr PageNumber intent_page(AmfSlot slot) { return PageNumber(kFirstIntentPage.v + slot.v); }
 constexpr PageNumber map_page(ExtentIndex extent) {
     return PageNumber(kFirstMapPage.v + extent.v / kZonesPerPage);
 }
@@ -60,7 +69,7 @@ struct PageHeader {
     Uuid group;
     std::uint64_t sequence = 0;  ///< from 1, one more at every write of the page
     Epoch epoch;                 ///< of the view that wrote it
-    ControllerSlot writer;       ///< for people who look at dumps
+    AmfSlot writer;              ///< for people who look at dumps
     friend bool operator==(const PageHeader&, const PageHeader&) = default;
 };
 

@@ -20,7 +20,7 @@ Uuid group() {
 }
 
 PageHeader header(std::uint64_t sequence, PageNumber page = kStatePage) {
-    return {page, group(), sequence, Epoch(9), ControllerSlot(3)};
+    return {page, group(), sequence, Epoch(9), AmfSlot(3)};
 }
 
 Block sealed(std::uint64_t sequence, PageNumber page = kStatePage) {
@@ -104,7 +104,7 @@ TEST(PickSlot, RefusesAPageThatLandedInTheWrongSlot) {
 
 TEST(PageNumbers, AreWhereTheDocumentSays) {
     EXPECT_EQ(slot_offset(8192, PageNumber(3), 1), 8192u + 3 * 8192 + 4096);
-    EXPECT_EQ(intent_page(ControllerSlot(15)), PageNumber(17));
+    EXPECT_EQ(intent_page(AmfSlot(15)), PageNumber(17));
     EXPECT_EQ(map_page(ExtentIndex(0)), PageNumber(34));
     EXPECT_EQ(map_page(ExtentIndex(31)), PageNumber(35));
     EXPECT_EQ(map_entry(ExtentIndex(32)), 1u);

@@ -78,7 +78,7 @@ constexpr RegionIndex region_of(std::uint64_t logical_offset) {
     return RegionIndex(static_cast<std::uint32_t>(logical_offset / kRegionSize));
 }
 
-/// Pages 2 .. 17, one per controller slot: where that controller may have left half-written stripes.
+/// Pages 2 .. 17, one per AMF slot: where that AMF may have left half-written stripes.
 struct Intent {
     std::vector<RegionIndex> regions;  ///< ascending, each once, at most kMaxIntentRegions
 

@@ -108,6 +108,28 @@ TEST(Replicator, PartnersFollowInTheRing) {
     EXPECT_EQ(ring.peers[6]->replicator.copies(), 2u);
 }
 
+TEST(Replicator, PartnersAreNeverOfTheSameController) {
+    Ring ring(3);
+    for (std::uint16_t controller = 1; controller <= 3; ++controller) {
+        for (unsigned index = 0; index < 3; ++index) ring.join(amf_id(ControllerId(controller), index).v);
+    }
+    const auto partners = [&](std::uint16_t controller, unsigned index) {
+        const AmfSet& set = ring.peers[amf_id(ControllerId(controller), index).v]->replicator.partners();
+        std::set<AmfId> out(set.begin(), set.end());
+        return out;
+    };
+    const auto at = [](std::uint16_t controller, unsigned index) {
+        return amf_id(ControllerId(controller), index);
+    };
+    EXPECT_EQ(partners(1, 0), (std::set{at(2, 0), at(3, 0)}));
+    EXPECT_EQ(partners(3, 1), (std::set{at(1, 1), at(2, 1)}));
+    for (unsigned index = 0; index < 3; ++index) ring.leave(at(2, index).v);
+    EXPECT_EQ(partners(1, 2), (std::set{at(3, 2)}));
+    EXPECT_EQ(ring.peers[at(1, 2).v]->replicator.copies(), 2u);  // of 3: dimension counts controllers
+    for (unsigned index = 0; index < 3; ++index) ring.leave(at(3, index).v);
+    EXPECT_TRUE(partners(1, 0).empty());
+}
+
 TEST(Replicator, WaitsUntilEveryPartnerHasBeginAndRedo) {
     Ring ring(3);
     Replicator& writer = ring.join(1);

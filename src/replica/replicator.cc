@@ -1,6 +1,7 @@
 #include "replica/replicator.h"
 
 #include <algorithm>
+#include <map>
 
 #include "base/assert.h"
 #include "base/log.h"
@@ -16,8 +17,8 @@ bool stayed(AmfId id, const AmfView& before, const AmfView& now) {
     return false;
 }
 
-void keep_stayed(ControllerSet& set, const AmfView& before, const AmfView& now) {
-    const ControllerSet all = set;
+void keep_stayed(AmfSet& set, const AmfView& before, const AmfView& now) {
+    const AmfSet all = set;
     for (AmfId id : all) {
         if (!stayed(id, before, now)) set.erase(id);
     }
@@ -33,8 +34,8 @@ void Replicator::configure(unsigned dimension, const RecordLimits& limits) {
 
 // ---- the view
 
-ControllerSet Replicator::others() const {
-    ControllerSet out;
+AmfSet Replicator::others() const {
+    AmfSet out;
     for (const AmfMember& member : view_.members) {
         if (member.id != view_.self) out.insert(member.id);
     }
@@ -43,12 +44,14 @@ ControllerSet Replicator::others() const {
 
 void Replicator::choose_partners() {
     partners_.clear();
-    const auto& members = view_.members;
-    const auto self = std::ranges::find(members, view_.self, &AmfMember::id);
-    if (self == members.end()) return;
-    const std::size_t count = std::min<std::size_t>(dimension_, members.size()) - 1;
-    const auto place = static_cast<std::size_t>(self - members.begin());
-    for (std::size_t i = 1; i <= count; ++i) partners_.insert(members[(place + i) % members.size()].id);
+    if (!view_.contains(view_.self)) return;
+    std::map<ControllerId, std::vector<AmfId>> ring;
+    for (const AmfMember& member : view_.members) ring[controller_of(member.id)].push_back(member.id);
+    auto at = ring.find(controller_of(view_.self));
+    for (std::size_t left = std::min<std::size_t>(dimension_, ring.size()) - 1; left != 0; --left) {
+        if (++at == ring.end()) at = ring.begin();
+        partners_.insert(at->second[amf_index(view_.self) % at->second.size()]);
+    }
 }
 
 void Replicator::adopt(const AmfView& view) {

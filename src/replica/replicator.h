@@ -9,7 +9,9 @@
 // survives us is always enough to finish the stripe and nothing older can be replayed over it. A view change
 // gives open records to the new partners and repeats ends that were not acknowledged.
 //
-// Partners are the `dimension - 1` AMFs that follow us in the ring of the view; fewer if fewer are alive.
+// Partners stand on the `dimension - 1` controllers that follow ours in the ring of the view, one on each: a
+// controller dies with all its AMFs, so a second copy there would be worth nothing, and one here neither.
+// Fewer if fewer controllers are alive.
 // Needs: adopt() before everything else of the new view; the Replicator outlives all OpenRecords.
 #pragma once
 
@@ -27,8 +29,8 @@
 
 namespace braid {
 
-/// At most one entry per controller that can share a group.
-class ControllerSet {
+/// At most one entry per AMF that can share a group.
+class AmfSet {
 public:
     bool contains(AmfId id) const {
         for (std::size_t i = 0; i < size_; ++i) {
@@ -56,7 +58,7 @@ public:
     const AmfId* end() const { return ids_.data() + size_; }
 
 private:
-    std::array<AmfId, kMaxControllers> ids_{};
+    std::array<AmfId, kMaxGroupAmfs> ids_{};
     std::size_t size_ = 0;
 };
 
@@ -84,7 +86,7 @@ public:
     /// Copies that a new record has now, the writer's included, and how many there ought to be.
     unsigned copies() const { return static_cast<unsigned>(1 + partners_.size()); }
     unsigned dimension() const { return dimension_; }
-    const ControllerSet& partners() const { return partners_; }
+    const AmfSet& partners() const { return partners_; }
 
     /// Goes on when nobody holds a record of ours for a stripe in [first, first + count) any more: the lock
     /// may leave. Never, if a record of these stripes was left without an end: then we have to leave the
@@ -121,17 +123,17 @@ private:
         std::uint64_t sequence = 0;  ///< 0: free. The low kSlotBits are the entry's place in the table
         StripeIndex stripe;
         OpenRecord* open = nullptr;
-        ControllerSet holders;  ///< may have a copy
+        AmfSet holders;  ///< may have a copy
         bool ended = false;
         std::uint32_t next = kNone;  ///< in its bucket
     };
     struct Forgetting {
         EndFrame end;
-        ControllerSet waiting;
+        AmfSet waiting;
     };
     struct Gathering {
         FetchFrame fetch;
-        ControllerSet waiting;
+        AmfSet waiting;
     };
 
     std::uint32_t& bucket(StripeIndex stripe) { return buckets_[stripe.v % kBuckets]; }
@@ -149,7 +151,7 @@ private:
     void choose_partners();
     void adopt_own_records(const AmfView& before);
     void adopt_recovery();
-    ControllerSet others() const;
+    AmfSet others() const;
 
     void on_begin(AmfId from, const Message& message);
     void on_redo(AmfId from, const Message& message);
@@ -170,7 +172,7 @@ private:
     AmfView view_;
     Incarnation incarnation_;
     bool fenced_ = false;
-    ControllerSet partners_;
+    AmfSet partners_;
 
     std::vector<Entry> entries_;
     std::vector<std::uint32_t> free_;
@@ -228,7 +230,7 @@ private:
     Redo redo_;
     bool redone_ = false;
     std::uint32_t slot_ = Replicator::kNone;
-    ControllerSet acked_;  ///< have all of it
+    AmfSet acked_;  ///< have all of it
     Event moved_;
 };
 

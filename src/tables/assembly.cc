@@ -116,8 +116,7 @@ Task<Result<Uuid>> format_group(Executor& executor, Random& random, NewGroup wis
         CO_TRY(clear.status);
         const auto put_page = [&](PageNumber page, const auto& content) {
             Buffer bytes = Buffer::zeroed(kPageSize);
-            write_page(PageBytes(bytes.span()), content,
-                       PageHeader{page, group, 1, Epoch(0), ControllerSlot(0)});
+            write_page(PageBytes(bytes.span()), content, PageHeader{page, group, 1, Epoch(0), AmfSlot(0)});
             return write_everywhere(executor, disk, slot_offset(plan.table_start, page, slot_of(1)),
                                     std::move(bytes));
         };

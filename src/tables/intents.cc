@@ -1,4 +1,4 @@
-// The intent page of this controller's slot: the regions that may hold half-written stripes if it dies. One
+// The intent page of this AMF's slot: the regions that may hold half-written stripes if it dies. One
 // writer, this AMF; a change that comes while a write is under way goes with the next one.
 #include <algorithm>
 
@@ -123,7 +123,7 @@ Task<Status> Tables::load_own_intents() {
     co_return Status{};
 }
 
-Task<Result<Tables::SlotIntents>> Tables::intents_of(ControllerSlot slot) {
+Task<Result<Tables::SlotIntents>> Tables::intents_of(AmfSlot slot) {
     SlotIntents out;
     const auto picks = co_await read_page(intent_page(slot), false);
     for (const Pick& pick : picks) {
@@ -135,7 +135,7 @@ Task<Result<Tables::SlotIntents>> Tables::intents_of(ControllerSlot slot) {
     co_return out;
 }
 
-Task<Status> Tables::clear_intents_of(ControllerSlot slot, std::uint64_t sequence,
+Task<Status> Tables::clear_intents_of(AmfSlot slot, std::uint64_t sequence,
                                       std::function<bool()> still_absent) {
     CO_TRY_LET(const Turn turn, co_await begin_change());
     if (!still_absent()) co_return Status{};

@@ -10,7 +10,7 @@ constexpr std::uint32_t kLastPageMark = 0xffffffff;  // table_page: the answer i
 }  // namespace
 
 Tables::Tables(Executor& executor, Clock& clock, Transport& transport, const Uuid& group,
-               std::uint64_t table_start, std::vector<Disk*> disks, ControllerSlot slot)
+               std::uint64_t table_start, std::vector<Disk*> disks, AmfSlot slot)
     : executor_(executor),
       clock_(clock),
       transport_(transport),

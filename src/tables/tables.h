@@ -19,8 +19,8 @@
 // Needs from its caller: zones and member states are looked up only while holding a lock and settled() (a
 // lock that was granted in this epoch proves nothing about tables otherwise). Never takes a stripe lock.
 //
-// Intents: which 4 MiB regions may hold half-written stripes of this controller. The page of a controller
-// slot is written by its owner alone, outside the lock; bits are cleared lazily.
+// Intents: which 4 MiB regions may hold half-written stripes of this AMF. The page of an AMF's slot
+// is written by its owner alone, outside the lock; bits are cleared lazily.
 #pragma once
 
 #include <functional>
@@ -44,10 +44,10 @@ namespace braid {
 
 class Tables {
 public:
-    /// `disks` by member, null where the disk is not there. `slot` is this controller's place in the group's
-    /// list. `table_start` is the superblocks'.
+    /// `disks` by member, null where the disk is not there. `slot` is this AMF's place in the group.
+    /// `table_start` is the superblocks'.
     Tables(Executor& executor, Clock& clock, Transport& transport, const Uuid& group,
-           std::uint64_t table_start, std::vector<Disk*> disks, ControllerSlot slot);
+           std::uint64_t table_start, std::vector<Disk*> disks, AmfSlot slot);
     ~Tables();
 
     /// Before anything else; `locks` outlives the tables. They are stopped when the tables go offline.
@@ -65,7 +65,7 @@ public:
     const GroupConfig& config() const { return config_; }
     const Geometry& geometry() const { return config_.geometry; }
     const Uuid& group() const { return group_; }
-    ControllerSlot slot() const { return slot_; }
+    AmfSlot slot() const { return slot_; }
     /// All versions of the present view are in and equal.
     bool settled() const { return settled_.is_set(); }
     Event& settled_event() { return settled_; }
@@ -103,6 +103,8 @@ public:
     /// More members have gone than the level survives, for all or for this controller alone: nothing may be
     /// read or written any more.
     bool offline() const { return lost_quorum_ || failed_members() > config_.geometry.m; }
+    /// Says so: too few members are reached from here, or another AMF of this controller has found that.
+    void go_offline();
     std::vector<VolumeRecord> volumes() const;
     std::uint64_t allocated_extents() const { return allocated_extents_; }
     /// Called after every change that this AMF applied, own or another's. Set once.
@@ -154,12 +156,11 @@ public:
         std::vector<RegionIndex> regions;
         std::uint64_t sequence = 0;  ///< of the newest page
     };
-    /// What the page of a slot whose controller is not in the view says, on the disks.
-    Task<Result<SlotIntents>> intents_of(ControllerSlot slot);
-    /// Empties that page; does nothing if it is not the one of this sequence any more (its controller was
+    /// What the page of a slot whose AMF is not in the view says, on the disks.
+    Task<Result<SlotIntents>> intents_of(AmfSlot slot);
+    /// Empties that page; does nothing if it is not the one of this sequence any more (its AMF was
     /// here meanwhile), or if `still_absent` says no under the tables lock.
-    Task<Status> clear_intents_of(ControllerSlot slot, std::uint64_t sequence,
-                                  std::function<bool()> still_absent);
+    Task<Status> clear_intents_of(AmfSlot slot, std::uint64_t sequence, std::function<bool()> still_absent);
 
     // ---- the view
     void adopt(const AmfView& view);
@@ -223,7 +224,6 @@ private:
     Task<Status> verify_pages();
     Status check_quorum() const;
     void note_stale(PageNumber page, const std::vector<Pick>& picks);
-    void go_offline();
     std::uint32_t page_count() const { return kFirstMapPage.v + map_pages(); }
     std::uint32_t map_pages() const { return (config_.extents + kZonesPerPage - 1) / kZonesPerPage; }
     static bool is_shared(PageNumber page) { return kind_of(page) != PageKind::intent; }
@@ -253,7 +253,7 @@ private:
     Uuid group_;
     std::uint64_t table_start_;
     std::vector<Disk*> disks_;
-    ControllerSlot slot_;
+    AmfSlot slot_;
 
     GroupConfig config_;
     GroupState state_;

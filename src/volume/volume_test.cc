@@ -120,6 +120,15 @@ TEST_F(PortRegistryTest, FindsByNameAndTakesTheFirstForTheEmptyName) {
     EXPECT_EQ(registry.list(), (std::vector<std::shared_ptr<Port>>{earlier, port}));
 }
 
+TEST_F(PortRegistryTest, TheSidesOfAPortTakeTurns) {
+    PortRegistry registry;
+    EXPECT_EQ(registry.take_turn("v0"), 0u);
+    ASSERT_TRUE(registry.add(port, 3));
+    std::vector<unsigned> turns;
+    for (int i = 0; i < 5; ++i) turns.push_back(registry.take_turn(i % 2 == 0 ? "v0" : ""));
+    EXPECT_EQ(turns, (std::vector<unsigned>{0, 1, 2, 0, 1}));
+}
+
 TEST_F(PortRegistryTest, RefusesATakenOrEmptyName) {
     PortRegistry registry;
     ASSERT_TRUE(registry.add(port));

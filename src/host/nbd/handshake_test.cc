@@ -142,5 +142,49 @@ TEST_F(NbdHandshake, WorksByteByByte) {
     EXPECT_EQ(std::memcmp(space.bytes().data() + kExtentSize + 4095, "abc", 3), 0);
 }
 
+// Another thread's server takes the connection over where the handshake ended, with what came behind it.
+TEST_F(NbdTest, AConnectionOfAnotherSideGoesThereWithWhatItHasSent) {
+    PortRegistry other_ports;
+    MemorySpace other_space(executor, 8 * kExtentSize);
+    ASSERT_TRUE(other_ports.add(
+        std::make_shared<Port>(executor, other_space, VirtualDisk{"w", "", kDiskSize, ExtentIndex(0)})));
+    ASSERT_TRUE(ports.add(
+        std::make_shared<Port>(executor, space, VirtualDisk{"w", "", kDiskSize, ExtentIndex(0)}), 2));
+    Server other(executor, clock, network, other_ports, limits);
+    std::vector<unsigned> sides;
+    server().on_hand_over([&](unsigned side, Handed handed) {
+        sides.push_back(side);
+        other.take_over(std::move(handed));
+    });
+    const auto first = attach(false, "w");
+    EXPECT_TRUE(sides.empty());
+    auto second = dial();
+    send(*second, Script().u32(3).append(go("w").bytes()).append(request(kFlush, 7, 0, 0).bytes()));
+    EXPECT_EQ(sides, std::vector<unsigned>{1});
+    EXPECT_EQ(server().connections(), 1u);
+    EXPECT_EQ(other.connections(), 1u);
+    const Bytes answer = received(*second);
+    const Bytes flushed = simple(7, 0).bytes();
+    ASSERT_GE(answer.size(), flushed.size());
+    EXPECT_TRUE(std::ranges::equal(std::span(answer).last(flushed.size()), flushed));
+    EXPECT_EQ(other_space.flushes, 1u);
+    EXPECT_EQ(space.flushes, 0u);
+    const auto third = attach(false, "w");
+    EXPECT_EQ(server().connections(), 2u);  // in turn
+
+    // A port that is gone by then: the connection ends.
+    ASSERT_TRUE(other_ports.remove("w"));
+    auto fourth = dial();
+    send(*fourth, Script().u32(3).append(go("w").bytes()));
+    EXPECT_TRUE(fourth->server_ended);
+    second->end();
+    bool ended = false;
+    Scope scope(executor);
+    scope.spawn(stop_server(other, ended));
+    executor.run_until_idle();
+    clock.advance(limits.drain_deadline);
+    EXPECT_TRUE(ended);
+}
+
 }  // namespace
 }  // namespace braid::nbd

@@ -27,6 +27,12 @@ Task<Result<std::size_t>> Intake::receive(std::span<std::byte> into) {
     co_return got;
 }
 
+void Intake::begin_with(std::span<const std::byte> bytes) {
+    grow(bytes.size());
+    std::ranges::copy(bytes, buffer_.data());
+    end_ = bytes.size();
+}
+
 void Intake::move_to_front() {
     if (begin_ != end_) std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
     end_ -= begin_;

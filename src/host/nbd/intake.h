@@ -16,6 +16,8 @@ public:
     Intake(Executor& executor, ByteStream& stream, std::size_t capacity)
         : executor_(executor), stream_(stream), buffer_(capacity) {}
 
+    /// What was received elsewhere before; once, at the beginning.
+    void begin_with(std::span<const std::byte> bytes);
     std::span<const std::byte> available() const { return buffer_.span(begin_, end_ - begin_); }
     void consume(std::size_t count) { begin_ += count; }
     /// Goes on when `count` bytes are available; no more than the capacity. `closed` if the stream ends

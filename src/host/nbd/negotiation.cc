@@ -101,10 +101,10 @@ void Negotiation::answer_list() {
 // The option has no reply for a failure: the connection ends.
 Result<Negotiation::Next> Negotiation::answer_export_name(std::span<const std::byte> data) {
     TRY_LET(const std::string name, decode_name(data));
-    auto port = ports_.find(name);
+    const auto port = ports_.find(name);
     if (!port) return fail(Errc::not_found);
     append_export(out_, port->size(), transmission_flags(), padding_);
-    settle(std::move(port), name);
+    settle(name);
     return Next::transmission;
 }
 
@@ -114,7 +114,7 @@ Negotiation::Next Negotiation::answer_info(Option option, std::span<const std::b
         reply(option, OptionReply::err_invalid);
         return Next::option;
     }
-    auto port = ports_.find(request->name);
+    const auto port = ports_.find(request->name);
     if (!port) {
         reply(option, OptionReply::err_unknown);
         return Next::option;
@@ -125,7 +125,7 @@ Negotiation::Next Negotiation::answer_info(Option option, std::span<const std::b
     if (request->wants_description) append_info_text(out_, option, Info::description, port->description());
     reply(option, OptionReply::ack);
     if (option == Option::info) return Next::option;
-    settle(std::move(port), request->name);
+    settle(request->name);
     return Next::transmission;
 }
 
@@ -148,8 +148,10 @@ void Negotiation::answer_meta(Option option, std::span<const std::byte> data) {
     reply(option, OptionReply::ack);
 }
 
-void Negotiation::settle(std::shared_ptr<Port> port, const std::string& asked_name) {
-    agreed_.port = std::move(port);
+/// The export of this name is there.
+void Negotiation::settle(const std::string& asked_name) {
+    agreed_.port = ports_.find(asked_name);
+    agreed_.side = ports_.take_turn(asked_name);
     agreed_.allocation = context_selected_ && context_name_ == asked_name;
 }
 

@@ -16,13 +16,14 @@ namespace braid::nbd {
 /// What transmission starts with.
 struct Agreement {
     std::shared_ptr<Port> port;
+    unsigned side = 0;        ///< of the port: which thread's the connection shall be
     bool structured = false;  ///< reads and block status are answered in chunks
     bool allocation = false;  ///< base:allocation was selected for this export
 };
 
 class Negotiation {
 public:
-    Negotiation(Executor& executor, ByteStream& stream, Intake& intake, const PortRegistry& ports,
+    Negotiation(Executor& executor, ByteStream& stream, Intake& intake, PortRegistry& ports,
                 const Limits& limits)
         : executor_(executor), stream_(stream), intake_(intake), ports_(ports), limits_(limits) {}
 
@@ -41,7 +42,7 @@ private:
     Next answer_info(Option option, std::span<const std::byte> data);
     void answer_meta(Option option, std::span<const std::byte> data);
     void answer_list();
-    void settle(std::shared_ptr<Port> port, const std::string& asked_name);
+    void settle(const std::string& asked_name);
     void reply(Option option, OptionReply type) { append_option_reply(out_, option, type); }
     Task<Status> send();
     std::uint16_t transmission_flags() const;
@@ -49,7 +50,7 @@ private:
     Executor& executor_;
     ByteStream& stream_;
     Intake& intake_;
-    const PortRegistry& ports_;
+    PortRegistry& ports_;
     const Limits& limits_;
 
     Agreement agreed_;

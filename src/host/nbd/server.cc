@@ -43,9 +43,14 @@ public:
             stream_->shutdown();
             co_return;
         }
-        transmission_.emplace(server_.executor_, server_.clock_, *stream_, intake_, std::move(*agreement),
-                              server_.limits_, server_.budget_, server_.counters_);
-        co_await transmission_->run();
+        if (agreement->side != 0 && hand_over(*agreement)) co_return;
+        co_await transmit(std::move(*agreement));
+    }
+
+    /// One that was negotiated on another thread, with what it has sent since.
+    Task<void> run_handed(Agreement agreement, Bytes received) {
+        intake_.begin_with(received);
+        co_await transmit(std::move(agreement));
     }
 
     void stop() {
@@ -66,6 +71,23 @@ public:
     }
 
 private:
+    Task<void> transmit(Agreement agreement) {
+        transmission_.emplace(server_.executor_, server_.clock_, *stream_, intake_, std::move(agreement),
+                              server_.limits_, server_.budget_, server_.counters_);
+        co_await transmission_->run();
+    }
+
+    /// False: it cannot leave this thread, whose side of the port is as good.
+    bool hand_over(const Agreement& agreement) {
+        std::unique_ptr<LooseStream> loose = server_.hand_over_ ? stream_->let_go() : nullptr;
+        if (loose == nullptr) return false;
+        const auto left = intake_.available();
+        server_.hand_over_(agreement.side,
+                           Handed{std::move(loose), agreement.port->name(), agreement.structured,
+                                  agreement.allocation, Bytes(left.begin(), left.end())});
+        return true;
+    }
+
     Task<Result<Agreement>> negotiate() {
         Negotiation negotiation(server_.executor_, *stream_, intake_, server_.ports_, server_.limits_);
         co_return co_await negotiation.run();
@@ -84,7 +106,7 @@ private:
     Scope watch_;
 };
 
-Server::Server(Executor& executor, Clock& clock, Network& network, const PortRegistry& ports, Limits limits)
+Server::Server(Executor& executor, Clock& clock, Network& network, PortRegistry& ports, Limits limits)
     : executor_(executor),
       clock_(clock),
       network_(network),
@@ -132,6 +154,24 @@ Task<void> Server::accept_on(Listener& listener) {
 Task<void> Server::serve(std::unique_ptr<ByteStream> stream) {
     Connection connection(*this, std::move(stream));
     co_await connection.run();
+}
+
+void Server::take_over(Handed handed) {
+    std::unique_ptr<ByteStream> stream = network_.take(std::move(handed.stream));
+    std::shared_ptr<Port> port = ports_.find(handed.port);
+    if (stream == nullptr || port == nullptr || stopping_ || connections_.size() >= limits_.connections) {
+        ++counters_.connections_refused;
+        if (stream != nullptr) stream->shutdown();
+        return;
+    }
+    scope_.spawn(serve_handed(std::move(stream),
+                              Agreement{std::move(port), 0, handed.structured, handed.allocation},
+                              std::move(handed.received)));
+}
+
+Task<void> Server::serve_handed(std::unique_ptr<ByteStream> stream, Agreement agreement, Bytes received) {
+    Connection connection(*this, std::move(stream));
+    co_await connection.run_handed(std::move(agreement), std::move(received));
 }
 
 Task<void> Server::reclaim() {

@@ -6,6 +6,7 @@
 // everything it is given outlives it; stop() before it is destroyed, except in a simulated crash. One thread.
 #pragma once
 
+#include <functional>
 #include <list>
 #include <memory>
 #include <string>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "async/scope.h"
+#include "base/codec.h"
 #include "host/nbd/admission.h"
 #include "host/nbd/limits.h"
 #include "io/clock.h"
@@ -22,10 +24,19 @@
 namespace braid::nbd {
 
 class Connection;
+struct Agreement;
+
+/// A connection after its handshake, between two threads.
+struct Handed {
+    std::unique_ptr<LooseStream> stream;
+    std::string port;
+    bool structured = false, allocation = false;
+    Bytes received;  ///< behind the handshake
+};
 
 class Server {
 public:
-    Server(Executor& executor, Clock& clock, Network& network, const PortRegistry& ports, Limits limits = {});
+    Server(Executor& executor, Clock& clock, Network& network, PortRegistry& ports, Limits limits = {});
     Server(const Server&) = delete;
     Server& operator=(const Server&) = delete;
     ~Server();
@@ -34,6 +45,13 @@ public:
     Status listen(std::string_view address);
     /// The addresses it really has, in the order of the calls.
     std::vector<std::string> addresses() const;
+    /// Where connections go that got another side of their port than the first one: each thread has a server
+    /// of its own, and the data of a connection never leaves its thread.
+    void on_hand_over(std::function<void(unsigned side, Handed)> hand_over) {
+        hand_over_ = std::move(hand_over);
+    }
+    /// One that another server has negotiated; ended if it cannot be served here.
+    void take_over(Handed handed);
     /// Orderly end: accepts nothing more, answers new requests with "shutting down", finishes what is inside.
     Task<void> stop();
 
@@ -45,14 +63,16 @@ private:
 
     Task<void> accept_on(Listener& listener);
     Task<void> serve(std::unique_ptr<ByteStream> stream);
+    Task<void> serve_handed(std::unique_ptr<ByteStream> stream, Agreement agreement, Bytes received);
     /// Cuts clients that hold memory and do not move while others wait for it.
     Task<void> reclaim();
 
     Executor& executor_;
     Clock& clock_;
     Network& network_;
-    const PortRegistry& ports_;
+    PortRegistry& ports_;
     const Limits limits_;
+    std::function<void(unsigned, Handed)> hand_over_;
     Counters counters_;
     SharedBudget budget_;
     bool stopping_ = false;

@@ -82,14 +82,25 @@ struct Wire {
     }
 };
 
+struct LooseWire final : LooseStream {
+    explicit LooseWire(std::shared_ptr<Wire> w) : wire(std::move(w)) {}
+    std::shared_ptr<Wire> wire;
+};
+
 class WireStream final : public ByteStream {
 public:
     explicit WireStream(std::shared_ptr<Wire> wire) : wire_(std::move(wire)) {
         wire_->changed = [this] { progress(); };
     }
     ~WireStream() override {
+        if (wire_ == nullptr) return;
         wire_->server_ended = true;
         wire_->changed = nullptr;
+    }
+    std::unique_ptr<LooseStream> let_go() override {
+        ASSERT(read_ == nullptr && write_ == nullptr);
+        wire_->changed = nullptr;
+        return std::make_unique<LooseWire>(std::exchange(wire_, nullptr));
     }
     void submit(StreamOp& op, Join& join) override {
         StreamOp*& place = op.verb == StreamVerb::read ? read_ : write_;
@@ -166,6 +177,9 @@ public:
         return wire;
     }
     Task<Result<std::unique_ptr<ByteStream>>> connect(std::string) override { co_return fail(Errc::refused); }
+    std::unique_ptr<ByteStream> take(std::unique_ptr<LooseStream> loose) override {
+        return std::make_unique<WireStream>(static_cast<LooseWire&>(*loose).wire);
+    }
     Result<std::unique_ptr<Listener>> listen(std::string_view address) override {
         if (address == "taken") return fail(Errc::io_error);
         return std::make_unique<WireListener>(*this, std::string(address));

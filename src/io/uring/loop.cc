@@ -117,6 +117,7 @@ void Loop::turn(bool may_sleep) {
     } while (deliver() && budget > 0);
     bool any = engine_->poll();
     any |= run_remote();
+    any |= run_inboxes();
     any |= clock_.fire_due();
     // A turn that did anything returns: its caller may have been waiting for just that.
     any |= budget != kResumesPerTurn;
@@ -145,15 +146,20 @@ void Loop::rest() {
         }
     }
     if (deadline && *deadline <= now) return;
-    ++counters_.sleeps;
-    engine_->wait(std::min(deadline ? *deadline - now : kLongestSleep, kLongestSleep));
+    // Who puts something into an inbox from here on sees that we sleep; what was put before we see.
+    asleep_.store(true, std::memory_order_seq_cst);
+    if (!inbox_waiting()) {
+        ++counters_.sleeps;
+        engine_->wait(std::min(deadline ? *deadline - now : kLongestSleep, kLongestSleep));
+    }
+    asleep_.store(false, std::memory_order_relaxed);
 }
 
 bool Loop::spin_until(Nanos end) {
     ++counters_.spins;
     while (true) {
         for (int i = 0; i < 8; ++i) {
-            if (engine_->peek() || remote_waiting_.load(std::memory_order_relaxed)) {
+            if (engine_->peek() || remote_waiting_.load(std::memory_order_relaxed) || inbox_waiting()) {
                 ++counters_.spin_hits;
                 return true;
             }
@@ -206,9 +212,27 @@ void Loop::post_remote(std::move_only_function<void()> act) {
         remote_.push_back(std::move(act));
         // Under the lock: the loop may be gone as soon as `act` has run.
         if (remote_waiting_.exchange(true, std::memory_order_release)) return;
-        const std::uint64_t one = 1;
-        [[maybe_unused]] const ssize_t put = ::write(wake_.fd, &one, sizeof one);
+        wake();
     }
+}
+
+void Loop::wake() {
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const ssize_t put = ::write(wake_.fd, &one, sizeof one);
+}
+
+void Loop::nudge() {
+    if (asleep_.load(std::memory_order_seq_cst) && asleep_.exchange(false, std::memory_order_seq_cst)) wake();
+}
+
+bool Loop::inbox_waiting() const {
+    return std::ranges::any_of(inboxes_, [](const Inbox* inbox) { return inbox->waiting(); });
+}
+
+bool Loop::run_inboxes() {
+    bool any = false;
+    for (Inbox* inbox : inboxes_) any |= inbox->waiting() && inbox->run();
+    return any;
 }
 
 bool Loop::run_remote() {

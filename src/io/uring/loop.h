@@ -1,8 +1,8 @@
 // The turning wheel of one thread: executor, kernel I/O, timers. A turn runs what is ready, hands all that it
 // produced to the kernel with one system call, takes what is complete and fires due timers. When nothing is
 // left it spins for a moment, because waking a sleeping core costs several times a polled round trip, and
-// then sleeps. Built, run and destroyed on one thread; only post_remote() may be called from others. Streams,
-// listeners, disks and scopes on it are destroyed before it.
+// then sleeps. Built, run and destroyed on one thread; only post_remote() and nudge() may be called from
+// others. Streams, listeners, disks and scopes on it are destroyed before it.
 #pragma once
 
 #include <atomic>
@@ -21,6 +21,16 @@
 #include "io/uring/engine.h"
 
 namespace braid {
+
+/// A queue into which another thread puts what shall run in a loop's turn.
+class Inbox {
+public:
+    virtual ~Inbox() = default;
+    /// run() has something to do. Cheap: the loop spins on it.
+    virtual bool waiting() const = 0;
+    /// Runs some of it; true if anything was done.
+    virtual bool run() = 0;
+};
 
 struct LoopOptions {
     enum class EngineKind : std::uint8_t { automatic, uring, threads };
@@ -49,6 +59,12 @@ public:
     void turn(bool may_sleep);
     /// Runs `act` on the loop's thread, in order. From any thread, while the loop exists.
     void post_remote(std::move_only_function<void()> act);
+
+    /// Looked at in every turn from now on. On the loop's thread.
+    void add_inbox(Inbox& inbox) { inboxes_.push_back(&inbox); }
+    void remove_inbox(Inbox& inbox) { std::erase(inboxes_, &inbox); }
+    /// After something was put into an inbox: ends the loop's sleep, if it sleeps. From any thread.
+    void nudge();
 
     /// Waits until no disk command is with the kernel; resumes nothing meanwhile.
     void drain();
@@ -93,6 +109,9 @@ private:
 
     bool deliver();
     bool run_remote();
+    bool run_inboxes();
+    bool inbox_waiting() const;
+    void wake();
     void rest();
     bool spin_until(Nanos end);
 
@@ -111,6 +130,8 @@ private:
     struct Wake : KernelOp {
         Loop* loop = nullptr;
     } wake_;
+    std::vector<Inbox*> inboxes_;
+    std::atomic<bool> asleep_ = false;  ///< or about to: whoever puts something into an inbox says so
     std::atomic<bool> remote_waiting_ = false;
     std::mutex remote_mutex_;  // guards remote_
     std::vector<std::move_only_function<void()>> remote_;

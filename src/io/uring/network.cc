@@ -144,4 +144,10 @@ Result<std::unique_ptr<Listener>> UringNetwork::listen(std::string_view address)
     return std::unique_ptr<Listener>(std::make_unique<SocketListener>(loop_, std::move(fd)));
 }
 
+std::unique_ptr<ByteStream> UringNetwork::take(std::unique_ptr<LooseStream> loose) {
+    auto* const socket = dynamic_cast<LooseSocket*>(loose.get());
+    if (socket == nullptr) return nullptr;
+    return std::make_unique<SocketStream>(loop_, std::move(socket->fd));
+}
+
 }  // namespace braid

@@ -19,6 +19,7 @@ public:
     /// exists (somebody listens there), invalid, refused (permissions), io_error. A UNIX socket file that a
     /// dead process left behind is replaced; the listener removes its own at close(). One accept() at a time.
     Result<std::unique_ptr<Listener>> listen(std::string_view address) override;
+    std::unique_ptr<ByteStream> take(std::unique_ptr<LooseStream> loose) override;
 
 private:
     Loop& loop_;

@@ -134,6 +134,15 @@ void SocketStream::shutdown() {
     ::shutdown(fd_.get(), SHUT_RDWR);  // wakes what waits in the kernel
 }
 
+std::unique_ptr<LooseStream> SocketStream::let_go() {
+    ASSERT(read_.op == nullptr && write_.op == nullptr);
+    if (shut_) return nullptr;
+    loop_.settle(read_);
+    loop_.settle(write_);
+    shut_ = true;
+    return std::make_unique<LooseSocket>(std::move(fd_));
+}
+
 void SocketStream::abandon(StreamOp& op) {
     Half& half = op.verb == StreamVerb::read ? read_ : write_;
     ASSERT(half.op == &op);

@@ -16,6 +16,12 @@
 
 namespace braid {
 
+/// A connected socket between two threads.
+struct LooseSocket final : LooseStream {
+    explicit LooseSocket(UniqueFd f) : fd(std::move(f)) {}
+    UniqueFd fd;
+};
+
 class SocketStream final : public ByteStream {
 public:
     SocketStream(Loop& loop, UniqueFd fd);
@@ -25,6 +31,7 @@ public:
     void abandon(StreamOp& op) override;
     void shutdown() override;
     std::string peer_name() const override { return peer_name_; }
+    std::unique_ptr<LooseStream> let_go() override;
 
 private:
     struct Half : KernelOp {

@@ -1,0 +1,145 @@
+#include "controller/amf_runtime.h"
+
+#include "base/log.h"
+
+namespace braid {
+namespace {
+
+std::vector<Disk*> raw(const OpenDisks& disks) {
+    std::vector<Disk*> out;
+    for (const auto& disk : disks) out.push_back(disk.get());
+    return out;
+}
+
+}  // namespace
+
+AmfRuntime::AmfRuntime(Executor& executor, Clock& clock, PortRegistry& registry, AmfPlan plan,
+                       OpenDisks disks, AmfVoice voice)
+    : executor_(executor),
+      registry_(registry),
+      index_(plan.index),
+      disks_(std::move(disks)),
+      voice_(std::move(voice)),
+      amf_(executor, clock, *this, plan.group, plan.config, plan.table_start, raw(disks_),
+           amf_slot(plan.controller, plan.config.sharing.amfs, plan.index), plan.options),
+      scope_(executor) {
+    amf_.tables().on_change([this] { voice_.changed(*this); });
+    if (voice_.repeat != Nanos{0}) scope_.spawn(repeat(clock));
+}
+
+Task<void> AmfRuntime::repeat(Clock& clock) {
+    while (true) {
+        co_await sleep_for(clock, voice_.repeat);
+        voice_.changed(*this);
+    }
+}
+
+AmfReport AmfRuntime::report() const {
+    AmfReport out;
+    out.loaded = amf_.tables().loaded();
+    out.conditions = amf_.conditions();
+    out.counters = amf_.counters();
+    const LockManager& locks = amf_.locks();
+    out.locks = locks.counters();
+    out.cache = amf_.cache().counters();
+    out.cache_bytes = amf_.cache().size();
+    out.cache_capacity = amf_.cache().capacity();
+    out.held_units = locks.held();
+    out.units_in_use = locks.in_use();
+    for (HotUnit& hot : locks.hottest(HotUnits::kSlots)) {
+        HotReport one{std::move(hot), locks.standing(hot.unit), {}};
+        if (one.unit.unit != kTablesUnit) one.range = amf_.range_of(one.unit.unit);
+        out.hot.push_back(std::move(one));
+    }
+    out.dirty_regions = amf_.tables().dirty_regions();
+    for (const auto& disk : disks_) out.disks.push_back(disk ? disk->counters() : DiskCounters{});
+    for (const auto& [id, port] : ports_) out.in_flight[port->name()] = port->in_flight();
+    if (resync_ != nullptr) {
+        out.resync = resync_->progress();
+    } else if (out.loaded && !amf_.tables().former_intents().empty()) {
+        out.resync.emplace();
+    }
+    return out;
+}
+
+/// Whoever waits for it knows its report, too.
+Task<Status> AmfRuntime::start() {
+    const Status status = co_await amf_.start();
+    voice_.changed(*this);
+    co_return status;
+}
+
+Task<Status> AmfRuntime::finish() {
+    co_await amf_.finish();
+    co_return Status{};
+}
+
+Task<Status> AmfRuntime::end() {
+    co_await amf_.end();
+    co_return Status{};
+}
+
+void AmfRuntime::adopt(AmfView view) {
+    view.self = amf_id(controller_of(view.self), index_);
+    epoch_ = view.epoch;
+    amf_.adopt(view);
+}
+
+void AmfRuntime::send(AmfId to, Message message) {
+    message.from_index = static_cast<std::uint8_t>(index_);
+    voice_.send(epoch_, to, std::move(message));
+}
+
+// ---- ports
+
+Status AmfRuntime::open_port(VolumeId id, VirtualDisk disk, unsigned sides) {
+    auto port = std::make_shared<Port>(executor_, amf_, std::move(disk));
+    TRY(registry_.add(port, sides));
+    ports_.emplace(id.v, std::move(port));
+    return {};
+}
+
+void AmfRuntime::close_port(VolumeId id) {
+    const auto at = ports_.find(id.v);
+    if (at != ports_.end() && !at->second->closing()) (void)registry_.remove(at->second->name());
+}
+
+Task<Status> AmfRuntime::port_closed(VolumeId id) {
+    const auto at = ports_.find(id.v);
+    if (at == ports_.end()) co_return Status{};
+    const std::shared_ptr<Port> port = at->second;
+    co_await port->closed();
+    ports_.erase(id.v);
+    co_return Status{};
+}
+
+void AmfRuntime::close_ports() {
+    for (const auto& [id, port] : ports_) close_port(VolumeId(id));
+}
+
+Task<Status> AmfRuntime::ports_closed() {
+    while (!ports_.empty()) co_await port_closed(VolumeId(ports_.begin()->first));
+    co_return Status{};
+}
+
+std::shared_ptr<Port> AmfRuntime::port(std::string_view name) const {
+    for (const auto& [id, port] : ports_) {
+        if (port->name() == name && !port->closing()) return port;
+    }
+    return nullptr;
+}
+
+// ---- what an earlier life left open
+
+Task<Status> AmfRuntime::resync_own() {
+    resync_ = std::make_unique<ParityJob>(amf_);
+    const Status status = co_await resync_->resync_own();
+    voice_.changed(*this);
+    co_return status;
+}
+
+void AmfRuntime::cancel_resync() {
+    if (resync_ != nullptr) resync_->cancel();
+}
+
+}  // namespace braid

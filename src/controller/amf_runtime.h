@@ -1,0 +1,116 @@
+// One of the AMFs that a controller runs for a group, on the thread where it runs: its disks, opened for it
+// alone, its side of the group's ports, and its voice. It reaches AMFs of its own process over the bus, all
+// others over the link to their controller: where the peer is decides, nothing here does.
+//
+// Needs: made, used and destroyed on one thread; executor, clock and registry outlive it.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "amf/amf.h"
+#include "async/scope.h"
+#include "jobs/parity_job.h"
+#include "volume/port_registry.h"
+
+namespace braid {
+
+using OpenDisks = std::vector<std::unique_ptr<Disk>>;  ///< by member, null where there is none
+
+/// All that is needed to make one, wherever that is.
+struct AmfPlan {
+    Uuid group;
+    GroupConfig config;
+    std::uint64_t table_start = 0;
+    std::vector<std::string> disks;  ///< names by member, empty where there is none
+    ControllerSlot controller;
+    unsigned index = 0;
+    AmfOptions options;
+};
+
+/// A unit that AMFs trade, with who holds it and who waits.
+struct HotReport {
+    HotUnit unit;
+    LockStanding standing;
+    LogicalRange range;  ///< not of the tables
+};
+
+/// What others are told of an AMF: as it was a moment ago.
+struct AmfReport {
+    bool loaded = false;
+    AmfConditions conditions;
+    AmfCounters counters;
+    LockCounters locks;
+    BlockCacheCounters cache;
+    std::size_t cache_bytes = 0, cache_capacity = 0;
+    std::size_t held_units = 0, units_in_use = 0;
+    std::vector<HotReport> hot;  ///< hottest first
+    std::size_t dirty_regions = 0;
+    std::vector<DiskCounters> disks;               ///< by member
+    std::map<std::string, std::size_t> in_flight;  ///< by port
+    std::optional<ParityProgress> resync;          ///< of what its earlier life left, while there is any
+};
+
+class AmfRuntime;
+
+/// How an AMF speaks to its controller, which may be on another thread.
+struct AmfVoice {
+    /// `epoch`: the one that the AMF is in.
+    std::function<void(Epoch epoch, AmfId to, Message message)> send;
+    /// Its tables have changed, or it is offline.
+    std::function<void(const AmfRuntime& amf)> changed;
+    Nanos repeat{};  ///< after so long `changed` is called all the same; 0: never
+};
+
+class AmfRuntime final : private Transport {
+public:
+    AmfRuntime(Executor& executor, Clock& clock, PortRegistry& registry, AmfPlan plan, OpenDisks disks,
+               AmfVoice voice);
+
+    Amf& amf() { return amf_; }
+    const Amf& amf() const { return amf_; }
+    Disk* disk(MemberIndex member) const { return disks_[member.v].get(); }
+    std::size_t member_count() const { return disks_.size(); }
+    AmfReport report() const;
+
+    // The life of the AMF (amf/amf.h).
+    Task<Status> start();
+    Task<Status> finish();
+    Task<Status> end();
+    /// `view` as some AMF of this controller sees it.
+    void adopt(AmfView view);
+
+    /// Its side of a port; `sides`: of how many. exists.
+    Status open_port(VolumeId id, VirtualDisk disk, unsigned sides);
+    /// Lets nothing in any more; port_closed() returns when nothing is inside.
+    void close_port(VolumeId id);
+    Task<Status> port_closed(VolumeId id);
+    void close_ports();
+    Task<Status> ports_closed();
+    std::shared_ptr<Port> port(std::string_view name) const;
+
+    /// Makes right what an earlier life of this AMF may have left half-written.
+    Task<Status> resync_own();
+    void cancel_resync();
+
+private:
+    void send(AmfId to, Message message) override;
+    Task<void> repeat(Clock& clock);
+
+    Executor& executor_;
+    PortRegistry& registry_;
+    unsigned index_;
+    Epoch epoch_;
+    OpenDisks disks_;
+    AmfVoice voice_;
+    Amf amf_;
+    std::map<std::uint32_t, std::shared_ptr<Port>> ports_;  ///< by VolumeId, until they are closed
+    std::unique_ptr<ParityJob> resync_;
+    Scope scope_;
+};
+
+}  // namespace braid
