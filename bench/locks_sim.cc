@@ -42,7 +42,6 @@ struct Work {
     std::size_t warm_up = 0;  ///< turns before that
     std::size_t per = 1;      ///< operations that the figures are of
     std::optional<unsigned> prefetch{};
-    std::optional<std::uint32_t> lock_unit_blocks{};
 };
 
 struct Counts {
@@ -253,11 +252,8 @@ std::vector<Work> rows(const Shape& shape) {
             work.prefetch = prefetch;
         }
     }
-    for (const std::uint32_t blocks : {0u, 1u}) {
-        add(fmt::format("false sharing, locks of {}, 4K write", blocks == 0 ? "a stripe" : "4 KiB"), nodes,
-            20, [](std::size_t lane, std::size_t, Prng&) { return Access{lane, lane * kBlockSize}; })
-            .lock_unit_blocks = blocks;
-    }
+    add("false sharing, locks of a stripe, 4K write", nodes, 20,
+        [](std::size_t lane, std::size_t, Prng&) { return Access{lane, lane * kBlockSize}; });
     return out;
 }
 
@@ -300,7 +296,6 @@ int main(int argc, char** argv) {
             if (work.name.find(only) == std::string::npos) continue;
             Shape here = shape;
             if (work.prefetch) here.sharing.prefetch = static_cast<std::uint8_t>(*work.prefetch);
-            if (work.lock_unit_blocks) here.sharing.lock_unit_blocks = *work.lock_unit_blocks;
             Bench(here, seed).print(work);
         }
     }

@@ -107,7 +107,6 @@ static std::string describe(const SharingOptions& sharing) {
     if (sharing.coherency != usual.coherency) out += "; " + std::string(to_string(sharing.coherency));
     if (sharing.lock_order != usual.lock_order) out += "; " + std::string(to_string(sharing.lock_order));
     add("min hold us", sharing.min_hold / 1us, usual.min_hold / 1us);
-    add("lock unit blocks", sharing.lock_unit_blocks, usual.lock_unit_blocks);
     add("prefetch", sharing.prefetch, usual.prefetch);
     add("amfs", sharing.amfs, usual.amfs);
     return out;
@@ -185,7 +184,6 @@ constexpr std::array kSettings{
     setting<[](auto& p) -> auto& { return p.sharing.coherency; }>("coherency", 0),
     setting<[](auto& p) -> auto& { return p.sharing.lock_order; }>("lock_order", 0),
     setting<[](auto& p) -> auto& { return p.sharing.min_hold; }>("min_hold", 0),
-    setting<[](auto& p) -> auto& { return p.sharing.lock_unit_blocks; }>("lock_unit_blocks", 0),
     setting<[](auto& p) -> auto& { return p.sharing.prefetch; }>("prefetch", 0),
     setting<[](auto& p) -> auto& { return p.sharing.amfs; }>("amfs", 1),
     setting<[](auto& p) -> auto& { return p.slow_sides; }>("slow_sides", 0),

@@ -185,10 +185,11 @@ int report(const Failure& failure) {
 }
 
 std::vector<std::pair<std::string, std::string>> SharingRequest::fields() const {
-    return {
-        {"coherency", Json(coherency).dump()},        {"lock_order", Json(lock_order).dump()},
-        {"min_hold_us", std::to_string(min_hold_us)}, {"lock_unit_blocks", std::to_string(lock_unit_blocks)},
-        {"prefetch", std::to_string(prefetch)},       {"amfs", std::to_string(amfs)}};
+    return {{"coherency", Json(coherency).dump()},
+            {"lock_order", Json(lock_order).dump()},
+            {"min_hold_us", std::to_string(min_hold_us)},
+            {"prefetch", std::to_string(prefetch)},
+            {"amfs", std::to_string(amfs)}};
 }
 
 int status(const Globals& g, bool watch, bool problems_only) {

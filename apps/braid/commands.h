@@ -21,7 +21,7 @@ struct Globals {
 
 /// How the AMFs of a new group share it.
 struct SharingRequest {
-    std::uint64_t lock_unit_blocks = 0, min_hold_us = 0;
+    std::uint64_t min_hold_us = 0;
     std::string coherency = "arbiter", lock_order = "fifo";
     unsigned prefetch = 32, amfs = 1;
     /// As fields of a request of the control API: key and JSON value.

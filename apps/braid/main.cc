@@ -76,9 +76,6 @@ CLI::App* noun(CLI::App& app, const std::string& name, const std::string& help) 
 }
 
 void add_sharing(CLI::App* create, SharingRequest& r) {
-    create->add_option(
-        "--lock-unit-blocks", r.lock_unit_blocks,
-        "4 KiB blocks under one lock, a power of two below a stripe; default 0: whole stripes");
     create->add_option("--coherency", r.coherency, "arbiter (default) or broadcast")
         ->check(CLI::IsMember({"arbiter", "broadcast"}));
     create->add_option("--lock-order", r.lock_order, "fifo (default) or priority: hosts before jobs")

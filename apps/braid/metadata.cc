@@ -68,7 +68,6 @@ Json content_json(PageKind kind, ConstPageBytes bytes) {
                    {"parity", c->geometry.m},
                    {"strip_bytes", c->geometry.strip_size},
                    {"lock_unit_stripes", c->lock_unit_stripes},
-                   {"lock_unit_blocks", c->sharing.lock_unit_blocks},
                    {"lock_order", to_string(c->sharing.lock_order)},
                    {"coherency", to_string(c->sharing.coherency)},
                    {"min_hold_us", c->sharing.min_hold / std::chrono::microseconds(1)},

@@ -106,7 +106,6 @@ std::string groups_text(std::string_view document) {
 
 std::string group_text(std::string_view document) {
     const Json g = parse(document);
-    const std::uint64_t blocks = num(g, "lock_unit_blocks");
     std::vector<std::vector<std::string>> rows{
         {"name", str(g, "name")},
         {"id", str(g, "id")},
@@ -116,8 +115,7 @@ std::string group_text(std::string_view document) {
         {"usable", size_or_dash(g, "usable_bytes")},
         {"allocated", size_or_dash(g, "used_bytes")},
         {"strip", size_or_dash(g, "strip_bytes")},
-        {"lock unit",
-         blocks == 0 ? fmt::format("{} stripes", num(g, "lock_unit_stripes")) : size_text(blocks * 4096)},
+        {"lock unit", fmt::format("{} stripes", num(g, "lock_unit_stripes"))},
         {"lock order", str(g, "lock_order")},
         {"minimum hold", fmt::format("{} us", num(g, "min_hold_us"))},
         {"prefetch", fmt::format("{} locks", num(g, "prefetch"))},

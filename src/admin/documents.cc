@@ -86,7 +86,6 @@ Json to_json(const GroupInfo& g) {
                 {"redundancy_remaining", g.redundancy_remaining},
                 {"strip_bytes", g.strip_size},
                 {"lock_unit_stripes", g.lock_unit},
-                {"lock_unit_blocks", g.sharing.lock_unit_blocks},
                 {"lock_order", to_string(g.sharing.lock_order)},
                 {"coherency", to_string(g.sharing.coherency)},
                 {"min_hold_us", g.sharing.min_hold / std::chrono::microseconds(1)},
@@ -432,7 +431,6 @@ static void parse_sharing(Fields& fields, SharingOptions& s) {
     fields.word("lock_order", s.lock_order, parse_lock_order);
     fields.number("min_hold_us", min_hold_us, kMaxMinHold / std::chrono::microseconds(1));
     s.min_hold = std::chrono::microseconds(min_hold_us);
-    fields.number("lock_unit_blocks", s.lock_unit_blocks, 1 << 20);
     fields.number("prefetch", s.prefetch, kMaxPrefetch);
     fields.number("amfs", s.amfs, kMaxAmfs);
 }

@@ -113,7 +113,6 @@ TEST_F(AdminServer, HowAGroupIsSharedIsAskedForAndShown) {
     const Json options{{"coherency", "broadcast"},
                        {"lock_order", "priority"},
                        {"min_hold_us", 250},
-                       {"lock_unit_blocks", 4},
                        {"prefetch", 0},
                        {"amfs", 2}};
     Json wish = group({"d0", "d1", "d2", "d3"});

@@ -203,8 +203,7 @@ Task<AdminResult<Outcome>> Controller::create_group(CreateGroup request) {
         request.dimension != 0 ? request.dimension : std::min<std::size_t>(2, wish.controllers.size()));
     wish.lock_unit_stripes = static_cast<std::uint32_t>(request.lock_unit);
     wish.sharing = request.sharing;
-    const std::string_view complaint =
-        wish.sharing.complaint(wish.geometry, wish.lock_unit_stripes, wish.controllers.size());
+    const std::string_view complaint = wish.sharing.complaint(wish.controllers.size());
     if (!complaint.empty())
         co_return refuse(Errc::invalid, what + ": " + std::string(complaint), "braid group create --help");
 

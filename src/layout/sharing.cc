@@ -4,18 +4,11 @@
 
 namespace braid {
 
-std::string_view SharingOptions::complaint(const Geometry& geometry, std::uint32_t lock_unit_stripes,
-                                           std::size_t controllers) const {
+std::string_view SharingOptions::complaint(std::size_t controllers) const {
     if (coherency > Coherency::broadcast) return "coherency is arbiter or broadcast";
     if (lock_order > LockOrder::priority) return "lock order is fifo or priority";
     if (min_hold < Nanos{} || min_hold > kMaxMinHold || min_hold % 1us != Nanos{})
         return "the minimum hold time is 0 to 1000000 microseconds";
-    if (lock_unit_blocks != 0) {
-        if (!std::has_single_bit(lock_unit_blocks)) return "lock unit blocks are a power of two, or 0";
-        if (std::uint64_t{lock_unit_blocks} * kBlockSize >= geometry.stripe_size())
-            return "a lock unit in blocks is smaller than a stripe; larger ones are counted in stripes";
-        if (lock_unit_stripes != 1) return "a lock unit is given in stripes or in blocks, not both";
-    }
     if (prefetch > kMaxPrefetch) return "prefetch is 0 to 63 units";
     if (amfs < 1 || amfs > kMaxAmfs) return "a controller has 1 to 8 AMFs of a group";
     if (controllers * amfs > kMaxGroupAmfs) return "controllers times AMFs of each are at most 16";

@@ -7,7 +7,6 @@
 
 #include "base/result.h"
 #include "base/types.h"
-#include "layout/geometry.h"
 
 namespace braid {
 
@@ -32,17 +31,14 @@ struct SharingOptions {
     LockOrder lock_order = LockOrder::fifo;
     /// A lock that was granted stays so long before it is given back; whole microseconds, 0: no such time.
     Nanos min_hold{};
-    /// Blocks of 4 KiB under one lock, a power of two, less than a stripe; 0: locks are of whole stripes.
-    std::uint32_t lock_unit_blocks = 0;
     std::uint8_t prefetch = kDefaultPrefetch;  ///< units that a sequential stream names ahead; 0: none
     std::uint8_t amfs = 1;                     ///< of one controller, 1 .. 8
 
     friend bool operator==(const SharingOptions&, const SharingOptions&) = default;
 
-    /// What is wrong for a group of this geometry with places for so many controllers, in words for an
-    /// operator; empty: nothing. `lock_unit_stripes` is the other way to name a lock's unit.
-    std::string_view complaint(const Geometry& geometry, std::uint32_t lock_unit_stripes,
-                               std::size_t controllers) const;
+    /// What is wrong for a group with places for so many controllers, in words for an operator; empty:
+    /// nothing.
+    std::string_view complaint(std::size_t controllers) const;
 };
 
 std::string_view to_string(Coherency coherency);  ///< arbiter, broadcast

@@ -7,9 +7,8 @@
 namespace braid {
 namespace {
 
-std::string said(const SharingOptions& options, std::uint32_t stripes = 1, std::size_t controllers = 2) {
-    const Geometry geometry = *Geometry::make(Level::raid5, 5, 4096);  // stripes of 16 KiB
-    return std::string(options.complaint(geometry, stripes, controllers));
+std::string said(const SharingOptions& options, std::size_t controllers = 2) {
+    return std::string(options.complaint(controllers));
 }
 
 TEST(SharingOptions, AreRefusedWhereTheyContradictTheGroup) {
@@ -17,15 +16,11 @@ TEST(SharingOptions, AreRefusedWhereTheyContradictTheGroup) {
     EXPECT_EQ(said({.min_hold = 1s}), "");
     EXPECT_NE(said({.min_hold = 1s + 1us}), "");
     EXPECT_NE(said({.min_hold = 1500ns}), "");
-    EXPECT_EQ(said({.lock_unit_blocks = 2}), "");
-    EXPECT_NE(said({.lock_unit_blocks = 3}), "");
-    EXPECT_NE(said({.lock_unit_blocks = 4}), "");  // the whole stripe
-    EXPECT_NE(said({.lock_unit_blocks = 2}, 2), "");
     EXPECT_NE(said({.prefetch = 64}), "");
     EXPECT_EQ(said({.amfs = 8}), "");
     EXPECT_NE(said({.amfs = 9}), "");
     EXPECT_NE(said({.amfs = 0}), "");
-    EXPECT_NE(said({.amfs = 8}, 1, 3), "");
+    EXPECT_NE(said({.amfs = 8}, 3), "");
 }
 
 TEST(SharingOptions, HaveNamesThatComeBack) {

@@ -50,8 +50,8 @@ bool is_valid(const GroupConfig& c) {
            c.lock_unit_stripes <= kMaxLockUnitStripes && c.dimension >= 1 && c.dimension <= kMaxDimension &&
            c.controllers.size() <= kMaxControllers && std::ranges::all_of(c.controllers, name_fits) &&
            c.members.size() >= c.geometry.width() && c.members.size() <= kMaxMembers &&
-           c.sharing.complaint(c.geometry, c.lock_unit_stripes, c.controllers.size()).empty() &&
-           c.data_start % kPageSize == 0 && c.page_count > kFirstMapPage.v &&
+           c.sharing.complaint(c.controllers.size()).empty() && c.data_start % kPageSize == 0 &&
+           c.page_count > kFirstMapPage.v &&
            c.extents <= std::uint64_t{c.page_count - kFirstMapPage.v} * kZonesPerPage;
 }
 
@@ -61,7 +61,7 @@ void put_sharing(FieldWriter& out, const SharingOptions& s) {
     out.put(static_cast<std::uint8_t>(s.lock_order));
     out.put(static_cast<std::uint8_t>(s.amfs - 1));
     out.put(static_cast<std::uint8_t>(s.prefetch ^ kDefaultPrefetch));
-    out.put(s.lock_unit_blocks);
+    out.put(std::uint32_t{0});
     out.put(static_cast<std::uint32_t>(s.min_hold / 1us));
 }
 
@@ -71,7 +71,7 @@ SharingOptions get_sharing(Reader& in) {
     s.lock_order = static_cast<LockOrder>(in.get<std::uint8_t>());
     s.amfs = static_cast<std::uint8_t>(in.get<std::uint8_t>() + 1);
     s.prefetch = static_cast<std::uint8_t>(in.get<std::uint8_t>() ^ kDefaultPrefetch);
-    s.lock_unit_blocks = in.get<std::uint32_t>();
+    if (in.get<std::uint32_t>() != 0) in.fail();
     s.min_hold = in.get<std::uint32_t>() * Nanos(1us);
     return s;
 }

@@ -276,9 +276,6 @@ TEST(TablePagesProperty, EveryContentComesBack) {
         config.sharing.min_hold = *rc::gen::inRange(0, 1'000'001) * Nanos(1us);
         config.sharing.prefetch = *rc::gen::inRange<std::uint8_t>(0, kMaxPrefetch + 1);
         if (config.controllers.size() <= 2) config.sharing.amfs = *rc::gen::inRange<std::uint8_t>(1, 9);
-        if (config.lock_unit_stripes == 1 && config.geometry.stripe_size() > kBlockSize) {
-            config.sharing.lock_unit_blocks = *rc::gen::element(0u, 1u);
-        }
         for (auto& name : config.controllers) name = random_name(kMaxControllerNameLength);
         for (std::size_t i = 0; i < width; ++i) {
             config.members.push_back(

@@ -18,12 +18,13 @@ def content(writer, block, sequence):
 
 
 class Record:
-    """What one writer did. A later writer of the same range goes on from the `earlier` one's record: blocks that it
+    """What one writer did: its block b is block `first + b * stride` of the virtual disk. A later writer of the same range goes on from the `earlier` one's record: blocks that it
     does not reach still hold what that one wrote."""
 
-    def __init__(self, number, first, blocks, earlier=None):
+    def __init__(self, number, first, blocks, earlier=None, stride=1):
         self.number = number
         self.first = first
+        self.stride = stride
         self.acknowledged = list(earlier.acknowledged) if earlier else [0] * blocks
         self.sent = list(earlier.sent) if earlier else [0] * blocks
         self.operations = 0
@@ -46,7 +47,7 @@ def work(uri, record, seconds, seed, pause, largest, done):
             for b in range(at, at + run):
                 record.sent[b] += 1
                 data += content(record.number, b, record.sent[b])
-            connection.write((record.first + at) * BLOCK, data)
+            connection.write((record.first + at * record.stride) * BLOCK, data)
             for b in range(at, at + run):
                 record.acknowledged[b] = record.sent[b]
             now = time.monotonic()
@@ -64,11 +65,12 @@ def work(uri, record, seconds, seed, pause, largest, done):
 
 
 class Writer:
-    """Starts at once; result() waits for the end and returns the Record."""
+    """Starts at once; result() waits for the end and returns the Record. With a `stride` it writes single blocks."""
 
-    def __init__(self, uri, number, first, blocks, seconds, pause=0.0, largest=16, earlier=None):
+    def __init__(self, uri, number, first, blocks, seconds, pause=0.0, largest=16, earlier=None, stride=1):
         self.receiver, sender = multiprocessing.Pipe(duplex=False)
-        record = Record(number, first, blocks, earlier)
+        record = Record(number, first, blocks, earlier, stride)
+        largest = largest if stride == 1 else 1
         self.process = multiprocessing.Process(target=work, daemon=True,
                                                args=(uri, record, seconds, number, pause, largest, sender))
         self.process.start()
@@ -92,19 +94,20 @@ def wrong_blocks(uri, records, in_flight_may_tear=False):
         step = 64
         for at in range(0, len(record.sent), step):
             count = min(step, len(record.sent) - at)
-            data = connection.read((record.first + at) * BLOCK, count * BLOCK)
+            span = ((count - 1) * record.stride + 1) * BLOCK
+            data = connection.read((record.first + at * record.stride) * BLOCK, span)
             for i in range(count):
                 block = at + i
                 least, most = record.acknowledged[block], record.sent[block]
                 if in_flight_may_tear and least != most:
                     continue
-                found = data[i * BLOCK:(i + 1) * BLOCK]
+                found = data[i * record.stride * BLOCK:][:BLOCK]
                 if least == 0 and found == bytes(BLOCK):
                     continue
                 writer, number, sequence = struct.unpack(">IIQ", found[:16])
                 whole = found == content(writer, number, sequence)
                 if not whole or writer != record.number or number != block or not least <= sequence <= most:
-                    wrong.append(f"block {record.first + block}: writer {writer} block {number} sequence {sequence} "
+                    wrong.append(f"block {record.first + block * record.stride}: writer {writer} block {number} sequence {sequence} "
                                  f"{'whole' if whole else 'torn'}, expected sequence {least} to {most}")
     connection.disconnect()
     return wrong
