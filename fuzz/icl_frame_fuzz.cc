@@ -46,9 +46,9 @@ void check_whole(const Bytes& bytes) {
     if (!check_frame_head(*header, raw, head) || !check_frame_payload(*header, payload)) return;
 
     Bytes again;
-    encode_frame(
-        again, header->epoch,
-        {header->group, header->type, Bytes(head.begin(), head.end()), Slice(Buffer::copy_of(payload))});
+    encode_frame(again, header->epoch,
+                 {header->group, header->type, Bytes(head.begin(), head.end()),
+                  Slice(Buffer::copy_of(payload)), header->from_index, header->to_index});
     ASSERT(std::ranges::equal(again, std::span(bytes).first(again.size())));
     if (const auto hello = decode_hello(head)) ASSERT(std::ranges::equal(encode_hello(*hello), head));
     if (const auto epoch = decode_view_changed(head))

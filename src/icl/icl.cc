@@ -91,7 +91,10 @@ void Icl::renew_peer(Peer& peer) {
     peer.queue.clear();
     peer.queue_bytes = 0;
     // Nothing of the new epoch was lost in a session that ended before it.
-    if (peer.link && peer.link->closed()) peer.link = nullptr;
+    if (peer.link && peer.link->closed()) {
+        peer.heard_at = std::max(peer.heard_at, peer.link->heard_at);
+        peer.link = nullptr;
+    }
     if (peer.link) {
         peer.state = PeerState::up;
         peer.link->drop_older(epoch_);

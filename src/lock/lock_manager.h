@@ -195,7 +195,8 @@ private:
     Task<void> pump_when_due();
     Task<void> end_holds();
     Task<void> prepare_release(UnitIndex unit, std::uint64_t ticket);
-    /// Carries out what the machines put out. Called within itself it leaves the work to the outer call.
+    /// Carries out what the machines put out. Called within itself it leaves the work to the outer call. A
+    /// release and the request that follows it leave in one call: with two AMFs nothing may come between.
     void pump();
     bool something_to_do();
     void carry_out(const LockClient::Outbox& work);

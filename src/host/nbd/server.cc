@@ -79,6 +79,7 @@ private:
 
     /// False: it cannot leave this thread, whose side of the port is as good.
     bool hand_over(const Agreement& agreement) {
+        if (agreement.port->closing()) return false;  // another one may have its name by now
         std::unique_ptr<LooseStream> loose = server_.hand_over_ ? stream_->let_go() : nullptr;
         if (loose == nullptr) return false;
         const auto left = intake_.available();

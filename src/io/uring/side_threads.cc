@@ -62,6 +62,7 @@ public:
             to_side_->flush();
             std::this_thread::yield();
         }
+        last_post_.release();
         thread_.join();
         first_.remove_inbox(first_inbox_);
     }
@@ -110,6 +111,7 @@ private:
         here.loop.add_inbox(inbox);
         up.release();
         here.loop.run();
+        last_post_.acquire();
         here.loop.remove_inbox(inbox);
     }
 
@@ -118,6 +120,7 @@ private:
     Loop& first_;
     Here* here_ = nullptr;
     std::unique_ptr<Channel> to_side_;
+    std::binary_semaphore last_post_{0};  ///< whoever posts still looks at the loop after the act was taken
     std::thread thread_;
 };
 
