@@ -1,5 +1,6 @@
 // What this controller does how much, and which locks it trades with whom: all from memory.
 #include <algorithm>
+#include <set>
 #include <tuple>
 
 #include "controller/controller.h"
@@ -152,9 +153,10 @@ std::vector<Controller::PingPong> Controller::ping_pongs() const {
         }
         for (const TradedRange& range : traded_ranges(std::move(hot))) {
             PingPong here{group->name(), {}, {}, range.transfers, 0};
-            for (const AmfId who : range.parties) {
-                here.controllers += (here.controllers.empty() ? "" : ", ") + amf_name(who);
-            }
+            std::set<std::string> names;  // numbers are given in the order of the first joins
+            for (const AmfId who : range.parties) names.insert(amf_name(who));
+            for (const std::string& name : names)
+                here.controllers += (here.controllers.empty() ? "" : ", ") + name;
             here.where = where(*group, {range.begin, range.end - range.begin});
             const auto [place, fresh] = found.try_emplace(here.group + ": " + here.controllers, here);
             if (fresh) continue;

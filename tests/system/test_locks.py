@@ -62,8 +62,8 @@ def traded():
         check(c.braid("controller", "locks", "ctl-z", expect=3), "an unknown controller")
 
         page = c.metrics()
-        for line in ('braid_lock_requests_total{group="g0",result="peer"} ', "# TYPE braid_lock_wait_seconds histogram",
-                     'braid_lock_wait_seconds_bucket{group="g0",le="+Inf"} ', 'braid_lock_messages_total{group="g0",type="lock_'):
+        for line in ('braid_lock_requests_total{group="g0",amf="0",result="peer"} ', "# TYPE braid_lock_wait_seconds histogram",
+                     'braid_lock_wait_seconds_bucket{group="g0",amf="0",le="+Inf"} ', 'braid_lock_messages_total{group="g0",amf="0",type="lock_'):
             check(line in page, f"no {line} in the metrics")
 
         for hammer in hammers:
