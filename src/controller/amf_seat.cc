@@ -82,6 +82,10 @@ void AmfSeat::deliver(AmfId from, Message message) {
     });
 }
 
+bool AmfSeat::offline() const {
+    return (amf_.here() ? runtime().amf().conditions() : desk_->last.conditions).offline;
+}
+
 AmfReport AmfSeat::report() const { return amf_.here() ? runtime().report() : desk_->last; }
 
 }  // namespace braid

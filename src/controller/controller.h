@@ -110,7 +110,6 @@ private:
     // load.cc
     std::string amf_name(AmfId id) const;
     HotUnitInfo describe(const GroupRuntime& group, const HotReport& report) const;
-    std::string where(const GroupRuntime& group, LogicalRange range) const;
     std::vector<PingPong> ping_pongs() const;
 
     // changes.cc

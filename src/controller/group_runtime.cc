@@ -15,6 +15,8 @@ OpenDisks by_member(FoundGroup& found, std::size_t members) {
     return disks;
 }
 
+JobProgress as_job(const ParityProgress& p) { return {p.done_bytes, p.total_bytes, p.mismatches}; }
+
 ControllerSlot own_slot(const GroupConfig& config, std::string_view name) {
     const auto at = std::find(config.controllers.begin(), config.controllers.end(), name);
     ASSERT(at != config.controllers.end());
@@ -67,42 +69,22 @@ std::vector<std::string> GroupRuntime::disk_names() const {
     return out;
 }
 
-AmfConditions GroupRuntime::conditions() const {
-    AmfConditions out;
+AmfReport GroupRuntime::together() const {
+    AmfReport out;
+    out.disks.resize(member_count());
     for (const auto& seat : seats_) {
-        const AmfConditions more = seat->report().conditions;
-        out.fenced |= more.fenced;
-        out.offline |= more.offline;
-        out.failed_members = std::max(out.failed_members, more.failed_members);
-        out.missing_copies = std::max(out.missing_copies, more.missing_copies);
+        const AmfReport one = seat->report();
+        AmfConditions& all = out.conditions;
+        all.fenced |= one.conditions.fenced;
+        all.offline |= one.conditions.offline;
+        all.failed_members = std::max(all.failed_members, one.conditions.failed_members);
+        all.missing_copies = std::max(all.missing_copies, one.conditions.missing_copies);
         // Of those, each knows all.
-        out.quarantined_stripes = std::max(out.quarantined_stripes, more.quarantined_stripes);
-        out.recovering_units += more.recovering_units;
-    }
-    return out;
-}
-
-DiskCounters GroupRuntime::disk_counters(MemberIndex member) const {
-    DiskCounters out;
-    for (const auto& seat : seats_) {
-        const AmfReport report = seat->report();
-        if (member.v < report.disks.size()) out += report.disks[member.v];
-    }
-    return out;
-}
-
-std::size_t GroupRuntime::dirty_regions() const {
-    std::size_t out = 0;
-    for (const auto& seat : seats_) out += seat->report().dirty_regions;
-    return out;
-}
-
-std::optional<std::size_t> GroupRuntime::in_flight(const std::string& port) const {
-    std::optional<std::size_t> out;
-    for (const auto& seat : seats_) {
-        const AmfReport report = seat->report();
-        const auto at = report.in_flight.find(port);
-        if (at != report.in_flight.end()) out = out.value_or(0) + at->second;
+        all.quarantined_stripes = std::max(all.quarantined_stripes, one.conditions.quarantined_stripes);
+        all.recovering_units += one.conditions.recovering_units;
+        for (std::size_t i = 0; i < one.disks.size(); ++i) out.disks[i] += one.disks[i];
+        out.dirty_regions += one.dirty_regions;
+        for (const auto& [port, inside] : one.in_flight) out.in_flight[port] += inside;
     }
     return out;
 }
@@ -191,7 +173,7 @@ void GroupRuntime::on_tables_changed() {
 
 /// An AMF that cannot reach its disks any more keeps what it has; the others here would wait for it.
 void GroupRuntime::leave_with_the_others() {
-    const auto offline = [](const auto& seat) { return seat->report().conditions.offline; };
+    const auto offline = [](const auto& seat) { return seat->offline(); };
     if (left_ || std::ranges::none_of(seats_, offline)) return;
     left_ = true;
     for (const auto& seat : seats_) seat->tell([](AmfRuntime& one) { one.amf().tables().go_offline(); });
@@ -249,10 +231,7 @@ bool GroupRuntime::slot_is_live(AmfSlot slot) const {
 
 std::uint64_t GroupRuntime::list_job(std::string kind, std::shared_ptr<ParityJob> job) {
     running_.push_back(job);
-    return jobs_.add(std::move(kind), name_, [job = std::move(job)] {
-        const ParityProgress& p = job->progress();
-        return JobProgress{p.done_bytes, p.total_bytes, p.mismatches};
-    });
+    return jobs_.add(std::move(kind), name_, [job = std::move(job)] { return as_job(job->progress()); });
 }
 
 void GroupRuntime::job_ended(std::uint64_t number, const ParityProgress& progress, const Status& status) {
@@ -294,10 +273,7 @@ Task<void> GroupRuntime::resync_own(unsigned index) {
     const AmfSeat& seat = *seats_[index];
     if (!seat.report().resync) co_return;
     const auto progress = [&seat] { return seat.report().resync.value_or(ParityProgress{}); };
-    const std::uint64_t number = jobs_.add("resync", name_, [progress] {
-        const ParityProgress p = progress();
-        return JobProgress{p.done_bytes, p.total_bytes, p.mismatches};
-    });
+    const std::uint64_t number = jobs_.add("resync", name_, [progress] { return as_job(progress()); });
     const Status status = co_await seats_[index]->ask([](AmfRuntime& one) { return one.resync_own(); });
     job_ended(number, progress(), status);
 }

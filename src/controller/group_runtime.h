@@ -57,12 +57,9 @@ public:
     std::size_t member_count() const { return seats_.front()->runtime().member_count(); }
     Disk* disk(MemberIndex member) const { return seats_.front()->runtime().disk(member); }
 
-    // Of all its AMFs together.
-    AmfConditions conditions() const;
-    DiskCounters disk_counters(MemberIndex member) const;
-    std::size_t dirty_regions() const;
-    /// Operations inside a port; nothing if there is no such port.
-    std::optional<std::size_t> in_flight(const std::string& port) const;
+    /// Of all its AMFs together: conditions, disks by member, dirty regions, operations inside ports. The
+    /// rest of the report is empty.
+    AmfReport together() const;
 
     /// `view` as one of the AMFs sees it; `live`: names of the controllers in it.
     void adopt(const AmfView& view, std::set<std::string> live);

@@ -72,6 +72,21 @@ std::vector<TradedRange> traded_ranges(std::vector<HotReport> units) {
     return out;
 }
 
+/// The volume that holds this byte of the group, and where in it.
+std::optional<std::pair<std::string, std::uint64_t>> volume_at(const GroupRuntime& group, std::uint64_t at) {
+    for (const VolumeRecord& volume : group.tables().volumes()) {
+        const std::uint64_t begin = volume.first_extent.v * kExtentSize;
+        if (at >= begin && at < begin + volume.size) return std::pair(volume.name, at - begin);
+    }
+    return std::nullopt;
+}
+
+/// "v0 bytes 0 to 4194303"
+std::string where(const GroupRuntime& group, LogicalRange range) {
+    const auto [name, from] = volume_at(group, range.offset).value_or(std::pair(group.name(), range.offset));
+    return name + " bytes " + std::to_string(from) + " to " + std::to_string(from + range.length - 1);
+}
+
 bool hotter(const HotUnitInfo& a, const HotUnitInfo& b) {
     if (a.transfers_per_s != b.transfers_per_s) return a.transfers_per_s > b.transfers_per_s;
     return std::tie(a.group, a.range.offset) < std::tie(b.group, b.range.offset);
@@ -98,12 +113,7 @@ HotUnitInfo Controller::describe(const GroupRuntime& group, const HotReport& rep
     if (hot.unit == kTablesUnit) return info;
     info.unit = hot.unit.v;
     info.range = range;
-    for (const VolumeRecord& volume : group.tables().volumes()) {
-        const std::uint64_t begin = volume.first_extent.v * kExtentSize;
-        if (info.range.offset < begin || info.range.offset >= begin + volume.size) continue;
-        info.volume = volume.name;
-        info.volume_offset = info.range.offset - begin;
-    }
+    if (const auto found = volume_at(group, range.offset)) std::tie(info.volume, info.volume_offset) = *found;
     return info;
 }
 
@@ -129,17 +139,6 @@ LoadReport Controller::load(std::size_t hot) {
                                 received.all_messages(), received.packets, received.bytes});
     }
     return report;
-}
-
-std::string Controller::where(const GroupRuntime& group, LogicalRange range) const {
-    for (const VolumeRecord& volume : group.tables().volumes()) {
-        const std::uint64_t begin = volume.first_extent.v * kExtentSize;
-        if (range.offset < begin || range.offset >= begin + volume.size) continue;
-        const std::uint64_t offset = range.offset - begin;
-        return volume.name + " bytes " + std::to_string(offset) + " to " +
-               std::to_string(offset + range.length - 1);
-    }
-    return group.name() + " bytes " + std::to_string(range.offset) + " to " + std::to_string(range.end() - 1);
 }
 
 /// One entry for the same AMFs of a group: it names the busiest of their ranges.

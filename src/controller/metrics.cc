@@ -132,10 +132,11 @@ std::vector<Metric> Controller::metrics() {
             const AmfReport report = group->seat(index).report();
             if (report.loaded) count_amf(page, group->name(), index, report);
         }
+        const std::vector<DiskCounters> moved = group->together().disks;
         for (std::size_t i = 0; i < group->member_count(); ++i) {
             const Disk* disk = group->disk(MemberIndex(static_cast<std::uint8_t>(i)));
             if (disk == nullptr) continue;
-            const DiskCounters c = group->disk_counters(MemberIndex(static_cast<std::uint8_t>(i)));
+            const DiskCounters& c = moved[i];
             for (const auto& [op, bytes] :
                  {std::pair("read", c.read_bytes), std::pair("write", c.written_bytes)}) {
                 page.count("braid_disk_io_bytes_total", "Bytes moved by this controller.",

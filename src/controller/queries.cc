@@ -46,7 +46,7 @@ GroupInfo Controller::describe(const GroupRuntime& group) const {
     info.dimension = config.dimension;
     info.usable_bytes = config.extents * kExtentSize;
     info.used_bytes = tables.allocated_extents() * kExtentSize;
-    info.dirty_regions = group.dirty_regions();
+    info.dirty_regions = group.together().dirty_regions;
     for (const std::string& name : config.controllers) {
         if (!name.empty()) info.controllers.push_back(name);
     }
@@ -162,7 +162,7 @@ void Controller::add_conditions(StatusReport& report) {
                     (failed ? " was declared failed" : " is not found"),
                 "check the disk and its cables; its place stays empty until it is rebuilt");
         }
-        const AmfConditions amf = group->conditions();
+        const AmfConditions amf = group->together().conditions;
         if (amf.missing_copies != 0) {
             add("COPIES_REDUCED", Severity::warning, info.name,
                 "open writes have " + std::to_string(info.dimension - amf.missing_copies) +
@@ -222,6 +222,7 @@ std::vector<PortInfo> Controller::ports() {
     for (const auto& [uuid, group] : groups_) {
         if (!group->tables().loaded()) continue;
         const auto& names = group->tables().config().controllers;
+        const auto in_flight = group->together().in_flight;
         for (const VolumeRecord& record : group->tables().volumes()) {
             for (std::size_t slot = 0; slot < names.size(); ++slot) {
                 if ((record.ports >> slot & 1) == 0) continue;
@@ -236,9 +237,8 @@ std::vector<PortInfo> Controller::ports() {
                 info.state = !served                             ? PortState::absent
                              : (record.closing >> slot & 1) != 0 ? PortState::closing
                                                                  : PortState::open;
-                if (own) {
-                    info.in_flight = group->in_flight(record.name);
-                }
+                const auto inside = in_flight.find(record.name);
+                if (own && inside != in_flight.end()) info.in_flight = inside->second;
                 out.push_back(std::move(info));
             }
         }
@@ -250,9 +250,9 @@ std::vector<DiskInfo> Controller::disks() {
     std::vector<DiskInfo> out;
     std::set<std::string> ours;
     for (const auto& [uuid, group] : groups_) {
+        const std::vector<DiskCounters> moved = group->together().disks;
         for (std::size_t i = 0; i < group->member_count(); ++i) {
-            const MemberIndex member(static_cast<std::uint8_t>(i));
-            const Disk* disk = group->disk(member);
+            const Disk* disk = group->disk(MemberIndex(static_cast<std::uint8_t>(i)));
             DiskInfo info;
             info.group = group->name();
             info.member = static_cast<unsigned>(i);
@@ -262,7 +262,7 @@ std::vector<DiskInfo> Controller::disks() {
                 info.name = disk->name();
                 info.size = disk->size();
                 info.state = DiskState::member;
-                const DiskCounters counters = group->disk_counters(member);
+                const DiskCounters& counters = moved[i];
                 info.reads = counters.reads;
                 info.writes = counters.writes;
                 info.read_bytes = counters.read_bytes;

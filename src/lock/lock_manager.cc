@@ -254,7 +254,7 @@ void LockManager::pump() {
         work_.prepare.clear();
         work_.recover.clear();
         std::swap(sending_, arbitration_->outbox());
-        for (const LockSend& out : sending_) send(out.to, out.frame);
+        for (LockSend& out : sending_) send(out.to, std::move(out.frame));
         sending_.clear();
     }
     pumping_ = false;
@@ -263,11 +263,11 @@ void LockManager::pump() {
     holds_.notify_all();
 }
 
-void LockManager::carry_out(const LockClient::Outbox& work) {
+void LockManager::carry_out(LockClient::Outbox& work) {
     for (LockWaiter* waiter : work.granted) static_cast<Wait*>(waiter)->wake();
     for (const UnitIndex unit : work.gone) hooks_.released(unit);
     for (const auto& [to, report] : work.reports) send_report(to, report);
-    for (const LockFrame& frame : work.messages) send(arbitration_->arbiter(frame.unit), frame);
+    for (LockFrame& frame : work.messages) send(arbitration_->arbiter(frame.unit), std::move(frame));
     for (const LockClient::Prepare& prepare : work.prepare) {
         scope_.spawn(prepare_release(prepare.unit, prepare.ticket));
     }
@@ -283,18 +283,17 @@ Task<void> LockManager::prepare_release(UnitIndex unit, std::uint64_t ticket) {
     pump();
 }
 
-void LockManager::send(AmfId to, const LockFrame& frame) {
-    LockFrame out = frame;
+void LockManager::send(AmfId to, LockFrame frame) {
     if (to != client_.view().self) {
         counters_.count_sent(frame.type);
         // Who yields to all sees them all get it.
         if (frame.type == MessageType::lock_grant || frame.type == MessageType::lock_yield)
-            out.former = hot_.granted(frame.unit, to, {}, clock_.now());
+            frame.former = hot_.granted(frame.unit, to, {}, clock_.now());
     }
     const bool may_have = frame.type == MessageType::lock_yield && frame.range.length != 0;
-    Slice data = may_have ? hooks_.cached(frame.unit, frame.range) : frame.data;
+    Slice data = may_have ? hooks_.cached(frame.unit, frame.range) : std::move(frame.data);
     if (may_have && !data.bytes.empty()) ++counters_.data_sent;
-    transport_.send(to, Message{group_, frame.type, encode(out), std::move(data)});
+    transport_.send(to, Message{group_, frame.type, encode(frame), std::move(data)});
 }
 
 void LockManager::send_report(AmfId to, const LockReport& report) {

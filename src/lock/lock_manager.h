@@ -199,8 +199,8 @@ private:
     /// release and the request that follows it leave in one call: with two AMFs nothing may come between.
     void pump();
     bool something_to_do();
-    void carry_out(const LockClient::Outbox& work);
-    void send(AmfId to, const LockFrame& frame);
+    void carry_out(LockClient::Outbox& work);
+    void send(AmfId to, LockFrame frame);
     void send_report(AmfId to, const LockReport& report);
 
     Executor& executor_;
