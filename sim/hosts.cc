@@ -173,7 +173,7 @@ void Hosts::succeed(Lane& lane, Operation op) {
             return check_private(lane, op);
         case Kind::write:
             for (std::uint64_t at = 0; at < op.length; at += kSector) {
-                one_disk_.write_done((op.offset + at) / kSector, op.id, now, op.fua);
+                one_disk_.write_done((op.offset + at) / kSector, op.id, now, op.fua || options_.journal);
                 // These happened before now or never will.
                 for (const std::uint64_t id : op.former)
                     one_disk_.write_done((op.offset + at) / kSector, id, now);
@@ -184,7 +184,9 @@ void Hosts::succeed(Lane& lane, Operation op) {
             const auto from = static_cast<std::ptrdiff_t>(op.offset - private_base(lane));
             std::fill_n(lane.uncertain.begin() + from, op.length, std::uint8_t{0});
             apply(lane, op, lane.expected);
-            if (options_.power_cuts) lane.unflushed.push_back(std::move(op));
+            if (!options_.power_cuts) return;
+            if (options_.journal) return apply(lane, op, lane.durable);
+            lane.unflushed.push_back(std::move(op));
             return;
         }
         case Kind::trim:

@@ -47,6 +47,7 @@ struct HostOptions {
     std::size_t hosts = 4;
     Nanos think_max = 2ms;
     bool power_cuts = false;
+    bool journal = false;  ///< what was answered survives them
     Workload work;
 };
 

@@ -1,5 +1,7 @@
 #include "sim/node.h"
 
+#include "ondisk/space.h"
+
 namespace braid::sim {
 
 Geometry geometry_of(const Shape& shape) {
@@ -10,7 +12,12 @@ Geometry geometry_of(const Shape& shape) {
 std::vector<std::unique_ptr<Media>> make_media(World& world, const Shape& shape) {
     const Geometry geometry = geometry_of(shape);
     const std::uint64_t segments = (4 * geometry.width() + shape.disks - 1) / shape.disks + 1;
-    const std::uint64_t size = (16u << 20) + segments * geometry.segment_size();
+    std::uint64_t size = (16u << 20) + segments * geometry.segment_size();
+    if (shape.power_loss == PowerLoss::journal) {
+        const std::array sizes{size};
+        const auto rings = static_cast<unsigned>(shape.controllers * shape.sharing.amfs);
+        size += rings * usual_ring_size(geometry, sizes, rings);
+    }
     std::vector<std::unique_ptr<Media>> media;
     for (std::size_t i = 0; i < shape.disks; ++i) {
         media.push_back(std::make_unique<Media>(world, i, size / kBlockSize * kBlockSize));
@@ -27,6 +34,7 @@ CreateGroup group_request(const Shape& shape) {
     group.strip_size = shape.strip_size;
     group.lock_unit = shape.lock_unit;
     group.sharing = shape.sharing;
+    group.power_loss = shape.power_loss;
     group.dimension = shape.dimension;
     group.copies = shape.copies;
     for (std::size_t i = 0; i < shape.disks; ++i) group.disks.push_back(disk_name(i));

@@ -23,6 +23,7 @@ struct Shape {
     std::uint64_t strip_size = 16u << 10;
     std::uint64_t lock_unit = 1;
     SharingOptions sharing;
+    PowerLoss power_loss = PowerLoss::resync;
     unsigned dimension = 2;
     unsigned copies = 0;
     Nanos ping_timeout = 500ms;

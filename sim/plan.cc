@@ -93,6 +93,13 @@ Plan draw_plan(std::uint64_t seed) {
         plan.sharing.amfs = static_cast<std::uint8_t>(1 + more.below(most));
         plan.slow_sides = more.chance(3, 4);
     }
+    Prng safety(mix64(seed) ^ 0x6a0full);
+    if (safety.chance(1, 2)) {
+        plan.power_loss = PowerLoss::journal;
+        // A journal needs no member to make the others fit: some may be missing when power returns.
+        if (plan.power_cuts || plan.cluster_kill)
+            plan.disk_faults = static_cast<unsigned>(safety.below(parity + 1));
+    }
     return plan;
 }
 
@@ -145,6 +152,7 @@ std::string describe(const Plan& plan) {
     if (plan.swaps) out += " swap";
     if (plan.cluster_kill) out += " all-die";
     if (plan.cache != 0) out += "; cache " + std::to_string(plan.cache / kBlockSize) + " blocks";
+    if (plan.power_loss == PowerLoss::journal) out += "; journal";
     out += describe(plan.sharing);
     out += "; hosts:" + describe(plan.work);
     return out;
@@ -181,6 +189,7 @@ constexpr std::array kSettings{
     setting<[](auto& p) -> auto& { return p.work.hot; }>("hot", 0),
     setting<[](auto& p) -> auto& { return p.lock_unit; }>("lock_unit", 1),
     setting<[](auto& p) -> auto& { return p.cache; }>("cache", 0),
+    setting<[](auto& p) -> auto& { return p.power_loss; }>("power_loss", 0),
     setting<[](auto& p) -> auto& { return p.sharing.coherency; }>("coherency", 0),
     setting<[](auto& p) -> auto& { return p.sharing.lock_order; }>("lock_order", 0),
     setting<[](auto& p) -> auto& { return p.sharing.min_hold; }>("min_hold", 0),

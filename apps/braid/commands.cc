@@ -212,7 +212,8 @@ int events(const Globals& g) { return show(g, "/api/v1/events", events_text); }
 int group_create(const Globals& g, const GroupRequest& r) {
     Json body{{"name", r.name},           {"level", r.level},
               {"disks", r.disks},         {"strip_size", r.strip_size},
-              {"lock_unit", r.lock_unit}, {"force", r.force}};
+              {"lock_unit", r.lock_unit}, {"power_loss", r.power_loss},
+              {"force", r.force}};
     for (const auto& [key, value] : r.sharing.fields()) body[key] = Json::parse(value);
     if (!r.controllers.empty()) body["controllers"] = r.controllers;
     if (r.dimension != 0) body["dimension"] = r.dimension;

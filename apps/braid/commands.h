@@ -33,6 +33,7 @@ struct GroupRequest {
     std::vector<std::string> disks, controllers;
     std::uint64_t strip_size = 64 << 10, lock_unit = 1;
     SharingRequest sharing;
+    std::string power_loss = "journal";
     unsigned dimension = 0, copies = 0;
     bool force = false;
 };

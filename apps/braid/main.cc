@@ -96,6 +96,11 @@ void add_groups(CLI::App& app, Words& w) {
         return group_create(w.globals, r);
     });
     GroupRequest& r = w.group_request;
+    create
+        ->add_option(
+            "--power-loss", r.power_loss,
+            "journal (default): no loss of power leaves a stripe half-written; resync: faster writes")
+        ->check(CLI::IsMember({"journal", "resync"}));
     create->add_option("NAME", r.name)->required();
     create->add_option("--level", r.level, "mirror, raid5, raid6, raid7.3")
         ->required()

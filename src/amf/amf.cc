@@ -4,6 +4,7 @@
 
 #include "amf/piece_slot.h"
 #include "base/log.h"
+#include "journal/replay.h"
 
 namespace braid {
 
@@ -25,12 +26,19 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
       peer_cache_(executor, clock, transport, group, options.peer_patience),
       locks_(executor, clock, transport, group, LockOptions{.sharing = config.sharing}, *this),
       tables_(executor, clock, transport, group, table_start, std::move(disks), slot),
+      journal_(executor, tables_),
       stripe_locks_(executor),
       pieces_(executor, options.pieces),
       gate_(executor),
       read_errors_(disks_.size()),
       scope_(executor) {
     tables_.use_locks(locks_);
+    tables_.on_assembled([this] { return replay_journals(executor_, tables_); });
+    tables_.on_change([this] {
+        journal_.wake();
+        close_journals_of_the_dead();
+        if (listener_) listener_();
+    });
     const RecordLimits limits{std::uint64_t{extents_} * geometry_.rows_per_extent(), geometry_.stripe_size(),
                               geometry_.strip_size, geometry_.m};
     replicator_.configure(config.dimension, limits);
@@ -47,10 +55,55 @@ LogicalRange Amf::range_of(UnitIndex unit) const {
 Task<Status> Amf::start() {
     CO_TRY(co_await tables_.load());
     while (!tables_.settled()) co_await tables_.settled_event();
+    if (tables_.config().has_journal()) {
+        CO_TRY(co_await renew_journals(true));
+        journal_.open();
+    }
     ready_ = true;
     scope_.spawn(housekeeping());
+    close_journals_of_the_dead();
     co_return Status{};
 }
+
+// ---- journals
+
+/// Closes the rings of all who are not in the view, when what they left is finished and this is itself in a
+/// journal; with `open`, opens ours, whose earlier life may be among them.
+Task<Status> Amf::renew_journals(bool open) {
+    while (true) {
+        const Epoch epoch = view_.epoch;
+        if (tables_.journal_of_the_dead()) {
+            const std::uint64_t stripes = std::uint64_t{extents_} * geometry_.rows_per_extent();
+            constexpr std::uint32_t kMostFetched = 1u << 31;
+            for (std::uint64_t first = 0; first < stripes; first += kMostFetched) {
+                CO_TRY(co_await replicator_.gather(StripeIndex(first), kMostFetched));
+            }
+            while (view_.epoch == epoch && replicator_.store().half_written()) {
+                if (tables_.offline()) co_return fail(Errc::offline);
+                co_await sleep_for(clock_, 1ms);
+            }
+        }
+        if (view_.epoch != epoch) continue;
+        CO_TRY_LET(const bool done, co_await tables_.renew_journals(epoch, open));
+        if (done) co_return Status{};
+    }
+}
+
+/// One of the view does it.
+void Amf::close_journals_of_the_dead() {
+    if (closing_journals_ || stopping_ || !ready_ || !keeper() || !tables_.journal_of_the_dead()) return;
+    closing_journals_ = true;
+    scope_.spawn(close_journals());
+}
+
+Task<void> Amf::close_journals() {
+    while (!stopping_ && keeper() && tables_.journal_of_the_dead()) {
+        if (!co_await renew_journals(false)) break;  // we are leaving
+    }
+    closing_journals_ = false;
+}
+
+// ---- leaving
 
 Task<void> Amf::stop() {
     co_await finish();
@@ -76,6 +129,7 @@ Task<void> Amf::end() {
     locks_.stop();
     if (!replicator_.fenced() && !tables_.offline()) co_await replicator_.quiesced(StripeIndex(0), ~0ull);
     if (ready_ && !tables_.offline()) (void)co_await tables_.clear_idle_intents(Nanos{0});
+    co_await journal_.stop();  // whoever keeps the group closes the ring, or the next assembly does
     co_await tables_.stop();
     ready_ = false;
     scope_.destroy_all();  // housekeeping, and what could not be finished
@@ -84,6 +138,7 @@ Task<void> Amf::end() {
 Task<void> Amf::housekeeping() {
     while (true) {
         co_await sleep_for(clock_, options_.housekeeping);
+        journal_.retire_soon();
         if (!tables_.offline()) (void)co_await tables_.clear_idle_intents(options_.intent_idle);
     }
 }
@@ -96,6 +151,8 @@ void Amf::adopt(const AmfView& view) {
     tables_.adopt(view);
     locks_.adopt(view, claims());
     peer_cache_.adopt();
+    journal_.wake();
+    close_journals_of_the_dead();
 }
 
 std::vector<LockClaim> Amf::claims() const {
@@ -126,6 +183,7 @@ void Amf::deliver(AmfId from, Message message) {
 Task<void> Amf::before_release(UnitIndex unit) {
     if (unit == kTablesUnit) co_return;
     co_await replicator_.quiesced(first_stripe(unit), unit_stripes_);
+    co_await journal_.retired(first_stripe(unit), unit_stripes_);
 }
 
 AmfConditions Amf::conditions() const {
@@ -193,12 +251,15 @@ Task<Status> Amf::then_flush(Task<Status> operation) {
     co_return co_await flush();
 }
 
-/// The members' own caches, all of them: what was answered is on the members.
+/// The members' own caches, all of them: what was answered is on the members. With a journal what was
+/// answered is safe already.
 Task<Status> Amf::flush() {
     if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
     const GateGuard inside(gate_);
     ++counters_.flushes;
     while (!tables_.settled()) co_await tables_.settled_event();
+    if (tables_.offline()) co_return fail(Errc::offline);
+    if (journal_.is_open()) co_return Status{};
     MemberMask failed;
     {
         DiskBatch batch(executor_);

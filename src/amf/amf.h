@@ -30,6 +30,7 @@
 #include "icl/message.h"
 #include "icl/view.h"
 #include "io/clock.h"
+#include "journal/journal.h"
 #include "lock/lock_manager.h"
 #include "parity/code.h"
 #include "replica/replicator.h"
@@ -105,6 +106,8 @@ public:
 
     void adopt(const AmfView& view);
     void deliver(AmfId from, Message message) override;
+    /// Called after every change of the tables that this AMF applied, and when it goes offline. Set once.
+    void on_tables_change(std::function<void()> listener) { listener_ = std::move(listener); }
 
     // ---- GroupSpace
     Task<Status> read(std::uint64_t offset, std::span<std::byte> into) override;
@@ -128,6 +131,7 @@ public:
     LockManager& locks() { return locks_; }
     const LockManager& locks() const { return locks_; }
     const Replicator& replicator() const { return replicator_; }
+    const Journal& journal() const { return journal_; }
     const BlockCache& cache() const { return cache_; }
     const AmfView& view() const { return view_; }
     const AmfCounters& counters() const { return counters_; }
@@ -157,6 +161,9 @@ private:
     void received(UnitIndex unit, LockRange range, Slice data) override;
     void recover(UnitIndex unit) override;
     std::vector<LockClaim> claims() const;
+    Task<Status> renew_journals(bool open);
+    void close_journals_of_the_dead();
+    Task<void> close_journals();
     Spot spot(StripeIndex stripe, const Zone& zone) const {
         return {stripe, geometry_.row_of(stripe), &zone};
     }
@@ -212,11 +219,16 @@ private:
     /// `pin`: of the unit, null if the data is not to be kept.
     Task<Status> write_locked(StripePiece piece, Slice data, const LockPin* pin, const Orphan* orphan);
     Task<Result<Slice>> whole_blocks(Spot spot, StripePiece piece, Slice data);
-    Task<Status> finish(OpenRecord& record, Spot spot, StripeWrite write, Slice data, Redo redo);
+    /// `why`: recovery where the members may be half-written already.
+    Task<Status> finish(OpenRecord& record, Spot spot, StripeWrite write, Slice data, Redo redo,
+                        Journal::Why why);
     void read_old(DiskBatch& batch, const Spot& spot, const StripeWrite& write, const WritePlan& plan,
                   std::span<std::byte> memory, std::array<std::byte*, kMaxMembers>& old);
     Redo make_redo(const StripeWrite& write, const WritePlan& plan, RoleMask targets, const Slice& data,
                    std::array<std::byte*, kMaxMembers>& old) const;
+
+    // check.cc
+    Journal::Ticket put_parity(const Spot& spot, RoleMask roles, std::span<std::byte* const> parity);
 
     // recover.cc
     Task<void> recover_unit(UnitIndex unit);
@@ -241,6 +253,7 @@ private:
     PeerCache peer_cache_;
     LockManager locks_;
     Tables tables_;
+    Journal journal_;
     StripeLocks stripe_locks_;
     Semaphore pieces_;
     Gate gate_;
@@ -249,6 +262,8 @@ private:
     Buffer zeros_;
     std::vector<UnitIndex> recovering_;
     bool stopping_ = false;  ///< no recovery begins any more
+    bool closing_journals_ = false;
+    std::function<void()> listener_;
     AmfCounters counters_;
     Scope scope_;
 };

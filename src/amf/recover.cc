@@ -119,8 +119,8 @@ Task<Status> Amf::replay(Orphan orphan) {
     const StripeWrite write{geometry_.strip_size, record.info.offset, record.info.length};
     OpenRecord again(replicator_);
     again.begin_recovery(record, orphan.attempts);
-    const Status status =
-        co_await finish(again, spot(record.info.stripe, orphan.zone), write, record.data, *record.redo);
+    const Status status = co_await finish(again, spot(record.info.stripe, orphan.zone), write, record.data,
+                                          *record.redo, Journal::Why::recovery);
     if (!status) intent.keep();
     co_return status;
 }

@@ -23,7 +23,7 @@ AmfRuntime::AmfRuntime(Executor& executor, Clock& clock, PortRegistry& registry,
       amf_(executor, clock, *this, plan.group, plan.config, plan.table_start, raw(disks_),
            amf_slot(plan.controller, plan.config.sharing.amfs, plan.index), plan.options),
       scope_(executor) {
-    amf_.tables().on_change([this] { voice_.changed(*this); });
+    amf_.on_tables_change([this] { voice_.changed(*this); });
     if (voice_.repeat != Nanos{0}) scope_.spawn(repeat(clock));
 }
 

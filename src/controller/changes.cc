@@ -203,6 +203,7 @@ Task<AdminResult<Outcome>> Controller::create_group(CreateGroup request) {
         request.dimension != 0 ? request.dimension : std::min<std::size_t>(2, wish.controllers.size()));
     wish.lock_unit_stripes = static_cast<std::uint32_t>(request.lock_unit);
     wish.sharing = request.sharing;
+    wish.power_loss = request.power_loss;
     const std::string_view complaint = wish.sharing.complaint(wish.controllers.size());
     if (!complaint.empty())
         co_return refuse(Errc::invalid, what + ": " + std::string(complaint), "braid group create --help");

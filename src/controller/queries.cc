@@ -43,6 +43,8 @@ GroupInfo Controller::describe(const GroupRuntime& group) const {
     info.strip_size = config.geometry.strip_size;
     info.lock_unit = config.lock_unit_stripes;
     info.sharing = config.sharing;
+    info.power_loss = config.has_journal() ? PowerLoss::journal : PowerLoss::resync;
+    info.journal_bytes = config.journal.ring_size;
     info.dimension = config.dimension;
     info.usable_bytes = config.extents * kExtentSize;
     info.used_bytes = tables.allocated_extents() * kExtentSize;

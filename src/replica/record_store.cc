@@ -70,6 +70,11 @@ std::vector<const StoredRecord*> RecordStore::orphans(StripeIndex first, std::ui
     return out;
 }
 
+bool RecordStore::half_written() const {
+    return std::ranges::any_of(
+        records_, [this](const auto& one) { return orphan(one.first) && one.second.complete(); });
+}
+
 std::set<StripeIndex> RecordStore::orphan_stripes() const {
     std::set<StripeIndex> out;
     for (const auto& [id, record] : records_) {

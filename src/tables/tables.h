@@ -107,6 +107,10 @@ public:
     void go_offline();
     std::vector<VolumeRecord> volumes() const;
     std::uint64_t allocated_extents() const { return allocated_extents_; }
+    /// Who loads the tables from the disks, and so is alone with them, does this before anybody can have
+    /// them: makes the stripes right that the open journals speak of. The members that failed meanwhile. Set
+    /// once.
+    void on_assembled(std::function<Task<Result<MemberMask>>()> replay) { replay_ = std::move(replay); }
     /// Called after every change that this AMF applied, own or another's. Set once.
     void on_change(std::function<void()> listener) { listener_ = std::move(listener); }
 
@@ -131,6 +135,14 @@ public:
     /// page that only the lost one knew, and perhaps had not finished, would be the newest at the next
     /// assembly.
     Task<void> settle_pages();
+
+    // ---- journals
+    const JournalState& journal(AmfSlot slot) const { return state_.journals[slot.v]; }
+    /// A ring is open whose AMF is not in the view: what it says is not void yet.
+    bool journal_of_the_dead() const;
+    /// Flushes the members, closes the rings of all who are not in the view and, with `open`, opens our own
+    /// for this life. False, and nothing is changed, if the epoch is not this one any more.
+    Task<Result<bool>> renew_journals(Epoch epoch, bool open);
 
     // ---- intents (own slot)
     /// True and noted as used now, or false: then mark_intent() first.
@@ -166,6 +178,7 @@ public:
     void adopt(const AmfView& view);
     void deliver(AmfId from, const Message& message);
     std::uint64_t version() const { return version_; }
+    const AmfView& view() const { return view_; }
 
 private:
     /// The tables lock is the AMF's; this makes one of its operations at a time the one that changes.
@@ -236,6 +249,7 @@ private:
     Task<Status> end_change();
     Task<Status> zero_segments(Zone zone);
     Task<Status> free_zones(VolumeRecord volume);
+    Task<Status> replay_journals();
     std::optional<VolumePlace> find_volume(VolumeId id) const;
     Task<Status> put_volume(VolumePlace place, VolumeRecord record);
     Result<ExtentIndex> find_space(std::uint32_t extents) const;
@@ -267,6 +281,7 @@ private:
     std::set<std::uint8_t>
         write_errors_;  ///< members that failed a page write and are not declared failed yet
     std::function<void()> listener_;
+    std::function<Task<Result<MemberMask>>()> replay_;
 
     AmfView view_;
     Event settled_;
