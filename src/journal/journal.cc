@@ -127,7 +127,7 @@ Task<Status> Journal::on_members(MemberMask members, std::uint64_t at, std::span
 // ---- writing
 
 void Journal::want_writer() {
-    if (writer_runs_ || stopped_) return;
+    if (writer_runs_ || over()) return;
     writer_runs_ = true;
     scope_.spawn(writer());
 }
@@ -230,7 +230,7 @@ void Journal::forget_retired() {
 
 void Journal::want_retirer() {
     retire_wanted_ = true;
-    if (retirer_runs_ || stopped_) return;
+    if (retirer_runs_ || over()) return;
     retirer_runs_ = true;
     scope_.spawn(retirer());
 }
