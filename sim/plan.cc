@@ -96,9 +96,11 @@ Plan draw_plan(std::uint64_t seed) {
     Prng safety(mix64(seed) ^ 0x6a0full);
     if (safety.chance(1, 2)) {
         plan.power_loss = PowerLoss::journal;
-        // A journal needs no member to make the others fit: some may be missing when power returns.
+        // A journal needs no member to make the others fit: some may be missing when power returns, but not so
+        // many that they may have gone on alone.
+        const std::size_t most = std::min<std::size_t>(parity, plan.disks - parity - 1);
         if (plan.power_cuts || plan.cluster_kill)
-            plan.disk_faults = static_cast<unsigned>(safety.below(parity + 1));
+            plan.disk_faults = static_cast<unsigned>(safety.below(most + 1));
     }
     return plan;
 }
