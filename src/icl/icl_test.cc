@@ -401,43 +401,47 @@ Task<void> hello_then_silence(Executor& executor, Network& network, Hello hello,
     co_await done;
 }
 
-TEST_F(IclTest, PeerWithASessionThatSaysNothingIsSuspected) {
-    b.start(Incarnation(2));
-    b.icl.adopt(view(2, {{1, 1}, {2, 2}}));
-    Event done(executor);
-    Scope scope(executor);
+/// b, and somebody who says hello as the peer with the id 1, and then nothing that the test does not say.
+struct IclMuteTest : IclTest {
+    IclMuteTest() {
+        b.start(Incarnation(2));
+        b.icl.adopt(view(2, {{1, 1}, {2, 2}}));
+    }
+    ~IclMuteTest() override {
+        done.set();
+        run();
+    }
+    void dial(Bytes then = {}) {
+        const Hello hello{kCluster, ControllerId(1), Incarnation(1), ControllerId(2), Incarnation(2)};
+        scope.spawn(hello_then_silence(executor, network, hello, answered, done, std::move(then)));
+    }
+
+    Event done{executor};
     bool answered = false;
-    const Hello hello{kCluster, ControllerId(1), Incarnation(1), ControllerId(2), Incarnation(2)};
-    scope.spawn(hello_then_silence(executor, network, hello, answered, done));
+    Scope scope{executor};
+};
+
+TEST_F(IclMuteTest, PeerWithASessionThatSaysNothingIsSuspected) {
+    dial();
     run(900ms);
     EXPECT_TRUE(answered && b.icl.session_up(ControllerId(1)));
     EXPECT_TRUE(b.silent.empty());
     run(400ms);
     EXPECT_EQ(b.silent, std::vector<unsigned>{1});
     EXPECT_TRUE(b.icl.session_up(ControllerId(1)));
-    done.set();
-    run();
 }
 
-TEST_F(IclTest, NewConnectionOfAPeerEndsTheOldOne) {
-    b.start(Incarnation(2));
-    b.icl.adopt(view(2, {{1, 1}, {2, 2}}));
-    Event done(executor);
-    Scope scope(executor);
-    bool answered = false;
-    const Hello hello{kCluster, ControllerId(1), Incarnation(1), ControllerId(2), Incarnation(2)};
-    scope.spawn(hello_then_silence(executor, network, hello, answered, done));
+TEST_F(IclMuteTest, NewConnectionOfAPeerEndsTheOldOne) {
+    dial();
     run();
     EXPECT_TRUE(b.broken.empty());
     // The peer gave up a connection that looks whole from here: what was said on it may be lost.
-    scope.spawn(hello_then_silence(executor, network, hello, answered, done));
+    dial();
     run();
     EXPECT_EQ(b.broken, std::vector<unsigned>{1});
     EXPECT_EQ(b.restored, std::vector<unsigned>{1});
     b.icl.send(AmfId(1), note("dropped"));
     EXPECT_EQ(b.icl.counters().at(ControllerId(1)).dropped_broken, 1u);
-    done.set();
-    run();
 }
 
 TEST_F(IclTest, OwnSleepIsNotBlamedOnOthers) {
@@ -486,21 +490,13 @@ TEST_F(IclTest, LeaseIsHalfOfThePatienceOfThePeerThatHasLeast) {
     EXPECT_TRUE(c.icl.live()) << "the others have more";
 }
 
-TEST_F(IclTest, PongOfAPingThatWasNeverSentEndsItsLink) {
-    b.start(Incarnation(2));
-    b.icl.adopt(view(2, {{1, 1}, {2, 2}}));
-    Event done(executor);
-    Scope scope(executor);
-    bool answered = false;
-    const Hello hello{kCluster, ControllerId(1), Incarnation(1), ControllerId(2), Incarnation(2)};
+TEST_F(IclMuteTest, PongOfAPingThatWasNeverSentEndsItsLink) {
     Bytes pong;
     encode_frame(pong, Epoch(2), {{}, MessageType::pong, encode_pong({clock.now() + 1h, 1s}), {}});
-    scope.spawn(hello_then_silence(executor, network, hello, answered, done, pong));
+    dial(std::move(pong));
     run();
     EXPECT_TRUE(answered);
     EXPECT_FALSE(b.icl.session_up(ControllerId(1)) || b.icl.live());
-    done.set();
-    run();
 }
 
 TEST_F(IclTest, PeerThatLeftTheViewLosesItsLinkWithoutSuspicion) {
