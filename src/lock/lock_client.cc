@@ -405,10 +405,10 @@ void LockClient::make_reports(std::span<const LockClaim> claims) {
         return a.unit != b.unit ? a.unit < b.unit : a.progress > b.progress;
     });
     for (const AmfId to : arbitration_.audience()) outbox_.reports.push_back({to, {}});
-    const auto add = [this](const LockReportEntry& entry) {
-        const std::vector<AmfId> audience = arbitration_.audience(entry.unit);
+    const auto add = [this, all = arbitration_.all_hear_all()](const LockReportEntry& entry) {
+        const AmfId arbiter = all ? AmfId() : arbitration_.arbiter(entry.unit);
         for (auto& [to, report] : outbox_.reports) {
-            if (std::ranges::find(audience, to) != audience.end()) report.entries.push_back(entry);
+            if (all || to == arbiter) report.entries.push_back(entry);
         }
     };
     for (const Entry* e = all_.first; e != nullptr; e = e->all.next) {
