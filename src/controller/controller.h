@@ -87,6 +87,8 @@ private:
     void on_suspect(ControllerId peer, SuspectReason reason) override;
     void on_restored(ControllerId peer) override;
     void on_newer_epoch(Epoch epoch) override;
+    void on_heard(ControllerId peer) override;
+    bool condemned(ControllerId peer) const override;
     void deliver(AmfId from, Message message) override;
     Task<void> rescan_loop();
     Task<void> rescan();
