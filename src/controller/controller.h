@@ -128,11 +128,12 @@ private:
     Icl icl_;
     std::unique_ptr<Membership> membership_;
     PortRegistry registry_;
-    SideHosts sides_;  ///< before the groups, whose AMFs have their ports there
     View view_;
     ControllerId self_;
     std::map<Uuid, std::shared_ptr<GroupRuntime>> groups_;  ///< an operator's change may outlast its entry
-    nbd::Server nbd_;  ///< after the groups: its connections' operations go first
+    // After the groups: the operations of connections go before the AMFs that they are inside of.
+    SideHosts sides_;
+    nbd::Server nbd_;
     std::map<std::string, Nanos> condition_since_;
     Jobs jobs_;
     Event view_changed_;
