@@ -236,6 +236,7 @@ bool ScenarioRun::final_checks() {
         if (!node.running) continue;
         world_.resume(*node.process);
         node.process->no_disks = false;
+        for (unsigned i = 1; i < scenario_.shape.sharing.amfs; ++i) node.running->threads.hold_back(i, false);
     }
     const auto answered = [this] {
         return std::ranges::none_of(operations_, [](const Operation& op) { return op.state == State::open; });

@@ -32,6 +32,8 @@ constexpr std::array kForms = {
     "cut C > C",
     "heal",
     "reset C C",
+    "A speaks late",
+    "A is heard again",
     "disk DISK dies",
     "disks DISK DISK die",
     "disk DISK returns",

@@ -40,6 +40,8 @@ enum class Verb : std::uint8_t {
     cut_one_way,
     heal,
     reset,
+    side_late,
+    side_heard,
     disk_dies,
     disks_die,
     disk_returns,
