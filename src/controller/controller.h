@@ -58,6 +58,7 @@ public:
     std::vector<Metric> metrics() override;
     LoadReport load(std::size_t hot) override;
     Task<AdminResult<Outcome>> create_group(CreateGroup request) override;
+    Task<AdminResult<Outcome>> set_group(SetGroup request) override;
     Task<AdminResult<Outcome>> verify_group(std::string group, bool dry_run) override;
     Task<AdminResult<Outcome>> create_volume(CreateVolume request) override;
     Task<AdminResult<Outcome>> delete_volume(std::string volume, bool force, bool dry_run) override;

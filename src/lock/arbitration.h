@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "lock/lock_queue.h"
 #include "lock/lock_types.h"
 
 namespace braid {
@@ -21,6 +22,8 @@ public:
     virtual std::vector<AmfId> audience() const = 0;
     /// Each of them is told all that the client holds and claims; else a unit's arbiter alone is told of it.
     virtual bool all_hear_all() const = 0;
+    /// In which order they are served that wait for one unit, from now on: where there is a queue.
+    virtual void queue_by(const LockQueuePolicy&) {}
     /// Lines of `from`'s report of the present view; false, and nothing changes, if they make no sense.
     virtual bool report(AmfId from, const LockReport& report) = 0;
     /// A request, a release, or what the kind has of its own; false, and nothing changes, if it makes no

@@ -225,7 +225,8 @@ void LockClient::revoked(const LockFrame& frame, Nanos now) {
 
 void LockClient::want(Entry& e, LockMode wanted, Nanos now) {
     const Nanos due = e.granted_at + options_.min_hold;
-    if (now >= due || e.prefetched || e.asked != LockMode::none) {
+    // The tables are held for one change, and nobody's data gets cheaper if they stay.
+    if (now >= due || e.unit == kTablesUnit || e.prefetched || e.asked != LockMode::none) {
         e.asked = std::max({e.asked, e.deferred, wanted});
         e.deferred = LockMode::none;
     } else {
@@ -237,6 +238,13 @@ void LockClient::want(Entry& e, LockMode wanted, Nanos now) {
 std::optional<Nanos> LockClient::next_due() const {
     if (deferred_.empty()) return std::nullopt;
     return deferred_.begin()->first;
+}
+
+void LockClient::hold_at_least(Nanos time) {
+    options_.min_hold = time;
+    for (const auto& [due, unit] : std::exchange(deferred_, {})) {
+        if (const Entry* e = find(unit)) deferred_.emplace(e->granted_at + time, unit);
+    }
 }
 
 void LockClient::tick(Nanos now) {

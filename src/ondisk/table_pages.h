@@ -47,6 +47,8 @@ struct GroupConfig {
     std::vector<MemberRecord> members;     ///< by MemberIndex, geometry.width() .. 24
 
     friend bool operator==(const GroupConfig&, const GroupConfig&) = default;
+    /// Only what a SharingChange can change is other.
+    bool may_become(GroupConfig next) const;
     void encode(PageBytes page) const;
     static Result<GroupConfig> decode(ConstPageBytes page);
 };
