@@ -58,8 +58,11 @@ std::string Cluster::name_of(const Node& node, const Amf& amf) {
 
 /// Of all, who are at rest.
 std::string Cluster::left_over() {
+    const GroupConfig* config = nullptr;
     for (Node& node : nodes_) {
         for (Amf* amf : amfs_of(node)) {
+            if (config == nullptr) config = &amf->tables().config();
+            if (amf->tables().config() != *config) return name_of(node, *amf) + " has another configuration";
             const std::string open = check_at_rest(*amf);
             if (!open.empty()) return name_of(node, *amf) + " has " + open;
         }
@@ -76,7 +79,8 @@ std::string Cluster::unfinished() {
             out += " " + name_of(node, *amf) + " recovers " +
                    std::to_string(amf->conditions().recovering_units) + " units, has " +
                    std::to_string(records.live_records()) + " records of its own and orphans of " +
-                   std::to_string(records.store().orphan_stripes().size()) + " stripes;";
+                   std::to_string(records.store().orphan_stripes().size()) + " stripes;" +
+                   amf->journal().debug();
         }
         for (const JobInfo& job : node.running->controller.jobs()) {
             if (job.state != JobState::running) continue;

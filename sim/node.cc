@@ -15,8 +15,7 @@ std::vector<std::unique_ptr<Media>> make_media(World& world, const Shape& shape)
     std::uint64_t size = (16u << 20) + segments * geometry.segment_size();
     if (shape.power_loss == PowerLoss::journal) {
         const std::array sizes{size};
-        const auto rings = static_cast<unsigned>(shape.controllers * shape.sharing.amfs);
-        size += rings * usual_ring_size(geometry, sizes, rings);
+        size += shape.controllers * shape.sharing.amfs * usual_ring_size(geometry, sizes);
     }
     std::vector<std::unique_ptr<Media>> media;
     for (std::size_t i = 0; i < shape.disks; ++i) {
@@ -50,6 +49,7 @@ Running::Running(Wires& wires, SharedRecord& record, std::vector<std::unique_ptr
       controller(Environment{process.executor, process.clock, network, store, shelf, process.random, threads},
                  ControllerConfig{.name = process.name,
                                   .peer_address = "sim:0",
+                                  .nbd = shape.nbd,
                                   .ping_timeout = shape.ping_timeout,
                                   .intent_idle = shape.intent_idle,
                                   .cache = shape.cache}),

@@ -96,12 +96,14 @@ Plan draw_plan(std::uint64_t seed) {
     Prng safety(mix64(seed) ^ 0x6a0full);
     if (safety.chance(1, 2)) {
         plan.power_loss = PowerLoss::journal;
-        // A journal needs no member to make the others fit: some may be missing when power returns, but not so
-        // many that they may have gone on alone.
+        // A journal needs no member to make the others fit: some may be missing when power returns, but not
+        // so many that they may have gone on alone.
         const std::size_t most = std::min<std::size_t>(parity, plan.disks - parity - 1);
         if (plan.power_cuts || plan.cluster_kill)
             plan.disk_faults = static_cast<unsigned>(safety.below(most + 1));
     }
+    Prng sets(mix64(seed) ^ 0x5e75ull);
+    plan.set_sharing = plan.operators && sets.chance(1, 2);
     return plan;
 }
 
@@ -142,7 +144,7 @@ std::string describe(const Plan& plan) {
     if (plan.rounds != 0) out += " in " + std::to_string(plan.rounds) + " rounds";
     if (plan.outliers != 0) out += " outliers";
     if (plan.spikes) out += " spike";
-    if (plan.operators) out += " operator";
+    if (plan.operators) out += plan.set_sharing ? " operator-sets" : " operator";
     if (plan.disk_faults != 0) out += " disk x" + std::to_string(plan.disk_faults);
     if (plan.latent_errors) out += " latent";
     if (plan.stalls) out += " stalls";
@@ -177,6 +179,7 @@ constexpr Setting setting(std::string_view name, std::uint64_t least) {
 
 constexpr std::array kSettings{
     setting<[](auto& p) -> auto& { return p.operators; }>("operators", 0),
+    setting<[](auto& p) -> auto& { return p.set_sharing; }>("set_sharing", 0),
     setting<[](auto& p) -> auto& { return p.outliers; }>("outliers", 0),
     setting<[](auto& p) -> auto& { return p.stalls; }>("stalls", 0),
     setting<[](auto& p) -> auto& { return p.clocks; }>("clocks", 0),

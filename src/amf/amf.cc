@@ -67,19 +67,22 @@ Task<Status> Amf::start() {
 
 // ---- journals
 
-/// Closes the rings of all who are not in the view, when what they left is finished and this is itself in a
-/// journal; with `open`, opens ours, whose earlier life may be among them.
+/// Closes the rings of all who are not in the view, when what they left half-written is finished; with
+/// `open`, opens ours, whose earlier life may be among them.
 Task<Status> Amf::renew_journals(bool open) {
     while (true) {
         const Epoch epoch = view_.epoch;
         if (tables_.journal_of_the_dead()) {
-            const std::uint64_t stripes = std::uint64_t{extents_} * geometry_.rows_per_extent();
             constexpr std::uint32_t kMostFetched = 1u << 31;
+            const std::uint64_t stripes = std::uint64_t{extents_} * geometry_.rows_per_extent();
             for (std::uint64_t first = 0; first < stripes; first += kMostFetched) {
                 CO_TRY(co_await replicator_.gather(StripeIndex(first), kMostFetched));
             }
-            while (view_.epoch == epoch && replicator_.store().half_written()) {
+            while (view_.epoch == epoch) {
                 if (tables_.offline()) co_return fail(Errc::offline);
+                CO_TRY_LET(const bool wait,
+                           co_await any_in_ring_of_the_dead(replicator_.store().half_written()));
+                if (!wait) break;
                 co_await sleep_for(clock_, 1ms);
             }
         }
@@ -87,6 +90,32 @@ Task<Status> Amf::renew_journals(bool open) {
         CO_TRY_LET(const bool done, co_await tables_.renew_journals(epoch, open));
         if (done) co_return Status{};
     }
+}
+
+Task<Result<bool>> Amf::any_in_ring_of_the_dead(std::vector<RecordInfo> records) {
+    for (const RecordInfo& info : records) {
+        CO_TRY_LET(const bool found, co_await in_ring_of_the_dead(info));
+        if (found) co_return true;
+    }
+    co_return false;
+}
+
+/// Whether the write that a record is about stands in a ring that will be replayed if power goes now.
+Task<Result<bool>> Amf::in_ring_of_the_dead(RecordInfo info) {
+    for (const RecordId& id : {info.root, info.id}) {
+        for (std::uint8_t slot = 0; slot < rings_.size(); ++slot) {
+            const JournalState state = tables_.journal(AmfSlot(slot));
+            const bool dead = !view_.contains(AmfMember{state.owner, state.incarnation});
+            if (!dead || state.owner != id.origin || state.incarnation != id.incarnation) continue;
+            if (rings_[slot].life != state.life) {
+                CO_TRY_LET(std::set<std::uint64_t> found,
+                           co_await ring_holds(executor_, tables_, AmfSlot(slot)));
+                rings_[slot] = {state.life, std::move(found)};
+            }
+            if (rings_[slot].sequences.contains(id.sequence)) co_return true;
+        }
+    }
+    co_return false;
 }
 
 /// One of the view does it.

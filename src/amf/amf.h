@@ -17,6 +17,7 @@
 #include <array>
 #include <memory>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "amf/disk_batch.h"
@@ -162,6 +163,8 @@ private:
     void recover(UnitIndex unit) override;
     std::vector<LockClaim> claims() const;
     Task<Status> renew_journals(bool open);
+    Task<Result<bool>> in_ring_of_the_dead(RecordInfo info);
+    Task<Result<bool>> any_in_ring_of_the_dead(std::vector<RecordInfo> records);
     void close_journals_of_the_dead();
     Task<void> close_journals();
     Spot spot(StripeIndex stripe, const Zone& zone) const {
@@ -219,9 +222,9 @@ private:
     /// `pin`: of the unit, null if the data is not to be kept.
     Task<Status> write_locked(StripePiece piece, Slice data, const LockPin* pin, const Orphan* orphan);
     Task<Result<Slice>> whole_blocks(Spot spot, StripePiece piece, Slice data);
-    /// `why`: recovery where the members may be half-written already.
+    /// `in_journal`: what is written down for somebody else's write is done again if power goes.
     Task<Status> finish(OpenRecord& record, Spot spot, StripeWrite write, Slice data, Redo redo,
-                        Journal::Why why);
+                        bool in_journal = false);
     void read_old(DiskBatch& batch, const Spot& spot, const StripeWrite& write, const WritePlan& plan,
                   std::span<std::byte> memory, std::array<std::byte*, kMaxMembers>& old);
     Redo make_redo(const StripeWrite& write, const WritePlan& plan, RoleMask targets, const Slice& data,
@@ -263,6 +266,11 @@ private:
     std::vector<UnitIndex> recovering_;
     bool stopping_ = false;  ///< no recovery begins any more
     bool closing_journals_ = false;
+    struct ReadRing {
+        std::uint64_t life = 0;
+        std::set<std::uint64_t> sequences;
+    };
+    std::array<ReadRing, kMaxGroupAmfs> rings_;  ///< of the dead, by slot
     std::function<void()> listener_;
     AmfCounters counters_;
     Scope scope_;

@@ -18,7 +18,7 @@ Journal::Ticket Amf::put_parity(const Spot& spot, RoleMask roles, std::span<std:
     for (unsigned j = 0; j < geometry_.m; ++j) {
         if (roles[geometry_.k + j]) std::memcpy(std::exchange(next, next + strip), parity[j], strip);
     }
-    return journal_.put(Journal::Why::host, entry, {}, Slice(memory));
+    return journal_.put(entry, {}, Slice(memory));
 }
 
 Task<Result<StripeVerdict>> Amf::check_stripe(StripeIndex stripe, bool correct) {

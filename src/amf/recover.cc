@@ -114,13 +114,14 @@ Task<Status> Amf::replay(Orphan orphan) {
     aligned(record.data);
     aligned(record.redo->bytes);
     if (tables_.offline()) co_return fail(Errc::offline);
+    CO_TRY_LET(const bool in_journal, co_await in_ring_of_the_dead(record.info));
     IntentPin intent(tables_, region_of(geometry_.range_of(record.info.stripe).offset));
     if (!tables_.intent_marked(intent.region)) CO_TRY(co_await tables_.mark_intent(intent.region));
     const StripeWrite write{geometry_.strip_size, record.info.offset, record.info.length};
     OpenRecord again(replicator_);
     again.begin_recovery(record, orphan.attempts);
     const Status status = co_await finish(again, spot(record.info.stripe, orphan.zone), write, record.data,
-                                          *record.redo, Journal::Why::recovery);
+                                          *record.redo, in_journal);
     if (!status) intent.keep();
     co_return status;
 }

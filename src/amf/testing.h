@@ -369,7 +369,7 @@ inline void World::format() {
     std::uint64_t size = (8u << 20) + (share + 1) * (geometry.segment_size() + (1u << 20));
     if (options.power_loss == PowerLoss::journal) {
         const std::array sizes{size};
-        size += 8 * usual_ring_size(geometry, sizes, 8);
+        size += 8 * usual_ring_size(geometry, sizes);
     }
     FoundGroup found;
     std::vector<Disk*> raw;

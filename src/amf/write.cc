@@ -160,8 +160,8 @@ Task<Status> Amf::write_locked(StripePiece piece, Slice data, const LockPin* pin
         }
     }
     ++counters_.stripe_writes[static_cast<std::size_t>(plan.path)];
-    const Status status = co_await finish(record, where, write, data,
-                                          make_redo(write, plan, targets, data, old), Journal::Why::host);
+    const Status status =
+        co_await finish(record, where, write, data, make_redo(write, plan, targets, data, old));
     if (status && pin != nullptr && pin->live()) {
         cache_.insert(pin->unit(), generation, logical(piece.stripe) + piece.offset, data.bytes);
     }
@@ -266,10 +266,16 @@ Redo Amf::make_redo(const StripeWrite& write, const WritePlan& plan, RoleMask ta
 
 /// From here on the write can be finished without us: parity to the partners, then everything to the disks.
 Task<Status> Amf::finish(OpenRecord& record, Spot spot, StripeWrite write, Slice data, Redo redo,
-                         Journal::Why why) {
-    const JournalEntry entry{spot.stripe, spot.zone->generation, write.offset, write.length,
-                             redo.at,     redo.length,           redo.parities};
-    const Journal::Ticket ticket = journal_.put(why, entry, data, redo.bytes);
+                         bool in_journal) {
+    const JournalEntry entry{record.info().id.sequence,
+                             spot.stripe,
+                             spot.zone->generation,
+                             write.offset,
+                             write.length,
+                             redo.at,
+                             redo.length,
+                             redo.parities};
+    const Journal::Ticket ticket = in_journal ? 0 : journal_.put(entry, data, redo.bytes);
     record.redo(redo);
     while (record.waiting()) co_await record.moved().next();
     const Status written_down = co_await journal_.durable(ticket);

@@ -92,6 +92,8 @@ void Controller::on_fenced() {
 void Controller::on_suspect(ControllerId peer, SuspectReason reason) { membership_->suspect(peer, reason); }
 void Controller::on_restored(ControllerId peer) { membership_->restored(peer); }
 void Controller::on_newer_epoch(Epoch) { membership_->refresh(); }
+void Controller::on_heard(ControllerId peer) { membership_->heard(peer); }
+bool Controller::condemned(ControllerId peer) const { return membership_->condemned(peer); }
 
 void Controller::deliver(AmfId, Message message) {
     if (message.type == MessageType::groups_changed) want_rescan();

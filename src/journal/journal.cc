@@ -25,7 +25,6 @@ void Journal::open() {
     ASSERT(config.has_journal() && state.open());
     owner_ = {tables_.group(), config.journal.key, tables_.slot(), state.life};
     ring_size_ = config.journal.ring_size;
-    most_under_way_ = ring_size_ / 2 / config.amf_slots();
     wake();
 }
 
@@ -38,15 +37,14 @@ void Journal::wake() {
     }
     moved_.notify_all();
     done_.notify_all();
+    room_.notify_all();
 }
 
-Journal::Ticket Journal::put(Why why, const JournalEntry& entry, Slice data, Slice parity) {
+Journal::Ticket Journal::put(const JournalEntry& entry, Slice data, Slice parity) {
     if (!is_open()) return 0;
-    const std::uint64_t under_way = why == Why::host ? entry.payload() : 0;
-    entries_.emplace(++last_ticket_, Entry{entry.stripe, 0, under_way});
+    entries_.emplace(++last_ticket_, Entry{entry.stripe, 0});
     ++bucket(entry.stripe);
-    auto& queue = why == Why::host ? waiting_ : urgent_;
-    queue.push_back({last_ticket_, entry, std::move(data), std::move(parity)});
+    waiting_.push_back({last_ticket_, entry, std::move(data), std::move(parity)});
     ++counters_.entries;
     want_writer();
     return last_ticket_;
@@ -62,12 +60,10 @@ Task<Status> Journal::durable(Ticket ticket) {
 
 void Journal::done(Ticket ticket) {
     if (ticket == 0) return;
-    Entry& entry = entries_.at(ticket);
+    const Entry& entry = entries_.at(ticket);
     ASSERT(entry.batch != 0);
-    under_way_ -= std::exchange(entry.under_way, 0);
     --batches_[entry.batch - batches_.front().number].undone;
     done_.notify_all();
-    if (!waiting_.empty()) moved_.notify_all();
 }
 
 bool Journal::any_in(StripeIndex first, std::uint64_t count) const {
@@ -138,30 +134,23 @@ bool Journal::find_place(Load& load, std::uint64_t stays_free) const {
     return used_ + gap_before(load.at) + load.size + stays_free <= ring_size_;
 }
 
-/// Recoveries first, then hosts, then a header alone if that makes room or somebody waits for it. Nothing if
-/// there is no room, or a host has as much under way as it may.
-std::optional<Journal::Load> Journal::next_load() {
+/// So many of those that wait go together, or a header alone if that makes room. Nothing if there is no room.
+std::optional<Journal::Load> Journal::next_load() const {
     // For a header alone there is room always: it is what makes room.
     constexpr std::uint64_t kForHeaders = 2 * kPageSize;
-    for (const Why why : {Why::recovery, Why::host}) {
-        const bool host = why == Why::host;
-        Load load{host ? &waiting_ : &urgent_, 0, kPageSize, 0};
-        std::uint64_t under_way = under_way_;
-        while (load.count < std::min(load.from->size(), kMaxJournalEntries)) {
-            const std::uint64_t size = (*load.from)[load.count].entry.payload();
-            if (load.count != 0 && load.size + size > std::min(kMaxBatch, ring_size_ / 8)) break;
-            if (host && under_way != 0 && under_way + size > most_under_way_) break;
-            under_way += size;
-            load.size += size;
-            ++load.count;
-        }
-        if (load.count != 0 && find_place(load, host ? ring_size_ / 2 : kForHeaders)) return load;
+    Load load{0, kPageSize, 0};
+    while (load.count < std::min(waiting_.size(), kMaxJournalEntries)) {
+        const std::uint64_t size = waiting_[load.count].entry.payload();
+        if (load.count != 0 && load.size + size > std::min(kMaxBatch, ring_size_ / 4)) break;
+        load.size += size;
+        ++load.count;
     }
+    if (load.count != 0 && find_place(load, kForHeaders)) return load;
     if (tail_ == published_tail_) return std::nullopt;
-    Load header{&waiting_, 0, kPageSize, 0};
-    const bool fits = find_place(header, 0);
+    load = {0, kPageSize, 0};
+    const bool fits = find_place(load, 0);
     ASSERT(fits);
-    return header;
+    return load;
 }
 
 Task<void> Journal::writer() {
@@ -173,7 +162,7 @@ Task<void> Journal::writer() {
         }
         ++counters_.full;
         const Waiter waiter(*this);
-        co_await moved_.next();
+        co_await room_.next();
     }
     writer_runs_ = false;
     moved_.notify_all();
@@ -185,16 +174,15 @@ Task<bool> Journal::write_batch(Load load) {
     const Buffer bytes(load.size);
     std::byte* to = bytes.data() + kPageSize;
     for (std::size_t i = 0; i < load.count; ++i) {
-        const Waiting& next = load.from->front();
+        const Waiting& next = waiting_.front();
         batch.entries.push_back(next.entry);
         kept.entries.push_back(next.ticket);
-        under_way_ += entries_.at(next.ticket).under_way;
         for (const Slice* part : {&next.data, &next.parity}) {
             if (part->bytes.empty()) continue;
             std::memcpy(to, part->bytes.data(), part->bytes.size());
             to += part->bytes.size();
         }
-        load.from->pop_front();
+        waiting_.pop_front();
     }
     ASSERT(to == bytes.data() + bytes.size());
     seal_journal_batch(bytes.span(), batch, owner_);
@@ -257,7 +245,7 @@ Task<void> Journal::retirer() {
         ++counters_.retirements;
         if (!co_await on_members(ok_members(), 0, {})) break;
         tail_ = last + 1;
-        moved_.notify_all();  // a writer that waits
+        room_.notify_all();
         want_writer();
         while (published_tail_ < tail_ && !over()) co_await moved_.next();
         retire_wanted_ |= waiters_ != 0;

@@ -11,10 +11,9 @@
 // since an AMF died is not retired before the ring of that one is closed: replay in the order of epochs is
 // right only as long as all of it is there.
 //
-// The ring is bounded, and no wait for room is circular. A ring of the dead is closed when what may be
-// half-written has been finished by others, which needs room in theirs: so a host's writes fill half of a
-// ring at most, and what an AMF has under way at once is so little that the other half takes what all other
-// slots may leave.
+// The ring is bounded, and no wait for room is circular: who finishes what the dead have left half-written,
+// which must be before their ring is closed, needs no room, because the entry of the dead still stands for it
+// (replay.h, ring_holds()).
 //
 // A ring belongs to one life of its slot: it is opened in the tables and closed there, which voids all of it
 // at once. Needs: wake() after every change of tables or view; done() for every entry that was put, unless
@@ -44,11 +43,14 @@ struct JournalCounters {
 class Journal {
 public:
     using Ticket = std::uint64_t;  ///< of an entry; 0: none
-    /// `recovery` finishes what the dead may have left half-written.
-    enum class Why : std::uint8_t { host, recovery };
 
     Journal(Executor& executor, Tables& tables)
-        : executor_(executor), tables_(tables), moved_(executor), done_(executor), scope_(executor) {}
+        : executor_(executor),
+          tables_(tables),
+          moved_(executor),
+          done_(executor),
+          room_(executor),
+          scope_(executor) {}
     Journal(const Journal&) = delete;
     Journal& operator=(const Journal&) = delete;
 
@@ -57,7 +59,7 @@ public:
     bool is_open() const { return ring_size_ != 0; }
 
     /// `data` and `parity`, which have owners, stay unchanged until durable().
-    Ticket put(Why why, const JournalEntry& entry, Slice data, Slice parity);
+    Ticket put(const JournalEntry& entry, Slice data, Slice parity);
     /// offline.
     Task<Status> durable(Ticket ticket);
     /// What the entry is about is on the members, or not one of them was touched for it.
@@ -81,8 +83,7 @@ public:
 private:
     struct Entry {
         StripeIndex stripe;
-        std::uint64_t batch = 0;      ///< its number; 0: not durable
-        std::uint64_t under_way = 0;  ///< bytes that count for a host until it is done
+        std::uint64_t batch = 0;  ///< its number; 0: not durable
     };
     struct Waiting {
         Ticket ticket = 0;
@@ -98,7 +99,6 @@ private:
     };
     /// What goes with the next batch.
     struct Load {
-        std::deque<Waiting>* from = nullptr;
         std::size_t count = 0;
         std::uint64_t size = 0;  ///< bytes, header and all
         std::uint64_t at = 0;    ///< in the ring
@@ -110,13 +110,13 @@ private:
     std::uint32_t& bucket(StripeIndex stripe) { return buckets_[stripe.v % kBuckets]; }
     bool any_in(StripeIndex first, std::uint64_t count) const;
     bool over() const { return stopped_ || tables_.offline(); }
-    bool must_write() const { return !urgent_.empty() || !waiting_.empty() || tail_ != published_tail_; }
+    bool must_write() const { return !waiting_.empty() || tail_ != published_tail_; }
     MemberMask ok_members() const;
     Task<Status> on_members(MemberMask members, std::uint64_t at, std::span<const std::byte> bytes);
 
     void want_writer();
     Task<void> writer();
-    std::optional<Load> next_load();
+    std::optional<Load> next_load() const;
     std::uint64_t gap_before(std::uint64_t at) const { return at < head_ ? ring_size_ - head_ : 0; }
     bool find_place(Load& load, std::uint64_t stays_free) const;
     Task<bool> write_batch(Load load);
@@ -129,16 +129,15 @@ private:
     Executor& executor_;
     Tables& tables_;
     Event moved_;  ///< something is durable or retired, or tables or view have changed
-    Event done_;   ///< an entry is done, or the same change
+    Event done_;   ///< an entry is done, or tables or view have changed
+    Event room_;   ///< there is a new tail to write, or tables or view have changed: for who waits for room
     JournalOwner owner_;
     std::uint64_t ring_size_ = 0;
-    std::uint64_t most_under_way_ = 0;
 
     std::map<Ticket, Entry> entries_;  ///< not retired
     Ticket last_ticket_ = 0;
-    std::deque<Waiting> urgent_, waiting_;           ///< recoveries', hosts': not in a batch yet
+    std::deque<Waiting> waiting_;                    ///< not in a batch yet
     std::array<std::uint32_t, kBuckets> buckets_{};  ///< entries by stripe
-    std::uint64_t under_way_ = 0;                    ///< bytes of hosts' entries in batches, not done
 
     std::deque<Batch> batches_;  ///< not retired; their numbers follow each other
     std::uint64_t head_ = 0;     ///< where the next batch goes, if it fits

@@ -63,6 +63,16 @@ public:
         co_return failed_;
     }
 
+    Task<Result<std::set<std::uint64_t>>> sequences(AmfSlot slot) {
+        CO_TRY(co_await find(slot));
+        std::set<std::uint64_t> out;
+        for (const auto& [number, found] : rings_.front().batches) {
+            if ((ring_members(slot) & ~found.whole).any()) continue;
+            for (const JournalEntry& entry : found.batch.entries) out.insert(entry.sequence);
+        }
+        co_return out;
+    }
+
 private:
     bool ok(MemberIndex member) const { return tables_.member_ok(member) && !failed_[member.v]; }
     MemberMask ring_members(AmfSlot slot) const {
@@ -255,6 +265,11 @@ Task<Status> Replay::flush() {
 }
 
 }  // namespace
+
+Task<Result<std::set<std::uint64_t>>> ring_holds(Executor& executor, Tables& tables, AmfSlot slot) {
+    Replay replay(executor, tables);
+    co_return co_await replay.sequences(slot);
+}
 
 Task<Result<MemberMask>> replay_journals(Executor& executor, Tables& tables) {
     Replay replay(executor, tables);

@@ -8,6 +8,9 @@
 // caller closes the rings afterwards. An entry of a zone that the extent has no more is left out.
 #pragma once
 
+#include <cstdint>
+#include <set>
+
 #include "async/task.h"
 #include "tables/tables.h"
 
@@ -17,5 +20,10 @@ namespace braid {
 /// io_error if a ring can be read from none of its members. The tables have been read from the disks, and
 /// every member that is not here has been declared failed.
 Task<Result<MemberMask>> replay_journals(Executor& executor, Tables& tables);
+
+/// The sequences of all update records that the ring of a slot holds, each on all of its members that are not
+/// failed: as long as the ring is open, power may go, and they are done again. Its owner is gone for good, so
+/// this does not change. io_error.
+Task<Result<std::set<std::uint64_t>>> ring_holds(Executor& executor, Tables& tables, AmfSlot slot);
 
 }  // namespace braid

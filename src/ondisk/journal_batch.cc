@@ -49,6 +49,7 @@ void seal_journal_batch(std::span<std::byte> bytes, const JournalBatch& batch, c
     out.pad_to(kEntries);
     for (const JournalEntry& entry : batch.entries) {
         ASSERT(is_valid(entry));
+        out.put(entry.sequence);
         out.put(entry.stripe);
         out.put(entry.zone);
         out.put(entry.offset);
@@ -56,7 +57,7 @@ void seal_journal_batch(std::span<std::byte> bytes, const JournalBatch& batch, c
         out.put(entry.parity_at);
         out.put(entry.parity_length);
         out.put(entry.parities);
-        out.zeros(11);
+        out.zeros(3);
     }
     out.finish();
     const std::uint32_t checksum = block_checksum(ConstPageBytes(bytes.first(kPageSize)), kChecksumOffset);
@@ -88,6 +89,7 @@ Result<JournalBatch> open_journal_batch(std::span<const std::byte> bytes, const 
     in = Reader(header.subspan(kEntries));
     for (std::uint32_t i = 0; i < count; ++i) {
         JournalEntry entry;
+        entry.sequence = in.get<std::uint64_t>();
         entry.stripe = in.get<StripeIndex>();
         entry.zone = in.get<std::uint32_t>();
         entry.offset = in.get<std::uint32_t>();
@@ -95,7 +97,7 @@ Result<JournalBatch> open_journal_batch(std::span<const std::byte> bytes, const 
         entry.parity_at = in.get<std::uint32_t>();
         entry.parity_length = in.get<std::uint32_t>();
         entry.parities = in.get<std::uint8_t>();
-        in.raw(11);
+        in.raw(3);
         if (!is_valid(entry)) return fail(Errc::corrupt);
         batch.entries.push_back(entry);
     }

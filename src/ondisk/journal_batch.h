@@ -24,6 +24,7 @@ constexpr std::size_t kMaxJournalEntries = 64;
 /// One write of one stripe. Its bytes in the payload: `length` of data, then `parity_length` for each bit of
 /// `parities`, ascending.
 struct JournalEntry {
+    std::uint64_t sequence = 0;  ///< of the owner's update record; 0: none
     StripeIndex stripe;
     std::uint32_t zone = 0;           ///< generation of the stripe's zone
     std::uint32_t offset = 0;         ///< of the new data in the stripe's data bytes, whole blocks

@@ -17,7 +17,8 @@ JournalOwner owner() {
 }
 
 JournalBatch one_entry() {
-    const JournalEntry entry{.stripe = StripeIndex(9),
+    const JournalEntry entry{.sequence = 11,
+                             .stripe = StripeIndex(9),
                              .zone = 4,
                              .offset = 8192,
                              .length = 4096,
@@ -55,13 +56,14 @@ TEST(JournalBatch, StandsWhereTheDocumentSays) {
     EXPECT_EQ(u64(64), 2u);
     EXPECT_EQ(u32(72), 3u * 4096);
     EXPECT_EQ(u32(76), 1u);
-    EXPECT_EQ(u64(80), 9u);
-    EXPECT_EQ(u32(88), 4u);
-    EXPECT_EQ(u32(92), 8192u);
-    EXPECT_EQ(u32(96), 4096u);
-    EXPECT_EQ(u32(100), 12288u);
+    EXPECT_EQ(u64(80), 11u);
+    EXPECT_EQ(u64(88), 9u);
+    EXPECT_EQ(u32(96), 4u);
+    EXPECT_EQ(u32(100), 8192u);
     EXPECT_EQ(u32(104), 4096u);
-    EXPECT_EQ(std::to_integer<int>(bytes[108]), 0b101);
+    EXPECT_EQ(u32(108), 12288u);
+    EXPECT_EQ(u32(112), 4096u);
+    EXPECT_EQ(std::to_integer<int>(bytes[116]), 0b101);
 }
 
 TEST(JournalBatch, IsOfItsOwnerAlone) {
@@ -106,7 +108,8 @@ TEST(JournalBatch, AnyBatchComesBack) {
         };
         const auto count = *rc::gen::inRange<std::size_t>(0, kMaxJournalEntries + 1);
         while (batch.entries.size() < count) {
-            JournalEntry entry{.stripe = StripeIndex(*rc::gen::arbitrary<std::uint64_t>()),
+            JournalEntry entry{.sequence = *rc::gen::arbitrary<std::uint64_t>(),
+                               .stripe = StripeIndex(*rc::gen::arbitrary<std::uint64_t>()),
                                .zone = *rc::gen::arbitrary<std::uint32_t>(),
                                .offset = static_cast<std::uint32_t>(blocks(100)),
                                .length = static_cast<std::uint32_t>(blocks(4)),

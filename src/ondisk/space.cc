@@ -21,13 +21,13 @@ std::uint64_t smallest_disk(const SpacePlan& plan, std::uint32_t segments) {
     return plan.data_start + segments * plan.segment_size + kPageSize;
 }
 
-std::uint64_t usual_ring_size(const Geometry& geometry, std::span<const std::uint64_t> disk_sizes,
-                              unsigned rings) {
-    constexpr std::uint64_t kMost = 64u << 20;
+std::uint64_t usual_ring_size(const Geometry& geometry, std::span<const std::uint64_t> disk_sizes) {
+    constexpr std::uint64_t kMost = 32u << 20;
+    constexpr std::uint64_t kLargestWrites = 4;
     const std::uint64_t largest =
         kPageSize + std::uint64_t{geometry.stripe_size()} + std::uint64_t{geometry.m} * geometry.strip_size;
-    const std::uint64_t share = std::ranges::min(disk_sizes) / 256 / kPageSize * kPageSize;
-    return std::max(2 * (rings + 1) * largest, std::min(share, kMost));
+    const std::uint64_t share = std::ranges::min(disk_sizes) / 512 / kPageSize * kPageSize;
+    return std::max(kLargestWrites * largest, std::min(share, kMost));
 }
 
 Result<SpacePlan> plan_space(const Geometry& geometry, std::span<const std::uint64_t> disk_sizes,

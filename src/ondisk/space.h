@@ -33,10 +33,9 @@ struct SpacePlan {
 /// segment beside the tables.
 Result<SpacePlan> plan_space(const Geometry& geometry, std::span<const std::uint64_t> disk_sizes,
                              unsigned rings = 0, std::uint64_t ring_size = 0);
-/// Bytes of a ring that suits members of this size: in half of it there is room for the largest write of a
-/// stripe of each slot (journal/journal.h says why); more on large disks.
-std::uint64_t usual_ring_size(const Geometry& geometry, std::span<const std::uint64_t> disk_sizes,
-                              unsigned rings);
+/// Bytes of a ring that suits members of this size: room for a few of the largest writes of a stripe, and
+/// more on large disks.
+std::uint64_t usual_ring_size(const Geometry& geometry, std::span<const std::uint64_t> disk_sizes);
 /// Segments that fit on a disk of this size.
 std::uint32_t segments_on(std::uint64_t disk_size, std::uint64_t data_start, std::uint64_t segment_size);
 /// The smallest disk that holds `segments` segments under this plan.

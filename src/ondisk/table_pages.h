@@ -67,6 +67,8 @@ struct GroupConfig {
     MemberMask ring_members(AmfSlot slot) const;
 
     friend bool operator==(const GroupConfig&, const GroupConfig&) = default;
+    /// Only what a SharingChange can change is other.
+    bool may_become(GroupConfig next) const;
     void encode(PageBytes page) const;
     static Result<GroupConfig> decode(ConstPageBytes page);
 };

@@ -70,9 +70,12 @@ std::vector<const StoredRecord*> RecordStore::orphans(StripeIndex first, std::ui
     return out;
 }
 
-bool RecordStore::half_written() const {
-    return std::ranges::any_of(
-        records_, [this](const auto& one) { return orphan(one.first) && one.second.complete(); });
+std::vector<RecordInfo> RecordStore::half_written() const {
+    std::vector<RecordInfo> out;
+    for (const auto& [id, record] : records_) {
+        if (orphan(id) && record.complete()) out.push_back(record.info);
+    }
+    return out;
 }
 
 std::set<StripeIndex> RecordStore::orphan_stripes() const {

@@ -88,7 +88,7 @@ Task<Result<Uuid>> format_group(Executor& executor, Random& random, NewGroup wis
     for (const Disk* disk : disks) sizes.push_back(disk->size());
     const bool journal = wish.power_loss == PowerLoss::journal;
     const auto rings = static_cast<unsigned>(wish.controllers.size() * wish.sharing.amfs);
-    const std::uint64_t ring = journal ? usual_ring_size(wish.geometry, sizes, rings) : 0;
+    const std::uint64_t ring = journal ? usual_ring_size(wish.geometry, sizes) : 0;
     CO_TRY_LET(const SpacePlan plan, plan_space(wish.geometry, sizes, rings, ring));
 
     const Uuid group = random.uuid();

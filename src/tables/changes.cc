@@ -59,14 +59,6 @@ Task<Status> Tables::commit_page(PageNumber page, Buffer bytes) {
     co_return Status{};
 }
 
-template <class Content>
-Task<Status> Tables::commit(PageNumber page, Content content) {
-    Buffer bytes = Buffer::zeroed(kPageSize);
-    const PageHeader header{page, group_, sequences_[page.v] + 1, view_.epoch, slot_};
-    write_page(PageBytes(bytes.span()), content, header);
-    co_return co_await commit_page(page, std::move(bytes));
-}
-
 // ---- zones
 
 Task<Status> Tables::zero_segments(Zone zone) {
@@ -137,50 +129,18 @@ Task<Status> Tables::free_zones(VolumeRecord volume) {
     co_return Status{};
 }
 
-// ---- journals
+// ---- how it is shared
 
-bool Tables::journal_of_the_dead() const {
-    return std::ranges::any_of(state_.journals, [this](const JournalState& journal) {
-        return journal.open() && !view_.contains(AmfMember{journal.owner, journal.incarnation});
-    });
-}
-
-/// Under the tables lock since before the tables were loaded, so that nobody else has them.
-Task<Status> Tables::replay_journals() {
-    if (std::ranges::none_of(state_.journals, &JournalState::open)) co_return Status{};
-    while (!settled()) co_await changed_.next();
-    CO_TRY_LET(const MemberMask failed, co_await replay_());
-    for (std::uint8_t i = 0; i < disks_.size(); ++i) {
-        if (failed[i]) write_errors_.insert(i);
-    }
-    CO_TRY(co_await end_change());  // before the rings are closed: who missed something must not come back
-    GroupState state = state_;
-    for (JournalState& journal : state.journals) journal = {journal.life, AmfId(), Incarnation()};
-    CO_TRY(co_await commit(kStatePage, std::move(state)));
-    co_return co_await end_change();
-}
-
-Task<Result<bool>> Tables::renew_journals(Epoch epoch, bool open) {
+Task<Status> Tables::set_sharing(SharingChange change) {
     CO_TRY_LET(const Turn turn, co_await begin_change());
-    if (view_.epoch != epoch) co_return false;
-    // What the dead wrote before they died may be in the members' own caches alone.
-    CO_TRY(co_await flush_members());
-    CO_TRY(co_await end_change());
-    GroupState state = state_;
-    for (JournalState& journal : state.journals) {
-        const bool dead = !view_.contains(AmfMember{journal.owner, journal.incarnation});
-        if (journal.open() && dead) journal = {journal.life, AmfId(), Incarnation()};
-    }
-    if (open) {
-        const auto self = std::ranges::find(view_.members, view_.self, &AmfMember::id);
-        if (self == view_.members.end()) co_return fail(Errc::fenced);
-        JournalState& own = state.journals[slot_.v];
-        own = {own.life + 1, self->id, self->incarnation};
-    }
-    if (view_.epoch != epoch) co_return false;
-    CO_TRY(co_await commit(kStatePage, std::move(state)));
-    CO_TRY(co_await end_change());
-    co_return true;
+    GroupConfig config = config_;
+    config.sharing = change.applied_to(config_.sharing);
+    if (!config.sharing.complaint(config.controllers.size()).empty()) co_return fail(Errc::invalid);
+    if (config == config_) co_return Status{};
+    LOG_INFO("group.set", {"group", config_.name}, {"lock_order", to_string(config.sharing.lock_order)},
+             {"min_hold_us", config.sharing.min_hold / 1us}, {"prefetch", unsigned{config.sharing.prefetch}});
+    CO_TRY(co_await commit(kConfigPage, std::move(config)));
+    co_return co_await end_change();
 }
 
 // ---- members

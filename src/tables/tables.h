@@ -117,6 +117,8 @@ public:
     // ---- changes; each takes the tables lock itself and returns when all AMFs of the view have it
     /// The zone of `extent`, zeroed and mapped if there was none. no_space, offline.
     Task<Result<const Zone*>> allocate_zone(ExtentIndex extent);
+    /// How the locks are kept, from now on. invalid.
+    Task<Status> set_sharing(SharingChange change);
     /// Declares a member failed by agreement of the view. offline, and the member stays as it is, if the
     /// level does not survive that: nothing more is written then.
     Task<Status> fail_member(MemberIndex member);
@@ -314,5 +316,13 @@ private:
     Event intents_changed_;
     Scope scope_;
 };
+
+template <class Content>
+Task<Status> Tables::commit(PageNumber page, Content content) {
+    Buffer bytes = Buffer::zeroed(kPageSize);
+    const PageHeader header{page, group_, sequences_[page.v] + 1, view_.epoch, slot_};
+    write_page(PageBytes(bytes.span()), content, header);
+    co_return co_await commit_page(page, std::move(bytes));
+}
 
 }  // namespace braid
