@@ -80,9 +80,9 @@ Task<Status> Amf::renew_journals(bool open) {
             }
             while (view_.epoch == epoch) {
                 if (tables_.offline()) co_return fail(Errc::offline);
-                CO_TRY_LET(const bool wait,
-                           co_await any_in_ring_of_the_dead(replicator_.store().half_written()));
-                if (!wait) break;
+                const Result<bool> wait =
+                    co_await any_in_ring_of_the_dead(replicator_.store().half_written());
+                if (wait && !*wait) break;
                 co_await sleep_for(clock_, 1ms);
             }
         }

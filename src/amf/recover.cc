@@ -114,7 +114,8 @@ Task<Status> Amf::replay(Orphan orphan) {
     aligned(record.data);
     aligned(record.redo->bytes);
     if (tables_.offline()) co_return fail(Errc::offline);
-    CO_TRY_LET(const bool in_journal, co_await in_ring_of_the_dead(record.info));
+    const Result<bool> found = co_await in_ring_of_the_dead(record.info);
+    const bool in_journal = found && *found;
     IntentPin intent(tables_, region_of(geometry_.range_of(record.info.stripe).offset));
     if (!tables_.intent_marked(intent.region)) CO_TRY(co_await tables_.mark_intent(intent.region));
     const StripeWrite write{geometry_.strip_size, record.info.offset, record.info.length};
