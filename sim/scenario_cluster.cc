@@ -132,7 +132,7 @@ bool ScenarioRun::create() {
 bool ScenarioRun::find_places() {
     const AmfView view = amf(0)->view();
     const Geometry geometry = geometry_of(scenario_.shape);
-    const std::uint64_t stripes = scenario_.shape.lock_unit;
+    const std::uint64_t stripes = scenario_.shape.sharing.granularity.stripes;
     const std::uint64_t units =
         geometry.rows_per_extent() / stripes - 1;  // those that begin in the first extent
     const std::uint64_t first = geometry.locate(volume_base_).stripe.v / stripes;

@@ -108,8 +108,8 @@ std::string Trace::unit_name(UnitIndex unit) const {
 }
 
 std::string Trace::stripe_name(StripeIndex stripe) const {
-    const std::uint64_t unit = stripe.v / shape_.lock_unit;
-    const std::uint64_t rest = stripe.v % shape_.lock_unit;
+    const std::uint64_t unit = stripe.v / shape_.sharing.granularity.stripes;
+    const std::uint64_t rest = stripe.v % shape_.sharing.granularity.stripes;
     if (!places_.contains(unit)) return std::to_string(stripe.v);
     return places_.at(unit) + (rest == 0 ? "" : "#" + std::to_string(rest));
 }

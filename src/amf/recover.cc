@@ -16,31 +16,14 @@
 
 namespace braid {
 
-void Amf::recover(UnitIndex unit) {
-    if (stopping_) return;  // it stays claimed, until the view lacks us and somebody else claims it
-    recovering_.push_back(unit);
-    scope_.spawn(recover_unit(unit));
-}
-
-struct Amf::Recovering {
-    Recovering(std::vector<UnitIndex>& u, UnitIndex which) : units(u), unit(which) {}
-    Recovering(const Recovering&) = delete;
-    Recovering& operator=(const Recovering&) = delete;
-    ~Recovering() { std::erase(units, unit); }
-    std::vector<UnitIndex>& units;
-    UnitIndex unit;
-};
-
 /// Without recovered() at the end the unit stays ours, and goes with us to whoever claims it next.
 Task<void> Amf::recover_unit(UnitIndex unit) {
     const Recovering mark(recovering_, unit);
-    // Its writer held it until it died: nobody else had it, and what is written again here is not kept.
-    ASSERT(!cache_.holds_any(unit));
-    const StripeIndex first = first_stripe(unit);
+    const StripeIndex first = units_.first_stripe(unit);
     while (!tables_.settled()) co_await tables_.settled_event();
     while (true) {
-        if (!co_await replicator_.gather(first, unit_stripes_)) co_return;  // fenced
-        const auto orphans = replicator_.store().orphans(first, unit_stripes_);
+        if (!co_await replicator_.gather(first, units_.stripes())) co_return;  // fenced
+        const auto orphans = replicator_.store().orphans(first, units_.stripes());
         if (orphans.empty()) break;
         // All copies of the oldest write of the first stripe; the next round takes the next.
         std::vector<StoredRecord> copies;
@@ -60,6 +43,9 @@ Task<void> Amf::recover_unit(UnitIndex unit) {
             if (!hopeless) co_return;  // we are leaving
             for (EndFrame& end : ends) end.quarantine = true;
         }
+        // Whoever has a record of its blocks keeps readers out of them. So ours goes first: nobody finishes
+        // it once more while they read.
+        co_await replicator_.quiesced(ends.front().stripe, 1);
         if (!co_await replicator_.forget(std::move(ends))) co_return;
     }
     locks_.recovered(unit);

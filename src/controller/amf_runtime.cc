@@ -48,7 +48,7 @@ AmfReport AmfRuntime::report() const {
     out.units_in_use = locks.in_use();
     for (HotUnit& hot : locks.hottest(HotUnits::kSlots)) {
         HotReport one{std::move(hot), locks.standing(hot.unit), {}};
-        if (one.unit.unit != kTablesUnit) one.range = amf_.range_of(one.unit.unit);
+        if (one.unit.unit != kTablesUnit) one.range = amf_.units().range_of(one.unit.unit);
         out.hot.push_back(std::move(one));
     }
     out.dirty_regions = amf_.tables().dirty_regions();
