@@ -171,12 +171,13 @@ Answer read_places(const toml::node& node, Scenario& scenario) {
         place.name = key.str();
         const bool plain = std::ranges::all_of(place.name, [](char c) { return c >= 'A' && c <= 'Z'; });
         if (!plain) return wrong_at(value, "a place's name has capitals only, not '" + place.name + "'");
-        if (Answer wrong = read_table(
-                value, "place " + place.name,
-                {{"arbiter", text(place.arbiter, "arbiter")}, {"then", text(place.then, "then")}})) {
+        if (Answer wrong = read_table(value, "place " + place.name,
+                                      {{"arbiter", text(place.arbiter, "arbiter")},
+                                       {"then", text(place.then, "then")},
+                                       {"blocks", text(place.blocks, "blocks")}})) {
             return wrong;
         }
-        for (const std::string& who : {place.arbiter, place.then}) {
+        for (const std::string& who : {place.arbiter, place.then, place.blocks}) {
             if (!who.empty() && !is_amf(who, scenario.shape))
                 return wrong_at(value, "'" + who + "' is no controller");
         }

@@ -13,7 +13,6 @@
 #include <algorithm>
 
 #include "amf/amf.h"
-#include "amf/piece_slot.h"
 
 namespace braid {
 
@@ -73,6 +72,8 @@ std::vector<LockClaim> Amf::claims() const {
         const std::uint8_t progress = record.complete() ? 3 : record.has_data() ? 2 : 1;
         out.push_back({units_.of_stripe(info.stripe), progress});
         if (!units_.fine()) continue;
+        const std::uint64_t end = geometry_.range_of(info.stripe).length;
+        if (info.offset + std::uint64_t{info.length} > end) continue;  // no record of ours: recover_write()
         const LockUnits content = units_.content({info.stripe, info.offset, info.length, 0});
         for (std::uint32_t i = 0; i < content.count; ++i)
             out.push_back({UnitIndex(content.first.v + i), progress});
@@ -90,18 +91,9 @@ Task<void> Amf::before_release(UnitIndex unit) {
     co_await replicator_.quiesced(piece.stripe, 1, {piece.offset, piece.length});
 }
 
-void Amf::recover(UnitIndex unit) {
-    if (stopping_) return;  // it stays claimed, until the view lacks us and somebody else claims it
-    // Its writer held it until it died: nobody else had it, and what is written again here is not kept.
-    ASSERT(!cache_.holds_any(unit));
-    recovering_.push_back(unit);
-    scope_.spawn(units_.is_blocks(unit) ? keep_readers_out(unit) : recover_unit(unit));
-}
-
 /// Blocks of a dead writer's record: whoever has the stripe finishes them, and everybody who has the record
 /// holds them until then.
 Task<void> Amf::keep_readers_out(UnitIndex unit) {
-    const Recovering mark(recovering_, unit);
     const StripePiece piece = units_.piece_of(unit);
     if (co_await replicator_.forgotten(piece.stripe, {piece.offset, piece.length})) locks_.recovered(unit);
 }

@@ -15,16 +15,6 @@ struct Amf::PieceSlot {
     Semaphore& semaphore;
 };
 
-/// A unit that is ours for recovery, as long as a task of ours works on it.
-struct Amf::Recovering {
-    Recovering(std::vector<UnitIndex>& u, UnitIndex which) : units(u), unit(which) {}
-    Recovering(const Recovering&) = delete;
-    Recovering& operator=(const Recovering&) = delete;
-    ~Recovering() { std::erase(units, unit); }
-    std::vector<UnitIndex>& units;
-    UnitIndex unit;
-};
-
 /// Keeps a region's intent from being cleared. keep(): for ever, because a stripe in it stays half-written.
 struct Amf::IntentPin {
     IntentPin(Tables& t, RegionIndex r) : tables(&t), region(r) { t.pin_intent(r); }

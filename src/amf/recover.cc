@@ -16,6 +16,24 @@
 
 namespace braid {
 
+void Amf::recover(UnitIndex unit) {
+    if (stopping_) return;  // it stays claimed, until the view lacks us and somebody else claims it
+    // Its writer held it until it died: nobody else had it, and what is written again here is not kept.
+    ASSERT(!cache_.holds_any(unit));
+    if (units_.is_blocks(unit)) return scope_.spawn(keep_readers_out(unit));
+    recovering_.push_back(unit);
+    scope_.spawn(recover_unit(unit));
+}
+
+struct Amf::Recovering {
+    Recovering(std::vector<UnitIndex>& u, UnitIndex which) : units(u), unit(which) {}
+    Recovering(const Recovering&) = delete;
+    Recovering& operator=(const Recovering&) = delete;
+    ~Recovering() { std::erase(units, unit); }
+    std::vector<UnitIndex>& units;
+    UnitIndex unit;
+};
+
 /// Without recovered() at the end the unit stays ours, and goes with us to whoever claims it next.
 Task<void> Amf::recover_unit(UnitIndex unit) {
     const Recovering mark(recovering_, unit);
@@ -43,9 +61,9 @@ Task<void> Amf::recover_unit(UnitIndex unit) {
             if (!hopeless) co_return;  // we are leaving
             for (EndFrame& end : ends) end.quarantine = true;
         }
-        // Whoever has a record of its blocks keeps readers out of them. So ours goes first: nobody finishes
-        // it once more while they read.
-        co_await replicator_.quiesced(ends.front().stripe, 1);
+        // Whoever has a record of these blocks keeps readers out of them. So ours goes first: nobody is to
+        // finish it once more while they read.
+        if (units_.fine()) co_await replicator_.quiesced(ends.front().stripe, 1);
         if (!co_await replicator_.forget(std::move(ends))) co_return;
     }
     locks_.recovered(unit);
