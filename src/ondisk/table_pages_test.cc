@@ -4,6 +4,7 @@
 #include <rapidcheck.h>
 
 #include <array>
+#include <bit>
 
 #include "base/codec.h"
 
@@ -268,7 +269,7 @@ TEST(TablePagesProperty, EveryContentComesBack) {
         if (*rc::gen::arbitrary<bool>()) {
             locks.stripes = *rc::gen::inRange(1u, kMaxLockStripes + 1);
         } else {
-            const auto most = std::bit_width(config.geometry.strip_size / kBlockSize);
+            const auto most = static_cast<int>(std::bit_width(config.geometry.strip_size / kBlockSize));
             locks.blocks = static_cast<std::uint16_t>(1u << *rc::gen::inRange(0, most));
         }
         config.dimension = *rc::gen::inRange<std::uint8_t>(1, 9);

@@ -124,7 +124,7 @@ void Replicator::adopt_recovery() {
 // ---- our own records
 
 std::uint32_t Replicator::open_entry(OpenRecord& record) {
-    const StripeIndex stripe = record.info_.stripe;
+    const RecordInfo& info = record.info_;
     std::uint32_t slot;
     if (free_.empty()) {
         slot = static_cast<std::uint32_t>(entries_.size());
@@ -136,13 +136,13 @@ std::uint32_t Replicator::open_entry(OpenRecord& record) {
     }
     Entry& entry = entries_[slot];
     entry.sequence = (next_number_++ << kSlotBits) | slot;
-    entry.stripe = stripe;
-    entry.offset = record.info_.offset;
-    entry.length = record.info_.length;
+    entry.stripe = info.stripe;
+    entry.offset = info.offset;
+    entry.length = info.length;
     entry.open = &record;
     entry.holders.clear();
     entry.ended = false;
-    entry.next = std::exchange(bucket(stripe), slot);
+    entry.next = std::exchange(bucket(info.stripe), slot);
     return slot;
 }
 
