@@ -123,7 +123,7 @@ TEST(ConfigPage, HasTheDocumentedOffsets) {
     EXPECT_EQ(block.at(1169), 1);  // priority
     EXPECT_EQ(block.at(1170), 3);  // further AMFs of a controller
     EXPECT_EQ(block.at(1171), 8 ^ 32);
-    EXPECT_EQ(block.u32(1172), 0u);    // locks of whole stripes
+    EXPECT_EQ(block.u32(1172), 0u);    // locks of stripes
     EXPECT_EQ(block.u32(1176), 500u);  // microseconds
 }
 
@@ -132,7 +132,7 @@ TEST(ConfigPage, OfBeforeThereWereSharingOptionsHasTheirDefaults) {
     Block block;
     config.encode(block.span());
     std::fill_n(block.bytes.begin() + 1168, 12, std::byte{0});
-    config.sharing = SharingOptions{};
+    config.sharing = SharingOptions{.granularity = config.sharing.granularity};  // its stripes stood at 136
     const auto decoded = GroupConfig::decode(block.view());
     ASSERT_TRUE(decoded);
     EXPECT_EQ(*decoded, config);
