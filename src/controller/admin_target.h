@@ -183,6 +183,7 @@ struct LockHolderInfo {
 struct HotUnitInfo {
     std::string group;
     std::optional<std::uint64_t> unit;             ///< nothing: the group's tables
+    bool blocks = false;                           ///< a unit of blocks: they have numbers of their own
     LogicalRange range;                            ///< of the group's logical space, empty for the tables
     std::string volume;                            ///< that it lies in; empty: none
     std::uint64_t volume_offset = 0;               ///< where it begins there
