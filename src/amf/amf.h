@@ -64,6 +64,9 @@ struct AmfCounters {
     std::uint64_t cached_reads = 0, peer_reads = 0, disk_reads = 0;
     std::uint64_t reads_without_lease = 0;  ///< were here and had to come from the members
     std::uint64_t reads_for_peers = 0;      ///< answered from here
+    // With locks of blocks.
+    std::uint64_t whole_stripe_reads = 0;  ///< parts of reads that needed the stripe to hold still, too
+    std::uint64_t blocks_kept = 0;         ///< that nobody read before a dead writer's stripe was finished
 };
 
 /// What an operator should know now.

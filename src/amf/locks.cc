@@ -95,7 +95,9 @@ Task<void> Amf::before_release(UnitIndex unit) {
 /// holds them until then.
 Task<void> Amf::keep_readers_out(UnitIndex unit) {
     const StripePiece piece = units_.piece_of(unit);
-    if (co_await replicator_.forgotten(piece.stripe, {piece.offset, piece.length})) locks_.recovered(unit);
+    if (!co_await replicator_.forgotten(piece.stripe, {piece.offset, piece.length})) co_return;
+    ++counters_.blocks_kept;
+    locks_.recovered(unit);
 }
 
 }  // namespace braid

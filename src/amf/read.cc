@@ -52,6 +52,7 @@ Task<Status> Amf::read_piece(StripePiece piece, std::span<std::byte> into, bool 
         if (tables_.offline()) co_return fail(Errc::offline);  // the stripe may be half-written
         const Status status = co_await read_locked(piece, into, lock.content, whole, keep);
         if (status || whole || status.error().code != Errc::busy) co_return status;
+        ++counters_.whole_stripe_reads;
     }
 }
 
