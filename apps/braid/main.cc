@@ -12,6 +12,7 @@
 #include "braid/demo_state.h"
 #include "braid/metadata.h"
 #include "braid/sizes.h"
+#include "layout/sharing.h"
 
 namespace braid::cli {
 namespace {
@@ -76,8 +77,12 @@ CLI::App* noun(CLI::App& app, const std::string& name, const std::string& help) 
 }
 
 void add_sharing(CLI::App* create, SharingRequest& r) {
-    create->add_option("--granularity", r.granularity,
-                       "what one lock covers: block, blocks:N (4 KiB each), stripe (default), stripes:N");
+    create
+        ->add_option("--granularity", r.granularity,
+                     "what one lock covers: block, blocks:N (4 KiB each), stripe (default), stripes:N")
+        ->check([](const std::string& text) {
+            return parse_granularity(text) ? std::string() : "block, blocks:N, stripe or stripes:N";
+        });
     create->add_option("--coherency", r.coherency, "arbiter (default) or broadcast")
         ->check(CLI::IsMember({"arbiter", "broadcast"}));
     create->add_option("--lock-order", r.lock_order, "fifo (default) or priority: hosts before jobs")
