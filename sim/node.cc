@@ -25,7 +25,6 @@ CreateGroup group_request(const Shape& shape) {
     group.name = "g";
     group.level = shape.level;
     group.strip_size = shape.strip_size;
-    group.lock_unit = shape.lock_unit;
     group.sharing = shape.sharing;
     group.dimension = shape.dimension;
     group.copies = shape.copies;

@@ -21,7 +21,6 @@ struct Shape {
     std::size_t disks = 5;
     std::string level = "raid5";
     std::uint64_t strip_size = 16u << 10;
-    std::uint64_t lock_unit = 1;
     SharingOptions sharing;
     unsigned dimension = 2;
     unsigned copies = 0;

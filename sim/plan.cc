@@ -1,5 +1,6 @@
 // From a seed to a cluster and its faults.
 #include <array>
+#include <bit>
 #include <type_traits>
 
 #include "sim/cluster.h"
@@ -23,7 +24,8 @@ Plan draw_plan(std::uint64_t seed) {
         parity = plan.copies - 1;
     }
     plan.strip_size = 4096ull << prng.below(6);
-    plan.lock_unit = prng.chance(1, 3) ? 1 + prng.below(20) : 1;
+    Granularity& locks = plan.sharing.granularity;
+    locks.stripes = prng.chance(1, 3) ? 1 + static_cast<std::uint32_t>(prng.below(20)) : 1;
     plan.dimension = static_cast<unsigned>(1 + prng.below(std::min<std::size_t>(plan.controllers, 4)));
     if (plan.dimension == 1 && prng.chance(2, 3)) plan.dimension = 2;
     plan.hosts = 2 + prng.below(7);
@@ -95,6 +97,11 @@ Plan draw_plan(std::uint64_t seed) {
     }
     Prng sets(mix64(seed) ^ 0x5e75ull);
     plan.set_sharing = plan.operators && sets.chance(1, 2);
+    Prng fine(mix64(seed) ^ 0xf12eull);
+    if (fine.chance(1, 3)) {
+        const auto most = static_cast<unsigned>(std::bit_width(plan.strip_size / kBlockSize));
+        locks = {.stripes = 1, .blocks = static_cast<std::uint16_t>(1u << fine.below(most))};
+    }
     return plan;
 }
 
@@ -118,8 +125,8 @@ std::string describe(const Plan& plan) {
     std::string out = "seed " + std::to_string(plan.seed) + ": " + std::to_string(plan.controllers) +
                       " controllers, " + std::to_string(plan.disks) + " disks, " + plan.level;
     if (plan.copies != 0) out += " x" + std::to_string(plan.copies);
-    out += ", strip " + std::to_string(plan.strip_size / 1024) + "K, lock unit " +
-           std::to_string(plan.lock_unit) + ", dimension " + std::to_string(plan.dimension) + ", " +
+    out += ", strip " + std::to_string(plan.strip_size / 1024) + "K, locks of " +
+           to_string(plan.sharing.granularity) + ", dimension " + std::to_string(plan.dimension) + ", " +
            std::to_string(plan.hosts) + " hosts; faults:";
     if (plan.crashes) out += " crash";
     if (plan.pauses) out += " pause";
@@ -182,7 +189,8 @@ constexpr std::array kSettings{
     setting<[](auto& p) -> auto& { return p.work.streams_of_100; }>("streams", 0),
     setting<[](auto& p) -> auto& { return p.work.huge; }>("huge", 0),
     setting<[](auto& p) -> auto& { return p.work.hot; }>("hot", 0),
-    setting<[](auto& p) -> auto& { return p.lock_unit; }>("lock_unit", 1),
+    setting<[](auto& p) -> auto& { return p.sharing.granularity.stripes; }>("lock_stripes", 1),
+    setting<[](auto& p) -> auto& { return p.sharing.granularity.blocks; }>("lock_blocks", 0),
     setting<[](auto& p) -> auto& { return p.cache; }>("cache", 0),
     setting<[](auto& p) -> auto& { return p.sharing.coherency; }>("coherency", 0),
     setting<[](auto& p) -> auto& { return p.sharing.lock_order; }>("lock_order", 0),

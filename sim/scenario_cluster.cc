@@ -132,7 +132,8 @@ bool ScenarioRun::create() {
 bool ScenarioRun::find_places() {
     const AmfView view = amf(0)->view();
     const Geometry geometry = geometry_of(scenario_.shape);
-    const std::uint64_t stripes = scenario_.shape.lock_unit;
+    const UnitMap& map = amf(0)->units();
+    const std::uint64_t stripes = map.stripes();
     const std::uint64_t units =
         geometry.rows_per_extent() / stripes - 1;  // those that begin in the first extent
     const std::uint64_t first = geometry.locate(volume_base_).stripe.v / stripes;
@@ -141,6 +142,8 @@ bool ScenarioRun::find_places() {
             return who.empty() || arbiter_of(unit, of) == amf_id_of(who);
         };
         if (!is(spec.arbiter, view)) return false;
+        const UnitIndex blocks = map.content({map.first_stripe(unit), 0, geometry.stripe_size(), 0}).first;
+        if (!spec.blocks.empty() && arbiter_of(blocks, view) != amf_id_of(spec.blocks)) return false;
         AmfView rest = view;
         const ControllerId gone = braid::controller_of(arbiter_of(unit, view));
         std::erase_if(rest.members, [&](const AmfMember& m) { return braid::controller_of(m.id) == gone; });

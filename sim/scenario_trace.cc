@@ -77,7 +77,8 @@ std::optional<unsigned> role_of_name(std::string_view name, const Geometry& geom
     return std::nullopt;
 }
 
-Trace::Trace(World& world, const Shape& shape) : world_(world), shape_(shape), geometry_(geometry_of(shape)) {
+Trace::Trace(World& world, const Shape& shape)
+    : world_(world), geometry_(geometry_of(shape)), units_(geometry_, shape.sharing.granularity) {
     world_.tap = this;
 }
 
@@ -103,13 +104,19 @@ std::string Trace::text() const {
 
 std::string Trace::unit_name(UnitIndex unit) const {
     if (unit == kTablesUnit) return "tables";
+    if (units_.is_blocks(unit)) {
+        const StripePiece piece = units_.piece_of(unit);
+        const std::uint32_t at = piece.offset;
+        if (!places_.contains(piece.stripe.v)) return std::to_string(unit.v);
+        return places_.at(piece.stripe.v) + '+' + (at == 0 ? "0" : std::to_string(at / 1024) + 'K');
+    }
     const auto place = places_.find(unit.v);
     return place != places_.end() ? place->second : std::to_string(unit.v);
 }
 
 std::string Trace::stripe_name(StripeIndex stripe) const {
-    const std::uint64_t unit = stripe.v / shape_.lock_unit;
-    const std::uint64_t rest = stripe.v % shape_.lock_unit;
+    const std::uint64_t unit = units_.of_stripe(stripe).v;
+    const std::uint64_t rest = stripe.v % units_.stripes();
     if (!places_.contains(unit)) return std::to_string(stripe.v);
     return places_.at(unit) + (rest == 0 ? "" : "#" + std::to_string(rest));
 }
@@ -160,8 +167,9 @@ std::string Trace::report_text(const Message& message) const {
     ASSERT(report.has_value());
     std::string out;
     for (const LockReportEntry& entry : report->entries) {
-        if (!places_.contains(entry.unit.v)) continue;
-        out += ' ' + unit_name(entry.unit);
+        const std::string name = unit_name(entry.unit);
+        if (entry.unit == kTablesUnit || (name[0] >= '0' && name[0] <= '9')) continue;
+        out += ' ' + name;
         if (entry.kind == ReportKind::claim) {
             out += "-claim";
         } else {

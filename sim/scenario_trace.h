@@ -4,6 +4,7 @@
 //   a reads X/d0, a writes X/P     commands begin        a read X/d0, a wrote X/P       they are done
 //
 // Controllers are a, b, ...; X is a place of the scenario: a lock unit, and its first stripe (X#1 the next);
+// X+0, X+4K the lock units of its blocks, by their first byte;
 // X/d0 the strips with its data, X/P, X/Q, X/R those with its parity (for a mirror: further copies). What has
 // no name is `17`, whatever stands before the data `tables`. Words that begin with + are special: +release
 // (let it go when done), +recover, +of a (a record of a dead writer), +for a (finishes one), +quarantine.
@@ -85,8 +86,8 @@ private:
     void add(std::string_view kind, std::string text);
 
     World& world_;
-    const Shape& shape_;
     Geometry geometry_;
+    UnitMap units_;
     std::function<const Tables*()> tables_ = [] { return nullptr; };
     std::map<std::uint64_t, std::string> places_;  ///< by unit
     std::map<RecordId, Known> records_;

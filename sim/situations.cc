@@ -68,6 +68,8 @@ constexpr std::array kCounted = {
     Counted{Mark::recovery_with_data, &AmfCounters::recovered_data},
     Counted{Mark::resync_corrected, &AmfCounters::resynced},
     Counted{Mark::read_regenerated, &AmfCounters::regenerated},
+    Counted{Mark::read_whole_stripe, &AmfCounters::whole_stripe_reads},
+    Counted{Mark::lock_blocks_kept, &AmfCounters::blocks_kept},
     Counted{Mark::block_repaired, &AmfCounters::repaired},
     Counted{Mark::member_error, &AmfCounters::member_errors},
     Counted{Mark::cache_local, &AmfCounters::cached_reads},

@@ -12,6 +12,7 @@
 #include "braid/demo_state.h"
 #include "braid/metadata.h"
 #include "braid/sizes.h"
+#include "layout/sharing.h"
 
 namespace braid::cli {
 namespace {
@@ -24,7 +25,7 @@ using Action = std::function<int()>;
 struct Words {
     Globals globals;
     std::string api;
-    std::string name, second, group, size, strip_size, lock_unit;
+    std::string name, second, group, size, strip_size;
     std::vector<std::string> controllers;
     std::uint64_t job = 0;
     bool watch = false, problems = false, force = false, no_wait = false, once = false;
@@ -77,6 +78,12 @@ CLI::App* noun(CLI::App& app, const std::string& name, const std::string& help) 
 }
 
 void add_sharing(CLI::App* create, SharingRequest& r) {
+    create
+        ->add_option("--granularity", r.granularity,
+                     "what one lock covers: block, blocks:N (4 KiB each), stripe (default), stripes:N")
+        ->check([](const std::string& text) {
+            return parse_granularity(text) ? std::string() : "block, blocks:N, stripe or stripes:N";
+        });
     create->add_option("--coherency", r.coherency, "arbiter (default) or broadcast")
         ->check(CLI::IsMember({"arbiter", "broadcast"}));
     create->add_option("--lock-order", r.lock_order, "fifo (default) or priority: hosts before jobs")
@@ -107,7 +114,6 @@ void add_groups(CLI::App& app, Words& w) {
         ->delimiter(',');
     create->add_option("--dimension", r.dimension, "copies of an update record, 1 to 8")
         ->check(CLI::Range(1, 8));
-    create->add_option("--lock-unit", r.lock_unit, "stripes under one lock, default 1");
     create->add_option("--copies", r.copies, "mirror: copies of each block");
     add_sharing(create, r.sharing);
     create->add_flag("--force", r.force, "overwrite what the disks hold");

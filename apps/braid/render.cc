@@ -115,7 +115,7 @@ std::string group_text(std::string_view document) {
         {"usable", size_or_dash(g, "usable_bytes")},
         {"allocated", size_or_dash(g, "used_bytes")},
         {"strip", size_or_dash(g, "strip_bytes")},
-        {"lock unit", fmt::format("{} stripes", num(g, "lock_unit_stripes"))},
+        {"granularity", str(g, "granularity")},
         {"lock order", str(g, "lock_order")},
         {"minimum hold", fmt::format("{} us", num(g, "min_hold_us"))},
         {"prefetch", fmt::format("{} locks", num(g, "prefetch"))},

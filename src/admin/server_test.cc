@@ -110,7 +110,8 @@ TEST_F(AdminServer, ShortDiskNamesBecomeFullOnes) {
 }
 
 TEST_F(AdminServer, HowAGroupIsSharedIsAskedForAndShown) {
-    const Json options{{"coherency", "broadcast"},
+    const Json options{{"granularity", "blocks:4"},
+                       {"coherency", "broadcast"},
                        {"lock_order", "priority"},
                        {"min_hold_us", 250},
                        {"prefetch", 0},
@@ -120,6 +121,9 @@ TEST_F(AdminServer, HowAGroupIsSharedIsAskedForAndShown) {
     post("/api/v1/groups", wish);
     const Json shown = get("/api/v1/groups/g0");
     for (const auto& [key, value] : options.items()) EXPECT_EQ(shown[key], value) << key;
+    wish["granularity"] = "sectors:8";
+    EXPECT_EQ(post("/api/v1/groups", wish, 400)["detail"], "field 'granularity' cannot be 'sectors:8'");
+    wish["granularity"] = "block";
     wish["coherency"] = "telepathy";
     EXPECT_EQ(post("/api/v1/groups", wish, 400)["detail"], "field 'coherency' cannot be 'telepathy'");
     wish["coherency"] = "";

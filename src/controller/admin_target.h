@@ -84,7 +84,6 @@ struct GroupInfo {
     Health health = Health::ok;
     bool assembling = false;       ///< not serving yet
     std::uint64_t strip_size = 0;  ///< bytes
-    std::uint64_t lock_unit = 1;   ///< stripes
     SharingOptions sharing;
     unsigned dimension = 1;
     std::uint64_t usable_bytes = 0;
@@ -184,6 +183,7 @@ struct LockHolderInfo {
 struct HotUnitInfo {
     std::string group;
     std::optional<std::uint64_t> unit;             ///< nothing: the group's tables
+    bool blocks = false;                           ///< a unit of blocks: they have numbers of their own
     LogicalRange range;                            ///< of the group's logical space, empty for the tables
     std::string volume;                            ///< that it lies in; empty: none
     std::uint64_t volume_offset = 0;               ///< where it begins there
@@ -227,7 +227,6 @@ struct CreateGroup {
     std::uint64_t strip_size = 64 << 10;   ///< bytes, a power of two, 4 KiB .. 1 MiB
     std::vector<std::string> controllers;  ///< that share it; empty: all that are up
     unsigned dimension = 0;                ///< copies of an update record; 0: min(controllers, 2)
-    std::uint64_t lock_unit = 1;           ///< stripes
     SharingOptions sharing;
     unsigned copies = 0;  ///< mirror: copies of each block; 0: 2
     bool force = false;   ///< overwrite what the disks hold

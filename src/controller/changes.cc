@@ -194,16 +194,13 @@ Task<AdminResult<Outcome>> Controller::create_group(CreateGroup request) {
         co_return refuse(Errc::invalid, config_.name + " is not among the controllers of " + what,
                          "ask one that will share the group: --api");
     }
-    if (request.dimension > kMaxDimension || request.lock_unit == 0 ||
-        request.lock_unit > kMaxLockUnitStripes) {
-        co_return refuse(Errc::invalid, what + ": dimension or lock unit out of range",
-                         "dimension 1 to 8, lock unit 1 to 1048576 stripes");
-    }
+    if (request.dimension > kMaxDimension)
+        co_return refuse(Errc::invalid, what + ": dimension out of range", "dimension 1 to 8");
     wish.dimension = static_cast<std::uint8_t>(
         request.dimension != 0 ? request.dimension : std::min<std::size_t>(2, wish.controllers.size()));
-    wish.lock_unit_stripes = static_cast<std::uint32_t>(request.lock_unit);
     wish.sharing = request.sharing;
-    const std::string_view complaint = wish.sharing.complaint(wish.controllers.size());
+    const std::string_view complaint =
+        wish.sharing.complaint(wish.controllers.size(), wish.geometry.strip_size);
     if (!complaint.empty())
         co_return refuse(Errc::invalid, what + ": " + std::string(complaint), "braid group create --help");
 
@@ -453,7 +450,7 @@ Task<AdminResult<Outcome>> Controller::set_group(SetGroup request) {
     if (request.change == SharingChange{})
         co_return refuse(Errc::invalid, what + ": nothing is to be set", "braid group set --help");
     const SharingOptions before = config.sharing, after = request.change.applied_to(before);
-    const std::string_view complaint = after.complaint(config.controllers.size());
+    const std::string_view complaint = after.complaint(config.controllers.size(), config.geometry.strip_size);
     if (!complaint.empty())
         co_return refuse(Errc::invalid, what + ": " + std::string(complaint), "braid group set --help");
     Outcome outcome;

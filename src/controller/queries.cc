@@ -41,7 +41,6 @@ GroupInfo Controller::describe(const GroupRuntime& group) const {
     info.data = config.geometry.k;
     info.parity = config.geometry.m;
     info.strip_size = config.geometry.strip_size;
-    info.lock_unit = config.lock_unit_stripes;
     info.sharing = config.sharing;
     info.dimension = config.dimension;
     info.usable_bytes = config.extents * kExtentSize;

@@ -46,12 +46,11 @@ bool is_valid(const GroupConfig& c) {
     const auto name_fits = [](const std::string& name) {
         return name.empty() || valid_name(name, kMaxControllerNameLength);
     };
-    return valid_name(c.name) && c.geometry.check() && c.lock_unit_stripes >= 1 &&
-           c.lock_unit_stripes <= kMaxLockUnitStripes && c.dimension >= 1 && c.dimension <= kMaxDimension &&
+    return valid_name(c.name) && c.geometry.check() && c.dimension >= 1 && c.dimension <= kMaxDimension &&
            c.controllers.size() <= kMaxControllers && std::ranges::all_of(c.controllers, name_fits) &&
            c.members.size() >= c.geometry.width() && c.members.size() <= kMaxMembers &&
-           c.sharing.complaint(c.controllers.size()).empty() && c.data_start % kPageSize == 0 &&
-           c.page_count > kFirstMapPage.v &&
+           c.sharing.complaint(c.controllers.size(), c.geometry.strip_size).empty() &&
+           c.data_start % kPageSize == 0 && c.page_count > kFirstMapPage.v &&
            c.extents <= std::uint64_t{c.page_count - kFirstMapPage.v} * kZonesPerPage;
 }
 
@@ -61,7 +60,8 @@ void put_sharing(FieldWriter& out, const SharingOptions& s) {
     out.put(static_cast<std::uint8_t>(s.lock_order));
     out.put(static_cast<std::uint8_t>(s.amfs - 1));
     out.put(static_cast<std::uint8_t>(s.prefetch ^ kDefaultPrefetch));
-    out.put(std::uint32_t{0});
+    out.put(s.granularity.blocks);
+    out.put(std::uint16_t{0});
     out.put(static_cast<std::uint32_t>(s.min_hold / 1us));
 }
 
@@ -71,7 +71,8 @@ SharingOptions get_sharing(Reader& in) {
     s.lock_order = static_cast<LockOrder>(in.get<std::uint8_t>());
     s.amfs = static_cast<std::uint8_t>(in.get<std::uint8_t>() + 1);
     s.prefetch = static_cast<std::uint8_t>(in.get<std::uint8_t>() ^ kDefaultPrefetch);
-    if (in.get<std::uint32_t>() != 0) in.fail();
+    s.granularity.blocks = in.get<std::uint16_t>();
+    if (in.get<std::uint16_t>() != 0) in.fail();
     s.min_hold = in.get<std::uint32_t>() * Nanos(1us);
     return s;
 }
@@ -113,7 +114,7 @@ void GroupConfig::encode(PageBytes page) const {
     out.put(geometry.m);
     out.put(dimension);
     out.put(geometry.strip_size);
-    out.put(lock_unit_stripes);
+    out.put(sharing.granularity.stripes);
     out.put(static_cast<std::uint16_t>(members.size()));
     out.put(static_cast<std::uint16_t>(controllers.size()));
     out.put(created);
@@ -147,7 +148,7 @@ Result<GroupConfig> GroupConfig::decode(ConstPageBytes page) {
     c.geometry.m = in.get<std::uint8_t>();
     c.dimension = in.get<std::uint8_t>();
     c.geometry.strip_size = in.get<std::uint32_t>();
-    c.lock_unit_stripes = in.get<std::uint32_t>();
+    const auto lock_stripes = in.get<std::uint32_t>();
     const auto members = in.get<std::uint16_t>();
     const auto controllers = in.get<std::uint16_t>();
     c.created = in.get<std::uint64_t>();
@@ -166,6 +167,7 @@ Result<GroupConfig> GroupConfig::decode(ConstPageBytes page) {
     const bool members_ok = in.ok();
     in = Reader(page.subspan(kConfigSharing));
     c.sharing = get_sharing(in);
+    c.sharing.granularity.stripes = lock_stripes;
     if (!names_ok || !members_ok || !in.ok() || !is_valid(c)) return fail(Errc::corrupt);
     return c;
 }

@@ -20,7 +20,6 @@ namespace braid {
 constexpr std::size_t kMaxNameLength = 63;  ///< of groups and virtual disks
 constexpr std::size_t kMaxControllerNameLength = 31;
 constexpr unsigned kMaxDimension = 8;  ///< replication dimension N
-constexpr std::uint32_t kMaxLockUnitStripes = 1u << 20;
 
 /// Letters, digits, '.', '_', '-', not beginning with '.' or '-', 1 .. limit bytes: for groups, virtual disks
 /// and controllers alike.
@@ -36,7 +35,6 @@ struct MemberRecord {
 struct GroupConfig {
     std::string name;
     Geometry geometry;
-    std::uint32_t lock_unit_stripes = 1;  ///< 1 .. 1 Mi
     SharingOptions sharing;
     std::uint8_t dimension = 2;    ///< 1 .. 8: copies of an update record, the writer's included
     std::uint64_t created = 0;     ///< seconds since 1970, for people; nothing is decided by it

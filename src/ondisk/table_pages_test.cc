@@ -4,6 +4,7 @@
 #include <rapidcheck.h>
 
 #include <array>
+#include <bit>
 
 #include "base/codec.h"
 
@@ -35,7 +36,7 @@ GroupConfig small_config() {
     GroupConfig config;
     config.name = "g0";
     config.geometry = *Geometry::make(Level::raid6, 6);
-    config.lock_unit_stripes = 4;
+    config.sharing.granularity.stripes = 4;
     config.sharing.coherency = Coherency::broadcast;
     config.sharing.lock_order = LockOrder::priority;
     config.sharing.min_hold = 500us;
@@ -141,7 +142,7 @@ TEST(ConfigPage, HasTheDocumentedOffsets) {
     EXPECT_EQ(block.at(1169), 1);  // priority
     EXPECT_EQ(block.at(1170), 3);  // further AMFs of a controller
     EXPECT_EQ(block.at(1171), 8 ^ 32);
-    EXPECT_EQ(block.u32(1172), 0u);    // locks of whole stripes
+    EXPECT_EQ(block.u32(1172), 0u);    // locks of stripes
     EXPECT_EQ(block.u32(1176), 500u);  // microseconds
 }
 
@@ -150,7 +151,7 @@ TEST(ConfigPage, OfBeforeThereWereSharingOptionsHasTheirDefaults) {
     Block block;
     config.encode(block.span());
     std::fill_n(block.bytes.begin() + 1168, 12, std::byte{0});
-    config.sharing = SharingOptions{};
+    config.sharing = SharingOptions{.granularity = config.sharing.granularity};  // its stripes stood at 136
     const auto decoded = GroupConfig::decode(block.view());
     ASSERT_TRUE(decoded);
     EXPECT_EQ(*decoded, config);
@@ -186,7 +187,8 @@ TEST(ConfigPage, RefusesWhatContradictsItself) {
     EXPECT_TRUE(broken(1170, 8));   // AMFs
     EXPECT_TRUE(broken(1170, 5));   // 3 controllers with 6 AMFs each
     EXPECT_TRUE(broken(1171, 64));  // prefetch
-    EXPECT_TRUE(broken(1172, 1));   // a lock unit in blocks, and one of 4 stripes
+    EXPECT_TRUE(broken(1172, 1));   // locks of blocks, and of 4 stripes
+    EXPECT_TRUE(broken(1174, 1));
     EXPECT_TRUE(broken(1178, 16));  // more than a second
 }
 
@@ -282,8 +284,13 @@ TEST(TablePagesProperty, EveryContentComesBack) {
         config.geometry =
             *Geometry::make(*rc::gen::element(Level::mirror, Level::raid5, Level::raid6, Level::raid7_3),
                             width, kMinStripSize << *rc::gen::inRange(0, 9));
-        config.lock_unit_stripes = *rc::gen::inRange(1u, kMaxLockUnitStripes + 1);
-        if (*rc::gen::arbitrary<bool>()) config.lock_unit_stripes = 1;
+        Granularity& locks = config.sharing.granularity;
+        if (*rc::gen::arbitrary<bool>()) {
+            locks.stripes = *rc::gen::inRange(1u, kMaxLockStripes + 1);
+        } else {
+            const auto most = static_cast<int>(std::bit_width(config.geometry.strip_size / kBlockSize));
+            locks.blocks = static_cast<std::uint16_t>(1u << *rc::gen::inRange(0, most));
+        }
         config.dimension = *rc::gen::inRange<std::uint8_t>(1, 9);
         config.created = *rc::gen::arbitrary<std::uint64_t>();
         config.data_start = *rc::gen::inRange<std::uint64_t>(0, 1u << 20) * kPageSize;

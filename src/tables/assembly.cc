@@ -92,7 +92,6 @@ Task<Result<Uuid>> format_group(Executor& executor, Random& random, NewGroup wis
     GroupConfig config;
     config.name = wish.name;
     config.geometry = wish.geometry;
-    config.lock_unit_stripes = wish.lock_unit_stripes;
     config.dimension = wish.dimension;
     config.sharing = wish.sharing;
     config.data_start = plan.data_start;
