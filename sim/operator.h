@@ -31,6 +31,7 @@ public:
         std::function<std::optional<std::string>()>
             may_fail_disk;  ///< its name; counts as failed from then on
         bool verify_is_clean = false;
+        std::vector<std::string> outside;  ///< controllers that do not share the group
         Nanos pause_max = 400ms;
     };
     static constexpr std::uint64_t kSize = 40u << 20;  ///< of the second virtual disk

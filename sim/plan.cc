@@ -93,6 +93,8 @@ Plan draw_plan(std::uint64_t seed) {
         plan.sharing.amfs = static_cast<std::uint8_t>(1 + more.below(most));
         plan.slow_sides = more.chance(3, 4);
     }
+    Prng outside(mix64(seed) ^ 0xf0e1ull);
+    if (outside.chance(1, 4)) plan.outside = outside.chance(1, 4) ? 2 : 1;
     return plan;
 }
 
@@ -144,6 +146,7 @@ std::string describe(const Plan& plan) {
     if (plan.rot) out += " rot";
     if (plan.swaps) out += " swap";
     if (plan.cluster_kill) out += " all-die";
+    if (plan.outside != 0) out += "; outside " + std::to_string(plan.outside);
     if (plan.cache != 0) out += "; cache " + std::to_string(plan.cache / kBlockSize) + " blocks";
     out += describe(plan.sharing);
     out += "; hosts:" + describe(plan.work);
@@ -189,6 +192,7 @@ constexpr std::array kSettings{
     setting<[](auto& p) -> auto& { return p.slow_sides; }>("slow_sides", 0),
     setting<[](auto& p) -> auto& { return p.drain_max; }>("drain_max", 1000),
     setting<[](auto& p) -> auto& { return p.controllers; }>("controllers", 2),
+    setting<[](auto& p) -> auto& { return p.outside; }>("outside", 0),
     setting<[](auto& p) -> auto& { return p.disk_faults; }>("disk_faults", 0),
     setting<[](auto& p) -> auto& { return p.unnoticed_swaps; }>("unnoticed_swaps", 0),
 };

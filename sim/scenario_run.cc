@@ -147,6 +147,8 @@ Task<AdminResult<braid::Outcome>> ScenarioRun::request(const Step& step, Control
             return controller.delete_port("v", name(1), false);
         case Verb::open_ports:
             return controller.create_ports({"v", {}, false});
+        case Verb::open_port:
+            return controller.create_ports({"v", {name(1)}, false});
         default:
             return controller.fence_controller(name(1), false);
     }

@@ -57,6 +57,7 @@ enum class Verb : std::uint8_t {
     fail_disk,
     close_port,
     open_ports,
+    open_port,
     fence,
     verify,
     expect_view,

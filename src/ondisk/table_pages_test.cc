@@ -47,6 +47,7 @@ GroupConfig small_config() {
     config.page_count = 40;
     config.extents = 100;
     config.controllers = {"ctl-a", "", "ctl-c"};
+    config.outside = {"ctl-x", "ctl-y"};
     for (std::uint8_t i = 0; i < 6; ++i) config.members.push_back({uuid(i), 100u + i});
     return config;
 }
@@ -73,8 +74,8 @@ VolumeRecord random_volume() {
     volume.first_extent = ExtentIndex(*rc::gen::inRange<std::uint32_t>(0, 1u << 31));
     volume.extents = *rc::gen::inRange<std::uint32_t>(0, 1u << 31);
     volume.size = *rc::gen::inRange<std::uint64_t>(0, volume.extents * kExtentSize + 1);
-    volume.ports = *rc::gen::arbitrary<std::uint16_t>();
-    volume.closing = static_cast<std::uint16_t>(volume.ports & *rc::gen::arbitrary<std::uint16_t>());
+    volume.ports = *rc::gen::arbitrary<std::uint32_t>();
+    volume.closing = volume.ports & *rc::gen::arbitrary<std::uint32_t>();
     return volume;
 }
 
@@ -153,22 +154,24 @@ TEST(ConfigPage, RefusesWhatContradictsItself) {
     EXPECT_TRUE(broken(130, 1));    // m of another level
     EXPECT_TRUE(broken(131, 9));    // dimension
     EXPECT_TRUE(broken(131, 0));
-    EXPECT_TRUE(broken(133, 1));    // strip size
-    EXPECT_TRUE(broken(136, 0));    // lock unit
-    EXPECT_TRUE(broken(140, 25));   // members
-    EXPECT_TRUE(broken(140, 5));    // fewer than the width
-    EXPECT_TRUE(broken(142, 17));   // controllers
-    EXPECT_TRUE(broken(152, 1));    // data start
-    EXPECT_TRUE(broken(160, 34));   // pages
-    EXPECT_TRUE(broken(165, 200));  // more extents than the map has entries
-    EXPECT_TRUE(broken(176, '/'));  // controller name
-    EXPECT_TRUE(broken(1168, 2));   // coherency
-    EXPECT_TRUE(broken(1169, 2));   // lock order
-    EXPECT_TRUE(broken(1170, 8));   // AMFs
-    EXPECT_TRUE(broken(1170, 5));   // 3 controllers with 6 AMFs each
-    EXPECT_TRUE(broken(1171, 64));  // prefetch
-    EXPECT_TRUE(broken(1172, 1));   // a lock unit in blocks, and one of 4 stripes
-    EXPECT_TRUE(broken(1178, 16));  // more than a second
+    EXPECT_TRUE(broken(133, 1));     // strip size
+    EXPECT_TRUE(broken(136, 0));     // lock unit
+    EXPECT_TRUE(broken(140, 25));    // members
+    EXPECT_TRUE(broken(140, 5));     // fewer than the width
+    EXPECT_TRUE(broken(142, 17));    // controllers
+    EXPECT_TRUE(broken(152, 1));     // data start
+    EXPECT_TRUE(broken(160, 34));    // pages
+    EXPECT_TRUE(broken(165, 200));   // more extents than the map has entries
+    EXPECT_TRUE(broken(176, '/'));   // controller name
+    EXPECT_TRUE(broken(1168, 2));    // coherency
+    EXPECT_TRUE(broken(1169, 2));    // lock order
+    EXPECT_TRUE(broken(1170, 8));    // AMFs
+    EXPECT_TRUE(broken(1170, 5));    // 3 controllers with 6 AMFs each
+    EXPECT_TRUE(broken(1171, 64));   // prefetch
+    EXPECT_TRUE(broken(1172, 1));    // a lock unit in blocks, and one of 4 stripes
+    EXPECT_TRUE(broken(1178, 16));   // more than a second
+    EXPECT_TRUE(broken(1180, 17));   // controllers outside
+    EXPECT_TRUE(broken(1184, '/'));  // name of one
 }
 
 TEST(StatePage, HasTheDocumentedOffsets) {
@@ -277,6 +280,8 @@ TEST(TablePagesProperty, EveryContentComesBack) {
         config.sharing.prefetch = *rc::gen::inRange<std::uint8_t>(0, kMaxPrefetch + 1);
         if (config.controllers.size() <= 2) config.sharing.amfs = *rc::gen::inRange<std::uint8_t>(1, 9);
         for (auto& name : config.controllers) name = random_name(kMaxControllerNameLength);
+        config.outside.resize(*rc::gen::inRange<std::size_t>(0, kMaxOutside + 1));
+        for (auto& name : config.outside) name = random_name(kMaxControllerNameLength);
         for (std::size_t i = 0; i < width; ++i) {
             config.members.push_back(
                 {uuid(*rc::gen::arbitrary<std::uint8_t>()), *rc::gen::arbitrary<std::uint32_t>()});
