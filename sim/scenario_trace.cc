@@ -13,8 +13,9 @@
 namespace braid::sim {
 namespace {
 
-constexpr std::array<std::string_view, 11> kKinds = {"other",   "lock", "report", "record", "table",  "cache",
-                                                     "forward", "link", "disk",   "tables", "arrival"};
+constexpr std::array<std::string_view, 12> kKinds = {"other", "lock",  "report",  "record",
+                                                     "table", "cache", "forward", "ports",
+                                                     "link",  "disk",  "tables",  "arrival"};
 constexpr std::array<std::string_view, 3> kParity = {"P", "Q", "R"};
 
 std::string name_of(AmfId id) {
@@ -54,7 +55,8 @@ std::string_view kind_if_named(std::string_view kind, const std::string& name) {
 std::string_view kind_of(MessageType type) {
     if (is_link_type(type) || type == MessageType::groups_changed) return "link";
     if (type == MessageType::lock_report) return "report";
-    if (type >= MessageType::forward_ports) return "forward";
+    if (type == MessageType::forward_ports || type == MessageType::forward_drained) return "ports";
+    if (type >= MessageType::forward_read) return "forward";
     if (type < MessageType::record_begin) return "lock";
     if (type == MessageType::cache_fetch || type == MessageType::cache_data) return "cache";
     return type >= MessageType::table_update && type < MessageType::amf_first ? "table" : "record";
@@ -223,15 +225,15 @@ std::string Trace::cache_text(const Message& message, AmfId asker, std::string_v
     return ' ' + name + (answers && message.payload.bytes.empty() ? " +nothing" : "");
 }
 
-/// `asker`: the controller outside of the group. What is about no place is a flush, or about ports.
+std::string Trace::ports_text(const Message& message) const {
+    std::string out;
+    for (const ForwardPorts::Port& port : decode_forward_ports(message)->ports)
+        out += ' ' + port.controller + (port.closing ? "-closing" : "");
+    return out;
+}
+
+/// `asker`: the controller outside of the group. What is about no place is a flush.
 std::string Trace::forward_text(const Message& message, AmfId asker, std::string_view& kind) {
-    if (message.type == MessageType::forward_ports) {
-        std::string out;
-        for (const ForwardPorts::Port& port : decode_forward_ports(message)->ports)
-            out += ' ' + port.controller + (port.closing ? "-closing" : "");
-        return out;
-    }
-    if (message.type == MessageType::forward_drained) return {};
     if (message.type == MessageType::forward_reply) {
         const Result<ForwardReply> reply = decode_forward_reply(message);
         const std::string& about = forwarded_[{asker, reply->number}];
@@ -265,6 +267,7 @@ std::string Trace::frame_text(const Process& from, const Process& to, std::strin
     if (kind == "report") return text + report_text(message);
     if (kind == "cache")
         return text + cache_text(message, message.type == MessageType::cache_fetch ? sender : receiver, kind);
+    if (message.type == MessageType::forward_ports) return text + ports_text(message);
     if (kind == "forward")
         return text +
                forward_text(message, message.type == MessageType::forward_reply ? receiver : sender, kind);

@@ -74,6 +74,7 @@ private:
     std::string lock_text(const Message& message, std::string_view& kind) const;
     std::string report_text(const Message& message) const;
     std::string cache_text(const Message& message, AmfId asker, std::string_view& kind);
+    std::string ports_text(const Message& message) const;
     std::string forward_text(const Message& message, AmfId asker, std::string_view& kind);
     std::string record_text(const Message& message, AmfId from, AmfId to);
     std::string record_name(const RecordId& id, AmfId writer) const;

@@ -141,7 +141,8 @@ void add_volumes(CLI::App& app, Words& w) {
     CLI::App* const open = verb(w, port, "create", "open a virtual disk on controllers",
                                 [&w] { return port_create(w.globals, w.name, w.controllers); });
     open->add_option("VOLUME", w.name)->required();
-    open->add_option("CONTROLLER", w.controllers, "default: all that share its group");
+    open->add_option("CONTROLLER", w.controllers,
+                     "default: all that share its group; one that does not forwards to one that does");
     verb(w, port, "list", "all ports", [&w] { return port_list(w.globals); });
     CLI::App* const close = verb(w, port, "delete", "finish what is in flight, then close",
                                  [&w] { return port_delete(w.globals, w.name, w.second); });

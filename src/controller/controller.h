@@ -108,6 +108,8 @@ private:
     // queries.cc
     GroupInfo describe(const GroupRuntime& group) const;
     void add_conditions(StatusReport& report);
+    PortState port_state(const GroupRuntime& group, const VolumeRecord& record, ControllerSlot slot) const;
+    std::string first_asked(const Uuid& group, ControllerId outside) const;
     Nanos since(const std::string& key);
     std::string controller_name(ControllerId id) const;
 

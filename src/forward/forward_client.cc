@@ -51,6 +51,14 @@ ForwardClient::ForwardClient(Executor& executor, Clock& clock, Transport& transp
       changed_(executor),
       ended_(executor) {}
 
+std::vector<AmfMember> forward_order(const AmfView& view, ControllerId asks) {
+    std::vector<AmfMember> out = view.members;
+    std::ranges::sort(out, {}, [&](const AmfMember& member) {
+        return std::pair(mix64(mix64(asks.v) ^ member.id.v), member.id);
+    });
+    return out;
+}
+
 std::optional<AmfId> ForwardClient::first_choice() const {
     if (order_.empty()) return std::nullopt;
     return order_.front().id;
@@ -58,11 +66,7 @@ std::optional<AmfId> ForwardClient::first_choice() const {
 
 void ForwardClient::adopt(const AmfView& view) {
     view_ = view;
-    order_ = view.members;
-    // Each controller outside has an order of its own, so that they spread over those that share the group.
-    std::ranges::sort(order_, {}, [&](const AmfMember& member) {
-        return std::pair(mix64(mix64(view.self.v) ^ member.id.v), member.id);
-    });
+    order_ = forward_order(view, controller_of(view.self));
     for (const auto& [number, op] : open_) {
         if (!op->with || op->answer) continue;
         if (view.contains(*op->with)) {

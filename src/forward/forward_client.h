@@ -52,6 +52,10 @@ struct ForwardCounters {
     }
 };
 
+/// The AMFs of a view as a controller outside of the group asks them: each has an order of its own, so that
+/// they spread over those that share the group.
+std::vector<AmfMember> forward_order(const AmfView& view, ControllerId asks);
+
 class ForwardClient final : public MessageSink {
 public:
     /// Bytes that are with other controllers at a time, of all groups together: below what a link queues.
