@@ -78,7 +78,7 @@ std::string Cluster::unfinished() {
                    std::to_string(records.live_records()) + " records of its own and orphans of " +
                    std::to_string(records.store().orphan_stripes().size()) + " stripes;";
         }
-        for (const JobInfo& job : node.running->controller.status().jobs) {
+        for (const JobInfo& job : node.running->controller.jobs()) {
             if (job.state != JobState::running) continue;
             out += " " + job.kind + " at " + std::to_string(job.done_bytes) + " of " +
                    std::to_string(job.total_bytes) + ";";
@@ -100,11 +100,13 @@ bool Cluster::jobs_done() {
     }
     for (Node& node : nodes_) {
         if (!node.running) continue;
-        const StatusReport report = node.running->controller.status();
         const auto runs = [](const JobInfo& job) { return job.state == JobState::running; };
+        if (std::ranges::any_of(node.running->controller.jobs(), runs)) return false;
+    }
+    for (Node& node : nodes_) {
+        if (!node.running) continue;
         const auto due = [](const Condition& condition) { return condition.code == "RESYNC"; };
-        if (std::ranges::any_of(report.jobs, runs) || std::ranges::any_of(report.conditions, due))
-            return false;
+        if (std::ranges::any_of(node.running->controller.status().conditions, due)) return false;
     }
     return true;
 }
@@ -190,7 +192,7 @@ void Cluster::verify() {
     }
     std::optional<JobInfo> job;
     const auto ended = [&] {
-        for (JobInfo& info : running.controller.status().jobs) {
+        for (JobInfo& info : running.controller.jobs()) {
             if (info.id == *(*begun)->job) job = std::move(info);
         }
         return job && job->state != JobState::running;

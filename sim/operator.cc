@@ -89,7 +89,7 @@ void Operator::next() {
 
 void Operator::look_at_jobs(const Desk& desk) {
     if (!options_.verify_is_clean) return;
-    for (const JobInfo& job : desk.controller->status().jobs) {
+    for (const JobInfo& job : desk.controller->jobs()) {
         if (job.kind == "verify" && job.mismatches != 0) {
             world_.violation("verify found " + std::to_string(job.mismatches) + " stripes: " + job.detail);
         }

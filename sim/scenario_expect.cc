@@ -130,7 +130,7 @@ bool ScenarioRun::verify(std::size_t index) {
     std::optional<JobInfo> job;
     const auto done = [&] {
         if (!*begun || !**begun || !(**begun)->job) return false;
-        for (JobInfo& info : controller.status().jobs) {
+        for (JobInfo& info : controller.jobs()) {
             if (info.id == *(**begun)->job) job = std::move(info);
         }
         return job && job->state != JobState::running;

@@ -151,7 +151,7 @@ void Cluster::count_death(Node& node) {
 
 bool Cluster::resyncs(Node& node) {
     if (!node.running) return false;
-    return std::ranges::any_of(node.running->controller.status().jobs, [](const JobInfo& job) {
+    return std::ranges::any_of(node.running->controller.jobs(), [](const JobInfo& job) {
         return job.kind == "resync" && job.state == JobState::running;
     });
 }

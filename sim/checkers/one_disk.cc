@@ -17,6 +17,11 @@ OneDisk::Register& OneDisk::at(std::uint64_t sector) {
 
 OneDisk::Value& OneDisk::value_of(std::uint64_t sector, std::uint64_t value) {
     Register& values = at(sector);
+    // Operations go through neighbouring sectors, and each of them is a miss of the CPU's cache.
+    constexpr std::size_t kAhead = 4;
+    const std::size_t ahead = sector % std::tuple_size_v<Page> + kAhead;
+    if (ahead < std::tuple_size_v<Page> && !(*last_page_)[ahead].empty())
+        __builtin_prefetch(&(*last_page_)[ahead].back());
     if (values.empty()) {
         Value initial;
         initial.written = true;

@@ -50,11 +50,6 @@ AmfReport AmfRuntime::report() const {
     out.cache_capacity = amf_.cache().capacity();
     out.held_units = locks.held();
     out.units_in_use = locks.in_use();
-    for (HotUnit& hot : locks.hottest(HotUnits::kSlots)) {
-        HotReport one{std::move(hot), locks.standing(hot.unit), {}};
-        if (one.unit.unit != kTablesUnit) one.range = amf_.range_of(one.unit.unit);
-        out.hot.push_back(std::move(one));
-    }
     out.dirty_regions = amf_.tables().dirty_regions();
     for (const auto& disk : disks_) out.disks.push_back(disk ? disk->counters() : DiskCounters{});
     for (const auto& [id, port] : ports_) out.in_flight[port->name()] = port->in_flight();
@@ -63,6 +58,16 @@ AmfReport AmfRuntime::report() const {
         out.resync = resync_->progress();
     } else if (out.loaded && !amf_.tables().former_intents().empty()) {
         out.resync.emplace();
+    }
+    return out;
+}
+
+std::vector<HotReport> AmfRuntime::hot_units() const {
+    std::vector<HotReport> out;
+    for (HotUnit& hot : amf_.locks().hottest(HotUnits::kSlots)) {
+        HotReport one{std::move(hot), amf_.locks().standing(hot.unit), {}};
+        if (one.unit.unit != kTablesUnit) one.range = amf_.range_of(one.unit.unit);
+        out.push_back(std::move(one));
     }
     return out;
 }

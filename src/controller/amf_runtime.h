@@ -49,7 +49,6 @@ struct AmfReport {
     BlockCacheCounters cache;
     std::size_t cache_bytes = 0, cache_capacity = 0;
     std::size_t held_units = 0, units_in_use = 0;
-    std::vector<HotReport> hot;  ///< hottest first
     std::size_t dirty_regions = 0;
     std::vector<DiskCounters> disks;               ///< by member
     std::map<std::string, std::size_t> in_flight;  ///< by port
@@ -78,6 +77,8 @@ public:
     Disk* disk(MemberIndex member) const { return disks_[member.v].get(); }
     std::size_t member_count() const { return disks_.size(); }
     AmfReport report() const;
+    /// The units that change hands most, hottest first.
+    std::vector<HotReport> hot_units() const;
 
     // The life of the AMF (amf/amf.h).
     Task<Status> start();

@@ -27,7 +27,8 @@ OpenDisks open_disks(DiskShelf& shelf, const std::vector<std::string>& names) {
 
 struct AmfSeat::Desk {
     std::function<void()> changed;  ///< null when the seat is gone
-    AmfReport last;                 ///< of a side
+    AmfReport last;                 ///< of a side, and the next
+    std::vector<HotReport> hot;
 };
 
 AmfSeat::AmfSeat(const Environment& env, Icl& links, PortRegistry& registry, AmfPlan plan, OpenDisks disks,
@@ -59,8 +60,9 @@ AmfSeat::AmfSeat(const Environment& env, Icl& links, SideThread& side, const OnT
                    });
                };
                voice.changed = [&side, desk](const AmfRuntime& amf) {
-                   side.post_back([desk, report = amf.report()]() mutable {
+                   side.post_back([desk, report = amf.report(), hot = amf.hot_units()]() mutable {
                        desk->last = std::move(report);
+                       desk->hot = std::move(hot);
                        if (desk->changed) desk->changed();
                    });
                };
@@ -87,6 +89,8 @@ void AmfSeat::deliver(AmfId from, Message message) {
 bool AmfSeat::offline() const {
     return (amf_.here() ? runtime().amf().conditions() : desk_->last.conditions).offline;
 }
+
+std::vector<HotReport> AmfSeat::hot_units() const { return amf_.here() ? runtime().hot_units() : desk_->hot; }
 
 AmfReport AmfSeat::report() const { return amf_.here() ? runtime().report() : desk_->last; }
 

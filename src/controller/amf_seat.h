@@ -38,8 +38,9 @@ public:
     }
     /// As it is here and now, or as it was when the side last told, a quarter of a second ago at most.
     AmfReport report() const;
-    /// Of the same age.
+    // Of the same age.
     bool offline() const;
+    std::vector<HotReport> hot_units() const;
     /// For the first thread where it runs there, and for who stands outside of all threads.
     AmfRuntime& runtime() const { return *amf_.object(); }
     /// Whether it has been made.

@@ -59,6 +59,8 @@ public:
     std::vector<DiskInfo> disks() override;
     std::vector<Metric> metrics() override;
     LoadReport load(std::size_t hot) override;
+    /// Those of status(), alone.
+    std::vector<JobInfo> jobs() const { return jobs_.list(); }
     Task<AdminResult<Outcome>> create_group(CreateGroup request) override;
     Task<AdminResult<Outcome>> verify_group(std::string group, bool dry_run) override;
     Task<AdminResult<Outcome>> create_volume(CreateVolume request) override;

@@ -127,7 +127,8 @@ LoadReport Controller::load(std::size_t hot) {
             const AmfReport amf = group->seat(index).report();
             if (!amf.loaded) continue;
             report.amfs.push_back(load_of(group->name(), index, amf));
-            for (const HotReport& unit : amf.hot) report.hot.push_back(describe(*group, unit));
+            for (const HotReport& unit : group->seat(index).hot_units())
+                report.hot.push_back(describe(*group, unit));
         }
     }
     std::ranges::sort(report.hot, hotter);
@@ -148,7 +149,7 @@ std::vector<Controller::PingPong> Controller::ping_pongs() const {
         if (!group->tables().loaded()) continue;
         std::vector<HotReport> hot;  // each arbiter knows those of its own
         for (unsigned index = 0; index < group->amfs(); ++index) {
-            for (HotReport& unit : group->seat(index).report().hot) hot.push_back(std::move(unit));
+            for (HotReport& unit : group->seat(index).hot_units()) hot.push_back(std::move(unit));
         }
         for (const TradedRange& range : traded_ranges(std::move(hot))) {
             PingPong here{group->name(), {}, {}, range.transfers, 0};

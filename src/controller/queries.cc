@@ -104,7 +104,7 @@ StatusReport Controller::status() {
     }
     std::sort(report.groups.begin(), report.groups.end(),
               [](const GroupInfo& a, const GroupInfo& b) { return a.name < b.name; });
-    report.jobs = jobs_.list();
+    report.jobs = jobs();
     report.nbd_addresses = nbd_.addresses();
     add_conditions(report);
     return report;
