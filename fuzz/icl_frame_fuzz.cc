@@ -34,6 +34,19 @@ void repair(Bytes& bytes) {
     store(44, crc32c(body.first(header->head_size), crc32c(std::span(bytes).first(44))));
 }
 
+/// Of the links' own messages.
+void check_head(std::span<const std::byte> head) {
+    if (const auto hello = decode_hello(head)) ASSERT(std::ranges::equal(encode_hello(*hello), head));
+    if (const auto ping = decode_ping(head)) ASSERT(std::ranges::equal(encode_ping(*ping), head));
+    if (const auto pong = decode_pong(head)) {
+        ASSERT(std::ranges::equal(encode_pong(*pong), head));
+        ASSERT(pong->sent_at >= Nanos{} && pong->patience >= Nanos{});
+        ASSERT(pong->sent_at <= Nanos::max() - pong->patience);  // a lease can be reckoned from it
+    }
+    if (const auto epoch = decode_view_changed(head))
+        ASSERT(std::ranges::equal(encode_view_changed(*epoch), head));
+}
+
 void check_whole(const Bytes& bytes) {
     if (bytes.size() < kFrameHeaderSize) return;
     const auto raw = std::span(bytes).first<kFrameHeaderSize>();
@@ -50,9 +63,7 @@ void check_whole(const Bytes& bytes) {
                  {header->group, header->type, Bytes(head.begin(), head.end()),
                   Slice(Buffer::copy_of(payload)), header->from_index, header->to_index});
     ASSERT(std::ranges::equal(again, std::span(bytes).first(again.size())));
-    if (const auto hello = decode_hello(head)) ASSERT(std::ranges::equal(encode_hello(*hello), head));
-    if (const auto epoch = decode_view_changed(head))
-        ASSERT(std::ranges::equal(encode_view_changed(*epoch), head));
+    check_head(head);
 }
 
 Task<void> write(Executor& executor, ByteStream& stream, const Bytes& bytes) {
@@ -85,6 +96,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (size == 0) return 0;
     const auto input = std::as_bytes(std::span(data, size));
     Bytes bytes(input.begin() + 1, input.end());
+    check_head(bytes);
     for (bool repaired : {false, true}) {
         if (repaired) repair(bytes);
         check_whole(bytes);

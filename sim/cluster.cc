@@ -54,6 +54,7 @@ Cluster::Cluster(World& world, const Plan& plan, FaultSeen seen)
     operations.pause_max = plan.operator_pause;
     operations.outside = outside_names(plan);
     operations.verify_is_clean = covered() && plan.disk_faults == 0;  // an unreadable strip counts
+    if (plan.set_sharing) operations.set_sharing = Prng(mix64(plan.seed) ^ 0x5e76ull);
     operator_ = std::make_unique<Operator>(world_, std::move(operations));
 }
 

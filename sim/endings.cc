@@ -58,8 +58,11 @@ std::string Cluster::name_of(const Node& node, const Amf& amf) {
 
 /// Of all, who are at rest.
 std::string Cluster::left_over() {
+    const GroupConfig* config = nullptr;
     for (Node& node : nodes_) {
         for (Amf* amf : amfs_of(node)) {
+            if (config == nullptr) config = &amf->tables().config();
+            if (amf->tables().config() != *config) return name_of(node, *amf) + " has another configuration";
             const std::string open = check_at_rest(*amf);
             if (!open.empty()) return name_of(node, *amf) + " has " + open;
         }

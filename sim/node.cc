@@ -56,6 +56,7 @@ Running::Running(Wires& wires, SharedRecord& record, std::vector<std::unique_ptr
       controller(Environment{process.executor, process.clock, network, store, shelf, process.random, threads},
                  ControllerConfig{.name = process.name,
                                   .peer_address = "sim:0",
+                                  .nbd = shape.nbd,
                                   .ping_timeout = shape.ping_timeout,
                                   .intent_idle = shape.intent_idle,
                                   .cache = shape.cache}),

@@ -31,6 +31,8 @@ struct Shape {
     Nanos intent_idle = 2s;
     std::uint64_t cache = 0;  ///< bytes, of each AMF
     bool slow_sides = false;  ///< what passes between AMFs of a process takes its time
+    std::vector<std::string> nbd =
+        {};  ///< where hosts dial a controller; none: they have its ports themselves
 };
 
 /// Of the virtual disk "v": not a multiple of anything.

@@ -38,6 +38,7 @@ void Operator::next() {
     if (!desk) return next_later();
     Controller& controller = *desk->controller;
     look_at_jobs(*desk);
+    if (set_sharing(*desk)) return;
     const auto open_ports = [&](std::string_view volume) {
         std::vector<std::string> out;
         for (const PortInfo& port : controller.ports()) {
@@ -85,6 +86,19 @@ void Operator::next() {
             return use_second(*desk);
     }
     next_later();
+}
+
+/// One request of six, if it does so at all.
+bool Operator::set_sharing(const Desk& desk) {
+    if (!options_.set_sharing || !options_.set_sharing->chance(1, 6)) return false;
+    Prng& prng = *options_.set_sharing;
+    SharingChange change;
+    if (prng.chance(1, 2)) change.lock_order = static_cast<LockOrder>(prng.below(2));
+    if (prng.chance(1, 2)) change.min_hold = prng.below(2) * 1us * prng.between(50, 3000);
+    if (prng.chance(1, 2) || change == SharingChange{})
+        change.prefetch = static_cast<std::uint8_t>(prng.below(64));
+    ask(desk, Action::set_sharing, "set group g", desk.controller->set_group({"g", change}));
+    return true;
 }
 
 void Operator::look_at_jobs(const Desk& desk) {

@@ -1,6 +1,7 @@
 // The operator of the simulated cluster: one request after the other to some living controller. Ports of the
 // hosts' virtual disk come and go, a second virtual disk is created, used and deleted again and again,
-// members are declared failed, the group is verified. A request whose controller dies has no known outcome.
+// members are declared failed, the group is verified, its locks are kept another way. A request whose
+// controller dies has no known outcome.
 //
 // Checks: answers are among those a healthy cluster may give; a new virtual disk reads as zeros and what was
 // written to it stays; verify finds nothing where records cover every crash.
@@ -32,6 +33,7 @@ public:
             may_fail_disk;  ///< its name; counts as failed from then on
         bool verify_is_clean = false;
         std::vector<std::string> outside;  ///< controllers that do not share the group
+        std::optional<Prng> set_sharing;   ///< where from it draws how locks are kept; none: it leaves that
         Nanos pause_max = 400ms;
     };
     static constexpr std::uint64_t kSize = 40u << 20;  ///< of the second virtual disk
@@ -57,7 +59,8 @@ private:
         use,
         remove,
         verify,
-        fail
+        fail,
+        set_sharing
     };
     /// A piece of the second disk: `value` was written there last, 0 is never; perhaps if not `certain`.
     struct Slot {
@@ -74,6 +77,7 @@ private:
     void next();
     void ask(const Desk& desk, Action action, std::string what, Task<AdminResult<Outcome>> request);
     void use_second(const Desk& desk);
+    bool set_sharing(const Desk& desk);
     static Task<void> perform(Operator& self, std::uint64_t turn, Task<AdminResult<Outcome>> request);
     static Task<void> write_slot(Operator& self, std::uint64_t turn, std::shared_ptr<Port> port,
                                  std::size_t slot, std::uint64_t value);

@@ -93,6 +93,8 @@ Plan draw_plan(std::uint64_t seed) {
         plan.sharing.amfs = static_cast<std::uint8_t>(1 + more.below(most));
         plan.slow_sides = more.chance(3, 4);
     }
+    Prng sets(mix64(seed) ^ 0x5e75ull);
+    plan.set_sharing = plan.operators && sets.chance(1, 2);
     Prng outside(mix64(seed) ^ 0xf0e1ull);
     if (outside.chance(1, 4)) plan.outside = outside.chance(1, 4) ? 2 : 1;
     return plan;
@@ -135,7 +137,7 @@ std::string describe(const Plan& plan) {
     if (plan.rounds != 0) out += " in " + std::to_string(plan.rounds) + " rounds";
     if (plan.outliers != 0) out += " outliers";
     if (plan.spikes) out += " spike";
-    if (plan.operators) out += " operator";
+    if (plan.operators) out += plan.set_sharing ? " operator-sets" : " operator";
     if (plan.disk_faults != 0) out += " disk x" + std::to_string(plan.disk_faults);
     if (plan.latent_errors) out += " latent";
     if (plan.stalls) out += " stalls";
@@ -170,6 +172,7 @@ constexpr Setting setting(std::string_view name, std::uint64_t least) {
 
 constexpr std::array kSettings{
     setting<[](auto& p) -> auto& { return p.operators; }>("operators", 0),
+    setting<[](auto& p) -> auto& { return p.set_sharing; }>("set_sharing", 0),
     setting<[](auto& p) -> auto& { return p.outliers; }>("outliers", 0),
     setting<[](auto& p) -> auto& { return p.stalls; }>("stalls", 0),
     setting<[](auto& p) -> auto& { return p.clocks; }>("clocks", 0),

@@ -43,6 +43,7 @@ struct Plan : Shape {
     bool swaps = false;               ///< of the members that may fail, some come back empty or old
     unsigned outliers = 0;            ///< one of so many disk commands takes up to seconds; 0: none
     Nanos operator_pause = 400ms;
+    bool set_sharing = false;   ///< the operator changes how locks are kept, too
     bool cluster_kill = false;  ///< all controllers die at once, in the middle
     Nanos drain_max = 20ms;     ///< how long a dead controller's disk commands may take
     Nanos think_max = 2ms;      ///< between a host's operations

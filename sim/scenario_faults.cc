@@ -57,6 +57,14 @@ bool ScenarioRun::do_fault(const Step& step) {
         case Verb::cut_one_way:
             wires_.cut(pid(0), pid(1), false);
             return true;
+        case Verb::side_late:
+        case Verb::side_heard: {
+            Node& node = nodes_[controller_of(step.arguments[0])];
+            const unsigned side = index_of(step.arguments[0]);
+            if (side == 0 || !node.running) return wrong("only an AMF on a side of a living controller can");
+            node.running->threads.hold_back(side, verb_of(step) == Verb::side_late);
+            return true;
+        }
         case Verb::heal:
             wires_.heal();
             return true;

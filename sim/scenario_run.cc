@@ -149,6 +149,13 @@ Task<AdminResult<braid::Outcome>> ScenarioRun::request(const Step& step, Control
             return controller.create_ports({"v", {}, false});
         case Verb::open_port:
             return controller.create_ports({"v", {name(1)}, false});
+        case Verb::set_hold:
+            return controller.set_group({"g", {.min_hold = *parse_time(step.arguments[1])}});
+        case Verb::set_order:
+            return controller.set_group({"g", {.lock_order = parse_lock_order(step.arguments[1]).value()}});
+        case Verb::set_prefetch:
+            return controller.set_group(
+                {"g", {.prefetch = static_cast<std::uint8_t>(std::stoul(step.arguments[1]))}});
         default:
             return controller.fence_controller(name(1), false);
     }
@@ -238,6 +245,7 @@ bool ScenarioRun::final_checks() {
         if (!node.running) continue;
         world_.resume(*node.process);
         node.process->no_disks = false;
+        for (unsigned i = 1; i < scenario_.shape.sharing.amfs; ++i) node.running->threads.hold_back(i, false);
     }
     const auto answered = [this] {
         return std::ranges::none_of(operations_, [](const Operation& op) { return op.state == State::open; });

@@ -193,7 +193,14 @@ void Connection::pump_read(unsigned side) {
 
 // ---- streams
 
+/// Between two threads of its process, which stand on one executor here. Ends with it.
+struct LooseSimStream final : LooseStream {
+    explicit LooseSimStream(std::unique_ptr<SimStream> s) : stream(std::move(s)) {}
+    std::unique_ptr<SimStream> stream;
+};
+
 SimStream::~SimStream() {
+    if (connection_ == nullptr) return;
     connection_->sides[side_].stream = nullptr;
     connection_->close(side_);
 }
@@ -228,6 +235,14 @@ void SimStream::abandon(StreamOp& op) {
         shutdown();  // part of it may be on the way: the stream is no use any more
     }
     op.in_flight = nullptr;
+}
+
+std::unique_ptr<LooseStream> SimStream::let_go() {
+    Connection::Side& side = connection_->sides[side_];
+    ASSERT(side.read == nullptr && side.write == nullptr);
+    auto other = std::make_unique<SimStream>(std::exchange(connection_, nullptr), side_);
+    side.stream = other.get();
+    return std::make_unique<LooseSimStream>(std::move(other));
 }
 
 void SimStream::shutdown() { connection_->close(side_); }
@@ -267,6 +282,10 @@ Result<std::unique_ptr<Listener>> SimNetwork::listen(std::string_view address) {
     if (where.ends_with(":0")) where.replace(where.size() - 1, 1, std::to_string(wires_.next_port++));
     if (wires_.listeners.contains(where)) return fail(Errc::exists);
     return std::make_unique<SimListener>(wires_, process_, std::move(where));
+}
+
+std::unique_ptr<ByteStream> SimNetwork::take(std::unique_ptr<LooseStream> loose) {
+    return std::move(static_cast<LooseSimStream&>(*loose).stream);
 }
 
 Task<Result<std::unique_ptr<ByteStream>>> SimNetwork::connect(std::string address) {

@@ -94,6 +94,7 @@ public:
     void abandon(StreamOp& op) override;
     void shutdown() override;
     std::string peer_name() const override { return "sim"; }
+    std::unique_ptr<LooseStream> let_go() override;
 
 private:
     std::shared_ptr<Connection> connection_;
@@ -125,6 +126,7 @@ public:
     SimNetwork(Wires& wires, Process& process) : wires_(wires), process_(process) {}
     Task<Result<std::unique_ptr<ByteStream>>> connect(std::string address) override;
     Result<std::unique_ptr<Listener>> listen(std::string_view address) override;
+    std::unique_ptr<ByteStream> take(std::unique_ptr<LooseStream> loose) override;
 
 private:
     Wires& wires_;

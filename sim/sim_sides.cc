@@ -20,6 +20,10 @@ public:
         }
     }
 
+    void hold_back(bool held) {
+        back_.held = held;
+        back_.wake.notify_all();
+    }
     void post(Act act) override { there_.put(std::move(act)); }
     void post_back(Act act) override { back_.put(std::move(act)); }
     Executor& executor() override { return sides_.process_.executor; }
@@ -36,6 +40,7 @@ private:
         }
         std::deque<Act> acts;
         Event wake;
+        bool held = false;
     };
 
     Task<void> run(Way& way) {
@@ -46,6 +51,7 @@ private:
                 co_await yield_turn(executor());
             }
             if (sides_.slow_) co_await sleep_for(clock(), delay());
+            while (way.held) co_await way.wake.next();
             for (std::size_t n = way.acts.size(); n != 0; --n) {
                 Act act = std::move(way.acts.front());
                 way.acts.pop_front();
@@ -74,6 +80,10 @@ SideThread* SimSides::side(unsigned number) {
     auto& side = sides_[number];
     if (side == nullptr) side = std::make_unique<Side>(*this, Prng(mix64(process_.random.next())));
     return side.get();
+}
+
+void SimSides::hold_back(unsigned number, bool held) {
+    if (const auto at = sides_.find(number); at != sides_.end()) at->second->hold_back(held);
 }
 
 }  // namespace braid::sim

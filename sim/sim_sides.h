@@ -19,6 +19,8 @@ public:
     SimSides(Process& process, Network& network, DiskShelf& shelf, bool slow);
     ~SimSides() override;
     SideThread* side(unsigned number) override;
+    /// What this side says to the first thread waits until it may be heard again.
+    void hold_back(unsigned number, bool held);
 
 private:
     class Side;

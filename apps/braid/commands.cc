@@ -219,6 +219,18 @@ int group_create(const Globals& g, const GroupRequest& r) {
     if (r.copies != 0) body["copies"] = r.copies;
     return change(g, "/api/v1/groups", body);
 }
+int group_set(const Globals& g, const std::string& name, const GroupChange& c) {
+    Json body = Json::object();
+    const auto put = [&](const char* key, const auto& value) {
+        if (value) body[key] = *value;
+    };
+    put("lock_order", c.lock_order);
+    put("min_hold_us", c.min_hold_us);
+    put("prefetch", c.prefetch);
+    put("coherency", c.coherency);
+    put("amfs", c.amfs);
+    return change(g, "/api/v1/groups/" + path_part(name) + "/set", body);
+}
 int group_list(const Globals& g) { return show(g, "/api/v1/groups", groups_text); }
 int group_show(const Globals& g, const std::string& name) {
     return show(g, "/api/v1/groups/" + path_part(name), group_text);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -28,6 +29,15 @@ struct SharingRequest {
     std::vector<std::pair<std::string, std::string>> fields() const;
 };
 
+/// What is not there stays as it is. The last two are fixed: the daemon says so.
+struct GroupChange {
+    std::optional<std::string> lock_order;
+    std::optional<std::uint64_t> min_hold_us;
+    std::optional<unsigned> prefetch;
+    std::optional<std::string> coherency;
+    std::optional<unsigned> amfs;
+};
+
 struct GroupRequest {
     std::string name, level;
     std::vector<std::string> disks, controllers;
@@ -41,6 +51,7 @@ int status(const Globals& g, bool watch, bool problems_only);
 int events(const Globals& g);
 
 int group_create(const Globals& g, const GroupRequest& request);
+int group_set(const Globals& g, const std::string& name, const GroupChange& change);
 int group_list(const Globals& g);
 int group_show(const Globals& g, const std::string& name);
 /// Starts the verification and, unless told not to, waits for its end. kFailed if parity does not fit

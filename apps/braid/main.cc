@@ -31,6 +31,7 @@ struct Words {
     unsigned hot = 10;
     double interval_s = 1;
     GroupRequest group_request;
+    GroupChange group_change;
     DemoOptions demo;
     std::string demo_disk_size, demo_volume_size;
     Action action;
@@ -110,6 +111,18 @@ void add_groups(CLI::App& app, Words& w) {
     create->add_option("--copies", r.copies, "mirror: copies of each block");
     add_sharing(create, r.sharing);
     create->add_flag("--force", r.force, "overwrite what the disks hold");
+    CLI::App* const set = verb(w, group, "set", "change how its locks are kept, while it is in use",
+                               [&w] { return group_set(w.globals, w.name, w.group_change); });
+    GroupChange& c = w.group_change;
+    set->add_option("NAME", w.name)->required();
+    set->add_option("--lock-order", c.lock_order, "fifo or priority: hosts before jobs")
+        ->check(CLI::IsMember({"fifo", "priority"}));
+    set->add_option("--min-hold", c.min_hold_us, "microseconds a lock stays where it is")
+        ->check(CLI::Range(0, 1'000'000));
+    set->add_option("--prefetch", c.prefetch, "locks a sequential stream asks for ahead")
+        ->check(CLI::Range(0, 63));
+    set->add_option("--coherency", c.coherency)->group("");  // understood, to be refused with the reason
+    set->add_option("--amfs", c.amfs)->group("");
     verb(w, group, "list", "all groups", [&w] { return group_list(w.globals); });
     verb(w, group, "show", "one group and its disks", [&w] { return group_show(w.globals, w.name); })
         ->add_option("NAME", w.name)

@@ -13,6 +13,8 @@ std::string check_at_rest(Amf& amf) {
         std::pair{"records of its own", amf.replicator().live_records()},
         std::pair{"records kept for others", amf.replicator().store().all().size()},
         std::pair{"recoveries", conditions.recovering_units},
+        std::pair{"ways of locking that its tables do not say",
+                  std::size_t{amf.locks().sharing() != amf.tables().config().sharing}},
         std::pair{"missing copies", std::size_t{conditions.missing_copies}},
     };
     std::string out;

@@ -1,5 +1,5 @@
 // Nothing is left over: of an AMF whose hosts are quiet and whose jobs are done no operation, lock in use,
-// record or recovery is open, and every record has its copies again.
+// record or recovery is open, every record has its copies again, and its locks are kept as its tables say.
 #pragma once
 
 #include <string>

@@ -150,24 +150,34 @@ public:
         if (!field->is_string()) return wrong(fmt::format("field '{}' is not a string", key));
         out = field->get<std::string>();
     }
+    /// True: it is there.
     template <class T>
-    void number(const char* key, T& out, std::uint64_t most, bool required = false) {
+    bool number(const char* key, T& out, std::uint64_t most, bool required = false) {
         const Json* field = take(key, required);
-        if (field == nullptr) return;
+        if (field == nullptr) return false;
         if (!field->is_number_unsigned() || field->get<std::uint64_t>() > most) {
-            return wrong(fmt::format("field '{}' is not a number from 0 to {}", key, most));
+            wrong(fmt::format("field '{}' is not a number from 0 to {}", key, most));
+            return false;
         }
         out = static_cast<T>(field->get<std::uint64_t>());
+        return true;
     }
-    /// A word that `parse` knows.
+    /// A word that `parse` knows. True: it is there.
     template <class T>
-    void word(const char* key, T& out, Result<T> (*parse)(std::string_view)) {
-        std::string word(to_string(out));
+    bool word(const char* key, T& out, Result<T> (*parse)(std::string_view)) {
+        if (take(key, false) == nullptr) return false;
+        std::string word;
         text(key, word);
-        if (!error_.empty()) return;
         const Result<T> value = parse(word);
-        if (!value) return wrong(fmt::format("field '{}' cannot be '{}'", key, word));
+        if (!value) wrong(fmt::format("field '{}' cannot be '{}'", key, word));
+        if (!value) return false;
         out = *value;
+        return true;
+    }
+    /// For good since the object was made.
+    void fixed(const char* key) {
+        if (take(key, false) != nullptr)
+            wrong(fmt::format("{} is chosen when a group is made and stays as it is", key));
     }
     void flag(const char* key, bool& out) {
         const Json* field = take(key, false);
@@ -456,6 +466,21 @@ AdminResult<CreateGroup> parse_create_group(std::string_view body) {
                       fmt::format("a group has 3 to {} disks, not {}", kMaxMembers, request->disks.size()));
     }
     return request;
+}
+
+AdminResult<SetGroup> parse_set_group(std::string_view body) {
+    Fields fields(body);
+    SetGroup r;
+    LockOrder order{};
+    std::uint64_t min_hold_us = 0;
+    std::uint8_t prefetch = 0;
+    if (fields.word("lock_order", order, parse_lock_order)) r.change.lock_order = order;
+    if (fields.number("min_hold_us", min_hold_us, kMaxMinHold / std::chrono::microseconds(1)))
+        r.change.min_hold = std::chrono::microseconds(min_hold_us);
+    if (fields.number("prefetch", prefetch, kMaxPrefetch)) r.change.prefetch = prefetch;
+    for (const char* key : {"coherency", "amfs", "lock_unit", "dimension", "level", "strip_size"})
+        fields.fixed(key);
+    return fields.finish(std::move(r));
 }
 
 AdminResult<CreateVolume> parse_create_volume(std::string_view body) {

@@ -109,6 +109,12 @@ public:
         if (!r.dry_run) groups.push_back(r);
         co_return Outcome{{fmt::format("create {}", r.name)}, {}};
     }
+    Task<AdminResult<Outcome>> set_group(SetGroup r) override {
+        if (groups.empty() || groups[0].name != r.name)
+            co_return refuse(Errc::not_found, "no group " + r.name);
+        if (!r.dry_run) groups[0].sharing = r.change.applied_to(groups[0].sharing);
+        co_return Outcome{{"set " + r.name}, {}};
+    }
     Task<AdminResult<Outcome>> verify_group(std::string group, bool) override {
         if (groups.empty() || groups[0].name != group) co_return refuse(Errc::not_found, "no group " + group);
         jobs = {{.id = 7,

@@ -126,6 +126,30 @@ TEST_F(AdminServer, HowAGroupIsSharedIsAskedForAndShown) {
     EXPECT_EQ(post("/api/v1/groups", wish, 400)["detail"], "field 'coherency' cannot be ''");
 }
 
+TEST_F(AdminServer, WhatOfAGroupCanBeSetIsSetAndTheRestIsRefusedWithTheReason) {
+    post("/api/v1/groups", group({"d0", "d1", "d2", "d3"}));
+    EXPECT_EQ(post("/api/v1/groups/g0/set", {{"min_hold_us", 500}, {"lock_order", "priority"}})["steps"][0],
+              "set g0");
+    Json shown = get("/api/v1/groups/g0");
+    EXPECT_EQ(shown["min_hold_us"], 500);
+    EXPECT_EQ(shown["lock_order"], "priority");
+    EXPECT_EQ(shown["prefetch"], 32) << "was not named";
+    post("/api/v1/groups/g0/set", {{"prefetch", 0}, {"lock_order", nullptr}});
+    post("/api/v1/groups/g0/set?dry_run=1", {{"min_hold_us", 7}});
+    shown = get("/api/v1/groups/g0");
+    EXPECT_EQ(shown["prefetch"], 0);
+    EXPECT_EQ(shown["min_hold_us"], 500);
+    EXPECT_EQ(shown["lock_order"], "priority");
+    const auto refused = [&](const Json& body) { return post("/api/v1/groups/g0/set", body, 400)["detail"]; };
+    EXPECT_EQ(refused({{"coherency", "broadcast"}}),
+              "coherency is chosen when a group is made and stays as it is");
+    EXPECT_EQ(refused({{"amfs", 2}}), "amfs is chosen when a group is made and stays as it is");
+    EXPECT_EQ(refused({{"lock_order", "lifo"}}), "field 'lock_order' cannot be 'lifo'");
+    EXPECT_EQ(refused({{"min_hold_us", 1'000'001}}), "field 'min_hold_us' is not a number from 0 to 1000000");
+    EXPECT_EQ(refused({{"prefech", 1}}), "unknown field 'prefech'");
+    post("/api/v1/groups/none/set", {{"prefetch", 1}}, 404);
+}
+
 TEST_F(AdminServer, DryRunChangesNothing) {
     const Json plan = post("/api/v1/groups?dry_run=1", group({"d0", "d1", "d2", "d3"}));
     EXPECT_EQ(plan["dry_run"], true);

@@ -41,6 +41,8 @@ struct Node final : IclEvents, MembershipEvents {
         membership.restored(peer);
     }
     void on_newer_epoch(Epoch) override { membership.refresh(); }
+    void on_heard(ControllerId peer) override { membership.heard(peer); }
+    bool condemned(ControllerId peer) const override { return membership.condemned(peer); }
     void on_joined(const Joined& us) override {
         EXPECT_TRUE(epochs.empty());
         icl.start(us.cluster, us.self, us.incarnation);
@@ -246,6 +248,61 @@ TEST_F(ClusterTest, NextEpochWaitsUntilTheFencedOneHasDrained) {
     run(200ms);
     EXPECT_EQ(epochs(), (Epochs{4, 4}));
     EXPECT_FALSE(nodes[2]);
+}
+
+// Somebody else has the store's lock while b, silent for too long, comes back.
+TEST_F(ClusterTest, PeerThatIsHeardAgainBeforeItsFenceBeginsIsNotFenced) {
+    start_three();
+    world.machine.lock_holder = world.machine.spawn().pid;
+    nodes[0]->membership.suspect(ControllerId(2), SuspectReason::silent);
+    EXPECT_TRUE(nodes[0]->membership.condemned(ControllerId(2)));
+    run(300ms);
+    EXPECT_TRUE(world.machine.kills.empty());
+    nodes[0]->membership.heard(ControllerId(2));
+    EXPECT_FALSE(nodes[0]->membership.condemned(ControllerId(2)));
+    world.machine.unlock();
+    run(3s);
+    EXPECT_TRUE(world.machine.kills.empty());
+    EXPECT_EQ(epochs(), (Epochs{3, 3, 3}));
+}
+
+TEST_F(ClusterTest, FenceThatHasBegunOrWasOrderedIsNotTakenBack) {
+    start_three();
+    start("d");
+    world.machine.stubborn = true;
+    nodes[0]->membership.suspect(ControllerId(2), SuspectReason::silent);
+    run(10ms);
+    nodes[0]->membership.heard(ControllerId(2));
+    EXPECT_TRUE(nodes[0]->membership.condemned(ControllerId(2)));
+    nodes[0]->membership.suspect(ControllerId(3), SuspectReason::silent);
+    nodes[0]->membership.suspect(ControllerId(3), SuspectReason::operator_request);
+    nodes[0]->membership.heard(ControllerId(3));
+    EXPECT_TRUE(nodes[0]->membership.condemned(ControllerId(3)));
+    world.machine.stubborn = false;
+    run(200ms);
+    EXPECT_EQ(epochs(), (Epochs{5, 5}));
+    EXPECT_FALSE(nodes[1] || nodes[2]);
+}
+
+// Links and membership together: what is silent is a connection, the process lives and dials again.
+TEST_F(ClusterTest, PeerThatCannotBeReachedForAWhileLives) {
+    start_three();
+    const std::uint64_t stranger = world.machine.spawn().pid;
+    world.machine.lock_holder = stranger;
+    for (auto& node : nodes) world.network.refused.insert(node->address);
+    world.network.cut_all();
+    run(1300ms);
+    EXPECT_TRUE(nodes[0]->membership.condemned(ControllerId(2)));
+    EXPECT_FALSE(nodes[0]->icl.live());
+    world.network.refused.clear();
+    run(150ms);
+    for (auto& node : nodes) {
+        for (std::uint16_t id = 1; id <= 3; ++id) EXPECT_FALSE(node->membership.condemned(ControllerId(id)));
+    }
+    world.machine.unlock();
+    run(3s);
+    EXPECT_TRUE(world.machine.kills.empty());
+    EXPECT_TRUE(nodes[0]->icl.live() && nodes[1]->icl.live() && nodes[2]->icl.live());
 }
 
 TEST_F(ClusterTest, TwoWhoSuspectEachOtherAreNotBothKilled) {

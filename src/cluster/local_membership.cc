@@ -64,7 +64,7 @@ Task<Status> LocalMembership::acquire() {
             since = clock_.now();
         }
         const bool stuck = clock_.now() - since >= options_.holder_patience;
-        co_await kill_silent(stuck ? turn.process : ProcessRef{});
+        co_await free_lock(stuck ? turn.process : ProcessRef{});
     }
     const Status status = lock_status_;
     if (!status) turn_.give();
@@ -74,16 +74,33 @@ Task<Status> LocalMembership::acquire() {
 /// The lock's holder does not give it back. If it is one of those to be fenced, or has had the lock for
 /// longer than any fence takes, be it in the view or not yet, its death frees the lock; the view changes
 /// afterwards, under the lock as always.
-Task<void> LocalMembership::kill_silent(ProcessRef holder) {
-    std::vector<ProcessRef> processes;
-    if (holder.pid != 0 && holder != store_.self()) processes.push_back(holder);
-    for (const auto& [id, incarnation] : to_fence_) {
-        const ViewMember* member = view_.find(id);
-        if (member != nullptr && member->incarnation == incarnation) processes.push_back(member->process);
-    }
+Task<void> LocalMembership::free_lock(ProcessRef holder) {
     LOG_WARN("cluster.lock_held", {"epoch", view_.epoch}, {"holder", store_.last_lock().process.pid},
-             {"killed", processes.size()});
-    for (const ProcessRef process : processes) (void)co_await store_.kill(process);
+             {"to_fence", to_fence_.size()});
+    if (holder.pid != 0 && holder != store_.self()) (void)co_await store_.kill(holder);
+    for (const ControllerId id : sentenced()) {
+        const ViewMember* member = execute(view_, id);
+        if (member == nullptr) continue;
+        const ProcessRef process = member->process;
+        (void)co_await store_.kill(process);
+    }
+}
+
+std::vector<ControllerId> LocalMembership::sentenced() const {
+    std::vector<ControllerId> out;
+    for (const auto& [id, sentence] : to_fence_) out.push_back(id);
+    return out;
+}
+
+/// The member of `view` whose fence begins now and cannot be stopped any more; null if it is not to be
+/// fenced, or not any more: those before it took their time.
+const ViewMember* LocalMembership::execute(const View& view, ControllerId id) {
+    const auto at = to_fence_.find(id);
+    const ViewMember* member = view.find(id);
+    if (at == to_fence_.end() || member == nullptr || member->incarnation != at->second.incarnation)
+        return nullptr;
+    at->second.revocable = false;
+    return member;
 }
 
 void LocalMembership::release() {
@@ -200,10 +217,7 @@ void LocalMembership::want_change() { change_wanted_.notify_all(); }
 
 bool LocalMembership::change_due() const {
     if (renew_ == view_.epoch) return true;
-    for (const auto& [id, incarnation] : to_fence_) {
-        const ViewMember* member = view_.find(id);
-        if (member != nullptr && member->incarnation == incarnation) return true;
-    }
+    if (!to_fence_.empty()) return true;
     const ViewMember* self = view_.find(joined_.self);
     const auto same = [](const Attachment& attached, const auto& wanted) {
         return attached.group == wanted.first && attached.amfs == wanted.second;
@@ -251,11 +265,11 @@ Task<Status> LocalMembership::change() {
 /// Who is not drained yet stays in the view: the epoch without it has to wait.
 Task<Result<LocalMembership::Applied>> LocalMembership::apply(ClusterRecord& next) {
     Applied out;
-    const std::map<ControllerId, Incarnation> targets = to_fence_;
-    for (const auto& [id, incarnation] : targets) {
-        const ViewMember* member = next.view.find(id);
-        if (member == nullptr || member->incarnation != incarnation || id == joined_.self) continue;
+    for (const ControllerId id : sentenced()) {
+        const ViewMember* member = execute(next.view, id);
+        if (member == nullptr) continue;
         const ProcessRef process = member->process;
+        const Incarnation incarnation = member->incarnation;
         LOG_WARN("cluster.fence", {"name", member->name}, {"pid", process.pid}, {"epoch", next.view.epoch});
         const FenceReport report = co_await store_.kill(process);
         if (report.cut && report.drained) {
@@ -304,9 +318,19 @@ void LocalMembership::suspect(ControllerId peer, SuspectReason reason) {
     // A broken session alone condemns nobody: if the process died its watch tells, if it lives its session
     // comes back (restored) or it counts as silent.
     if (reason == SuspectReason::transport) return;
-    to_fence_[peer] = member->incarnation;
+    Sentence& sentence = to_fence_.try_emplace(peer, member->incarnation, true).first->second;
+    sentence.revocable &= reason == SuspectReason::silent;
     want_change();
 }
+
+void LocalMembership::heard(ControllerId peer) {
+    const auto at = to_fence_.find(peer);
+    if (at == to_fence_.end() || !at->second.revocable) return;
+    LOG_INFO("cluster.heard_again", {"id", peer}, {"epoch", view_.epoch});
+    to_fence_.erase(at);
+}
+
+bool LocalMembership::condemned(ControllerId peer) const { return to_fence_.contains(peer); }
 
 void LocalMembership::restored(ControllerId peer) {
     if (state_ != State::inside || view_.find(peer) == nullptr) return;
@@ -358,7 +382,8 @@ bool LocalMembership::lacks_us(const ClusterRecord& record) const {
 void LocalMembership::adopt(const ClusterRecord& record) {
     if (state_ != State::inside || record.view.epoch <= view_.epoch) return;
     view_ = record.view;
-    std::erase_if(to_fence_, [&](const auto& entry) { return !holds(record, entry.first, entry.second); });
+    std::erase_if(to_fence_,
+                  [&](const auto& entry) { return !holds(record, entry.first, entry.second.incarnation); });
     renew_watches();
     events_.on_view(view_);
     view_changed_.notify_all();
@@ -394,7 +419,7 @@ Task<void> LocalMembership::watch_process(std::shared_ptr<Watch> watch) {
     co_await watch->died;
     if (watch->over || state_ != State::inside) co_return;
     LOG_WARN("cluster.died", {"id", watch->id}, {"epoch", view_.epoch});
-    to_fence_[watch->id] = watch->incarnation;
+    to_fence_.insert_or_assign(watch->id, Sentence{watch->incarnation, false});
     want_change();
 }
 

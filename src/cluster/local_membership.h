@@ -48,17 +48,24 @@ public:
     Task<Status> detach(Uuid group) override;
     void suspect(ControllerId peer, SuspectReason reason) override;
     void restored(ControllerId peer) override;
+    void heard(ControllerId peer) override;
+    bool condemned(ControllerId peer) const override;
     void refresh() override;
 
 private:
     struct Watch;
     enum class State : std::uint8_t { outside, joining, inside, leaving, out };
+    /// On a member that is to be fenced.
+    struct Sentence {
+        Incarnation incarnation;
+        bool revocable;  ///< for silence alone, and the fence has not begun
+    };
 
     // the record and its lock
     Task<Result<ClusterRecord>> read();
     Task<Status> acquire();
     Task<void> take_lock();
-    Task<void> kill_silent(ProcessRef holder);
+    Task<void> free_lock(ProcessRef holder);
     void release();
 
     // join and leave
@@ -76,6 +83,8 @@ private:
         bool undrained = false;  ///< somebody could not be fenced yet: try again
     };
     Task<Result<Applied>> apply(ClusterRecord& next);
+    std::vector<ControllerId> sentenced() const;
+    const ViewMember* execute(const View& view, ControllerId id);
     Task<Status> wait_groups(Uuid group, bool attached);
     Task<void> renew_later(Epoch epoch);
 
@@ -101,9 +110,9 @@ private:
     State state_ = State::outside;
     Joined joined_;
     View view_;
-    ServedGroups groups_;                           ///< as wanted
-    std::map<ControllerId, Incarnation> to_fence_;  ///< dead, or not to be trusted
-    Epoch renew_;                                   ///< this epoch, if it still stands, is to be renewed
+    ServedGroups groups_;                        ///< as wanted
+    std::map<ControllerId, Sentence> to_fence_;  ///< dead, or not to be trusted
+    Epoch renew_;                                ///< this epoch, if it still stands, is to be renewed
     std::map<ControllerId, std::shared_ptr<Watch>> watches_;
     Semaphore turn_;  ///< one user of the store's lock in this process
     Event locked_;

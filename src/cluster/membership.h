@@ -63,6 +63,10 @@ public:
     /// From the links (IclEvents) and from operators.
     virtual void suspect(ControllerId peer, SuspectReason reason) = 0;
     virtual void restored(ControllerId peer) = 0;
+    /// Heard again: who was suspected of nothing but silence is not fenced, if that has not begun.
+    virtual void heard(ControllerId peer) = 0;
+    /// It is to be fenced, or is being fenced.
+    virtual bool condemned(ControllerId peer) const = 0;
     /// A newer view is said to exist.
     virtual void refresh() = 0;
 };

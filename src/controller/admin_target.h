@@ -236,6 +236,12 @@ struct CreateGroup {
     bool dry_run = false;
 };
 
+struct SetGroup {
+    std::string name;
+    SharingChange change;
+    bool dry_run = false;
+};
+
 struct CreateVolume {
     std::string name;
     std::string group;  ///< empty: the only group there is
@@ -268,6 +274,8 @@ public:
     virtual LoadReport load(std::size_t hot) = 0;
 
     virtual Task<AdminResult<Outcome>> create_group(CreateGroup request) = 0;
+    /// Changes how a group's locks are kept while it is in use, on all controllers.
+    virtual Task<AdminResult<Outcome>> set_group(SetGroup request) = 0;
     /// Compares parity with data, stripe by stripe under its lock, repairs nothing. Outcome::job tells how
     /// far it is.
     virtual Task<AdminResult<Outcome>> verify_group(std::string group, bool dry_run) = 0;

@@ -1,5 +1,6 @@
 #include "controller/amf_runtime.h"
 
+#include "base/assert.h"
 #include "base/log.h"
 
 namespace braid {
@@ -29,6 +30,10 @@ AmfRuntime::AmfRuntime(Executor& executor, Clock& clock, PortRegistry& registry,
       scope_(executor) {
     amf_.tables().on_change([this] { voice_.changed(*this); });
     if (voice_.repeat != Nanos{0}) scope_.spawn(repeat(clock));
+}
+
+AmfRuntime::~AmfRuntime() {
+    for (const auto& [id, port] : ports_) ASSERT(port->in_flight() == 0);
 }
 
 Task<void> AmfRuntime::repeat(Clock& clock) {

@@ -2,7 +2,8 @@
 // alone, its side of the group's ports, and its voice. It reaches AMFs of its own process over the bus, all
 // others over the link to their controller: where the peer is decides, nothing here does.
 //
-// Needs: made, used and destroyed on one thread; executor, clock and registry outlive it.
+// Needs: made, used and destroyed on one thread; executor and clock outlive it, the registry all that it does
+// to ports; nobody is inside one of its ports when it is destroyed.
 #pragma once
 
 #include <functional>
@@ -71,6 +72,7 @@ class AmfRuntime final : private Transport {
 public:
     AmfRuntime(Executor& executor, Clock& clock, PortRegistry& registry, AmfPlan plan, OpenDisks disks,
                AmfVoice voice);
+    ~AmfRuntime() override;
 
     Amf& amf() { return amf_; }
     const Amf& amf() const { return amf_; }

@@ -303,6 +303,35 @@ Task<AdminResult<Outcome>> Controller::fence_controller(std::string name, bool d
     co_return outcome;
 }
 
+Task<AdminResult<Outcome>> Controller::set_group(SetGroup request) {
+    const auto group = serving_group(request.name);
+    if (!group) co_return std::unexpected(group.error());
+    Tables& tables = (*group)->tables();
+    const GroupConfig& config = tables.config();
+    const std::string what = "group " + config.name;
+    if (request.change == SharingChange{})
+        co_return refuse(Errc::invalid, what + ": nothing is to be set", "braid group set --help");
+    const SharingOptions before = config.sharing, after = request.change.applied_to(before);
+    const std::string_view complaint = after.complaint(config.controllers.size());
+    if (!complaint.empty())
+        co_return refuse(Errc::invalid, what + ": " + std::string(complaint), "braid group set --help");
+    Outcome outcome;
+    const auto step = [&](std::string name, const std::string& from_value, const std::string& to_value) {
+        if (from_value != to_value)
+            outcome.steps.push_back("sets " + name + " of " + what + " from " + from_value + " to " +
+                                    to_value + ", on all controllers");
+    };
+    const auto us = [](Nanos time) { return std::to_string(time / 1us) + " us"; };
+    step("lock order", std::string(to_string(before.lock_order)), std::string(to_string(after.lock_order)));
+    step("minimum hold", us(before.min_hold), us(after.min_hold));
+    step("prefetch", std::to_string(before.prefetch), std::to_string(after.prefetch));
+    if (outcome.steps.empty()) outcome.steps.push_back(what + " is so already");
+    if (request.dry_run) co_return outcome;
+    const Status status = co_await tables.set_sharing(request.change);
+    if (!status) co_return std::unexpected(from(status.error(), what));
+    co_return outcome;
+}
+
 Task<AdminResult<Outcome>> Controller::verify_group(std::string name, bool dry_run) {
     const auto group = serving_group(name);
     if (!group) co_return std::unexpected(group.error());

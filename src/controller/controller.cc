@@ -24,8 +24,8 @@ Controller::Controller(const Environment& env, ControllerConfig config)
       membership_(std::make_unique<LocalMembership>(
           env.executor, env.clock, env.members, env.random, icl_, static_cast<MembershipEvents&>(*this),
           LocalMembershipOptions{.lock_patience = config_.ping_timeout})),
-      sides_(env_, config_.nbd_limits),
       forwarder_(env.executor, env.clock, icl_, registry_),
+      sides_(env_, config_.nbd_limits),
       nbd_(env.executor, env.clock, env.network, registry_, config_.nbd_limits),
       jobs_(env.clock),
       view_changed_(env.executor),
@@ -90,6 +90,8 @@ void Controller::on_fenced() {
 void Controller::on_suspect(ControllerId peer, SuspectReason reason) { membership_->suspect(peer, reason); }
 void Controller::on_restored(ControllerId peer) { membership_->restored(peer); }
 void Controller::on_newer_epoch(Epoch) { membership_->refresh(); }
+void Controller::on_heard(ControllerId peer) { membership_->heard(peer); }
+bool Controller::condemned(ControllerId peer) const { return membership_->condemned(peer); }
 
 void Controller::deliver(AmfId from, Message message) {
     if (message.type == MessageType::groups_changed) {

@@ -62,6 +62,7 @@ public:
     /// Those of status(), alone.
     std::vector<JobInfo> jobs() const { return jobs_.list(); }
     Task<AdminResult<Outcome>> create_group(CreateGroup request) override;
+    Task<AdminResult<Outcome>> set_group(SetGroup request) override;
     Task<AdminResult<Outcome>> verify_group(std::string group, bool dry_run) override;
     Task<AdminResult<Outcome>> create_volume(CreateVolume request) override;
     Task<AdminResult<Outcome>> delete_volume(std::string volume, bool force, bool dry_run) override;
@@ -91,6 +92,8 @@ private:
     void on_suspect(ControllerId peer, SuspectReason reason) override;
     void on_restored(ControllerId peer) override;
     void on_newer_epoch(Epoch epoch) override;
+    void on_heard(ControllerId peer) override;
+    bool condemned(ControllerId peer) const override;
     void deliver(AmfId from, Message message) override;
     Task<void> rescan_loop();
     Task<void> rescan();
@@ -134,12 +137,13 @@ private:
     Icl icl_;
     std::unique_ptr<Membership> membership_;
     PortRegistry registry_;
-    SideHosts sides_;  ///< before the groups, whose AMFs have their ports there
     View view_;
     ControllerId self_;
     std::map<Uuid, std::shared_ptr<GroupRuntime>> groups_;  ///< an operator's change may outlast its entry
+    // After the groups: the operations of connections go before the AMFs that they are inside of.
     Forwarder forwarder_;
-    nbd::Server nbd_;  ///< after the groups: its connections' operations go first
+    SideHosts sides_;
+    nbd::Server nbd_;
     std::map<std::string, Nanos> condition_since_;
     Jobs jobs_;
     Event view_changed_;

@@ -199,7 +199,8 @@ void Controller::add_conditions(StatusReport& report) {
             "trade the locks of " + p.where + " " + std::to_string(p.transfers_per_s) + " times a second";
         if (p.further_ranges != 0) text += ", and of " + std::to_string(p.further_ranges) + " further ranges";
         add("LOCK_PING_PONG", Severity::info, p.group + ": " + p.controllers, text,
-            "let one host use one controller for that range, or make the group with a larger --min-hold");
+            "let one host use one controller for that range, or keep locks longer: braid group set " +
+                p.group + " --min-hold 500");
     }
     std::erase_if(condition_since_, [&](const auto& entry) { return !present.contains(entry.first); });
 }

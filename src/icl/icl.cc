@@ -234,6 +234,7 @@ void Icl::tick_peer(Peer& peer, Nanos now) {
     }
     if (now - std::max(peer.heard_at, peer.suspected_at) <= options_.ping_timeout) return;
     peer.suspected_at = now;
+    peer.silent = true;
     LOG_WARN("icl.silent", {"peer", peer.id}, {"epoch", epoch_}, {"session", peer.link ? 1 : 0});
     events_.on_suspect(peer.id, SuspectReason::silent);
 }
@@ -242,6 +243,24 @@ void Icl::tick_peer(Peer& peer, Nanos now) {
 
 void Icl::ping(Peer& peer) {
     send_link_message(peer, {{}, MessageType::ping, encode_ping({clock_.now()}), {}});
+}
+
+/// Whoever is in the view of a newer epoch can put us out, and may be nobody that we know: no lease before we
+/// have adopted it.
+void Icl::hear_of(Epoch epoch) {
+    if (epoch <= epoch_) return;
+    newest_ = std::max(newest_, epoch);
+    renew_lease();
+    events_.on_newer_epoch(epoch);
+}
+
+/// False when it is no ping.
+bool Icl::answer_ping(const Peer& peer, Link& link, const Message& message) {
+    const Result<Ping> ping = decode_ping(message.head);
+    if (!ping) return false;
+    if (events_.condemned(peer.id)) return true;
+    link.enqueue(epoch_, {{}, MessageType::pong, encode_pong({ping->sent_at, options_.ping_timeout}), {}});
+    return true;
 }
 
 /// The ping that is answered has reached the peer after it was sent, and from then on the peer waits for
@@ -255,7 +274,7 @@ bool Icl::take_pong(Peer& peer, const Message& message) {
 }
 
 void Icl::renew_lease() {
-    Nanos until = Nanos::max();
+    Nanos until = newest_ > epoch_ ? Nanos::min() : Nanos::max();
     for (const auto& [id, peer] : peers_) until = std::min(until, peer->lease_until);
     lease_until_ = until;
 }

@@ -57,6 +57,10 @@ public:
     virtual void on_restored(ControllerId peer) = 0;
     /// A peer is in a newer epoch than we are: read the view again.
     virtual void on_newer_epoch(Epoch epoch) = 0;
+    /// A peer that was reported silent says something again.
+    virtual void on_heard(ControllerId peer) = 0;
+    /// Somebody here wants the peer out of the view: it gets no answer from which it could take a lease.
+    virtual bool condemned(ControllerId peer) const = 0;
 };
 
 struct IclOptions {
@@ -102,8 +106,8 @@ public:
     Task<void> stop();
 
     bool session_up(ControllerId peer) const;
-    /// Every peer of the view has answered a ping of ours that went out less than half of its patience ago;
-    /// alone in the view: always.
+    /// Every peer of the view has answered a ping of ours that went out less than half of its patience ago,
+    /// and nobody is known to be in a newer view; alone in the view: always.
     bool live() const override { return clock_.now() < lease_until_.load(); }
     const std::map<ControllerId, PeerCounters>& counters() const { return counters_; }
 
@@ -142,7 +146,9 @@ private:
     Task<void> session(PeerRef peer, LinkRef link);
     Task<void> receive(PeerRef peer, LinkRef link);
     bool link_message(Peer& peer, Link& link, const Frame& frame);
+    void hear_of(Epoch epoch);
     void ping(Peer& peer);
+    bool answer_ping(const Peer& peer, Link& link, const Message& message);
     bool take_pong(Peer& peer, const Message& message);
     void renew_lease();
     void session_starts(Peer& peer, const LinkRef& link);
@@ -158,6 +164,7 @@ private:
     ControllerId self_;
     Incarnation incarnation_;
     Epoch epoch_;
+    Epoch newest_;                                   ///< that anybody has named to us
     std::atomic<Nanos> lease_until_ = Nanos::max();  ///< asked by AMFs on other threads too
     std::map<ControllerId, PeerRef> peers_;
     std::map<ControllerId, PeerCounters> counters_;

@@ -1,105 +1,11 @@
 #include "icl/icl.h"
 
-#include <gtest/gtest.h>
-
-#include "icl/frame.h"
-#include "icl/testing.h"
+#include "icl/icl_testing.h"
 
 namespace braid {
 namespace {
 
-using testing::ManualClock;
-using testing::MemoryNetwork;
-
-const Uuid kGroup{{7}};
-const Uuid kCluster{{9}};
-
-Bytes text(std::string_view s) {
-    Bytes out;
-    Writer(out).raw(std::as_bytes(std::span(s)));
-    return out;
-}
-std::string text(std::span<const std::byte> b) { return {reinterpret_cast<const char*>(b.data()), b.size()}; }
-
-Message note(std::string_view s, std::size_t payload = 0) {
-    Message message{kGroup, MessageType::record_begin, text(s), {}};
-    if (payload != 0) message.payload = Slice(Buffer::zeroed(payload));
-    return message;
-}
-
-/// One controller's end: its links and all that they told it.
-struct Node final : IclEvents, MessageSink {
-    Node(Executor& executor, Clock& clock, Network& network, std::uint16_t number, IclOptions options = {})
-        : id(number), icl(executor, clock, network, *this, options) {
-        address = *icl.listen("n" + std::to_string(number));
-        icl.subscribe(kGroup, *this);
-    }
-    void on_suspect(ControllerId peer, SuspectReason reason) override {
-        (reason == SuspectReason::silent ? silent : broken).push_back(peer.v);
-    }
-    void on_restored(ControllerId peer) override { restored.push_back(peer.v); }
-    void on_newer_epoch(Epoch epoch) override { newer.push_back(epoch.v); }
-    void deliver(AmfId from, Message message) override {
-        got.push_back(std::to_string(from.v) + ":" + text(message.head));
-        payloads.push_back(message.payload);
-        if (!echo.empty()) icl.send(from, note(std::exchange(echo, "")));
-    }
-    /// Another AMF of this controller.
-    struct Sink final : MessageSink {
-        void deliver(AmfId from, Message message) override {
-            got.push_back(std::to_string(from.v) + ":" + text(message.head));
-        }
-        std::vector<std::string> got;
-    };
-    void start(Incarnation incarnation) { icl.start(kCluster, id, incarnation); }
-
-    ControllerId id;
-    std::string address;
-    std::vector<unsigned> silent, broken, restored;
-    std::vector<std::uint64_t> newer;
-    std::vector<std::string> got;
-    std::vector<Slice> payloads;
-    std::string echo;
-    Icl icl;
-};
-
-struct IclTest : ::testing::Test {
-    View view(std::uint64_t epoch, std::vector<std::pair<std::uint16_t, std::uint64_t>> members) {
-        View v;
-        v.epoch = Epoch(epoch);
-        for (const auto& [id, incarnation] : members) {
-            v.members.push_back(
-                {ControllerId(id), Incarnation(incarnation), "c", "n" + std::to_string(id), {}, {}});
-        }
-        return v;
-    }
-    /// Both ends in the view of epoch 2, session up.
-    void both_up() {
-        a.start(Incarnation(1));
-        b.start(Incarnation(2));
-        adopt_both(2);
-        run();
-        ASSERT_TRUE(a.icl.session_up(b.id) && b.icl.session_up(a.id));
-    }
-    void adopt_both(std::uint64_t epoch) {
-        a.icl.adopt(view(epoch, {{1, 1}, {2, 2}}));
-        b.icl.adopt(view(epoch, {{1, 1}, {2, 2}}));
-    }
-    void run(Nanos time = 20ms) { clock.advance(time); }
-    void stop(Icl& icl) {
-        Scope scope(executor);
-        scope.spawn(icl.stop());
-        run(2s);
-        EXPECT_EQ(scope.running(), 0u);
-    }
-
-    Executor executor;
-    ManualClock clock{executor};
-    MemoryNetwork network{executor};
-    Node a{executor, clock, network, 1}, b{executor, clock, network, 2};
-};
-
-using Strings = std::vector<std::string>;
+using namespace testing;
 
 TEST_F(IclTest, MessagesArriveInOrderWithTheirPayloads) {
     both_up();
@@ -387,57 +293,27 @@ TEST_F(IclTest, SilentPeerIsSuspectedAfterThePingTimeoutAndAgain) {
     EXPECT_EQ(a.silent.size(), before + 1);
 }
 
-/// `then`: said before the silence.
-Task<void> hello_then_silence(Executor& executor, Network& network, Hello hello, bool& answered, Event& done,
-                              Bytes then = {}) {
-    auto stream = co_await network.connect("n2");
-    EXPECT_TRUE(stream.has_value());
-    Bytes bytes;
-    encode_frame(bytes, Epoch(2), {{}, MessageType::hello, encode_hello(hello), {}});
-    (void)co_await write_all(executor, **stream, bytes);
-    std::array<std::byte, kFrameHeaderSize + kHelloSize> answer;
-    answered = (co_await read_exactly(executor, **stream, answer)).has_value();
-    if (!then.empty()) (void)co_await write_all(executor, **stream, then);
-    co_await done;
-}
-
-TEST_F(IclTest, PeerWithASessionThatSaysNothingIsSuspected) {
-    b.start(Incarnation(2));
-    b.icl.adopt(view(2, {{1, 1}, {2, 2}}));
-    Event done(executor);
-    Scope scope(executor);
-    bool answered = false;
-    const Hello hello{kCluster, ControllerId(1), Incarnation(1), ControllerId(2), Incarnation(2)};
-    scope.spawn(hello_then_silence(executor, network, hello, answered, done));
+TEST_F(IclMuteTest, PeerWithASessionThatSaysNothingIsSuspected) {
+    dial();
     run(900ms);
     EXPECT_TRUE(answered && b.icl.session_up(ControllerId(1)));
     EXPECT_TRUE(b.silent.empty());
     run(400ms);
     EXPECT_EQ(b.silent, std::vector<unsigned>{1});
     EXPECT_TRUE(b.icl.session_up(ControllerId(1)));
-    done.set();
-    run();
 }
 
-TEST_F(IclTest, NewConnectionOfAPeerEndsTheOldOne) {
-    b.start(Incarnation(2));
-    b.icl.adopt(view(2, {{1, 1}, {2, 2}}));
-    Event done(executor);
-    Scope scope(executor);
-    bool answered = false;
-    const Hello hello{kCluster, ControllerId(1), Incarnation(1), ControllerId(2), Incarnation(2)};
-    scope.spawn(hello_then_silence(executor, network, hello, answered, done));
+TEST_F(IclMuteTest, NewConnectionOfAPeerEndsTheOldOne) {
+    dial();
     run();
     EXPECT_TRUE(b.broken.empty());
     // The peer gave up a connection that looks whole from here: what was said on it may be lost.
-    scope.spawn(hello_then_silence(executor, network, hello, answered, done));
+    dial();
     run();
     EXPECT_EQ(b.broken, std::vector<unsigned>{1});
     EXPECT_EQ(b.restored, std::vector<unsigned>{1});
     b.icl.send(AmfId(1), note("dropped"));
     EXPECT_EQ(b.icl.counters().at(ControllerId(1)).dropped_broken, 1u);
-    done.set();
-    run();
 }
 
 TEST_F(IclTest, OwnSleepIsNotBlamedOnOthers) {
@@ -446,61 +322,6 @@ TEST_F(IclTest, OwnSleepIsNotBlamedOnOthers) {
     EXPECT_TRUE(a.silent.empty() && b.silent.empty());
     run(3s);
     EXPECT_TRUE(a.silent.empty() && b.silent.empty());
-}
-
-TEST_F(IclTest, LeaseIsLiveWhileThePeersAnswerAndNotAfterASleep) {
-    a.start(Incarnation(1));
-    b.start(Incarnation(2));
-    a.icl.adopt(view(1, {{1, 1}}));
-    clock.sleep(1h);
-    EXPECT_TRUE(a.icl.live()) << "alone";
-    adopt_both(2);
-    EXPECT_FALSE(a.icl.live()) << "the newcomer has said nothing yet";
-    for (int i = 0; i < 100; ++i) {
-        run(37ms);
-        EXPECT_TRUE(a.icl.live() && b.icl.live());
-    }
-    adopt_both(3);
-    EXPECT_TRUE(a.icl.live()) << "it is the same peer";
-    clock.sleep(501ms);
-    EXPECT_FALSE(a.icl.live() || b.icl.live());
-    run();
-    EXPECT_TRUE(a.icl.live() && b.icl.live());
-    stop(b.icl);
-    EXPECT_FALSE(a.icl.live());
-    a.icl.adopt(view(4, {{1, 1}}));
-    EXPECT_TRUE(a.icl.live());
-}
-
-TEST_F(IclTest, LeaseIsHalfOfThePatienceOfThePeerThatHasLeast) {
-    Node c(executor, clock, network, 3, {.ping_timeout = 200ms});
-    a.start(Incarnation(1));
-    b.start(Incarnation(2));
-    c.start(Incarnation(3));
-    for (Node* node : {&a, &b, &c}) node->icl.adopt(view(3, {{1, 1}, {2, 2}, {3, 3}}));
-    run();
-    clock.sleep(70ms);
-    EXPECT_TRUE(a.icl.live() && c.icl.live());
-    clock.sleep(40ms);
-    EXPECT_FALSE(a.icl.live() || b.icl.live());
-    EXPECT_TRUE(c.icl.live()) << "the others have more";
-}
-
-TEST_F(IclTest, PongOfAPingThatWasNeverSentEndsItsLink) {
-    b.start(Incarnation(2));
-    b.icl.adopt(view(2, {{1, 1}, {2, 2}}));
-    Event done(executor);
-    Scope scope(executor);
-    bool answered = false;
-    const Hello hello{kCluster, ControllerId(1), Incarnation(1), ControllerId(2), Incarnation(2)};
-    Bytes pong;
-    encode_frame(pong, Epoch(2), {{}, MessageType::pong, encode_pong({clock.now() + 1h, 1s}), {}});
-    scope.spawn(hello_then_silence(executor, network, hello, answered, done, pong));
-    run();
-    EXPECT_TRUE(answered);
-    EXPECT_FALSE(b.icl.session_up(ControllerId(1)) || b.icl.live());
-    done.set();
-    run();
 }
 
 TEST_F(IclTest, PeerThatLeftTheViewLosesItsLinkWithoutSuspicion) {

@@ -25,6 +25,7 @@ struct Icl::Peer {
     std::size_t queue_bytes = 0;
     Nanos heard_at{};  ///< or when it was last excused
     Nanos suspected_at{};
+    bool silent = false;               ///< reported so, and not heard since
     Nanos lease_until = Nanos::min();  ///< it cannot have given us up before
     Event changed;                     ///< session or gone
 };

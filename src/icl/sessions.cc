@@ -45,7 +45,7 @@ Task<Icl::PeerRef> Icl::answer_hello(LinkRef link) {
     }
     // The dialler may know a view that we do not, or we have not finished our join.
     while (frame->epoch > epoch_ && !link->closed() && !stopping_) {
-        events_.on_newer_epoch(frame->epoch);
+        hear_of(frame->epoch);
         co_await link->resumed();
     }
     if (link->closed() || stopping_) co_return nullptr;
@@ -103,7 +103,7 @@ Task<void> Icl::dial_once(PeerRef peer) {
         frame = co_await link->read(kHelloLimits);
     handshakes_.remove(link);
     if (!frame || frame->message.type != MessageType::hello || peer->gone || stopping_) co_return;
-    if (frame->epoch > epoch_) events_.on_newer_epoch(frame->epoch);
+    hear_of(frame->epoch);
     const Result<Hello> hello = decode_hello(frame->message.head);
     if (!hello || check_hello(*hello, link->peer_name()) != peer || link->closed()) co_return;
     co_await session(peer, link);
@@ -169,13 +169,16 @@ Task<void> Icl::receive(PeerRef peer, LinkRef link) {
             break;
         }
         ++peer->counters.received.messages[static_cast<std::size_t>(frame->message.type)];
+        if (peer->gone) break;
+        if (std::exchange(peer->silent, false)) events_.on_heard(peer->id);
+        hear_of(frame->epoch);
         if (is_link_type(frame->message.type)) {
             if (!link_message(*peer, *link, *frame)) break;
             continue;
         }
         while (frame->epoch > epoch_ && !link->closed()) {
             link->blocked = true;
-            events_.on_newer_epoch(frame->epoch);
+            hear_of(frame->epoch);
             co_await link->resumed();
         }
         if (link->blocked) link->heard_at = clock_.now();
@@ -193,18 +196,13 @@ Task<void> Icl::receive(PeerRef peer, LinkRef link) {
 /// False when the peer breaks the protocol.
 bool Icl::link_message(Peer& peer, Link& link, const Frame& frame) {
     switch (frame.message.type) {
-        case MessageType::ping: {
-            const Result<Ping> ping = decode_ping(frame.message.head);
-            if (!ping) return false;
-            const Pong pong{ping->sent_at, options_.ping_timeout};
-            link.enqueue(epoch_, {{}, MessageType::pong, encode_pong(pong), {}});
-            return true;
-        }
+        case MessageType::ping:
+            return answer_ping(peer, link, frame.message);
         case MessageType::pong:
             return take_pong(peer, frame.message);
         case MessageType::view_changed: {
             const Result<Epoch> epoch = decode_view_changed(frame.message.head);
-            if (epoch && *epoch > epoch_) events_.on_newer_epoch(*epoch);
+            if (epoch) hear_of(*epoch);
             return epoch.has_value();
         }
         default:

@@ -1,8 +1,10 @@
-// How the AMFs of a group share it: what an operator chooses when the group is made and every AMF of it
-// obeys. Kept in the group's configuration page, shown by `braid group show`. Rows A2 C5 L3 L4 L10.
+// How the AMFs of a group share it: what an operator chooses when the group is made, or some of it later, and
+// every AMF of it obeys. Kept in the group's configuration page, shown by `braid group show`. Rows A2 C5 L3
+// L4 L10.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "base/result.h"
@@ -39,6 +41,22 @@ struct SharingOptions {
     /// What is wrong for a group with places for so many controllers, in words for an operator; empty:
     /// nothing.
     std::string_view complaint(std::size_t controllers) const;
+};
+
+/// What an operator changes while the group is in use; what is not there stays. The rest of the options is
+/// part of what the AMFs have agreed on since the group was made.
+struct SharingChange {
+    std::optional<LockOrder> lock_order;
+    std::optional<Nanos> min_hold;
+    std::optional<std::uint8_t> prefetch;
+
+    SharingOptions applied_to(SharingOptions options) const {
+        if (lock_order) options.lock_order = *lock_order;
+        if (min_hold) options.min_hold = *min_hold;
+        if (prefetch) options.prefetch = *prefetch;
+        return options;
+    }
+    friend bool operator==(const SharingChange&, const SharingChange&) = default;
 };
 
 std::string_view to_string(Coherency coherency);  ///< arbiter, broadcast

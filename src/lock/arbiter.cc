@@ -40,10 +40,6 @@ std::vector<AmfId> Arbiter::audience() const {
     return all;
 }
 
-std::vector<AmfId> Arbiter::audience(UnitIndex unit) const {
-    return two() ? audience() : std::vector<AmfId>{home(unit)};
-}
-
 /// The present view is known to both: whoever holds for writing decides from here on.
 void Arbiter::settle_role(UnitIndex index) {
     const auto place = units_.find(index);

@@ -46,7 +46,8 @@ public:
     void adopt(const AmfView& view) override;
     AmfId arbiter(UnitIndex unit) const override;
     std::vector<AmfId> audience() const override;
-    std::vector<AmfId> audience(UnitIndex unit) const override;
+    bool all_hear_all() const override { return two(); }
+    void queue_by(const LockQueuePolicy& policy) override { policy_ = &policy; }
     bool decides(AmfId who, UnitIndex unit) const override { return two() || who == home(unit); }
     /// With two AMFs nobody knows who the arbiter is before both have reported.
     bool routed() const override { return !two() || thawed(); }

@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "lock/lock_queue.h"
 #include "lock/lock_types.h"
 
 namespace braid {
@@ -19,8 +20,10 @@ public:
     virtual AmfId arbiter(UnitIndex unit) const = 0;
     /// Who waits at a new view for the report of this AMF's client, if only to hear that there is nothing.
     virtual std::vector<AmfId> audience() const = 0;
-    /// Of them, who wants to know what it holds and claims of the unit.
-    virtual std::vector<AmfId> audience(UnitIndex unit) const = 0;
+    /// Each of them is told all that the client holds and claims; else a unit's arbiter alone is told of it.
+    virtual bool all_hear_all() const = 0;
+    /// In which order they are served that wait for one unit, from now on: where there is a queue.
+    virtual void queue_by(const LockQueuePolicy&) {}
     /// Lines of `from`'s report of the present view; false, and nothing changes, if they make no sense.
     virtual bool report(AmfId from, const LockReport& report) = 0;
     /// A request, a release, or what the kind has of its own; false, and nothing changes, if it makes no

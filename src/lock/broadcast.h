@@ -52,7 +52,7 @@ public:
     void adopt(const AmfView& view) override;
     AmfId arbiter(UnitIndex) const override { return view_.self; }
     std::vector<AmfId> audience() const override { return {view_.self}; }
-    std::vector<AmfId> audience(UnitIndex) const override { return audience(); }
+    bool all_hear_all() const override { return true; }
     /// Peers have nothing to report here.
     bool report(AmfId from, const LockReport& report) override;
     bool decides(AmfId who, UnitIndex) const override { return who == view_.self; }

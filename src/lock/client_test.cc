@@ -189,6 +189,40 @@ TEST_F(ClientTest, WhatIsWantedByOthersIsKeptForItsTime) {
     EXPECT_FALSE(patient.next_due());
 }
 
+TEST_F(ClientTest, TheTablesAreGivenBackAtOnce) {
+    LockClient patient(arbiter, {.min_hold = 1ms});
+    patient.adopt(view_of(1, 1, {1}), {});
+    LockWaiter waiter{kTablesUnit, write};
+    patient.wait(waiter);
+    const LockFrame asked = patient.outbox().messages.at(0);
+    patient.outbox() = {};
+    ASSERT_TRUE(patient.granted({MessageType::lock_grant, kTablesUnit, asked.ticket, write}, now));
+    patient.unpin(kTablesUnit, patient.life());
+    patient.revoked({MessageType::lock_revoke, kTablesUnit, asked.ticket, none, write}, now + 10us);
+    EXPECT_EQ(patient.outbox().prepare.size(), 1u);
+    EXPECT_FALSE(patient.next_due());
+}
+
+TEST_F(ClientTest, AnotherTimeToKeepThemIsForWhatIsHeldAlready) {
+    LockClient patient(arbiter, {.min_hold = 1ms});
+    patient.adopt(view_of(1, 1, {1}), {});
+    LockWaiter waiter{kUnit, write};
+    patient.wait(waiter);
+    const LockFrame asked = patient.outbox().messages.at(0);
+    patient.outbox() = {};
+    ASSERT_TRUE(patient.granted({MessageType::lock_grant, kUnit, asked.ticket, write}, now));
+    patient.unpin(kUnit, patient.life());
+    patient.revoked({MessageType::lock_revoke, kUnit, asked.ticket, none, write}, now + 10us);
+    patient.hold_at_least(5ms);
+    EXPECT_EQ(patient.next_due(), now + 5ms);
+    patient.tick(now + 1ms);
+    EXPECT_TRUE(patient.outbox().prepare.empty());
+    patient.hold_at_least(0us);
+    EXPECT_EQ(patient.next_due(), now);
+    patient.tick(now + 1ms);
+    EXPECT_EQ(patient.outbox().prepare.size(), 1u);
+}
+
 TEST_F(ClientTest, PrefetchedUnitsServeAndGoFirst) {
     LockClient small(arbiter, {.held_idle = 2});
     small.adopt(view_of(1, 1, {1}), {});

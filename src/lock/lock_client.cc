@@ -225,7 +225,8 @@ void LockClient::revoked(const LockFrame& frame, Nanos now) {
 
 void LockClient::want(Entry& e, LockMode wanted, Nanos now) {
     const Nanos due = e.granted_at + options_.min_hold;
-    if (now >= due || e.prefetched || e.asked != LockMode::none) {
+    // The tables are held for one change, and nobody's data gets cheaper if they stay.
+    if (now >= due || e.unit == kTablesUnit || e.prefetched || e.asked != LockMode::none) {
         e.asked = std::max({e.asked, e.deferred, wanted});
         e.deferred = LockMode::none;
     } else {
@@ -237,6 +238,13 @@ void LockClient::want(Entry& e, LockMode wanted, Nanos now) {
 std::optional<Nanos> LockClient::next_due() const {
     if (deferred_.empty()) return std::nullopt;
     return deferred_.begin()->first;
+}
+
+void LockClient::hold_at_least(Nanos time) {
+    options_.min_hold = time;
+    for (const auto& [due, unit] : std::exchange(deferred_, {})) {
+        if (const Entry* e = find(unit)) deferred_.emplace(e->granted_at + time, unit);
+    }
 }
 
 void LockClient::tick(Nanos now) {
@@ -405,10 +413,10 @@ void LockClient::make_reports(std::span<const LockClaim> claims) {
         return a.unit != b.unit ? a.unit < b.unit : a.progress > b.progress;
     });
     for (const AmfId to : arbitration_.audience()) outbox_.reports.push_back({to, {}});
-    const auto add = [this](const LockReportEntry& entry) {
-        const std::vector<AmfId> audience = arbitration_.audience(entry.unit);
+    const auto add = [this, all = arbitration_.all_hear_all()](const LockReportEntry& entry) {
+        const AmfId arbiter = all ? AmfId() : arbitration_.arbiter(entry.unit);
         for (auto& [to, report] : outbox_.reports) {
-            if (std::ranges::find(audience, to) != audience.end()) report.entries.push_back(entry);
+            if (all || to == arbiter) report.entries.push_back(entry);
         }
     };
     for (const Entry* e = all_.first; e != nullptr; e = e->all.next) {

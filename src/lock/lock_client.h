@@ -93,6 +93,8 @@ public:
     void revoked(const LockFrame& frame, Nanos now);
     /// When the next unit has been held for long enough that somebody wants, if there is one.
     std::optional<Nanos> next_due() const;
+    /// From now on, for what is held already, too.
+    void hold_at_least(Nanos time);
     /// Gives back what is due.
     void tick(Nanos now);
     void release_prepared(UnitIndex unit, std::uint64_t ticket);

@@ -10,10 +10,13 @@ namespace braid {
 
 namespace {
 
+const LockQueuePolicy& queue_of(const SharingOptions& sharing) {
+    return sharing.lock_order == LockOrder::priority ? priority_lock_queue() : fifo_lock_queue();
+}
+
 std::unique_ptr<Arbitration> make_arbitration(const SharingOptions& sharing) {
     if (sharing.coherency == Coherency::broadcast) return std::make_unique<Broadcast>();
-    return std::make_unique<Arbiter>(sharing.lock_order == LockOrder::priority ? priority_lock_queue()
-                                                                               : fifo_lock_queue());
+    return std::make_unique<Arbiter>(queue_of(sharing));
 }
 
 }  // namespace
@@ -67,6 +70,7 @@ LockManager::LockManager(Executor& executor, Clock& clock, Transport& transport,
       transport_(transport),
       group_(group),
       hooks_(hooks),
+      sharing_(options.sharing),
       arbitration_(make_arbitration(options.sharing)),
       client_(*arbitration_, {options.held_idle, options.sharing.min_hold}),
       streams_(options.sharing.prefetch),
@@ -74,7 +78,7 @@ LockManager::LockManager(Executor& executor, Clock& clock, Transport& transport,
       due_(executor),
       scope_(executor) {
     scope_.spawn(pump_when_due());
-    if (options.sharing.min_hold != Nanos{}) scope_.spawn(end_holds());
+    scope_.spawn(end_holds());
 }
 
 LockManager::~LockManager() = default;
@@ -128,6 +132,15 @@ std::vector<std::pair<std::string, std::uint64_t>> LockCounters::by_result() con
             {"prefetched", prefetched},
             {"peer", peer - cancelled},
             {"cancelled", cancelled}};
+}
+
+void LockManager::obey(const SharingOptions& sharing) {
+    ASSERT(sharing.coherency == sharing_.coherency);
+    if (std::exchange(sharing_, sharing) == sharing) return;
+    arbitration_->queue_by(queue_of(sharing));
+    streams_.name_at_most(sharing.prefetch);
+    client_.hold_at_least(sharing.min_hold);
+    pump();
 }
 
 void LockManager::stop() {

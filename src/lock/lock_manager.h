@@ -152,6 +152,11 @@ public:
     /// The end of what hooks.recover() began.
     void recovered(UnitIndex unit);
 
+    /// The order of the queue, the minimum hold and the prefetch are these from now on; the rest of the
+    /// options is what it was.
+    void obey(const SharingOptions& sharing);
+    const SharingOptions& sharing() const { return sharing_; }
+
     /// Acquires fail from now on, and those that wait do. Arbitration and giving back go on until the manager
     /// is gone.
     void stop();
@@ -208,6 +213,7 @@ private:
     Transport& transport_;
     Uuid group_;
     LockHooks& hooks_;
+    SharingOptions sharing_;
     std::unique_ptr<Arbitration> arbitration_;
     LockClient client_;
     Streams streams_;

@@ -14,6 +14,7 @@ class Streams {
 public:
     /// `most`: units named ahead, 0 = never, below kNeighbourhoodUnits.
     explicit Streams(std::uint8_t most) : most_(most) {}
+    void name_at_most(std::uint8_t most) { most_ = most; }
 
     /// `unit` has to be requested. How many of those behind it to name: twice as many as the last time while
     /// the stream goes on.

@@ -157,6 +157,12 @@ void GroupConfig::encode(PageBytes page) const {
     out.finish();
 }
 
+bool GroupConfig::may_become(GroupConfig next) const {
+    next.sharing =
+        SharingChange{sharing.lock_order, sharing.min_hold, sharing.prefetch}.applied_to(next.sharing);
+    return next == *this;
+}
+
 Result<GroupConfig> GroupConfig::decode(ConstPageBytes page) {
     Reader in = content_reader(page);
     GroupConfig c;

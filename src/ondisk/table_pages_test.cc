@@ -52,6 +52,25 @@ GroupConfig small_config() {
     return config;
 }
 
+TEST(GroupConfig, OnlyHowLocksAreKeptMayChange) {
+    const GroupConfig before = small_config();
+    GroupConfig after = before;
+    after.sharing = SharingChange{LockOrder::fifo, 5ms, std::uint8_t{3}}.applied_to(before.sharing);
+    ASSERT_NE(after, before);
+    EXPECT_TRUE(before.may_become(after));
+    ++after.sharing.amfs;
+    EXPECT_FALSE(before.may_become(after));
+    after = before;
+    after.sharing.coherency = Coherency::arbiter;
+    EXPECT_FALSE(before.may_become(after));
+    after = before;
+    ++after.lock_unit_stripes;
+    EXPECT_FALSE(before.may_become(after));
+    after = before;
+    after.controllers[0] = "other";
+    EXPECT_FALSE(before.may_become(after));
+}
+
 Zone random_zone() {
     Zone zone;
     zone.generation = *rc::gen::arbitrary<std::uint32_t>();

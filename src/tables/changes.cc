@@ -137,6 +137,20 @@ Task<Status> Tables::free_zones(VolumeRecord volume) {
     co_return Status{};
 }
 
+// ---- how it is shared
+
+Task<Status> Tables::set_sharing(SharingChange change) {
+    CO_TRY_LET(const Turn turn, co_await begin_change());
+    GroupConfig config = config_;
+    config.sharing = change.applied_to(config_.sharing);
+    if (!config.sharing.complaint(config.controllers.size()).empty()) co_return fail(Errc::invalid);
+    if (config == config_) co_return Status{};
+    LOG_INFO("group.set", {"group", config_.name}, {"lock_order", to_string(config.sharing.lock_order)},
+             {"min_hold_us", config.sharing.min_hold / 1us}, {"prefetch", unsigned{config.sharing.prefetch}});
+    CO_TRY(co_await commit(kConfigPage, std::move(config)));
+    co_return co_await end_change();
+}
+
 // ---- members
 
 Task<Status> Tables::fail_member(MemberIndex member) {

@@ -12,7 +12,9 @@ Status Tables::apply_config(ConstPageBytes bytes) {
     TRY_LET(GroupConfig config, GroupConfig::decode(bytes));
     if (config.members.size() != disks_.size()) return fail(Errc::corrupt);
     const bool first = sequences_.empty();
+    if (!first && !config_.may_become(config)) return fail(Errc::corrupt);
     config_ = std::move(config);
+    locks_->obey(config_.sharing);
     if (first) {
         sequences_.assign(page_count(), 0);
         zones_.assign(config_.extents, Zone{});

@@ -117,6 +117,8 @@ public:
     // ---- changes; each takes the tables lock itself and returns when all AMFs of the view have it
     /// The zone of `extent`, zeroed and mapped if there was none. no_space, offline.
     Task<Result<const Zone*>> allocate_zone(ExtentIndex extent);
+    /// How the locks are kept, from now on. invalid.
+    Task<Status> set_sharing(SharingChange change);
     /// Declares a member failed by agreement of the view. offline, and the member stays as it is, if the
     /// level does not survive that: nothing more is written then.
     Task<Status> fail_member(MemberIndex member);

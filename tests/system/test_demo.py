@@ -1,5 +1,6 @@
 """`braid demo` as a captive and in the foreground: environment, exit status, nothing left behind."""
 
+import json
 import os
 import subprocess
 import tempfile
@@ -61,6 +62,12 @@ def verbs():
         c.braid("st", "--api", "unix:/nowhere", expect=4)
         c.braid("group", "show", "none", expect=3)
         c.braid("gr", "sh", "g0")
+        c.braid("group", "set", "g0", "--min-hold", 500, "--lock-order", "priority", "--prefetch", 4)
+        for name in c.names:
+            shown = json.loads(c.braid("--json", "group", "show", "g0", controller=name).stdout)
+            check((shown["min_hold_us"], shown["lock_order"], shown["prefetch"]) == (500, "priority", 4), f"{name}: {shown}")
+        refused = c.braid("group", "set", "g0", "--amfs", 2, expect=2)
+        check("stays as it is" in refused.stderr, refused.stderr)
 
 
 main(captive_environment, kill_of_the_demo, verbs)

@@ -44,7 +44,7 @@ def traded():
             told = wait_until(f"{name} tells of the ping-pong", lambda n=name: ping_pong(c, n), 20)
             check(told["object"] == "g0: ctl-a, ctl-b", f"{name} names {told['object']}")
             check(f"v0 bytes {OFFSET} to {OFFSET + (256 << 10) - 1}" in told["text"], f"{name} says {told['text']}")
-            check("min-hold" in told["fix"], told["fix"])
+            check("braid group set g0 --min-hold" in told["fix"], told["fix"])
         say(f"{told['object']} {told['text']}")
 
         top = json.loads(c.braid("top", "--json").stdout)

@@ -86,6 +86,22 @@ TEST_F(NbdHostile, OneConnectionTooManyIsClosedAtOnce) {
     EXPECT_EQ(ask(*a, request(kFlush, 1, 0, 0)), simple(1, 0).bytes());
 }
 
+TEST_F(NbdHostile, WhoOnlyHoldsAPlaceMakesRoomForWhoComesLater) {
+    limits.connections = 3;
+    const auto host = attach();
+    const auto first = dial(), second = dial();
+    const auto newcomer = attach();
+    EXPECT_TRUE(first->server_ended) << "the oldest handshake";
+    EXPECT_FALSE(second->server_ended || host->server_ended);
+    EXPECT_EQ(ask(*newcomer, request(kFlush, 1, 0, 0)), simple(1, 0).bytes());
+    std::vector<std::shared_ptr<Wire>> flood;
+    for (int i = 0; i < 50; ++i) flood.push_back(network.dial());  // in one turn
+    executor.run_until_idle();
+    EXPECT_EQ(server().connections(), 3u);
+    EXPECT_FALSE(host->server_ended || newcomer->server_ended);
+    EXPECT_EQ(ask(*host, request(kFlush, 2, 0, 0)), simple(2, 0).bytes());
+}
+
 TEST_F(NbdHostile, AClientThatCannotBeAnsweredLosesItsConnection) {
     const auto wire = attach();
     wire->refuses_writes = true;

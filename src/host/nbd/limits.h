@@ -11,7 +11,7 @@
 namespace braid::nbd {
 
 struct Limits {
-    std::size_t connections = 1024;           ///< of the server; one more is closed at once
+    std::size_t connections = 1024;  ///< of the server; one more ends the oldest handshake, or is closed
     std::size_t requests_in_flight = 4096;    ///< of a connection; from admission until the reply is sent
     std::size_t bytes_in_flight = 64u << 20;  ///< of a connection: payloads and replies
     std::size_t total_bytes_in_flight = 512u << 20;  ///< of all connections

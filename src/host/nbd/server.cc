@@ -34,6 +34,7 @@ public:
         watch_.spawn(handshake_deadline());
         Result<Agreement> agreement = co_await negotiate();
         watch_.destroy_all();
+        agreed_ = agreement.has_value();
         if (!agreement) {
             if (agreement.error().code != Errc::cancelled) {
                 ++server_.counters_.handshakes_failed;
@@ -49,6 +50,7 @@ public:
 
     /// One that was negotiated on another thread, with what it has sent since.
     Task<void> run_handed(Agreement agreement, Bytes received) {
+        agreed_ = true;
         intake_.begin_with(received);
         co_await transmit(std::move(agreement));
     }
@@ -59,6 +61,13 @@ public:
         } else {
             stream_->shutdown();
         }
+    }
+
+    /// Ends a handshake. False: it is over, or has been ended before.
+    bool give_place() {
+        if (agreed_ || std::exchange(cut_, true)) return false;
+        stream_->shutdown();
+        return true;
     }
 
     bool cut_if_stalled_since(Nanos limit) {
@@ -104,6 +113,8 @@ private:
     Intake intake_;
     std::list<Connection*>::iterator place_;
     std::optional<Transmission> transmission_;
+    bool agreed_ = false;
+    bool cut_ = false;
     Scope watch_;
 };
 
@@ -143,13 +154,18 @@ Task<void> Server::accept_on(Listener& listener) {
             LOG_WARN("nbd.accept_failed", {"address", listener.address()},
                      {"reason", to_string(stream.error().code)});
             co_await sleep_for(clock_, kPause);
-        } else if (stopping_ || connections_.size() >= limits_.connections) {
+        } else if (stopping_ || (connections_.size() >= limits_.connections && !make_room())) {
             ++counters_.connections_refused;
             (*stream)->shutdown();
         } else {
             scope_.spawn(serve(std::move(*stream)));
         }
     }
+}
+
+/// Who only holds a place must not keep hosts out of it: the longest handshake goes.
+bool Server::make_room() {
+    return std::ranges::any_of(connections_, [](Connection* connection) { return connection->give_place(); });
 }
 
 Task<void> Server::serve(std::unique_ptr<ByteStream> stream) {

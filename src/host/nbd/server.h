@@ -62,6 +62,7 @@ private:
     friend class Connection;
 
     Task<void> accept_on(Listener& listener);
+    bool make_room();
     Task<void> serve(std::unique_ptr<ByteStream> stream);
     Task<void> serve_handed(std::unique_ptr<ByteStream> stream, Agreement agreement, Bytes received);
     /// Cuts clients that hold memory and do not move while others wait for it.

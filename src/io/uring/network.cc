@@ -18,6 +18,8 @@ namespace braid {
 namespace {
 
 constexpr int kBacklog = 1024;
+// Of a far end that says nothing: when the kernel begins to ask whether it is there, and how often it asks.
+constexpr int kQuietSeconds = 60, kProbeSeconds = 10, kProbes = 6;
 
 Error error_of(int error) {
     const auto detail = static_cast<std::uint32_t>(error);
@@ -48,8 +50,17 @@ UniqueFd new_socket(const SocketAddress& address) {
 /// The ring waits by itself only on sockets that block.
 std::unique_ptr<ByteStream> make_stream(Loop& loop, UniqueFd fd, bool is_unix) {
     ::fcntl(fd.get(), F_SETFL, ::fcntl(fd.get(), F_GETFL) & ~O_NONBLOCK);
-    const int one = 1;
-    if (!is_unix) ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (!is_unix) {
+        const auto set = [&](int level, int option, int value) {
+            ::setsockopt(fd.get(), level, option, &value, sizeof value);
+        };
+        set(IPPROTO_TCP, TCP_NODELAY, 1);
+        // A far end that went without a word (power, cable) and owes nothing would stay for ever.
+        set(SOL_SOCKET, SO_KEEPALIVE, 1);
+        set(IPPROTO_TCP, TCP_KEEPIDLE, kQuietSeconds);
+        set(IPPROTO_TCP, TCP_KEEPINTVL, kProbeSeconds);
+        set(IPPROTO_TCP, TCP_KEEPCNT, kProbes);
+    }
     return std::make_unique<SocketStream>(loop, std::move(fd));
 }
 

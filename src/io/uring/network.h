@@ -1,5 +1,6 @@
 // TCP and UNIX sockets. "HOST:PORT", "[V6]:PORT", "unix:PATH". Host names are looked up with a blocking call:
-// use numbers where that matters. Streams have TCP_NODELAY.
+// use numbers where that matters. Streams have TCP_NODELAY, and
+// end when the far end has been gone for two minutes.
 #pragma once
 
 #include <memory>

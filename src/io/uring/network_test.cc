@@ -1,5 +1,7 @@
 #include "io/uring/network.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -8,6 +10,7 @@
 #include <fstream>
 
 #include "base/prng.h"
+#include "io/uring/socket_stream.h"
 #include "io/uring/test_engines.h"
 
 namespace braid {
@@ -98,6 +101,20 @@ TEST_P(NetworkTest, CarriesMuchInBothDirectionsAtOnce) {
         }
         EXPECT_TRUE(there == data);
         EXPECT_TRUE(back == data);
+    }
+}
+
+TEST_P(NetworkTest, BothEndsAreAskedNowAndThenWhetherTheyAreThere) {
+    Ends ends = ends_over("127.0.0.1:0");
+    for (const auto& stream : {ends.near.get(), ends.far.get()}) {
+        const auto loose = stream->let_go();
+        const int fd = static_cast<LooseSocket&>(*loose).fd.get();
+        int asks = 0, idle = 0;
+        socklen_t size = sizeof asks;
+        ASSERT_EQ(::getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &asks, &size), 0);
+        ASSERT_EQ(::getsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, &size), 0);
+        EXPECT_EQ(asks, 1);
+        EXPECT_LE(idle, 120);
     }
 }
 
