@@ -158,6 +158,7 @@ void GroupConfig::encode(PageBytes page) const {
 }
 
 bool GroupConfig::may_become(GroupConfig next) const {
+    next.outside = outside;
     next.sharing =
         SharingChange{sharing.lock_order, sharing.min_hold, sharing.prefetch}.applied_to(next.sharing);
     return next == *this;

@@ -55,7 +55,7 @@ struct GroupConfig {
     std::optional<ControllerSlot> slot_of(std::string_view controller) const;
 
     friend bool operator==(const GroupConfig&, const GroupConfig&) = default;
-    /// Only what a SharingChange can change is other.
+    /// Only what a SharingChange can change is other, and who outside has slots.
     bool may_become(GroupConfig next) const;
     void encode(PageBytes page) const;
     static Result<GroupConfig> decode(ConstPageBytes page);

@@ -52,11 +52,13 @@ GroupConfig small_config() {
     return config;
 }
 
-TEST(GroupConfig, OnlyHowLocksAreKeptMayChange) {
+TEST(GroupConfig, OnlyHowLocksAreKeptAndWhoHasSlotsOutsideMayChange) {
     const GroupConfig before = small_config();
     GroupConfig after = before;
     after.sharing = SharingChange{LockOrder::fifo, 5ms, std::uint8_t{3}}.applied_to(before.sharing);
     ASSERT_NE(after, before);
+    EXPECT_TRUE(before.may_become(after));
+    after.outside.push_back("ctl-z");
     EXPECT_TRUE(before.may_become(after));
     ++after.sharing.amfs;
     EXPECT_FALSE(before.may_become(after));
