@@ -36,7 +36,7 @@ void Cluster::settle() {
     if (!world_.run_until(all_serve, 60s, 100us)) {
         std::string who;
         for (Node& node : nodes_)
-            who += " " + node.name + (node.running ? serving(node) ? "=up" : "=waits" : "=down");
+            who += " " + node.name + (node.running ? works(node) ? "=up" : "=waits" : "=down");
         fail("liveness: not all controllers serve again 60 s after the last fault:" + who);
         return;
     }
@@ -94,7 +94,7 @@ std::string Cluster::unfinished() {
 bool Cluster::jobs_done() {
     for (Node& node : nodes_) {
         if (!node.running) continue;
-        if (!serving(node)) return false;
+        if (!works(node)) return false;
         for (Amf* amf : amfs_of(node)) {
             const Replicator& records = amf->replicator();
             if (records.live_records() != 0 || !records.store().orphan_stripes().empty()) return false;
@@ -162,11 +162,28 @@ void Cluster::open_all_ports() {
         fail("the ports were not opened again: " +
              (ports ? ports->error().detail : std::string("no answer")));
     }
+    open_outside_ports();
+}
+
+/// They open a moment after the tables say so.
+void Cluster::open_outside_ports() {
+    for (const std::string& name : outside_names(plan_)) {
+        std::optional<AdminResult<braid::Outcome>> made;
+        const bool answered =
+            wait_for(0, nodes_[0].running->controller.create_ports({"v", {name}, false}), made, 30s);
+        if (answered && (*made || made->error().code == Errc::exists)) continue;
+        return fail("no port outside: " + (made ? made->error().detail : std::string("no answer")));
+    }
+    const auto all_open = [&] {
+        const Tables* tables = some_tables();
+        return std::ranges::all_of(nodes_, [&](Node& n) { return !outside(n) || n.running->fits(tables); });
+    };
+    if (!world_.run_until(all_open, 30s, 100us)) fail("liveness: a port outside of the group does not open");
 }
 
 /// The group's own opinion of its parity, through some controller.
 void Cluster::verify() {
-    Running& running = *nodes_[prng_.below(nodes_.size())].running;
+    Running& running = *nodes_[prng_.below(plan_.controllers)].running;
     const std::size_t index = static_cast<std::size_t>(
         std::ranges::find_if(nodes_, [&](const Node& n) { return n.running.get() == &running; }) -
         nodes_.begin());

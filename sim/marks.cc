@@ -88,6 +88,9 @@ constexpr std::array<Entry, kMarks> kTable{{
     {Mark::ghost_lands, "ghost.lands", ""},
     {Mark::ghost_dies, "ghost.dies", ""},
     {Mark::space_anew, "space.anew", ""},
+    {Mark::forward_asked_again, "forward.asked_again", ""},
+    {Mark::forward_moved, "forward.moved", ""},
+    {Mark::forward_outlived, "forward.outlived", ""},
 }};
 
 constexpr bool in_order() {

@@ -90,6 +90,9 @@ enum class Mark : std::uint8_t {
     ghost_lands,
     ghost_dies,
     space_anew,
+    forward_asked_again,
+    forward_moved,
+    forward_outlived,
     count,
 };
 

@@ -102,6 +102,8 @@ Plan draw_plan(std::uint64_t seed) {
         const auto most = static_cast<unsigned>(std::bit_width(plan.strip_size / kBlockSize));
         locks = {.stripes = 1, .blocks = static_cast<std::uint16_t>(1u << fine.below(most))};
     }
+    Prng outside(mix64(seed) ^ 0xf0e1ull);
+    if (outside.chance(1, 4)) plan.outside = outside.chance(1, 4) ? 2 : 1;
     return plan;
 }
 
@@ -153,6 +155,7 @@ std::string describe(const Plan& plan) {
     if (plan.rot) out += " rot";
     if (plan.swaps) out += " swap";
     if (plan.cluster_kill) out += " all-die";
+    if (plan.outside != 0) out += "; outside " + std::to_string(plan.outside);
     if (plan.cache != 0) out += "; cache " + std::to_string(plan.cache / kBlockSize) + " blocks";
     out += describe(plan.sharing);
     out += "; hosts:" + describe(plan.work);
@@ -200,6 +203,7 @@ constexpr std::array kSettings{
     setting<[](auto& p) -> auto& { return p.slow_sides; }>("slow_sides", 0),
     setting<[](auto& p) -> auto& { return p.drain_max; }>("drain_max", 1000),
     setting<[](auto& p) -> auto& { return p.controllers; }>("controllers", 2),
+    setting<[](auto& p) -> auto& { return p.outside; }>("outside", 0),
     setting<[](auto& p) -> auto& { return p.disk_faults; }>("disk_faults", 0),
     setting<[](auto& p) -> auto& { return p.unnoticed_swaps; }>("unnoticed_swaps", 0),
 };

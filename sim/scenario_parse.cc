@@ -134,6 +134,7 @@ Answer read_shape(const toml::node& node, Scenario& scenario) {
     if (Answer wrong =
             read_table(node, "[cluster]",
                        {{"controllers", number(shape.controllers, "controllers", 1, 9)},
+                        {"outside", number(shape.outside, "outside", 0, 4)},
                         {"disks", number(shape.disks, "disks", 3, 24)},
                         {"level", text(shape.level, "level")},
                         {"copies", number(shape.copies, "copies", 2, 4)},

@@ -153,6 +153,8 @@ Task<AdminResult<braid::Outcome>> ScenarioRun::request(const Step& step, Control
             return controller.delete_port("v", name(1), false);
         case Verb::open_ports:
             return controller.create_ports({"v", {}, false});
+        case Verb::open_port:
+            return controller.create_ports({"v", {name(1)}, false});
         case Verb::set_hold:
             return controller.set_group({"g", {.min_hold = *parse_time(step.arguments[1])}});
         case Verb::set_order:

@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "cache/cache_frames.h"
+#include "forward/forward_frames.h"
 #include "icl/frame.h"
 #include "lock/lock_types.h"
 #include "sim/scenario_sequence.h"
@@ -12,8 +13,9 @@
 namespace braid::sim {
 namespace {
 
-constexpr std::array<std::string_view, 10> kKinds = {"other", "lock", "report", "record", "table",
-                                                     "cache", "link", "disk",   "tables", "arrival"};
+constexpr std::array<std::string_view, 12> kKinds = {"other", "lock",  "report",  "record",
+                                                     "table", "cache", "forward", "ports",
+                                                     "link",  "disk",  "tables",  "arrival"};
 constexpr std::array<std::string_view, 3> kParity = {"P", "Q", "R"};
 
 std::string name_of(AmfId id) {
@@ -53,6 +55,8 @@ std::string_view kind_if_named(std::string_view kind, const std::string& name) {
 std::string_view kind_of(MessageType type) {
     if (is_link_type(type) || type == MessageType::groups_changed) return "link";
     if (type == MessageType::lock_report) return "report";
+    if (type == MessageType::forward_ports || type == MessageType::forward_drained) return "ports";
+    if (type >= MessageType::forward_read) return "forward";
     if (type < MessageType::record_begin) return "lock";
     if (type == MessageType::cache_fetch || type == MessageType::cache_data) return "cache";
     return type >= MessageType::table_update && type < MessageType::amf_first ? "table" : "record";
@@ -63,7 +67,7 @@ std::string_view kind_of(MessageType type) {
 bool is_trace_kind(std::string_view kind) { return std::ranges::find(kKinds, kind) != kKinds.end(); }
 
 bool is_message_name(std::string_view name) {
-    for (unsigned type = 1; type <= static_cast<unsigned>(MessageType::amf_last); ++type) {
+    for (unsigned type = 1; type <= static_cast<unsigned>(MessageType::last); ++type) {
         const std::string known = name_of(static_cast<MessageType>(type));
         if (known == name && known != "unknown" && known != "amf") return true;
     }
@@ -229,6 +233,33 @@ std::string Trace::cache_text(const Message& message, AmfId asker, std::string_v
     return ' ' + name + (answers && message.payload.bytes.empty() ? " +nothing" : "");
 }
 
+std::string Trace::ports_text(const Message& message) const {
+    std::string out;
+    for (const ForwardPorts::Port& port : decode_forward_ports(message)->ports)
+        out += ' ' + port.controller + (port.closing ? "-closing" : "");
+    return out;
+}
+
+/// `asker`: the controller outside of the group. What is about no place is a flush.
+std::string Trace::forward_text(const Message& message, AmfId asker, std::string_view& kind) {
+    if (message.type == MessageType::forward_reply) {
+        const Result<ForwardReply> reply = decode_forward_reply(message);
+        const std::string& about = forwarded_[{asker, reply->number}];
+        if (!about.empty()) kind = kind_if_named(kind, about.substr(1));
+        return about + (reply->status ? "" : " +" + std::string(to_string(reply->status.error().code)));
+    }
+    const Result<ForwardRequest> request = decode_forward_request(message);
+    std::string& about = forwarded_[{asker, request->number}];
+    const Tables* tables = tables_();
+    const VolumeRecord* volume = tables == nullptr ? nullptr : tables->volume(request->volume);
+    if (message.type != MessageType::forward_flush && volume != nullptr) {
+        const std::uint64_t at = volume->first_extent.v * kExtentSize + request->offset;
+        about = ' ' + stripe_name(geometry_.locate(at).stripe);
+        kind = kind_if_named(kind, about.substr(1));
+    }
+    return about;
+}
+
 std::string Trace::frame_text(const Process& from, const Process& to, std::string_view arrow,
                               std::span<const std::byte> frame, std::string_view& kind) {
     const Message message = message_of(frame);
@@ -244,6 +275,10 @@ std::string Trace::frame_text(const Process& from, const Process& to, std::strin
     if (kind == "report") return text + report_text(message);
     if (kind == "cache")
         return text + cache_text(message, message.type == MessageType::cache_fetch ? sender : receiver, kind);
+    if (message.type == MessageType::forward_ports) return text + ports_text(message);
+    if (kind == "forward")
+        return text +
+               forward_text(message, message.type == MessageType::forward_reply ? receiver : sender, kind);
     if (kind != "record") return text;
     const std::string record = record_text(message, sender, receiver);
     if (!record.empty()) kind = kind_if_named(kind, record.substr(1));

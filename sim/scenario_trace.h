@@ -75,6 +75,8 @@ private:
     std::string lock_text(const Message& message, std::string_view& kind) const;
     std::string report_text(const Message& message) const;
     std::string cache_text(const Message& message, AmfId asker, std::string_view& kind);
+    std::string ports_text(const Message& message) const;
+    std::string forward_text(const Message& message, AmfId asker, std::string_view& kind);
     std::string record_text(const Message& message, AmfId from, AmfId to);
     std::string record_name(const RecordId& id, AmfId writer) const;
     std::string command_text(const Process& process, std::uint64_t member, const DiskOp& op, bool done,
@@ -91,7 +93,8 @@ private:
     std::function<const Tables*()> tables_ = [] { return nullptr; };
     std::map<std::uint64_t, std::string> places_;  ///< by unit
     std::map<RecordId, Known> records_;
-    std::map<std::pair<AmfId, std::uint64_t>, StripeIndex> fetches_;  ///< by asker and number
+    std::map<std::pair<AmfId, std::uint64_t>, StripeIndex> fetches_;    ///< by asker and number
+    std::map<std::pair<AmfId, std::uint64_t>, std::string> forwarded_;  ///< the same; what it is about
     std::vector<std::vector<std::string>> held_;
     std::vector<Line> lines_;
 };

@@ -160,7 +160,8 @@ void add_volumes(CLI::App& app, Words& w) {
     CLI::App* const open = verb(w, port, "create", "open a virtual disk on controllers",
                                 [&w] { return port_create(w.globals, w.name, w.controllers); });
     open->add_option("VOLUME", w.name)->required();
-    open->add_option("CONTROLLER", w.controllers, "default: all that share its group");
+    open->add_option("CONTROLLER", w.controllers,
+                     "default: all that share its group; one that does not forwards to one that does");
     verb(w, port, "list", "all ports", [&w] { return port_list(w.globals); });
     CLI::App* const close = verb(w, port, "delete", "finish what is in flight, then close",
                                  [&w] { return port_delete(w.globals, w.name, w.second); });
@@ -207,11 +208,17 @@ void add_machines(CLI::App& app, Words& w) {
 
 void add_demo(CLI::App& app, Words& w) {
     CLI::App* const d = verb(w, &app, "demo", "a whole cluster on this machine, until Ctrl-C", [&w] {
+        if (w.demo.outside >= w.demo.controllers)
+            return report({kUsage, "--outside: at least one controller must share the group"});
         if (!w.demo_disk_size.empty()) w.demo.disk_size = *parse_size(w.demo_disk_size);
         if (!w.demo_volume_size.empty()) w.demo.volume_size = *parse_size(w.demo_volume_size);
         return demo(w.demo);
     });
     d->add_option("--controllers", w.demo.controllers, "1 to 16, default 3")->check(CLI::Range(1, 16));
+    d->add_option(
+         "--outside", w.demo.outside,
+         "of the controllers, so many do not share the group and forward to those that do, default 0")
+        ->check(CLI::Range(0, 15));
     d->add_option("--disks", w.demo.disks, "3 to 24, default 6")->check(CLI::Range(3, 24));
     add_size(d, "--disk-size", w.demo_disk_size, "default 1GiB");
     add_size(d, "--volume-size", w.demo_volume_size, "default 1GiB, at most what the group holds");

@@ -144,10 +144,13 @@ std::string volumes_text(std::string_view document) {
 }
 
 std::string ports_text(std::string_view document) {
-    std::vector<std::vector<std::string>> rows{{"VOLUME", "CONTROLLER", "STATE", "IN FLIGHT", "URI"}};
+    std::vector<std::vector<std::string>> rows{
+        {"VOLUME", "CONTROLLER", "STATE", "THROUGH", "IN FLIGHT", "URI"}};
     for (const Json& p : sorted_list(parse(document), "ports", "controller")) {
         rows.push_back(
-            {str(p, "volume"), str(p, "controller"), str(p, "state"), str(p, "in_flight"), words(p, "uris")});
+            {str(p, "volume"), str(p, "controller"), str(p, "state"),
+             p.value("forwarded", false) ? "forwarded to " + str(p, "through", "nobody") : "its own group",
+             str(p, "in_flight"), words(p, "uris")});
     }
     return table(rows);
 }

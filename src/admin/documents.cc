@@ -340,6 +340,8 @@ std::string ports_document(const std::vector<PortInfo>& ports, const StatusRepor
                                      {"controller", p.controller},
                                      {"state", name_of(p.state)},
                                      {"in_flight", or_null(p.in_flight)},
+                                     {"forwarded", p.forwarded},
+                                     {"through", p.through.empty() ? Json() : Json(p.through)},
                                      {"uris", std::move(uris)}});
     }
     return text_of(json);

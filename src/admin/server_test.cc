@@ -198,6 +198,10 @@ TEST_F(AdminServer, VolumesAndPortsComeAndGo) {
     EXPECT_EQ(ports["ports"][0]["uris"],
               (Json{"nbd://127.0.0.1:10809/v0", "nbd+unix:///v0?socket=/run/nbd.sock"}));
     EXPECT_TRUE(ports["ports"][1]["uris"].is_null());
+    EXPECT_TRUE(ports["ports"][1]["through"].is_null());
+    EXPECT_EQ(ports["ports"][1]["forwarded"], false);
+    EXPECT_EQ(ports["ports"][2]["forwarded"], true);
+    EXPECT_EQ(ports["ports"][2]["through"], "ctl-a");
     auto gone = client().Delete("/api/v1/ports/v0/ctl-b");
     ASSERT_TRUE(gone);
     EXPECT_EQ(Json::parse(gone->body)["steps"][0], "delete v0 ctl-b");

@@ -117,6 +117,8 @@ struct PortInfo {
     std::string controller;
     PortState state = PortState::open;
     std::optional<std::uint64_t> in_flight;  ///< known for the answering controller's ports only
+    bool forwarded = false;                  ///< its controller does not share the group
+    std::string through;                     ///< forwarded: the controller that it asks first; empty: nobody
 };
 
 enum class DiskState : std::uint8_t { member, failed, missing, empty, foreign, unreadable };

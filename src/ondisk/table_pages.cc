@@ -17,8 +17,10 @@ constexpr std::size_t kConfigMembers = kConfigControllers + kMaxControllers * kC
 constexpr std::size_t kConfigMemberSize = 20;
 constexpr std::size_t kConfigSharing = kConfigMembers + kMaxMembers * kConfigMemberSize;
 constexpr std::size_t kConfigSharingSize = 12;
-static_assert(kConfigMembers == 688 && kConfigSharing == 1168 &&
-              kConfigSharing + kConfigSharingSize <= kPageSize);
+constexpr std::size_t kConfigOutside = kConfigSharing + kConfigSharingSize;
+constexpr std::size_t kConfigOutsideNames = kConfigOutside + 4;
+static_assert(kConfigMembers == 688 && kConfigSharing == 1168 && kConfigOutside == 1180 &&
+              kConfigOutsideNames + kMaxOutside * kControllerNameField <= kPageSize);
 
 constexpr std::size_t kStateMembers = 72;
 constexpr std::size_t kStateMemberSize = 16;
@@ -28,7 +30,7 @@ constexpr std::size_t kIntentRegions = 72;
 static_assert(kIntentRegions + kMaxIntentRegions * 4 <= kPageSize);
 
 constexpr std::size_t kVolumeRecordSize = 128;
-constexpr std::size_t kVolumeUsed = 26 + kNameField;
+constexpr std::size_t kVolumeUsed = 30 + kNameField;
 static_assert(kVolumeUsed <= kVolumeRecordSize);
 static_assert(kPageHeaderSize + kVolumesPerPage * kVolumeRecordSize <= kPageSize);
 
@@ -48,6 +50,7 @@ bool is_valid(const GroupConfig& c) {
     };
     return valid_name(c.name) && c.geometry.check() && c.dimension >= 1 && c.dimension <= kMaxDimension &&
            c.controllers.size() <= kMaxControllers && std::ranges::all_of(c.controllers, name_fits) &&
+           c.outside.size() <= kMaxOutside && std::ranges::all_of(c.outside, name_fits) &&
            c.members.size() >= c.geometry.width() && c.members.size() <= kMaxMembers &&
            c.sharing.complaint(c.controllers.size(), c.geometry.strip_size).empty() &&
            c.data_start % kPageSize == 0 && c.page_count > kFirstMapPage.v &&
@@ -77,6 +80,10 @@ SharingOptions get_sharing(Reader& in) {
     return s;
 }
 
+// Ports of the group's controllers, and those of controllers outside, stand apart.
+static_assert(kMaxControllers == 16 && kMaxControllers + kMaxOutside == 32);
+std::uint16_t low_half(std::uint32_t slots) { return static_cast<std::uint16_t>(slots & 0xffff); }
+
 bool is_valid(const VolumeRecord& v) {
     if (v.state == VolumeState::free) return v == VolumeRecord{};
     return v.state <= VolumeState::deleting && valid_name(v.name) && v.size <= v.extents * kExtentSize &&
@@ -105,6 +112,21 @@ bool valid_name(std::string_view name, std::size_t limit) {
         name, [&](char c) { return is_letter_or_digit(c) || c == '.' || c == '_' || c == '-'; });
 }
 
+const std::string& GroupConfig::name_of(ControllerSlot slot) const {
+    static const std::string nobody;
+    const auto& list = is_outside(slot) ? outside : controllers;
+    const std::size_t place = is_outside(slot) ? slot.v - kMaxControllers : slot.v;
+    return place < list.size() ? list[place] : nobody;
+}
+
+std::optional<ControllerSlot> GroupConfig::slot_of(std::string_view controller) const {
+    for (std::uint8_t slot = 0; slot < kMaxControllers + kMaxOutside; ++slot) {
+        const std::string& present = name_of(ControllerSlot(slot));
+        if (!present.empty() && present == controller) return ControllerSlot(slot);
+    }
+    return std::nullopt;
+}
+
 void GroupConfig::encode(PageBytes page) const {
     ASSERT(is_valid(*this));
     FieldWriter out = content_writer(page);
@@ -130,10 +152,14 @@ void GroupConfig::encode(PageBytes page) const {
     }
     out.pad_to(in_content(kConfigSharing));
     put_sharing(out, sharing);
+    out.put(static_cast<std::uint16_t>(outside.size()));
+    out.pad_to(in_content(kConfigOutsideNames));
+    for (const std::string& controller : outside) out.name(controller, kControllerNameField);
     out.finish();
 }
 
 bool GroupConfig::may_become(GroupConfig next) const {
+    next.outside = outside;
     next.sharing =
         SharingChange{sharing.lock_order, sharing.min_hold, sharing.prefetch}.applied_to(next.sharing);
     return next == *this;
@@ -168,6 +194,10 @@ Result<GroupConfig> GroupConfig::decode(ConstPageBytes page) {
     in = Reader(page.subspan(kConfigSharing));
     c.sharing = get_sharing(in);
     c.sharing.granularity.stripes = lock_stripes;
+    const auto others = in.get<std::uint16_t>();
+    if (others > kMaxOutside) return fail(Errc::corrupt);
+    in.raw(kConfigOutsideNames - kConfigOutside - 2);
+    for (unsigned i = 0; i < others; ++i) c.outside.push_back(read_name(in, kControllerNameField));
     if (!names_ok || !members_ok || !in.ok() || !is_valid(c)) return fail(Errc::corrupt);
     return c;
 }
@@ -241,12 +271,14 @@ void VolumesPage::encode(PageBytes page) const {
         out.put(volume.id);
         out.put(static_cast<std::uint8_t>(volume.state));
         out.zeros(1);
-        out.put(volume.ports);
+        out.put(low_half(volume.ports));
         out.put(volume.first_extent);
         out.put(volume.extents);
         out.put(volume.size);
         out.name(volume.name, kNameField);
-        out.put(volume.closing);
+        out.put(low_half(volume.closing));
+        out.put(low_half(volume.ports >> kMaxControllers));
+        out.put(low_half(volume.closing >> kMaxControllers));
         out.pad_to(begin + kVolumeRecordSize);
     }
     out.finish();
@@ -265,6 +297,8 @@ Result<VolumesPage> VolumesPage::decode(ConstPageBytes page) {
         volume.size = in.get<std::uint64_t>();
         volume.name = read_name(in, kNameField);
         volume.closing = in.get<std::uint16_t>();
+        volume.ports |= std::uint32_t{in.get<std::uint16_t>()} << kMaxControllers;
+        volume.closing |= std::uint32_t{in.get<std::uint16_t>()} << kMaxControllers;
         in.raw(kVolumeRecordSize - kVolumeUsed);
         if (!in.ok() || !is_valid(volume)) return fail(Errc::corrupt);
     }

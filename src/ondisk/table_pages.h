@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,10 +43,17 @@ struct GroupConfig {
     std::uint32_t page_count = 0;
     std::uint32_t extents = 0;             ///< of the logical space
     std::vector<std::string> controllers;  ///< by slot, at most 16; an empty name is a free slot
-    std::vector<MemberRecord> members;     ///< by MemberIndex, geometry.width() .. 24
+    /// Names of controllers outside of the group that have, or had, ports of it: of slot 16 and those that
+    /// follow, at most 16; a name is replaced when no volume has a port there.
+    std::vector<std::string> outside;
+    std::vector<MemberRecord> members;  ///< by MemberIndex, geometry.width() .. 24
+
+    /// Empty for a slot that nobody has.
+    const std::string& name_of(ControllerSlot slot) const;
+    std::optional<ControllerSlot> slot_of(std::string_view controller) const;
 
     friend bool operator==(const GroupConfig&, const GroupConfig&) = default;
-    /// Only what a SharingChange can change is other.
+    /// Only what a SharingChange can change is other, and who outside has slots.
     bool may_become(GroupConfig next) const;
     void encode(PageBytes page) const;
     static Result<GroupConfig> decode(ConstPageBytes page);
@@ -96,9 +104,11 @@ struct VolumeRecord {
     ExtentIndex first_extent;
     std::uint32_t extents = 0;
     std::uint64_t size = 0;   ///< bytes, at most extents * 64 MiB
-    std::uint16_t ports = 0;  ///< bit = ControllerSlot that has a port
-    std::uint16_t closing =
+    std::uint32_t ports = 0;  ///< bit = ControllerSlot that has a port
+    std::uint32_t closing =
         0;  ///< of these, the ports that their controllers are draining; a subset of ports
+    bool has_port(ControllerSlot slot) const { return (ports >> slot.v & 1) != 0; }
+    bool closes_port(ControllerSlot slot) const { return (closing >> slot.v & 1) != 0; }
     friend bool operator==(const VolumeRecord&, const VolumeRecord&) = default;
 };
 

@@ -48,15 +48,18 @@ GroupConfig small_config() {
     config.page_count = 40;
     config.extents = 100;
     config.controllers = {"ctl-a", "", "ctl-c"};
+    config.outside = {"ctl-x", "ctl-y"};
     for (std::uint8_t i = 0; i < 6; ++i) config.members.push_back({uuid(i), 100u + i});
     return config;
 }
 
-TEST(GroupConfig, OnlyHowLocksAreKeptMayChange) {
+TEST(GroupConfig, OnlyHowLocksAreKeptAndWhoHasSlotsOutsideMayChange) {
     const GroupConfig before = small_config();
     GroupConfig after = before;
     after.sharing = SharingChange{LockOrder::fifo, 5ms, std::uint8_t{3}}.applied_to(before.sharing);
     ASSERT_NE(after, before);
+    EXPECT_TRUE(before.may_become(after));
+    after.outside.push_back("ctl-z");
     EXPECT_TRUE(before.may_become(after));
     ++after.sharing.amfs;
     EXPECT_FALSE(before.may_become(after));
@@ -64,7 +67,7 @@ TEST(GroupConfig, OnlyHowLocksAreKeptMayChange) {
     after.sharing.coherency = Coherency::arbiter;
     EXPECT_FALSE(before.may_become(after));
     after = before;
-    ++after.lock_unit_stripes;
+    ++after.sharing.granularity.stripes;
     EXPECT_FALSE(before.may_become(after));
     after = before;
     after.controllers[0] = "other";
@@ -93,8 +96,8 @@ VolumeRecord random_volume() {
     volume.first_extent = ExtentIndex(*rc::gen::inRange<std::uint32_t>(0, 1u << 31));
     volume.extents = *rc::gen::inRange<std::uint32_t>(0, 1u << 31);
     volume.size = *rc::gen::inRange<std::uint64_t>(0, volume.extents * kExtentSize + 1);
-    volume.ports = *rc::gen::arbitrary<std::uint16_t>();
-    volume.closing = static_cast<std::uint16_t>(volume.ports & *rc::gen::arbitrary<std::uint16_t>());
+    volume.ports = *rc::gen::arbitrary<std::uint32_t>();
+    volume.closing = volume.ports & *rc::gen::arbitrary<std::uint32_t>();
     return volume;
 }
 
@@ -189,7 +192,9 @@ TEST(ConfigPage, RefusesWhatContradictsItself) {
     EXPECT_TRUE(broken(1171, 64));  // prefetch
     EXPECT_TRUE(broken(1172, 1));   // locks of blocks, and of 4 stripes
     EXPECT_TRUE(broken(1174, 1));
-    EXPECT_TRUE(broken(1178, 16));  // more than a second
+    EXPECT_TRUE(broken(1178, 16));   // more than a second
+    EXPECT_TRUE(broken(1180, 17));   // controllers outside
+    EXPECT_TRUE(broken(1184, '/'));  // name of one
 }
 
 TEST(StatePage, HasTheDocumentedOffsets) {
@@ -303,6 +308,8 @@ TEST(TablePagesProperty, EveryContentComesBack) {
         config.sharing.prefetch = *rc::gen::inRange<std::uint8_t>(0, kMaxPrefetch + 1);
         if (config.controllers.size() <= 2) config.sharing.amfs = *rc::gen::inRange<std::uint8_t>(1, 9);
         for (auto& name : config.controllers) name = random_name(kMaxControllerNameLength);
+        config.outside.resize(*rc::gen::inRange<std::size_t>(0, kMaxOutside + 1));
+        for (auto& name : config.outside) name = random_name(kMaxControllerNameLength);
         for (std::size_t i = 0; i < width; ++i) {
             config.members.push_back(
                 {uuid(*rc::gen::arbitrary<std::uint8_t>()), *rc::gen::arbitrary<std::uint32_t>()});
