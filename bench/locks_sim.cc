@@ -2,8 +2,8 @@
 // same time, and hosts that work on it as the rows say. Prints messages, packets, bytes and virtual time per
 // operation, for one AMF of the group to eight.
 //
-//   locks_sim [--amfs 1,2,3,4,8] [--per-controller 1] [--coherency arbiter] [--prefetch 32] [--min-hold 0]
-//             [--dimension 1] [--seed 1] [--only WORD]
+//   locks_sim [--amfs 1,2,3,4,8] [--per-controller 1] [--granularity stripe] [--coherency arbiter]
+//             [--prefetch 32] [--min-hold 0] [--dimension 1] [--seed 1] [--only WORD]
 //
 // `lock msg`: about locks, between AMFs, whatever way they take; `msg`, `packets`, `bytes`: on the links
 // between controllers, everything included; `us`: until the host has its answer; `lock rtt`: how long it
@@ -252,8 +252,16 @@ std::vector<Work> rows(const Shape& shape) {
             work.prefetch = prefetch;
         }
     }
-    add("false sharing, locks of a stripe, 4K write", nodes, 20,
+    // One stripe, and everybody has blocks of it to himself.
+    add("false sharing, 4K write", nodes, 20,
         [](std::size_t lane, std::size_t, Prng&) { return Access{lane, lane * kBlockSize}; });
+    add("false sharing, one writes 4K, the others read", nodes, 20, [](std::size_t lane, std::size_t, Prng&) {
+        return Access{lane, lane * kBlockSize, kBlockSize, lane == 0};
+    });
+    add("false sharing, half of them writes, half reads", nodes, 20,
+        [](std::size_t lane, std::size_t turn, Prng&) {
+            return Access{lane, lane * kBlockSize, kBlockSize, (lane + turn) % 2 == 0};
+        });
     return out;
 }
 
@@ -266,12 +274,13 @@ int main(int argc, char** argv) {
     CLI::App app("Exact costs of sharing, in the simulator.");
     std::vector<std::size_t> amfs{1, 2, 3, 4, 8};
     std::size_t per_controller = 1;
-    std::string coherency = "arbiter", only;
+    std::string coherency = "arbiter", granularity = "stripe", only;
     std::uint64_t min_hold_us = 0, seed = 1;
     Shape shape{.ping_timeout = 600s, .intent_idle = 600s};
     shape.dimension = 1;
     app.add_option("--amfs", amfs, "of the group, in all")->delimiter(',');
     app.add_option("--per-controller", per_controller, "AMFs in one controller");
+    app.add_option("--granularity", granularity, "what one lock covers: block, blocks:N, stripe, stripes:N");
     app.add_option("--coherency", coherency);
     app.add_option("--prefetch", shape.sharing.prefetch);
     app.add_option("--min-hold", min_hold_us, "microseconds");
@@ -279,6 +288,12 @@ int main(int argc, char** argv) {
     app.add_option("--seed", seed);
     app.add_option("--only", only, "rows whose name has this in it");
     CLI11_PARSE(app, argc, argv);
+    const auto locks = parse_granularity(granularity);
+    if (!locks) {
+        fmt::print(stderr, "locks_sim: --granularity is block, blocks:N, stripe or stripes:N\n");
+        return 2;
+    }
+    shape.sharing.granularity = *locks;
     shape.sharing.coherency = *parse_coherency(coherency);
     shape.sharing.min_hold = std::chrono::microseconds(min_hold_us);
     shape.sharing.amfs = static_cast<std::uint8_t>(per_controller);

@@ -17,12 +17,11 @@ Cluster::Cluster(World& world, const Plan& plan, FaultSeen seen)
     : world_(world),
       plan_(plan),
       wires_(world),
-      nodes_(plan.controllers),
+      nodes_(plan.all()),
       seen_(std::move(seen)),
       prng_(world.prng.split(0xc1)) {
     media_ = make_media(world_, plan);
-    for (std::size_t i = 0; i < nodes_.size(); ++i)
-        nodes_[i].name = "ctl-" + std::string(1, static_cast<char>('a' + i));
+    for (std::size_t i = 0; i < nodes_.size(); ++i) nodes_[i].name = controller_name(i);
     HostOptions options;
     options.volume_size = kVolumeSize;
     options.stripe_size = geometry_of(plan).stripe_size();
@@ -54,6 +53,7 @@ Cluster::Cluster(World& world, const Plan& plan, FaultSeen seen)
     };
     record_.replaced = [this](Epoch before) { count_view(before); };
     operations.pause_max = plan.operator_pause;
+    operations.outside = outside_names(plan);
     operations.verify_is_clean = covered() && plan.disk_faults == 0;  // an unreadable strip counts
     if (plan.set_sharing) operations.set_sharing = Prng(mix64(plan.seed) ^ 0x5e76ull);
     operator_ = std::make_unique<Operator>(world_, std::move(operations));
@@ -86,6 +86,12 @@ void Cluster::start_node(std::size_t index) {
 void Cluster::node_died(std::size_t index) {
     Node& node = nodes_[index];
     if (!over_) count_death(node);
+    if (outside(node)) {
+        const View& view = node.running->controller.view();
+        const auto self = std::ranges::find(view.members, node.name, &ViewMember::name);
+        if (self != view.members.end())
+            dead_outside_[node.process->pid] = {self->id, self->incarnation, node.running->moves()};
+    }
     node.running.reset();
     node.serving_since = Nanos{0};
     if (over_) return;
@@ -127,8 +133,44 @@ std::size_t Cluster::live_records(Node& node) {
 
 bool Cluster::serving(Node& node) { return node.running && node.running->serving(); }
 
+bool Cluster::works(Node& node) {
+    return outside(node) ? node.running && node.running->fits(nullptr) : serving(node);
+}
+
+const Tables* Cluster::some_tables() {
+    for (Node& node : nodes_) {
+        if (serving(node)) return &amf_of(node)->tables();
+    }
+    return nullptr;
+}
+
+std::uint64_t Cluster::moves(std::uint64_t pid) {
+    if (const auto dead = dead_outside_.find(pid); dead != dead_outside_.end()) return dead->second.moves;
+    const auto node =
+        std::ranges::find_if(nodes_, [pid](const Node& n) { return n.running && n.process->pid == pid; });
+    return node == nodes_.end() ? 0 : node->running->moves();
+}
+
+bool Cluster::may_land(std::uint64_t pid) {
+    const auto dead = dead_outside_.find(pid);
+    if (dead == dead_outside_.end()) return false;
+    const auto& [id, incarnation, moved] = dead->second;
+    const auto has_some = [&](GroupRuntime& group) {
+        for (unsigned i = 0; i < group.amfs(); ++i) {
+            if (!group.seat(i).made() || group.seat(i).runtime().forwarded().serves(id, incarnation))
+                return true;
+        }
+        return false;
+    };
+    return std::ranges::any_of(nodes_, [&](Node& node) {
+        if (!node.running) return false;
+        return std::ranges::any_of(node.running->controller.groups(),
+                                   [&](const auto& entry) { return has_some(*entry.second); });
+    });
+}
+
 bool Cluster::rested(Node& node) {
-    return serving(node) && !node.process->paused && node.serving_since != Nanos{0} &&
+    return works(node) && !node.process->paused && node.serving_since != Nanos{0} &&
            world_.now() - node.serving_since >= kSettled;
 }
 
@@ -142,9 +184,9 @@ std::optional<Ports::Place> Cluster::pick(Prng& prng) {
     const std::size_t first = prng.below(nodes_.size());
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
         Node& node = nodes_[(first + i) % nodes_.size()];
-        if (!serving(node)) continue;
+        if (!works(node)) continue;
         if (auto port = node.running->take_turn("v")) {
-            return Place{node.process, std::move(port), &node.running->scope};
+            return Place{node.process, std::move(port), &node.running->scope, outside(node)};
         }
     }
     return std::nullopt;
@@ -179,14 +221,15 @@ bool Cluster::set_up() {
         fail("the ports were not created: " + (ports ? ports->error().detail : std::string("no answer")));
         return false;
     }
-    return true;
+    open_outside_ports();
+    return world_.violated().empty();
 }
 
 bool Cluster::may_lose_one() {
     std::size_t rested_now = 0;
     for (Node& node : nodes_) rested_now += rested(node) ? 1 : 0;
     const std::size_t lost = std::max<std::size_t>(nodes_.size() - rested_now + doomed_, deaths_since_calm_);
-    const std::size_t copies = std::min<std::size_t>(std::max(plan_.dimension, 2u), nodes_.size());
+    const std::size_t copies = std::min<std::size_t>(std::max(plan_.dimension, 2u), plan_.controllers);
     return rested_now >= 2 && lost + 1 < std::max<std::size_t>(copies, 2);
 }
 
@@ -194,7 +237,7 @@ std::size_t Cluster::random_node(Prng& prng, bool rested_only) {
     const std::size_t first = prng.below(nodes_.size());
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
         const std::size_t index = (first + i) % nodes_.size();
-        if (rested_only ? rested(nodes_[index]) : serving(nodes_[index])) return index;
+        if (rested_only ? rested(nodes_[index]) : works(nodes_[index])) return index;
     }
     return nodes_.size();
 }

@@ -29,6 +29,8 @@ public:
 
     Outcome run();
     std::optional<Place> pick(Prng& prng) override;
+    std::uint64_t moves(std::uint64_t pid) override;
+    bool may_land(std::uint64_t pid) override;
 
 private:
     struct Node {
@@ -44,6 +46,13 @@ private:
             bool degraded = false;  ///< at the last look
         };
         std::array<Counted, kMaxAmfs> counted;
+        ForwardCounters forwarded;  ///< as far as it is counted
+    };
+    /// A controller outside of the group that has died.
+    struct Outsider {
+        ControllerId id;
+        Incarnation incarnation;
+        std::uint64_t moves = 0;
     };
 
     void start_node(std::size_t index);
@@ -136,6 +145,7 @@ private:
     bool read_everywhere();
     bool all_answered();
     void open_all_ports();
+    void open_outside_ports();
     void verify();
     void final_checks();
     void orderly_end();
@@ -145,6 +155,7 @@ private:
     void check_resynced(Node& node);
     void count_work(Node& node);
     void count_work(Amf& amf, Node::Counted& before);
+    void count_forwarded(Node& node);
     void count_death(Node& node);
     void count_view(Epoch before);
     bool resyncs(Node& node);
@@ -154,6 +165,12 @@ private:
     bool recovers(Node& node);
     std::size_t live_records(Node& node);
     bool serving(Node& node);
+    bool outside(const Node& node) const {
+        return static_cast<std::size_t>(&node - nodes_.data()) >= plan_.controllers;
+    }
+    /// It serves, or it is outside of the group and has joined.
+    bool works(Node& node);
+    const Tables* some_tables();
     bool rested(Node& node);   ///< has served for a while
     bool settled(Node& node);  ///< and has nothing of others to finish
     bool may_lose_one();
@@ -166,7 +183,8 @@ private:
     Wires wires_;
     SharedRecord record_;
     std::vector<std::unique_ptr<Media>> media_;
-    std::vector<Node> nodes_;
+    std::vector<Node> nodes_;                         ///< those outside of the group are the last
+    std::map<std::uint64_t, Outsider> dead_outside_;  ///< by pid
     std::unique_ptr<Hosts> hosts_;
     std::unique_ptr<Operator> operator_;
     SingleWriter locks_;

@@ -182,7 +182,7 @@ void Cluster::jump_clock(Fault& fault) {
 void Cluster::lose_paths(Fault& fault) {
     if (!may_lose_one()) return;
     const std::size_t index = random_node(fault.prng, true);
-    if (index == nodes_.size()) return;
+    if (index == nodes_.size() || outside(nodes_[index])) return;
     std::shared_ptr<Process> process = nodes_[index].process;
     const Nanos length = fault.pause(5, 3000);
     strikes(fault, Mark::paths, process->pid, micros(length));

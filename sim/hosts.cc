@@ -100,6 +100,8 @@ void Hosts::issue(Lane& lane, const Ports::Place& place) {
     }
     lane.state = State::waiting;
     lane.process = place.process->pid;
+    lane.outside = place.outside;
+    lane.moves = place.outside ? ports_.moves(lane.process) : 0;
     world_.note("host.op", lane.index << 8 | static_cast<unsigned>(op.kind), op.offset, op.length);
     place.scope->spawn(run(*this, lane.index, ++lane.turn, place.port));
 }
@@ -134,7 +136,16 @@ Task<Status> Hosts::perform(const Operation& op, std::shared_ptr<Port> port) {
     co_return Status{};
 }
 
+/// Somebody else was asked meanwhile, perhaps for this one: it may have happened twice.
+void Hosts::look_at_moves(const Lane& lane) {
+    const Operation& op = lane.operation;
+    if (!lane.outside || op.kind != Kind::write || ports_.moves(lane.process) == lane.moves) return;
+    for (std::uint64_t at = 0; at < op.length; at += kSector)
+        one_disk_.may_repeat((op.offset + at) / kSector, op.id);
+}
+
 void Hosts::ended(Lane& lane, Status status) {
+    look_at_moves(lane);
     if (lane.state == State::waiting) return complete(lane, status);
     if (lane.state != State::left) return;
     if (status) world_.mark(Mark::ghost_lands);
@@ -275,9 +286,25 @@ void Hosts::process_died(const Process& process) {
         if (lane.host->place && lane.host->place->process->pid == process.pid) lane.host->place.reset();
         const bool has_it = lane.state == State::waiting || lane.state == State::left;
         if (!has_it || lane.process != process.pid) continue;
+        look_at_moves(lane);
+        if (lane.outside) {
+            gone_when_it_cannot_land(lane);
+            continue;
+        }
         if (lane.state == State::left) world_.mark(Mark::ghost_dies);
         gone(lane);
     }
+}
+
+/// Those who share the group finish what they had begun for a controller outside.
+void Hosts::gone_when_it_cannot_land(Lane& lane) {
+    const bool write = lane.operation.kind == Kind::write || lane.operation.changes_private();
+    if (!write || !ports_.may_land(lane.process)) return gone(lane);
+    if (lane.state != State::left) world_.mark(Mark::forward_outlived);
+    lane.state = State::left;
+    world_.after(100us, [this, &lane, turn = lane.turn] {
+        if (lane.turn == turn) gone_when_it_cannot_land(lane);
+    });
 }
 
 /// Bytes that are not durable are as they last were durably, or as any write since left them.

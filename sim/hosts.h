@@ -2,6 +2,9 @@
 // its lanes each. When a controller dies, or does not answer in time, its hosts go to another one, and often
 // do the same write again.
 //
+// A host may use a controller outside of the group, which gives its operations to one inside. What that one
+// had in hand may land after the first has died, for a moment.
+//
 // The rule for that: a write whose host gave up is repeated, or anything else is done to its range by its
 // lane, only when it cannot land any more: its answer has come after all, or its controller is dead. From the
 // answer to the repetition on nothing of the first may be seen.
@@ -36,9 +39,14 @@ public:
         std::shared_ptr<Process> process;
         std::shared_ptr<Port> port;
         Scope* scope = nullptr;  ///< of the process: operations run in it
+        bool outside = false;    ///< the controller does not share the group
     };
     /// A port on some living controller by chance, or nothing.
     virtual std::optional<Place> pick(Prng& prng) = 0;
+    /// How often a controller outside has given an operation to a second one, up to now or to its death.
+    virtual std::uint64_t moves(std::uint64_t) { return 0; }
+    /// What a controller outside had given away before it died may still land.
+    virtual bool may_land(std::uint64_t) { return false; }
 };
 
 struct HostOptions {
@@ -108,6 +116,8 @@ private:
         State state = State::free;
         Operation operation;        ///< unless free
         std::uint64_t process = 0;  ///< pid that has the operation
+        bool outside = false;       ///< and it is outside of the group
+        std::uint64_t moves = 0;    ///< of it, when it was asked
         std::uint64_t turn = 0;
         std::uint64_t stream_at = 0;
         std::vector<std::byte> expected;  ///< private area
@@ -131,6 +141,8 @@ private:
     void succeed(Lane& lane, Operation op);
     void give_up(Lane& lane, Mark why);
     void gone(Lane& lane);
+    void gone_when_it_cannot_land(Lane& lane);
+    void look_at_moves(const Lane& lane);
     void again(Lane& lane);
     void forget(Lane& lane);
     void look_at_the_clock();

@@ -62,6 +62,7 @@ constexpr std::array<Entry, kMarks> kTable{{
     {Mark::write_regenerating, "write.regenerating", ""},
     {Mark::write_full_degraded, "write.full_degraded", ""},
     {Mark::read_regenerated, "read.regenerated", ""},
+    {Mark::read_whole_stripe, "read.whole_stripe", ""},
     {Mark::block_repaired, "block.repaired", ""},
     {Mark::member_error, "member.error", ""},
     {Mark::cache_local, "cache.local", ""},
@@ -69,6 +70,7 @@ constexpr std::array<Entry, kMarks> kTable{{
     {Mark::cache_without_lease, "cache.without_lease", ""},
     {Mark::lock_revoked, "lock.revoked", ""},
     {Mark::lock_claimed, "lock.claimed", ""},
+    {Mark::lock_blocks_kept, "lock.blocks_kept", ""},
     {Mark::lock_wait_ended, "lock.wait_ended", ""},
     {Mark::orphan_lands, "orphan.lands", ""},
     {Mark::orphan_tears, "orphan.tears", ""},
@@ -87,6 +89,9 @@ constexpr std::array<Entry, kMarks> kTable{{
     {Mark::ghost_lands, "ghost.lands", ""},
     {Mark::ghost_dies, "ghost.dies", ""},
     {Mark::space_anew, "space.anew", ""},
+    {Mark::forward_asked_again, "forward.asked_again", ""},
+    {Mark::forward_moved, "forward.moved", ""},
+    {Mark::forward_outlived, "forward.outlived", ""},
 }};
 
 constexpr bool in_order() {

@@ -64,6 +64,7 @@ enum class Mark : std::uint8_t {
     write_regenerating,
     write_full_degraded,
     read_regenerated,
+    read_whole_stripe,
     block_repaired,
     member_error,
     cache_local,
@@ -71,6 +72,7 @@ enum class Mark : std::uint8_t {
     cache_without_lease,
     lock_revoked,
     lock_claimed,
+    lock_blocks_kept,
     lock_wait_ended,
     orphan_lands,
     orphan_tears,
@@ -89,6 +91,9 @@ enum class Mark : std::uint8_t {
     ghost_lands,
     ghost_dies,
     space_anew,
+    forward_asked_again,
+    forward_moved,
+    forward_outlived,
     count,
 };
 

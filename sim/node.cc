@@ -1,5 +1,7 @@
 #include "sim/node.h"
 
+#include <algorithm>
+
 #include "ondisk/space.h"
 
 namespace braid::sim {
@@ -26,17 +28,28 @@ std::vector<std::unique_ptr<Media>> make_media(World& world, const Shape& shape)
 
 std::string disk_name(std::size_t member) { return (member < 10 ? "d0" : "d") + std::to_string(member); }
 
+std::string controller_name(std::size_t number) {
+    return "ctl-" + std::string(1, static_cast<char>('a' + number));
+}
+
+std::vector<std::string> outside_names(const Shape& shape) {
+    std::vector<std::string> out;
+    for (std::size_t i = shape.controllers; i < shape.all(); ++i) out.push_back(controller_name(i));
+    return out;
+}
+
 CreateGroup group_request(const Shape& shape) {
     CreateGroup group;
     group.name = "g";
     group.level = shape.level;
     group.strip_size = shape.strip_size;
-    group.lock_unit = shape.lock_unit;
     group.sharing = shape.sharing;
     group.power_loss = shape.power_loss;
     group.dimension = shape.dimension;
     group.copies = shape.copies;
     for (std::size_t i = 0; i < shape.disks; ++i) group.disks.push_back(disk_name(i));
+    for (std::size_t i = 0; shape.outside != 0 && i < shape.controllers; ++i)
+        group.controllers.push_back(controller_name(i));
     return group;
 }
 
@@ -75,6 +88,8 @@ std::vector<std::shared_ptr<Port>> Running::sides(std::string_view port) {
             if (auto side = group->seat(i).runtime().port(port)) out.push_back(std::move(side));
         }
     }
+    auto elsewhere = controller.groups().empty() ? controller.registry().find(port) : nullptr;
+    if (elsewhere != nullptr) out.push_back(std::move(elsewhere));
     return out;
 }
 
@@ -86,6 +101,24 @@ std::shared_ptr<Port> Running::take_turn(std::string_view port) {
 Amf* Running::amf() {
     const std::vector<Amf*> all = amfs();
     return all.empty() ? nullptr : all.front();
+}
+
+bool Running::fits(const Tables* tables) {
+    const auto& members = controller.view().members;
+    if (std::ranges::find(members, controller.name(), &ViewMember::name) == members.end()) return false;
+    if (tables == nullptr) return true;
+    const auto slot = tables->config().slot_of(controller.name());
+    const std::vector<VolumeRecord> volumes = tables->volumes();
+    const auto v = std::ranges::find(volumes, "v", &VolumeRecord::name);
+    const bool wanted = slot && v != volumes.end() && v->has_port(*slot) && !v->closes_port(*slot);
+    return wanted == (controller.registry().find("v") != nullptr);
+}
+
+std::uint64_t Running::moves() const {
+    std::uint64_t out = 0;
+    for (const auto& group : controller.forwarder().groups())
+        out += group.counters.moved + group.counters.refused;
+    return out;
 }
 
 bool Running::serving() {

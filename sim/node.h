@@ -15,13 +15,14 @@
 
 namespace braid::sim {
 
-/// Controllers and the one group "g" that they share.
+/// Controllers, the one group "g" that they share, and controllers outside of it.
 struct Shape {
     std::size_t controllers = 3;
+    std::size_t outside = 0;  ///< further controllers, which do not share the group
+    std::size_t all() const { return controllers + outside; }
     std::size_t disks = 5;
     std::string level = "raid5";
     std::uint64_t strip_size = 16u << 10;
-    std::uint64_t lock_unit = 1;
     SharingOptions sharing;
     PowerLoss power_loss = PowerLoss::resync;
     unsigned dimension = 2;
@@ -40,7 +41,10 @@ constexpr std::uint64_t kVolumeSize = 3 * kExtentSize - 3 * kSector;
 Geometry geometry_of(const Shape& shape);
 /// Members with room for more than the virtual disk.
 std::vector<std::unique_ptr<Media>> make_media(World& world, const Shape& shape);
-std::string disk_name(std::size_t member);  ///< "d03"
+std::string disk_name(std::size_t member);        ///< "d03"
+std::string controller_name(std::size_t number);  ///< "ctl-a" is 0
+/// Of those outside of the group.
+std::vector<std::string> outside_names(const Shape& shape);
 CreateGroup group_request(const Shape& shape);
 
 /// What runs in one process; destroyed in reverse.
@@ -52,11 +56,16 @@ struct Running {
     Amf* amf();
     /// Those whose tables are loaded, by index.
     std::vector<Amf*> amfs();
-    /// The sides of a port, by AMF: less of them while it opens or closes.
+    /// The sides of a port, by AMF: less of them while it opens or closes. One, if it leads to another
+    /// controller.
     std::vector<std::shared_ptr<Port>> sides(std::string_view port);
     /// For one more host: the sides take turns.
     std::shared_ptr<Port> take_turn(std::string_view port);
     bool serving();
+    /// For a controller outside of the group: it has joined, and has a port of "v" if these tables say so.
+    bool fits(const Tables* tables);
+    /// How often its operations were given to another AMF, or may have been.
+    std::uint64_t moves() const;
 
     SimNetwork network;
     SimMemberStore store;

@@ -56,6 +56,28 @@ TEST(OneDisk, SeesAValueThatComesTwice) {
     EXPECT_NE(disk.judge(), "");
 }
 
+TEST(OneDisk, LetsAWriteThatMayRepeatComeTwiceUntilItsAnswer) {
+    const auto history = [](bool repeats, Instant again) {
+        OneDisk disk;
+        disk.write_begins(1, 10, 10);
+        disk.read(1, 10, 20, 21);
+        write(disk, 11, 30, 40);
+        disk.read(1, 11, 41, 42);
+        disk.read(1, 10, 50, 51);  // again
+        disk.write_done(1, 10, 60);
+        if (repeats) disk.may_repeat(1, 10);
+        if (again != 0) {
+            write(disk, 12, 70, 80);
+            disk.read(1, 12, 81, 82);
+            disk.read(1, 10, again, again + 1);
+        }
+        return disk.judge();
+    };
+    EXPECT_NE(history(false, 0), "");
+    EXPECT_EQ(history(true, 0), "");
+    EXPECT_NE(history(true, 90), "");  // after its answer it does not come back
+}
+
 TEST(OneDisk, LetsAnUnansweredWriteLandLaterOrNever) {
     OneDisk disk;
     write(disk, 10, 10, 20);

@@ -56,9 +56,13 @@ void Operator::next() {
                        controller.delete_port("v", where, false));
         }
         case 2:
-        case 3:
-            return ask(*desk, Action::open_ports, "create ports v",
-                       controller.create_ports({"v", {}, false}));
+        case 3: {
+            CreatePorts ports{"v", {}, false};
+            const auto& outside = options_.outside;
+            if (!outside.empty() && prng_.chance(1, 2))
+                ports.controllers.push_back(outside[prng_.below(outside.size())]);
+            return ask(*desk, Action::open_ports, "create ports v", controller.create_ports(ports));
+        }
         case 4:
         case 5:
             return ask(*desk, Action::create, "create volume w",

@@ -32,7 +32,8 @@ public:
         std::function<std::optional<std::string>()>
             may_fail_disk;  ///< its name; counts as failed from then on
         bool verify_is_clean = false;
-        std::optional<Prng> set_sharing;  ///< where from it draws how locks are kept; none: it leaves that
+        std::vector<std::string> outside;  ///< controllers that do not share the group
+        std::optional<Prng> set_sharing;   ///< where from it draws how locks are kept; none: it leaves that
         Nanos pause_max = 400ms;
     };
     static constexpr std::uint64_t kSize = 40u << 20;  ///< of the second virtual disk

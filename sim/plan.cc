@@ -1,5 +1,6 @@
 // From a seed to a cluster and its faults.
 #include <array>
+#include <bit>
 #include <type_traits>
 
 #include "sim/cluster.h"
@@ -23,7 +24,8 @@ Plan draw_plan(std::uint64_t seed) {
         parity = plan.copies - 1;
     }
     plan.strip_size = 4096ull << prng.below(6);
-    plan.lock_unit = prng.chance(1, 3) ? 1 + prng.below(20) : 1;
+    Granularity& locks = plan.sharing.granularity;
+    locks.stripes = prng.chance(1, 3) ? 1 + static_cast<std::uint32_t>(prng.below(20)) : 1;
     plan.dimension = static_cast<unsigned>(1 + prng.below(std::min<std::size_t>(plan.controllers, 4)));
     if (plan.dimension == 1 && prng.chance(2, 3)) plan.dimension = 2;
     plan.hosts = 2 + prng.below(7);
@@ -104,6 +106,13 @@ Plan draw_plan(std::uint64_t seed) {
     }
     Prng sets(mix64(seed) ^ 0x5e75ull);
     plan.set_sharing = plan.operators && sets.chance(1, 2);
+    Prng fine(mix64(seed) ^ 0xf12eull);
+    if (fine.chance(1, 3)) {
+        const auto most = static_cast<unsigned>(std::bit_width(plan.strip_size / kBlockSize));
+        locks = {.stripes = 1, .blocks = static_cast<std::uint16_t>(1u << fine.below(most))};
+    }
+    Prng outside(mix64(seed) ^ 0xf0e1ull);
+    if (outside.chance(1, 4)) plan.outside = outside.chance(1, 4) ? 2 : 1;
     return plan;
 }
 
@@ -127,8 +136,8 @@ std::string describe(const Plan& plan) {
     std::string out = "seed " + std::to_string(plan.seed) + ": " + std::to_string(plan.controllers) +
                       " controllers, " + std::to_string(plan.disks) + " disks, " + plan.level;
     if (plan.copies != 0) out += " x" + std::to_string(plan.copies);
-    out += ", strip " + std::to_string(plan.strip_size / 1024) + "K, lock unit " +
-           std::to_string(plan.lock_unit) + ", dimension " + std::to_string(plan.dimension) + ", " +
+    out += ", strip " + std::to_string(plan.strip_size / 1024) + "K, locks of " +
+           to_string(plan.sharing.granularity) + ", dimension " + std::to_string(plan.dimension) + ", " +
            std::to_string(plan.hosts) + " hosts; faults:";
     if (plan.crashes) out += " crash";
     if (plan.pauses) out += " pause";
@@ -155,6 +164,7 @@ std::string describe(const Plan& plan) {
     if (plan.rot) out += " rot";
     if (plan.swaps) out += " swap";
     if (plan.cluster_kill) out += " all-die";
+    if (plan.outside != 0) out += "; outside " + std::to_string(plan.outside);
     if (plan.cache != 0) out += "; cache " + std::to_string(plan.cache / kBlockSize) + " blocks";
     if (plan.power_loss == PowerLoss::journal) out += "; journal";
     out += describe(plan.sharing);
@@ -192,7 +202,8 @@ constexpr std::array kSettings{
     setting<[](auto& p) -> auto& { return p.work.streams_of_100; }>("streams", 0),
     setting<[](auto& p) -> auto& { return p.work.huge; }>("huge", 0),
     setting<[](auto& p) -> auto& { return p.work.hot; }>("hot", 0),
-    setting<[](auto& p) -> auto& { return p.lock_unit; }>("lock_unit", 1),
+    setting<[](auto& p) -> auto& { return p.sharing.granularity.stripes; }>("lock_stripes", 1),
+    setting<[](auto& p) -> auto& { return p.sharing.granularity.blocks; }>("lock_blocks", 0),
     setting<[](auto& p) -> auto& { return p.cache; }>("cache", 0),
     setting<[](auto& p) -> auto& { return p.power_loss; }>("power_loss", 0),
     setting<[](auto& p) -> auto& { return p.sharing.coherency; }>("coherency", 0),
@@ -203,6 +214,7 @@ constexpr std::array kSettings{
     setting<[](auto& p) -> auto& { return p.slow_sides; }>("slow_sides", 0),
     setting<[](auto& p) -> auto& { return p.drain_max; }>("drain_max", 1000),
     setting<[](auto& p) -> auto& { return p.controllers; }>("controllers", 2),
+    setting<[](auto& p) -> auto& { return p.outside; }>("outside", 0),
     setting<[](auto& p) -> auto& { return p.disk_faults; }>("disk_faults", 0),
     setting<[](auto& p) -> auto& { return p.unnoticed_swaps; }>("unnoticed_swaps", 0),
 };

@@ -141,7 +141,7 @@ void Cluster::revive(Fault& fault) {
 /// for those who stay away.
 void Cluster::revive_after_power_cut(Fault& fault) {
     if (nodes_.size() > 1 && fault.prng.chance(1, 3)) {
-        const std::size_t first = fault.prng.below(nodes_.size());
+        const std::size_t first = fault.prng.below(plan_.controllers);
         start_node(first);
         const auto calm = [&] { return settled(nodes_[first]) && jobs_done(); };
         if (!world_.run_until(calm, kJobs, 100us))

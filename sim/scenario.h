@@ -30,6 +30,7 @@ struct PlaceSpec {
     std::string name;
     std::string arbiter;  ///< among all controllers; empty: anybody
     std::string then;     ///< if that one is gone; empty: anybody
+    std::string blocks;   ///< who arbitrates the units of its blocks; empty: anybody
 };
 
 /// One thing that is done or must be. `words` fit the form (scenario_steps.cc) with the index `form`.

@@ -11,8 +11,6 @@ AmfId amf_id_of(std::string_view word) {
     return amf_id(ControllerId(static_cast<std::uint16_t>(controller_of(word) + 1)), index_of(word));
 }
 
-std::string name_of(std::size_t index) { return "ctl-" + std::string(1, static_cast<char>('a' + index)); }
-
 }  // namespace
 
 ScenarioRun::ScenarioRun(World& world, const Scenario& scenario)
@@ -20,7 +18,7 @@ ScenarioRun::ScenarioRun(World& world, const Scenario& scenario)
       scenario_(scenario),
       wires_(world),
       trace_(world, scenario.shape),
-      nodes_(scenario.shape.controllers) {
+      nodes_(scenario.shape.all()) {
     world_.knobs.volatile_cache = scenario.volatile_cache;
     world_.knobs.stream_window = 64u << 20;  // frames are not cut in two
     media_ = make_media(world_, scenario.shape);
@@ -48,7 +46,7 @@ void ScenarioRun::start(std::size_t index) {
     Node& node = nodes_[index];
     if (node.running || over_) return;
     node.again = false;
-    node.process = world_.start_process(name_of(index));
+    node.process = world_.start_process(controller_name(index));
     node.running = std::make_unique<Running>(wires_, record_, media_, *node.process, scenario_.shape);
     node.process->destroy = [this, index] { died(index); };
     node.running->scope.spawn(live(*this, index));
@@ -56,7 +54,7 @@ void ScenarioRun::start(std::size_t index) {
 
 void ScenarioRun::died(std::size_t index) {
     Node& node = nodes_[index];
-    if (!over_) trace_.say(name_of(index) + " is gone");
+    if (!over_) trace_.say(controller_name(index) + " is gone");
     for (const Amf* of : amfs(index)) of_dead_ += of->counters();
     node.running.reset();
     for (Operation& operation : operations_) {
@@ -125,6 +123,9 @@ bool ScenarioRun::create() {
     for (auto& media : media_) media->data_starts(data_start);
     if (!admin(0, first.create_volume({"v", "g", kVolumeSize, false}), "create volume")) return false;
     if (!admin(0, first.create_ports({"v", {}, false}), "create ports")) return false;
+    const std::vector<std::string> outside = outside_names(scenario_.shape);
+    if (!outside.empty() && !admin(0, first.create_ports({"v", outside, false}), "create ports outside"))
+        return false;
     volume_base_ = amf(0)->tables().volumes().front().first_extent.v * kExtentSize;
     return true;
 }
@@ -132,7 +133,8 @@ bool ScenarioRun::create() {
 bool ScenarioRun::find_places() {
     const AmfView view = amf(0)->view();
     const Geometry geometry = geometry_of(scenario_.shape);
-    const std::uint64_t stripes = scenario_.shape.lock_unit;
+    const UnitMap& map = amf(0)->units();
+    const std::uint64_t stripes = map.stripes();
     const std::uint64_t units =
         geometry.rows_per_extent() / stripes - 1;  // those that begin in the first extent
     const std::uint64_t first = geometry.locate(volume_base_).stripe.v / stripes;
@@ -141,6 +143,8 @@ bool ScenarioRun::find_places() {
             return who.empty() || arbiter_of(unit, of) == amf_id_of(who);
         };
         if (!is(spec.arbiter, view)) return false;
+        const UnitIndex blocks = map.content({map.first_stripe(unit), 0, geometry.stripe_size(), 0}).first;
+        if (!spec.blocks.empty() && arbiter_of(blocks, view) != amf_id_of(spec.blocks)) return false;
         AmfView rest = view;
         const ControllerId gone = braid::controller_of(arbiter_of(unit, view));
         std::erase_if(rest.members, [&](const AmfMember& m) { return braid::controller_of(m.id) == gone; });
@@ -198,6 +202,8 @@ bool ScenarioRun::view_is(const std::vector<std::string>& letters) const {
 
 bool ScenarioRun::calm(Node& node) {
     if (!awake(node)) return true;
+    const auto index = static_cast<std::size_t>(&node - nodes_.data());
+    if (index >= scenario_.shape.controllers) return node.running->fits(some_tables());
     if (!node.running->serving()) return false;
     const StatusReport report = node.running->controller.status();
     if (std::ranges::any_of(report.jobs, [](const JobInfo& j) { return j.state == JobState::running; }))
@@ -226,7 +232,7 @@ std::string ScenarioRun::unrest() {
     std::string out;
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
         Node& node = nodes_[i];
-        out += ' ' + name_of(i) + '=';
+        out += ' ' + controller_name(i) + '=';
         if (!node.running) {
             out += node.again ? "starting" : "gone";
         } else {
@@ -295,10 +301,10 @@ void ScenarioRun::look_at_locks() {
         if (!nodes_[i].running || !nodes_[i].running->serving()) continue;
         for (Amf* of : amfs(i)) {
             const std::string clash =
-                locks_.add(name_of(i) + "/" + std::to_string(amf_index(of->view().self)), *of);
+                locks_.add(controller_name(i) + "/" + std::to_string(amf_index(of->view().self)), *of);
             if (!clash.empty()) world_.violation("single writer: " + clash);
             const std::string old = nodes_[i].process->left_view ? std::string{} : check_cache(*of, media_);
-            if (!old.empty()) world_.violation("cache of " + name_of(i) + ": " + old);
+            if (!old.empty()) world_.violation("cache of " + controller_name(i) + ": " + old);
         }
     }
 }

@@ -73,8 +73,9 @@ bool ScenarioRun::expect_held(const Step& step) {
     if (index >= all.size()) return wrong("it does not serve");
     Amf* of = all[index];
     std::string mode = "nothing";
+    const UnitIndex wanted_unit = unit_at(of->units(), step.arguments[1]);
     of->locks().for_each_held([&](UnitIndex unit, LockMode held) {
-        if (unit == places_.at(step.arguments[1]).unit) mode = held == LockMode::write ? "write" : "read";
+        if (unit == wanted_unit) mode = held == LockMode::write ? "write" : "read";
     });
     const std::string wanted = verb_of(step) == Verb::expect_held ? step.arguments[2] : "nothing";
     return mode == wanted ? true : wrong("it holds it for " + mode);

@@ -131,25 +131,27 @@ Reader word(T& out, std::string_view key, Result<T> (*parse)(std::string_view)) 
 Answer read_shape(const toml::node& node, Scenario& scenario) {
     Shape& shape = scenario.shape;
     SharingOptions& sharing = shape.sharing;
-    if (Answer wrong = read_table(node, "[cluster]",
-                                  {{"controllers", number(shape.controllers, "controllers", 1, 9)},
-                                   {"disks", number(shape.disks, "disks", 3, 24)},
-                                   {"level", text(shape.level, "level")},
-                                   {"copies", number(shape.copies, "copies", 2, 4)},
-                                   {"strip", size(shape.strip_size, "strip")},
-                                   {"lock_unit", number(shape.lock_unit, "lock_unit", 1, 64)},
-                                   {"coherency", word(sharing.coherency, "coherency", parse_coherency)},
-                                   {"lock_order", word(sharing.lock_order, "lock_order", parse_lock_order)},
-                                   {"min_hold", time(sharing.min_hold, "min_hold")},
-                                   {"prefetch", number(sharing.prefetch, "prefetch", 0, kMaxPrefetch)},
-                                   {"amfs", number(sharing.amfs, "amfs", 1, kMaxAmfs)},
-                                   {"dimension", number(shape.dimension, "dimension", 1, 8)},
-                                   {"power_loss", word(shape.power_loss, "power_loss", parse_power_loss)},
-                                   {"ping_timeout", time(shape.ping_timeout, "ping_timeout")},
-                                   {"intent_idle", time(shape.intent_idle, "intent_idle")},
-                                   {"cache", size(shape.cache, "cache")},
-                                   {"thin", flag(scenario.thin, "thin")},
-                                   {"volatile", flag(scenario.volatile_cache, "volatile")}})) {
+    if (Answer wrong =
+            read_table(node, "[cluster]",
+                       {{"controllers", number(shape.controllers, "controllers", 1, 9)},
+                        {"outside", number(shape.outside, "outside", 0, 4)},
+                        {"disks", number(shape.disks, "disks", 3, 24)},
+                        {"level", text(shape.level, "level")},
+                        {"copies", number(shape.copies, "copies", 2, 4)},
+                        {"strip", size(shape.strip_size, "strip")},
+                        {"granularity", word(sharing.granularity, "granularity", parse_granularity)},
+                        {"coherency", word(sharing.coherency, "coherency", parse_coherency)},
+                        {"lock_order", word(sharing.lock_order, "lock_order", parse_lock_order)},
+                        {"min_hold", time(sharing.min_hold, "min_hold")},
+                        {"prefetch", number(sharing.prefetch, "prefetch", 0, kMaxPrefetch)},
+                        {"amfs", number(sharing.amfs, "amfs", 1, kMaxAmfs)},
+                        {"dimension", number(shape.dimension, "dimension", 1, 8)},
+                        {"power_loss", word(shape.power_loss, "power_loss", parse_power_loss)},
+                        {"ping_timeout", time(shape.ping_timeout, "ping_timeout")},
+                        {"intent_idle", time(shape.intent_idle, "intent_idle")},
+                        {"cache", size(shape.cache, "cache")},
+                        {"thin", flag(scenario.thin, "thin")},
+                        {"volatile", flag(scenario.volatile_cache, "volatile")}})) {
         return wrong;
     }
     const auto level = parse_level(shape.level);
@@ -158,7 +160,7 @@ Answer read_shape(const toml::node& node, Scenario& scenario) {
     const auto strip = static_cast<std::uint32_t>(shape.strip_size);
     const auto geometry = Geometry::make(*level, shape.disks, strip, shape.copies);
     if (!geometry) return wrong_at(node, "[cluster] " + shape.level + " does not work with so many disks");
-    const auto complaint = sharing.complaint(shape.controllers);
+    const auto complaint = sharing.complaint(shape.controllers, strip);
     if (!complaint.empty()) return wrong_at(node, "[cluster] " + std::string(complaint));
     return std::nullopt;
 }
@@ -171,12 +173,13 @@ Answer read_places(const toml::node& node, Scenario& scenario) {
         place.name = key.str();
         const bool plain = std::ranges::all_of(place.name, [](char c) { return c >= 'A' && c <= 'Z'; });
         if (!plain) return wrong_at(value, "a place's name has capitals only, not '" + place.name + "'");
-        if (Answer wrong = read_table(
-                value, "place " + place.name,
-                {{"arbiter", text(place.arbiter, "arbiter")}, {"then", text(place.then, "then")}})) {
+        if (Answer wrong = read_table(value, "place " + place.name,
+                                      {{"arbiter", text(place.arbiter, "arbiter")},
+                                       {"then", text(place.then, "then")},
+                                       {"blocks", text(place.blocks, "blocks")}})) {
             return wrong;
         }
-        for (const std::string& who : {place.arbiter, place.then}) {
+        for (const std::string& who : {place.arbiter, place.then, place.blocks}) {
             if (!who.empty() && !is_amf(who, scenario.shape))
                 return wrong_at(value, "'" + who + "' is no controller");
         }

@@ -85,6 +85,12 @@ std::uint64_t ScenarioRun::offset_of(const std::string& place) const {
     return plus == std::string::npos ? base : base + *parse_size(place.substr(plus + 1));
 }
 
+UnitIndex ScenarioRun::unit_at(const UnitMap& map, const std::string& place) const {
+    if (place.find('+') == std::string::npos) return places_.at(place).unit;
+    const StripePlace at = geometry_of(scenario_.shape).locate(volume_base_ + offset_of(place));
+    return map.content({at.stripe, at.offset, 1, 0}).first;
+}
+
 ScenarioRun::Operation* ScenarioRun::find(const std::string& label) {
     const auto at = std::ranges::find(operations_, label, &Operation::label);
     return at == operations_.end() ? nullptr : &*at;
@@ -147,6 +153,8 @@ Task<AdminResult<braid::Outcome>> ScenarioRun::request(const Step& step, Control
             return controller.delete_port("v", name(1), false);
         case Verb::open_ports:
             return controller.create_ports({"v", {}, false});
+        case Verb::open_port:
+            return controller.create_ports({"v", {name(1)}, false});
         case Verb::set_hold:
             return controller.set_group({"g", {.min_hold = *parse_time(step.arguments[1])}});
         case Verb::set_order:

@@ -117,6 +117,8 @@ private:
     static Task<void> leave(ScenarioRun& run, std::size_t index);
     bool wrong(std::string text);
     std::uint64_t offset_of(const std::string& place) const;
+    /// Of the place, or, as in X+4K, of the block there.
+    UnitIndex unit_at(const UnitMap& map, const std::string& place) const;
 
     // scenario_faults.cc: what is done to the cluster, and waiting
     bool do_fault(const Step& step);

@@ -51,6 +51,7 @@ constexpr std::array kForms = {
     "C declares disk DISK failed",
     "C closes port C",
     "C opens ports",
+    "C opens port C",
     "C sets min hold T",
     "C sets lock order WORD",
     "C sets prefetch N",
@@ -88,7 +89,7 @@ bool is_strip(std::string_view word, const Scenario& scenario) {
 }
 
 bool is_controller(std::string_view word, const Scenario& scenario) {
-    return word.size() == 1 && word[0] >= 'a' && controller_of(word) < scenario.shape.controllers;
+    return word.size() == 1 && word[0] >= 'a' && controller_of(word) < scenario.shape.all();
 }
 
 bool is_number(std::string_view word) {
@@ -168,8 +169,8 @@ std::optional<Errc> parse_code(std::string_view text) {
 bool is_amf(std::string_view word, const Shape& shape) {
     const bool plain = word.size() == 1;
     const bool numbered = word.size() == 3 && word[1] == '/' && word[2] >= '1';
-    return (plain || numbered) && word[0] >= 'a' && controller_of(word) < shape.controllers &&
-           index_of(word) < shape.sharing.amfs;
+    if ((!plain && !numbered) || word[0] < 'a' || controller_of(word) >= shape.all()) return false;
+    return plain || (controller_of(word) < shape.controllers && index_of(word) < shape.sharing.amfs);
 }
 
 Verb verb_of(const Step& step) { return static_cast<Verb>(step.form); }

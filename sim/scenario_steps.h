@@ -59,6 +59,7 @@ enum class Verb : std::uint8_t {
     fail_disk,
     close_port,
     open_ports,
+    open_port,
     set_hold,
     set_order,
     set_prefetch,

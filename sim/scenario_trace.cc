@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "cache/cache_frames.h"
+#include "forward/forward_frames.h"
 #include "icl/frame.h"
 #include "lock/lock_types.h"
 #include "sim/scenario_sequence.h"
@@ -12,8 +13,9 @@
 namespace braid::sim {
 namespace {
 
-constexpr std::array<std::string_view, 10> kKinds = {"other", "lock", "report", "record", "table",
-                                                     "cache", "link", "disk",   "tables", "arrival"};
+constexpr std::array<std::string_view, 12> kKinds = {"other", "lock",  "report",  "record",
+                                                     "table", "cache", "forward", "ports",
+                                                     "link",  "disk",  "tables",  "arrival"};
 constexpr std::array<std::string_view, 3> kParity = {"P", "Q", "R"};
 
 std::string name_of(AmfId id) {
@@ -53,6 +55,8 @@ std::string_view kind_if_named(std::string_view kind, const std::string& name) {
 std::string_view kind_of(MessageType type) {
     if (is_link_type(type) || type == MessageType::groups_changed) return "link";
     if (type == MessageType::lock_report) return "report";
+    if (type == MessageType::forward_ports || type == MessageType::forward_drained) return "ports";
+    if (type >= MessageType::forward_read) return "forward";
     if (type < MessageType::record_begin) return "lock";
     if (type == MessageType::cache_fetch || type == MessageType::cache_data) return "cache";
     return type >= MessageType::table_update && type < MessageType::amf_first ? "table" : "record";
@@ -63,7 +67,7 @@ std::string_view kind_of(MessageType type) {
 bool is_trace_kind(std::string_view kind) { return std::ranges::find(kKinds, kind) != kKinds.end(); }
 
 bool is_message_name(std::string_view name) {
-    for (unsigned type = 1; type <= static_cast<unsigned>(MessageType::amf_last); ++type) {
+    for (unsigned type = 1; type <= static_cast<unsigned>(MessageType::last); ++type) {
         const std::string known = name_of(static_cast<MessageType>(type));
         if (known == name && known != "unknown" && known != "amf") return true;
     }
@@ -77,7 +81,8 @@ std::optional<unsigned> role_of_name(std::string_view name, const Geometry& geom
     return std::nullopt;
 }
 
-Trace::Trace(World& world, const Shape& shape) : world_(world), shape_(shape), geometry_(geometry_of(shape)) {
+Trace::Trace(World& world, const Shape& shape)
+    : world_(world), geometry_(geometry_of(shape)), units_(geometry_, shape.sharing.granularity) {
     world_.tap = this;
 }
 
@@ -103,13 +108,19 @@ std::string Trace::text() const {
 
 std::string Trace::unit_name(UnitIndex unit) const {
     if (unit == kTablesUnit) return "tables";
+    if (units_.is_blocks(unit)) {
+        const StripePiece piece = units_.piece_of(unit);
+        const std::uint32_t at = piece.offset;
+        if (!places_.contains(piece.stripe.v)) return std::to_string(unit.v);
+        return places_.at(piece.stripe.v) + '+' + (at == 0 ? "0" : std::to_string(at / 1024) + 'K');
+    }
     const auto place = places_.find(unit.v);
     return place != places_.end() ? place->second : std::to_string(unit.v);
 }
 
 std::string Trace::stripe_name(StripeIndex stripe) const {
-    const std::uint64_t unit = stripe.v / shape_.lock_unit;
-    const std::uint64_t rest = stripe.v % shape_.lock_unit;
+    const std::uint64_t unit = units_.of_stripe(stripe).v;
+    const std::uint64_t rest = stripe.v % units_.stripes();
     if (!places_.contains(unit)) return std::to_string(stripe.v);
     return places_.at(unit) + (rest == 0 ? "" : "#" + std::to_string(rest));
 }
@@ -160,8 +171,9 @@ std::string Trace::report_text(const Message& message) const {
     ASSERT(report.has_value());
     std::string out;
     for (const LockReportEntry& entry : report->entries) {
-        if (!places_.contains(entry.unit.v)) continue;
-        out += ' ' + unit_name(entry.unit);
+        const std::string name = unit_name(entry.unit);
+        if (entry.unit == kTablesUnit || (name[0] >= '0' && name[0] <= '9')) continue;
+        out += ' ' + name;
         if (entry.kind == ReportKind::claim) {
             out += "-claim";
         } else {
@@ -221,6 +233,33 @@ std::string Trace::cache_text(const Message& message, AmfId asker, std::string_v
     return ' ' + name + (answers && message.payload.bytes.empty() ? " +nothing" : "");
 }
 
+std::string Trace::ports_text(const Message& message) const {
+    std::string out;
+    for (const ForwardPorts::Port& port : decode_forward_ports(message)->ports)
+        out += ' ' + port.controller + (port.closing ? "-closing" : "");
+    return out;
+}
+
+/// `asker`: the controller outside of the group. What is about no place is a flush.
+std::string Trace::forward_text(const Message& message, AmfId asker, std::string_view& kind) {
+    if (message.type == MessageType::forward_reply) {
+        const Result<ForwardReply> reply = decode_forward_reply(message);
+        const std::string& about = forwarded_[{asker, reply->number}];
+        if (!about.empty()) kind = kind_if_named(kind, about.substr(1));
+        return about + (reply->status ? "" : " +" + std::string(to_string(reply->status.error().code)));
+    }
+    const Result<ForwardRequest> request = decode_forward_request(message);
+    std::string& about = forwarded_[{asker, request->number}];
+    const Tables* tables = tables_();
+    const VolumeRecord* volume = tables == nullptr ? nullptr : tables->volume(request->volume);
+    if (message.type != MessageType::forward_flush && volume != nullptr) {
+        const std::uint64_t at = volume->first_extent.v * kExtentSize + request->offset;
+        about = ' ' + stripe_name(geometry_.locate(at).stripe);
+        kind = kind_if_named(kind, about.substr(1));
+    }
+    return about;
+}
+
 std::string Trace::frame_text(const Process& from, const Process& to, std::string_view arrow,
                               std::span<const std::byte> frame, std::string_view& kind) {
     const Message message = message_of(frame);
@@ -236,6 +275,10 @@ std::string Trace::frame_text(const Process& from, const Process& to, std::strin
     if (kind == "report") return text + report_text(message);
     if (kind == "cache")
         return text + cache_text(message, message.type == MessageType::cache_fetch ? sender : receiver, kind);
+    if (message.type == MessageType::forward_ports) return text + ports_text(message);
+    if (kind == "forward")
+        return text +
+               forward_text(message, message.type == MessageType::forward_reply ? receiver : sender, kind);
     if (kind != "record") return text;
     const std::string record = record_text(message, sender, receiver);
     if (!record.empty()) kind = kind_if_named(kind, record.substr(1));

@@ -4,6 +4,7 @@
 //   a reads X/d0, a writes X/P     commands begin        a read X/d0, a wrote X/P       they are done
 //
 // Controllers are a, b, ...; X is a place of the scenario: a lock unit, and its first stripe (X#1 the next);
+// X+0, X+4K the lock units of its blocks, by their first byte;
 // X/d0 the strips with its data, X/P, X/Q, X/R those with its parity (for a mirror: further copies). What has
 // no name is `17`, whatever stands before the data `tables`. Words that begin with + are special: +release
 // (let it go when done), +recover, +of a (a record of a dead writer), +for a (finishes one), +quarantine.
@@ -74,6 +75,8 @@ private:
     std::string lock_text(const Message& message, std::string_view& kind) const;
     std::string report_text(const Message& message) const;
     std::string cache_text(const Message& message, AmfId asker, std::string_view& kind);
+    std::string ports_text(const Message& message) const;
+    std::string forward_text(const Message& message, AmfId asker, std::string_view& kind);
     std::string record_text(const Message& message, AmfId from, AmfId to);
     std::string record_name(const RecordId& id, AmfId writer) const;
     std::string command_text(const Process& process, std::uint64_t member, const DiskOp& op, bool done,
@@ -85,12 +88,13 @@ private:
     void add(std::string_view kind, std::string text);
 
     World& world_;
-    const Shape& shape_;
     Geometry geometry_;
+    UnitMap units_;
     std::function<const Tables*()> tables_ = [] { return nullptr; };
     std::map<std::uint64_t, std::string> places_;  ///< by unit
     std::map<RecordId, Known> records_;
-    std::map<std::pair<AmfId, std::uint64_t>, StripeIndex> fetches_;  ///< by asker and number
+    std::map<std::pair<AmfId, std::uint64_t>, StripeIndex> fetches_;    ///< by asker and number
+    std::map<std::pair<AmfId, std::uint64_t>, std::string> forwarded_;  ///< the same; what it is about
     std::vector<std::vector<std::string>> held_;
     std::vector<Line> lines_;
 };

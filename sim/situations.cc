@@ -25,7 +25,7 @@ void Cluster::watch() {
     for (Node& node : nodes_) {
         const std::vector<Amf*> amfs = amfs_of(node);
         if (!amfs.empty() && amfs.front()->conditions().offline) world_.mark(Mark::group_left);
-        if (!serving(node)) {
+        if (!works(node)) {
             node.serving_since = Nanos{0};
             continue;
         }
@@ -68,6 +68,8 @@ constexpr std::array kCounted = {
     Counted{Mark::recovery_with_data, &AmfCounters::recovered_data},
     Counted{Mark::resync_corrected, &AmfCounters::resynced},
     Counted{Mark::read_regenerated, &AmfCounters::regenerated},
+    Counted{Mark::read_whole_stripe, &AmfCounters::whole_stripe_reads},
+    Counted{Mark::lock_blocks_kept, &AmfCounters::blocks_kept},
     Counted{Mark::block_repaired, &AmfCounters::repaired},
     Counted{Mark::member_error, &AmfCounters::member_errors},
     Counted{Mark::cache_local, &AmfCounters::cached_reads},
@@ -97,6 +99,7 @@ constexpr std::array kCountedLocks = {
 
 /// Adds what the node's AMFs have done since the last look to the marks.
 void Cluster::count_work(Node& node) {
+    count_forwarded(node);
     const std::vector<Amf*> amfs = amfs_of(node);
     for (std::size_t i = 0; i < amfs.size(); ++i) count_work(*amfs[i], node.counted[i]);
 }
@@ -121,11 +124,22 @@ void Cluster::count_work(Amf& amf, Node::Counted& before) {
     before = {now, locks, degraded};
 }
 
+void Cluster::count_forwarded(Node& node) {
+    if (!node.running) return;
+    ForwardCounters now;
+    for (const auto& group : node.running->controller.forwarder().groups()) now += group.counters;
+    world_.mark(Mark::forward_asked_again, now.asked_again - node.forwarded.asked_again);
+    world_.mark(Mark::forward_moved, now.moved - node.forwarded.moved);
+    node.forwarded = now;
+}
+
 /// It dies now; what it was at is still there to see.
 void Cluster::count_death(Node& node) {
     if (record_.holder == node.process->pid) world_.mark(Mark::death_with_store_lock);
     count_work(node);
-    if (amf_of(node) == nullptr) {
+    if (outside(node)) {
+        // Nothing of a stripe is its own.
+    } else if (amf_of(node) == nullptr) {
         world_.mark(Mark::death_while_joining);
     } else {
         check_resynced(node);
@@ -134,6 +148,7 @@ void Cluster::count_death(Node& node) {
         if (resyncs(node)) world_.mark(Mark::death_in_resync);
     }
     node.counted = {};
+    node.forwarded = {};
 }
 
 bool Cluster::resyncs(Node& node) {

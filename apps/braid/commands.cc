@@ -185,11 +185,9 @@ int report(const Failure& failure) {
 }
 
 std::vector<std::pair<std::string, std::string>> SharingRequest::fields() const {
-    return {{"coherency", Json(coherency).dump()},
-            {"lock_order", Json(lock_order).dump()},
-            {"min_hold_us", std::to_string(min_hold_us)},
-            {"prefetch", std::to_string(prefetch)},
-            {"amfs", std::to_string(amfs)}};
+    return {{"granularity", Json(granularity).dump()}, {"coherency", Json(coherency).dump()},
+            {"lock_order", Json(lock_order).dump()},   {"min_hold_us", std::to_string(min_hold_us)},
+            {"prefetch", std::to_string(prefetch)},    {"amfs", std::to_string(amfs)}};
 }
 
 int status(const Globals& g, bool watch, bool problems_only) {
@@ -210,9 +208,11 @@ int status(const Globals& g, bool watch, bool problems_only) {
 int events(const Globals& g) { return show(g, "/api/v1/events", events_text); }
 
 int group_create(const Globals& g, const GroupRequest& r) {
-    Json body{{"name", r.name},           {"level", r.level},
-              {"disks", r.disks},         {"strip_size", r.strip_size},
-              {"lock_unit", r.lock_unit}, {"power_loss", r.power_loss},
+    Json body{{"name", r.name},
+              {"level", r.level},
+              {"disks", r.disks},
+              {"strip_size", r.strip_size},
+              {"power_loss", r.power_loss},
               {"force", r.force}};
     for (const auto& [key, value] : r.sharing.fields()) body[key] = Json::parse(value);
     if (!r.controllers.empty()) body["controllers"] = r.controllers;

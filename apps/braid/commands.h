@@ -23,7 +23,7 @@ struct Globals {
 /// How the AMFs of a new group share it.
 struct SharingRequest {
     std::uint64_t min_hold_us = 0;
-    std::string coherency = "arbiter", lock_order = "fifo";
+    std::string granularity = "stripe", coherency = "arbiter", lock_order = "fifo";
     unsigned prefetch = 32, amfs = 1;
     /// As fields of a request of the control API: key and JSON value.
     std::vector<std::pair<std::string, std::string>> fields() const;
@@ -41,7 +41,7 @@ struct GroupChange {
 struct GroupRequest {
     std::string name, level;
     std::vector<std::string> disks, controllers;
-    std::uint64_t strip_size = 64 << 10, lock_unit = 1;
+    std::uint64_t strip_size = 64 << 10;
     SharingRequest sharing;
     std::string power_loss = "journal";
     unsigned dimension = 0, copies = 0;

@@ -264,6 +264,12 @@ Answer<void> Demo::create_objects() {
     for (unsigned i = 0; i < options_.disks; ++i) disks.push_back(fmt::format("{}/disks/d{}", directory_, i));
     Json group{{"name", "g0"}, {"level", options_.level}, {"disks", disks}};
     for (const auto& [key, value] : options_.sharing.fields()) group[key] = Json::parse(value);
+    const std::size_t sharing = daemons_.size() - options_.outside;
+    Json outside = Json::array();
+    for (std::size_t i = 0; i < daemons_.size(); ++i) {
+        const std::string& name = daemons_[i].controller.name;
+        (i < sharing ? group["controllers"] : outside).push_back(name);
+    }
     if (auto done = client().post("/api/v1/groups", group.dump()); !done)
         return std::unexpected(done.error());
     std::uint64_t usable = 0;
@@ -272,13 +278,18 @@ Answer<void> Demo::create_objects() {
         if (!answer) return false;
         const Json g = Json::parse(*answer, nullptr, false);
         usable = g.value("usable_bytes", std::uint64_t{0});
-        return !g.value("assembling", true) && g["attached"].size() == daemons_.size();
+        return !g.value("assembling", true) && g["attached"].size() == sharing;
     };
     if (const auto done = wait_for("the group is attached everywhere", known); !done) return done;
     const Json volume{{"name", "v0"}, {"group", "g0"}, {"size", std::min(usable, options_.volume_size)}};
     if (auto done = client().post("/api/v1/volumes", volume.dump()); !done)
         return std::unexpected(done.error());
     if (auto done = client().post("/api/v1/ports", Json{{"volume", "v0"}}.dump()); !done) {
+        return std::unexpected(done.error());
+    }
+    if (outside.empty()) return {};
+    if (auto done = client().post("/api/v1/ports", Json{{"volume", "v0"}, {"controllers", outside}}.dump());
+        !done) {
         return std::unexpected(done.error());
     }
     return {};

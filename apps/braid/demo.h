@@ -10,6 +10,7 @@ namespace braid::cli {
 
 struct DemoOptions {
     unsigned controllers = 3;
+    unsigned outside = 0;  ///< of these, the last ones do not share the group: their ports are forwarded
     unsigned disks = 6;
     std::uint64_t disk_size = 1ull << 30;
     std::uint64_t volume_size = 1ull << 30;

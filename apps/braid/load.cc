@@ -38,13 +38,18 @@ std::string place(const Json& hot) {
                        num(hot, lies ? "volume_offset" : "offset"), num(hot, "length"));
 }
 
+/// Units of blocks are numbered for themselves.
+std::string unit_name(const Json& hot) {
+    return (hot.value("blocks", false) ? "blocks " : "") + str(hot, "unit");
+}
+
 std::string hot_table(const std::vector<Json>& units) {
     if (units.empty()) return "no unit changed hands in the last second\n";
     std::vector<std::vector<std::string>> rows{
         {"GROUP", "UNIT", "RANGE", "HOLDERS", "WAITING", "TRANSFERS/S", "MEAN WAIT", ""}};
     for (const Json& h : units) {
-        rows.push_back({str(h, "group"), str(h, "unit"), place(h), parties(h, "holders"),
-                        parties(h, "waiting"), str(h, "transfers_per_s"), wait_text(h, "mean_wait_s"),
+        rows.push_back({str(h, "group"), unit_name(h), place(h), parties(h, "holders"), parties(h, "waiting"),
+                        str(h, "transfers_per_s"), wait_text(h, "mean_wait_s"),
                         h.value("ping_pong", false) ? "ping-pong" : ""});
     }
     return table(rows);
@@ -129,7 +134,7 @@ Json merge_hot(const std::vector<Json>& loads) {
     };
     for (const Json& load : loads) {
         for (const Json& hot : at(load, "hot")) {
-            const auto [place, fresh] = units.try_emplace({str(hot, "group"), str(hot, "unit")}, hot);
+            const auto [place, fresh] = units.try_emplace({str(hot, "group"), unit_name(hot)}, hot);
             if (fresh) continue;
             Json one =
                 num(hot, "transfers_per_s") > num(place->second, "transfers_per_s") ? hot : place->second;
@@ -145,7 +150,7 @@ Json merge_hot(const std::vector<Json>& loads) {
     std::ranges::sort(sorted, [](const Json& a, const Json& b) {
         const auto left = num(a, "transfers_per_s"), right = num(b, "transfers_per_s");
         if (left != right) return left > right;
-        return str(a, "group") + str(a, "unit") < str(b, "group") + str(b, "unit");
+        return str(a, "group") + unit_name(a) < str(b, "group") + unit_name(b);
     });
     return sorted;
 }

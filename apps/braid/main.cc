@@ -12,6 +12,7 @@
 #include "braid/demo_state.h"
 #include "braid/metadata.h"
 #include "braid/sizes.h"
+#include "layout/sharing.h"
 
 namespace braid::cli {
 namespace {
@@ -24,7 +25,7 @@ using Action = std::function<int()>;
 struct Words {
     Globals globals;
     std::string api;
-    std::string name, second, group, size, strip_size, lock_unit;
+    std::string name, second, group, size, strip_size;
     std::vector<std::string> controllers;
     std::uint64_t job = 0;
     bool watch = false, problems = false, force = false, no_wait = false, once = false;
@@ -77,6 +78,12 @@ CLI::App* noun(CLI::App& app, const std::string& name, const std::string& help) 
 }
 
 void add_sharing(CLI::App* create, SharingRequest& r) {
+    create
+        ->add_option("--granularity", r.granularity,
+                     "what one lock covers: block, blocks:N (4 KiB each), stripe (default), stripes:N")
+        ->check([](const std::string& text) {
+            return parse_granularity(text) ? std::string() : "block, blocks:N, stripe or stripes:N";
+        });
     create->add_option("--coherency", r.coherency, "arbiter (default) or broadcast")
         ->check(CLI::IsMember({"arbiter", "broadcast"}));
     create->add_option("--lock-order", r.lock_order, "fifo (default) or priority: hosts before jobs")
@@ -112,7 +119,6 @@ void add_groups(CLI::App& app, Words& w) {
         ->delimiter(',');
     create->add_option("--dimension", r.dimension, "copies of an update record, 1 to 8")
         ->check(CLI::Range(1, 8));
-    create->add_option("--lock-unit", r.lock_unit, "stripes under one lock, default 1");
     create->add_option("--copies", r.copies, "mirror: copies of each block");
     add_sharing(create, r.sharing);
     create->add_flag("--force", r.force, "overwrite what the disks hold");
@@ -159,7 +165,8 @@ void add_volumes(CLI::App& app, Words& w) {
     CLI::App* const open = verb(w, port, "create", "open a virtual disk on controllers",
                                 [&w] { return port_create(w.globals, w.name, w.controllers); });
     open->add_option("VOLUME", w.name)->required();
-    open->add_option("CONTROLLER", w.controllers, "default: all that share its group");
+    open->add_option("CONTROLLER", w.controllers,
+                     "default: all that share its group; one that does not forwards to one that does");
     verb(w, port, "list", "all ports", [&w] { return port_list(w.globals); });
     CLI::App* const close = verb(w, port, "delete", "finish what is in flight, then close",
                                  [&w] { return port_delete(w.globals, w.name, w.second); });
@@ -206,11 +213,17 @@ void add_machines(CLI::App& app, Words& w) {
 
 void add_demo(CLI::App& app, Words& w) {
     CLI::App* const d = verb(w, &app, "demo", "a whole cluster on this machine, until Ctrl-C", [&w] {
+        if (w.demo.outside >= w.demo.controllers)
+            return report({kUsage, "--outside: at least one controller must share the group"});
         if (!w.demo_disk_size.empty()) w.demo.disk_size = *parse_size(w.demo_disk_size);
         if (!w.demo_volume_size.empty()) w.demo.volume_size = *parse_size(w.demo_volume_size);
         return demo(w.demo);
     });
     d->add_option("--controllers", w.demo.controllers, "1 to 16, default 3")->check(CLI::Range(1, 16));
+    d->add_option(
+         "--outside", w.demo.outside,
+         "of the controllers, so many do not share the group and forward to those that do, default 0")
+        ->check(CLI::Range(0, 15));
     d->add_option("--disks", w.demo.disks, "3 to 24, default 6")->check(CLI::Range(3, 24));
     add_size(d, "--disk-size", w.demo_disk_size, "default 1GiB");
     add_size(d, "--volume-size", w.demo_volume_size, "default 1GiB, at most what the group holds");

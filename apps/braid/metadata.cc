@@ -67,7 +67,7 @@ Json content_json(PageKind kind, ConstPageBytes bytes) {
                    {"data", c->geometry.k},
                    {"parity", c->geometry.m},
                    {"strip_bytes", c->geometry.strip_size},
-                   {"lock_unit_stripes", c->lock_unit_stripes},
+                   {"granularity", to_string(c->sharing.granularity)},
                    {"lock_order", to_string(c->sharing.lock_order)},
                    {"coherency", to_string(c->sharing.coherency)},
                    {"min_hold_us", c->sharing.min_hold / std::chrono::microseconds(1)},

@@ -115,7 +115,7 @@ std::string group_text(std::string_view document) {
         {"usable", size_or_dash(g, "usable_bytes")},
         {"allocated", size_or_dash(g, "used_bytes")},
         {"strip", size_or_dash(g, "strip_bytes")},
-        {"lock unit", fmt::format("{} stripes", num(g, "lock_unit_stripes"))},
+        {"granularity", str(g, "granularity")},
         {"lock order", str(g, "lock_order")},
         {"minimum hold", fmt::format("{} us", num(g, "min_hold_us"))},
         {"prefetch", fmt::format("{} locks", num(g, "prefetch"))},
@@ -146,10 +146,13 @@ std::string volumes_text(std::string_view document) {
 }
 
 std::string ports_text(std::string_view document) {
-    std::vector<std::vector<std::string>> rows{{"VOLUME", "CONTROLLER", "STATE", "IN FLIGHT", "URI"}};
+    std::vector<std::vector<std::string>> rows{
+        {"VOLUME", "CONTROLLER", "STATE", "THROUGH", "IN FLIGHT", "URI"}};
     for (const Json& p : sorted_list(parse(document), "ports", "controller")) {
         rows.push_back(
-            {str(p, "volume"), str(p, "controller"), str(p, "state"), str(p, "in_flight"), words(p, "uris")});
+            {str(p, "volume"), str(p, "controller"), str(p, "state"),
+             p.value("forwarded", false) ? "forwarded to " + str(p, "through", "nobody") : "its own group",
+             str(p, "in_flight"), words(p, "uris")});
     }
     return table(rows);
 }

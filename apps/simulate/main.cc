@@ -184,6 +184,10 @@ int run(int argc, char** argv) {
     CLI::App app{"Runs simulated clusters and checks the promises on them."};
     app.add_option("--scenario", scenarios.files, "run the scenarios of these files");
     app.add_flag("--broadcast", scenarios.broadcast, "their groups acquire by broadcast");
+    app.add_option("--granularity", scenarios.granularity, "what one of their locks covers: block, ...")
+        ->check([](const std::string& text) {
+            return parse_granularity(text) ? std::string() : "block, blocks:N, stripe, stripes:N";
+        });
     app.add_option("--seed", options.seed, "run this seed alone");
     app.add_option("--seeds", range, "run a range, A..B");
     app.add_flag("--fresh", options.fresh, "run seeds that the clock names, until --minutes are over");

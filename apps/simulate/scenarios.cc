@@ -20,10 +20,11 @@ bool run_seeds(const std::string& file, const Scenario& scenario, std::size_t va
         if (well) continue;
         const std::string each = scenario.each.empty() ? "" : ", EACH = " + scenario.each[variant];
         std::printf(
-            "FAILED %s (%s), seed %llu%s\n%s:%s\n  repeat: simulate --scenario %s --seed %llu --log%s\n",
+            "FAILED %s (%s), seed %llu%s\n%s:%s\n  repeat: simulate --scenario %s --seed %llu --log%s%s\n",
             file.c_str(), scenario.title.c_str(), static_cast<unsigned long long>(seed), each.c_str(),
             file.c_str(), outcome.failure.c_str(), file.c_str(), static_cast<unsigned long long>(seed),
-            options.broadcast ? " --broadcast" : "");
+            options.broadcast ? " --broadcast" : "",
+            options.granularity.empty() ? "" : (" --granularity " + options.granularity).c_str());
         return false;
     }
     return true;
@@ -46,7 +47,9 @@ int run_file(const std::string& file, const ScenarioOptions& options) {
                          wrong.text.c_str());
             return 2;
         }
-        if (options.broadcast) scenario->shape.sharing.coherency = Coherency::broadcast;
+        SharingOptions& sharing = scenario->shape.sharing;
+        if (options.broadcast) sharing.coherency = Coherency::broadcast;
+        if (!options.granularity.empty()) sharing.granularity = *parse_granularity(options.granularity);
         variants = std::max<std::size_t>(scenario->each.size(), 1);
         if (!run_seeds(file, *scenario, variant, options)) return 1;
         if (variant + 1 == variants) std::printf("ok  %s\n", scenario->title.c_str());

@@ -12,6 +12,7 @@ struct ScenarioOptions {
     std::uint64_t first_seed = 1, last_seed = 4;  ///< of each file: other delays, other chances
     bool trace = false;                           ///< also where all is well
     bool broadcast = false;                       ///< whatever the files say
+    std::string granularity;                      ///< the same; empty: as they say
 };
 
 /// The program's exit code: 0 all well, 1 a scenario failed, 2 a file is no scenario.

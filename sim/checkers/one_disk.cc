@@ -65,10 +65,12 @@ void OneDisk::read(std::uint64_t sector, std::uint64_t value, Instant invoked, I
         return;
     }
     Value& v = value_of(sector, value);
-    v.first_completion = std::min(v.first_completion, completed);
+    const bool open = !v.survivor && invoked < v.write_completion;
+    Instant& first = open ? v.open_completion : v.first_completion;
+    Instant& last = open ? v.open_invocation : v.last_invocation;
+    first = v.survivor ? power_back_ - 1 : std::min(first, completed);
+    last = std::max(last, invoked);
     v.first_read_completion = std::min(v.first_read_completion, completed);
-    if (v.survivor) v.first_completion = power_back_ - 1;
-    v.last_invocation = std::max(v.last_invocation, invoked);
     ++v.reads;
     ++operations_;
 }
@@ -94,10 +96,9 @@ std::string OneDisk::judge_register(const Register& values) {
         if (v.first_read_completion < v.write_invoked) {
             return "value " + std::to_string(value) + " was read before it was written";
         }
-        if (v.first_completion == kNever) continue;  // never answered, never seen
-        const bool forward = v.first_completion < v.last_invocation;
-        zones.push_back({value, std::min(v.first_completion, v.last_invocation),
-                         std::max(v.first_completion, v.last_invocation), forward});
+        const Instant first = first_completion(v), last = last_invocation(v);
+        if (first == kNever) continue;  // never answered, never seen
+        zones.push_back({value, std::min(first, last), std::max(first, last), first < last});
     }
     std::sort(zones.begin(), zones.end(), [](const Zone& a, const Zone& b) {
         return std::pair(a.low, a.value) < std::pair(b.low, b.value);
@@ -134,7 +135,7 @@ void OneDisk::power_lost(Instant now) {
                 if (durable && v.write_completion != kNever) replaced = std::max(replaced, v.write_invoked);
             }
             std::erase_if(values, [&](const Value& v) {
-                return v.first_completion < replaced || (v.survivor && known && v.reads == 0);
+                return first_completion(v) < replaced || (v.survivor && known && v.reads == 0);
             });
             for (Value& v : values) {
                 const std::uint64_t value = v.value;

@@ -27,6 +27,8 @@ public:
     void write_begins(std::uint64_t sector, std::uint64_t value, Instant invoked);
     /// `durable`: power cannot take it any more.
     void write_done(std::uint64_t sector, std::uint64_t value, Instant completed, bool durable = false);
+    /// Until its answer it may take effect more than once: while it is open it may come and go.
+    void may_repeat(std::uint64_t sector, std::uint64_t value) { value_of(sector, value).repeats = true; }
     /// A finished read; 0 is the content that nobody wrote.
     void read(std::uint64_t sector, std::uint64_t value, Instant invoked, Instant completed);
 
@@ -48,11 +50,22 @@ private:
         Instant last_invocation = std::numeric_limits<Instant>::min();
         Instant first_read_completion = kNever;
         Instant write_completion = kNever;
+        // Of reads that were invoked before the write had its answer.
+        Instant open_completion = kNever;
+        Instant open_invocation = std::numeric_limits<Instant>::min();
         std::uint32_t reads = 0;
+        bool repeats = false;
         bool written = false;   ///< 0 is, before all time
         bool survivor = false;  ///< may have been there when power came back
         bool durable = false;
     };
+    /// Ends and beginnings that bind the value.
+    static Instant first_completion(const Value& v) {
+        return v.repeats ? v.first_completion : std::min(v.first_completion, v.open_completion);
+    }
+    static Instant last_invocation(const Value& v) {
+        return v.repeats ? v.last_invocation : std::max(v.last_invocation, v.open_invocation);
+    }
     using Register = std::vector<Value>;  ///< by value: new ones come at the end
     using Page = std::array<Register, 256>;
     Register& at(std::uint64_t sector);

@@ -85,7 +85,7 @@ Json to_json(const GroupInfo& g) {
                 {"used_bytes", g.used_bytes},
                 {"redundancy_remaining", g.redundancy_remaining},
                 {"strip_bytes", g.strip_size},
-                {"lock_unit_stripes", g.lock_unit},
+                {"granularity", to_string(g.sharing.granularity)},
                 {"lock_order", to_string(g.sharing.lock_order)},
                 {"coherency", to_string(g.sharing.coherency)},
                 {"min_hold_us", g.sharing.min_hold / std::chrono::microseconds(1)},
@@ -342,6 +342,8 @@ std::string ports_document(const std::vector<PortInfo>& ports, const StatusRepor
                                      {"controller", p.controller},
                                      {"state", name_of(p.state)},
                                      {"in_flight", or_null(p.in_flight)},
+                                     {"forwarded", p.forwarded},
+                                     {"through", p.through.empty() ? Json() : Json(p.through)},
                                      {"uris", std::move(uris)}});
     }
     return text_of(json);
@@ -440,6 +442,7 @@ int http_status(Errc code) {
 static void parse_sharing(Fields& fields, SharingOptions& s) {
     std::uint64_t min_hold_us = 0;
     fields.word("coherency", s.coherency, parse_coherency);
+    fields.word("granularity", s.granularity, parse_granularity);
     fields.word("lock_order", s.lock_order, parse_lock_order);
     fields.number("min_hold_us", min_hold_us, kMaxMinHold / std::chrono::microseconds(1));
     s.min_hold = std::chrono::microseconds(min_hold_us);
@@ -456,7 +459,6 @@ AdminResult<CreateGroup> parse_create_group(std::string_view body) {
     fields.number("strip_size", r.strip_size, 1 << 20);
     fields.texts("controllers", r.controllers);
     fields.number("dimension", r.dimension, 8);
-    fields.number("lock_unit", r.lock_unit, 1 << 20);
     parse_sharing(fields, r.sharing);
     fields.word("power_loss", r.power_loss, parse_power_loss);
     fields.number("copies", r.copies, 24);
@@ -479,7 +481,7 @@ AdminResult<SetGroup> parse_set_group(std::string_view body) {
     if (fields.number("min_hold_us", min_hold_us, kMaxMinHold / std::chrono::microseconds(1)))
         r.change.min_hold = std::chrono::microseconds(min_hold_us);
     if (fields.number("prefetch", prefetch, kMaxPrefetch)) r.change.prefetch = prefetch;
-    for (const char* key : {"coherency", "amfs", "lock_unit", "dimension", "level", "strip_size"})
+    for (const char* key : {"coherency", "amfs", "granularity", "dimension", "level", "strip_size"})
         fields.fixed(key);
     return fields.finish(std::move(r));
 }

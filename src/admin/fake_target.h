@@ -59,7 +59,9 @@ public:
     }
     std::vector<VolumeInfo> volumes() override { return volumes_; }
     std::vector<PortInfo> ports() override {
-        return {{"v0", "g0", "ctl-a", PortState::open, 3}, {"v0", "g0", "ctl-b", PortState::absent, {}}};
+        return {{"v0", "g0", "ctl-a", PortState::open, 3},
+                {"v0", "g0", "ctl-b", PortState::absent, {}},
+                {"v0", "g0", "ctl-x", PortState::open, {}, true, "ctl-a"}};
     }
     std::vector<DiskInfo> disks() override {
         std::vector<DiskInfo> all;

@@ -56,6 +56,7 @@ Json to_json(const HotUnitInfo& h) {
     const bool lies = !h.volume.empty();
     return Json{{"group", h.group},
                 {"unit", h.unit ? Json(*h.unit) : Json(nullptr)},
+                {"blocks", h.blocks},
                 {"offset", h.unit ? Json(h.range.offset) : Json(nullptr)},
                 {"length", h.unit ? Json(h.range.length) : Json(nullptr)},
                 {"volume", lies ? Json(h.volume) : Json(nullptr)},

@@ -110,7 +110,8 @@ TEST_F(AdminServer, ShortDiskNamesBecomeFullOnes) {
 }
 
 TEST_F(AdminServer, HowAGroupIsSharedIsAskedForAndShown) {
-    const Json options{{"coherency", "broadcast"},
+    const Json options{{"granularity", "blocks:4"},
+                       {"coherency", "broadcast"},
                        {"lock_order", "priority"},
                        {"min_hold_us", 250},
                        {"power_loss", "resync"},
@@ -121,6 +122,9 @@ TEST_F(AdminServer, HowAGroupIsSharedIsAskedForAndShown) {
     post("/api/v1/groups", wish);
     const Json shown = get("/api/v1/groups/g0");
     for (const auto& [key, value] : options.items()) EXPECT_EQ(shown[key], value) << key;
+    wish["granularity"] = "sectors:8";
+    EXPECT_EQ(post("/api/v1/groups", wish, 400)["detail"], "field 'granularity' cannot be 'sectors:8'");
+    wish["granularity"] = "block";
     wish["coherency"] = "telepathy";
     EXPECT_EQ(post("/api/v1/groups", wish, 400)["detail"], "field 'coherency' cannot be 'telepathy'");
     wish["coherency"] = "";
@@ -195,6 +199,10 @@ TEST_F(AdminServer, VolumesAndPortsComeAndGo) {
     EXPECT_EQ(ports["ports"][0]["uris"],
               (Json{"nbd://127.0.0.1:10809/v0", "nbd+unix:///v0?socket=/run/nbd.sock"}));
     EXPECT_TRUE(ports["ports"][1]["uris"].is_null());
+    EXPECT_TRUE(ports["ports"][1]["through"].is_null());
+    EXPECT_EQ(ports["ports"][1]["forwarded"], false);
+    EXPECT_EQ(ports["ports"][2]["forwarded"], true);
+    EXPECT_EQ(ports["ports"][2]["through"], "ctl-a");
     auto gone = client().Delete("/api/v1/ports/v0/ctl-b");
     ASSERT_TRUE(gone);
     EXPECT_EQ(Json::parse(gone->body)["steps"][0], "delete v0 ctl-b");

@@ -16,7 +16,7 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
       group_(group),
       geometry_(config.geometry),
       data_start_(config.data_start),
-      unit_stripes_(config.lock_unit_stripes),
+      units_(config.geometry, config.sharing.granularity),
       extents_(config.extents),
       disks_(disks),
       options_(options),
@@ -45,12 +45,6 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
 }
 
 Amf::~Amf() = default;
-
-LogicalRange Amf::range_of(UnitIndex unit) const {
-    const StripeIndex first = first_stripe(unit);
-    const std::uint64_t begin = geometry_.range_of(first).offset;
-    return {begin, geometry_.range_of(StripeIndex(first.v + unit_stripes_ - 1)).end() - begin};
-}
 
 Task<Status> Amf::start() {
     CO_TRY(co_await tables_.load());
@@ -184,16 +178,6 @@ void Amf::adopt(const AmfView& view) {
     close_journals_of_the_dead();
 }
 
-std::vector<LockClaim> Amf::claims() const {
-    std::vector<LockClaim> out;
-    for (const auto& [id, record] : replicator_.store().all()) {
-        if (!replicator_.store().orphan(id)) continue;
-        const std::uint8_t progress = record.complete() ? 3 : record.has_data() ? 2 : 1;
-        out.push_back({unit_of(record.info.stripe), progress});
-    }
-    return out;
-}
-
 void Amf::deliver(AmfId from, Message message) {
     const auto type = static_cast<unsigned>(message.type);
     if (type >= static_cast<unsigned>(MessageType::table_update) &&
@@ -207,12 +191,6 @@ void Amf::deliver(AmfId from, Message message) {
     } else {
         replicator_.deliver(from, message);
     }
-}
-
-Task<void> Amf::before_release(UnitIndex unit) {
-    if (unit == kTablesUnit) co_return;
-    co_await replicator_.quiesced(first_stripe(unit), unit_stripes_);
-    co_await journal_.retired(first_stripe(unit), unit_stripes_);
 }
 
 AmfConditions Amf::conditions() const {
@@ -237,13 +215,6 @@ RoleMask Amf::writable(const Spot& spot) const {
         out[role] = tables_.member_ok(place(spot, role).member);
     }
     return out;
-}
-
-/// offline: what the locks call cancelled, because nobody waits for a lock in a group that has to be left.
-Task<Result<LockPin>> Amf::wait_for_lock(UnitIndex unit, LockMode mode, LockRange wanted, bool background) {
-    Result<LockPin> pin = co_await locks_.acquire(unit, mode, background, wanted);
-    if (!pin && tables_.offline()) co_return fail(Errc::offline);
-    co_return std::move(pin);
 }
 
 Task<void> Amf::declare_failed(MemberIndex member) {

@@ -1,7 +1,7 @@
 // The array management function of one group on one controller: every read and write of the group's logical
 // space, normal and degraded, and the recovery of what a dead peer left half done (rows O1 to O6).
 //
-//   operation: [slot] -> unit lock -> stripe lock -> tables settled -> ... -> end -> answer
+//   operation: [slot] -> unit locks -> stripe lock -> tables settled -> ... -> end -> answer
 //
 // Guarantees: every 4 KiB block is a linearizable register; a write that was answered is on all members that
 // are not failed by agreement; a stripe is half-written only while a record of it is with dimension - 1
@@ -10,8 +10,8 @@
 // this. Never waits for a second stripe while it holds one; never regenerates from a stripe that may be
 // half-written.
 //
-// Where: amf.cc (life, view, flush), read.cc, write.cc, recover.cc, check.cc (parity of one stripe),
-// cached.cc (what is remembered).
+// Where: amf.cc (life, view, flush), locks.cc (which units an operation takes), read.cc, write.cc,
+// recover.cc, check.cc (parity of one stripe), cached.cc (what is remembered).
 #pragma once
 
 #include <array>
@@ -33,6 +33,7 @@
 #include "io/clock.h"
 #include "journal/journal.h"
 #include "lock/lock_manager.h"
+#include "lock/unit_map.h"
 #include "parity/code.h"
 #include "replica/replicator.h"
 #include "tables/tables.h"
@@ -65,6 +66,9 @@ struct AmfCounters {
     std::uint64_t cached_reads = 0, peer_reads = 0, disk_reads = 0;
     std::uint64_t reads_without_lease = 0;  ///< were here and had to come from the members
     std::uint64_t reads_for_peers = 0;      ///< answered from here
+    // With locks of blocks.
+    std::uint64_t whole_stripe_reads = 0;  ///< parts of reads that needed the stripe to hold still, too
+    std::uint64_t blocks_kept = 0;         ///< that nobody read before a dead writer's stripe was finished
 };
 
 /// What an operator should know now.
@@ -124,8 +128,8 @@ public:
     /// The AMF that does what one alone should do: the lowest id of the view.
     bool keeper() const { return !view_.members.empty() && view_.members.front().id == view_.self; }
 
-    /// The bytes of the logical space that a unit other than the tables locks.
-    LogicalRange range_of(UnitIndex unit) const;
+    /// Which lock units belong to which bytes.
+    const UnitMap& units() const { return units_; }
 
     Tables& tables() { return tables_; }
     const Tables& tables() const { return tables_; }
@@ -153,15 +157,29 @@ private:
     struct IntentPin;
     struct Recovering;
 
-    // amf.cc
-    UnitIndex unit_of(StripeIndex stripe) const { return UnitIndex(stripe.v / unit_stripes_); }
-    StripeIndex first_stripe(UnitIndex unit) const { return StripeIndex(unit.v * unit_stripes_); }
-    Task<void> before_release(UnitIndex unit) override;
-    void released(UnitIndex unit) override;
-    Slice cached(UnitIndex unit, LockRange range) override;
-    void received(UnitIndex unit, LockRange range, Slice data) override;
-    void recover(UnitIndex unit) override;
+    /// What an operation holds of the group's locks. Where content has units of its own `stripe` is taken
+    /// first, by those who need it; else `content` is the stripe's.
+    struct PieceLock {
+        LockPin stripe, content;
+    };
+
+    // locks.cc
+    /// Takes what is at hand, and keeps it if that is not all. `whole`: the stripe must hold still.
+    bool try_lock(const StripePiece& piece, LockMode mode, bool whole, PieceLock& lock);
+    bool try_units(LockUnits units, LockMode mode, LockPin& pin);
+    /// The rest of what try_lock() wants. `wanted`: what a reader wants to see, if others may send it along.
+    Task<Status> wait_for_lock(StripePiece piece, LockMode mode, bool whole, PieceLock& lock,
+                               LockRange wanted = {});
+    /// `background`: for no host.
+    Task<Status> wait_for_units(LockUnits units, LockMode mode, LockPin& pin, LockRange wanted,
+                                bool background);
+    LockRange part_of(const LockRange& range, UnitIndex unit) const;
     std::vector<LockClaim> claims() const;
+    Task<void> before_release(UnitIndex unit) override;
+    void recover(UnitIndex unit) override;
+    Task<void> keep_readers_out(UnitIndex unit);
+
+    // amf.cc
     Task<Status> renew_journals(bool open);
     Task<Result<bool>> in_ring_of_the_dead(RecordInfo info);
     Task<Result<bool>> any_in_ring_of_the_dead(std::vector<RecordInfo> records);
@@ -175,9 +193,6 @@ private:
                            data_start_);
     }
     RoleMask writable(const Spot& spot) const;
-    /// `wanted`: what a reader wants to see, if others may send it along; `background`: for no host.
-    Task<Result<LockPin>> wait_for_lock(UnitIndex unit, LockMode mode, LockRange wanted = {},
-                                        bool background = false);
     Task<void> declare_failed(MemberIndex member);
     Task<Status> fail_members(MemberMask members);
     Task<void> housekeeping();
@@ -187,7 +202,11 @@ private:
     // read.cc
     /// `keep`: in the cache, here and in the following.
     Task<Status> read_piece(StripePiece piece, std::span<std::byte> into, bool keep);
-    Task<Status> read_blocks(Spot spot, std::uint32_t offset, std::span<std::byte> into);
+    Task<Status> read_locked(StripePiece piece, std::span<std::byte> into, const LockPin& content, bool whole,
+                             bool keep);
+    /// busy: something has to be regenerated, and that needs the stripe to hold still, which it does if
+    /// `whole`.
+    Task<Status> read_blocks(Spot spot, std::uint32_t offset, std::span<std::byte> into, bool whole);
     Task<Status> regenerate(Spot spot, unsigned role, StripRange range, std::span<std::byte> into,
                             RoleMask unreadable);
     void note_read_error(const Spot& spot, unsigned role, StripRange range, Error error);
@@ -197,14 +216,21 @@ private:
     /// Where the stripe begins in the logical space.
     std::uint64_t logical(StripeIndex stripe) const { return geometry_.range_of(stripe).offset; }
     bool small(std::size_t operation) const { return operation <= options_.cached_operation; }
+    void released(UnitIndex unit) override;
+    Slice cached(UnitIndex unit, LockRange range) override;
+    void received(UnitIndex unit, LockRange range, Slice data) override;
     LockRange wanted(const StripePiece& piece) const;
-    /// Whole blocks of one stripe of the unit: what comes from outside may be anything.
-    bool sound(UnitIndex unit, const LockRange& range) const;
+    /// The units of whole blocks of one stripe; none if it is not that: what comes from outside may be
+    /// anything.
+    std::optional<LockUnits> units_of(const LockRange& range) const;
+    /// These blocks, if a peer may have them.
+    Slice at_hand(const LockRange& range);
+    void remember(std::uint64_t at, std::span<const std::byte> content, std::uint32_t generation);
     bool serve_cached(std::uint64_t at, std::span<std::byte> into, std::uint32_t generation);
-    Task<Status> fetch_blocks(Spot spot, std::uint32_t offset, std::span<std::byte> into, const LockPin& pin,
-                              bool keep);
+    Task<Status> fetch_blocks(Spot spot, std::uint32_t offset, std::span<std::byte> into,
+                              const LockPin& content, bool whole, bool keep);
     Task<bool> fetch_from_peer(std::uint64_t at, std::span<std::byte> into, std::uint32_t generation,
-                               const LockPin& pin);
+                               const LockPin& content);
     void deliver_cached(AmfId from, const Message& message);
     void answer_fetch(AmfId from, const CacheFetch& fetch);
     bool old_data_cached(const Spot& spot, unsigned role, StripRange part, std::span<std::byte> into);
@@ -219,8 +245,8 @@ private:
         const Zone& zone;
         std::uint8_t attempts;
     };
-    /// `pin`: of the unit, null if the data is not to be kept.
-    Task<Status> write_locked(StripePiece piece, Slice data, const LockPin* pin, const Orphan* orphan);
+    /// `content`: of the piece, null if the data is not to be kept.
+    Task<Status> write_locked(StripePiece piece, Slice data, const LockPin* content, const Orphan* orphan);
     Task<Result<Slice>> whole_blocks(Spot spot, StripePiece piece, Slice data);
     /// `in_journal`: what is written down for somebody else's write is done again if power goes.
     Task<Status> finish(OpenRecord& record, Spot spot, StripeWrite write, Slice data, Redo redo,
@@ -244,7 +270,7 @@ private:
     Uuid group_;
     Geometry geometry_;
     std::uint64_t data_start_;
-    std::uint32_t unit_stripes_;
+    UnitMap units_;
     std::uint32_t extents_;
     std::vector<Disk*> disks_;
     AmfOptions options_;

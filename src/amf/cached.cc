@@ -12,6 +12,8 @@
 // A host is served from memory only if the lease is live after the data was taken: then nobody had got the
 // unit at that moment, and the answer may come as late as it likes. What a write takes from memory needs no
 // lease: a write that others have not waited for does not reach the members either.
+#include <algorithm>
+
 #include "amf/amf.h"
 #include "base/log.h"
 
@@ -31,30 +33,30 @@ bool Amf::serve_cached(std::uint64_t at, std::span<std::byte> into, std::uint32_
 }
 
 /// Whole blocks that are not here: from an AMF that has them, or from the members. The stripe is locked.
-Task<Status> Amf::fetch_blocks(Spot spot, std::uint32_t offset, std::span<std::byte> into, const LockPin& pin,
-                               bool keep) {
+Task<Status> Amf::fetch_blocks(Spot spot, std::uint32_t offset, std::span<std::byte> into,
+                               const LockPin& content, bool whole, bool keep) {
     const std::uint64_t at = logical(spot.stripe) + offset;
     const std::uint32_t generation = spot.zone->generation;
-    if (keep && co_await fetch_from_peer(at, into, generation, pin)) {
+    if (keep && co_await fetch_from_peer(at, into, generation, content)) {
         ++counters_.peer_reads;
     } else {
-        CO_TRY(co_await read_blocks(spot, offset, into));
+        CO_TRY(co_await read_blocks(spot, offset, into, whole));
         ++counters_.disk_reads;
     }
-    if (keep && pin.live()) cache_.insert(pin.unit(), generation, at, into);
+    if (keep && content.live()) remember(at, into, generation);
     co_return Status{};
 }
 
 Task<bool> Amf::fetch_from_peer(std::uint64_t at, std::span<std::byte> into, std::uint32_t generation,
-                                const LockPin& pin) {
-    const AmfId holder = locks_.copy_at(pin.unit());
+                                const LockPin& content) {
+    const AmfId holder = locks_.copy_at(content.unit());
     if (holder == AmfId() || holder == view_.self || !view_.contains(holder)) co_return false;
     const PeerCache::Answer answer = co_await peer_cache_.fetch(holder, at, into, generation);
     if (answer == PeerCache::Answer::not_here) {
-        if (locks_.copy_at(pin.unit()) == holder) locks_.forget_copy(pin.unit());
+        if (locks_.copy_at(content.unit()) == holder) locks_.forget_copy(content.unit());
         co_return false;
     }
-    co_return pin.live() && options_.lease->live();
+    co_return content.live() && options_.lease->live();
 }
 
 void Amf::deliver_cached(AmfId from, const Message& message) {
@@ -76,18 +78,22 @@ LockRange Amf::wanted(const StripePiece& piece) const {
     return {logical(piece.stripe) + from, end - from, zone->generation};
 }
 
-bool Amf::sound(UnitIndex unit, const LockRange& range) const {
+std::optional<LockUnits> Amf::units_of(const LockRange& range) const {
     if (range.offset >= extents_ * kExtentSize || range.length == 0 || range.length > kMostCacheData)
-        return false;
-    if (range.offset % kBlockSize != 0 || range.length % kBlockSize != 0) return false;
+        return std::nullopt;
+    if (range.offset % kBlockSize != 0 || range.length % kBlockSize != 0) return std::nullopt;
     const StripePlace first = geometry_.locate(range.offset);
-    return unit_of(first.stripe) == unit &&
-           range.length <= geometry_.range_of(first.stripe).length - first.offset;
+    if (range.length > geometry_.range_of(first.stripe).length - first.offset) return std::nullopt;
+    return units_.content({first.stripe, first.offset, range.length, 0});
 }
 
 /// A peer is about to read these blocks of a unit. What is here of it is here because the unit is held.
 Slice Amf::cached(UnitIndex unit, LockRange range) {
-    if (!ready_ || !sound(unit, range) || !cache_.holds_any(unit)) return {};
+    return units_of(range) == LockUnits{unit} && cache_.holds_any(unit) ? at_hand(range) : Slice{};
+}
+
+Slice Amf::at_hand(const LockRange& range) {
+    if (!ready_) return {};
     Buffer blocks(range.length);
     if (!cache_.read(range.offset, blocks.span(), range.generation) || !options_.lease->live()) return {};
     ++counters_.reads_for_peers;
@@ -96,17 +102,31 @@ Slice Amf::cached(UnitIndex unit, LockRange range) {
 
 /// Of the range that this AMF has asked for with the lock.
 void Amf::received(UnitIndex unit, LockRange range, Slice data) {
-    if (!sound(unit, range) || data.bytes.size() != range.length) return;
-    cache_.insert(unit, range.generation, range.offset, data.bytes);
+    if (units_of(range) != LockUnits{unit} || data.bytes.size() != range.length) return;
+    remember(range.offset, data.bytes, range.generation);
 }
 
-/// Another AMF, which holds the unit too, asks for blocks.
+/// Whole blocks of one stripe, whose units are held.
+void Amf::remember(std::uint64_t at, std::span<const std::byte> content, std::uint32_t generation) {
+    const StripePlace place = geometry_.locate(at);
+    const LockUnits units =
+        units_.content({place.stripe, place.offset, static_cast<std::uint32_t>(content.size()), 0});
+    for (UnitIndex unit = units.first; !content.empty(); ++unit.v) {
+        const std::size_t size = std::min<std::size_t>(content.size(), units_.range_of(unit).end() - at);
+        cache_.insert(unit, generation, at, content.first(size));
+        at += size;
+        content = content.subspan(size);
+    }
+}
+
+/// Another AMF, which holds these blocks too, asks for them.
 void Amf::answer_fetch(AmfId from, const CacheFetch& fetch) {
     CacheData answer{fetch.number, {}};
-    const UnitIndex unit = unit_of(geometry_.locate(fetch.at).stripe);
+    const LockRange range{fetch.at, fetch.length, fetch.generation};
+    const std::optional<LockUnits> units = units_of(range);
     LockPin pin;
-    if (locks_.try_acquire(unit, LockMode::read, pin))
-        answer.data = cached(unit, {fetch.at, fetch.length, fetch.generation});
+    if (units && cache_.holds_any(units->first) && try_units(*units, LockMode::read, pin))
+        answer.data = at_hand(range);
     transport_.send(from, encode(group_, answer));
 }
 
@@ -122,7 +142,7 @@ bool Amf::old_data_cached(const Spot& spot, unsigned role, StripRange part, std:
 
 Task<Status> Amf::old_block(Spot spot, std::uint32_t offset, std::span<std::byte> into) {
     if (cache_.read(logical(spot.stripe) + offset, into, spot.zone->generation)) co_return Status{};
-    co_return co_await read_blocks(spot, offset, into);
+    co_return co_await read_blocks(spot, offset, into, true);
 }
 
 /// What is on the members is about to change, or has been put right.

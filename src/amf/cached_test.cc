@@ -80,6 +80,24 @@ TEST(Cached, AWriteElsewhereTakesTheCopiesAway) {
     }
 }
 
+TEST(Cached, WithLocksOfBlocksAWriteElsewhereTakesItsOwnBlocksAway) {
+    WorldOptions options = cached();
+    options.sharing.granularity.blocks = 1;
+    World world(options);
+    for (std::uint16_t id = 1; id <= 3; ++id) world.start(id);
+    const Buffer first = pattern(1, 8192), second = pattern(2, 4096);
+    ASSERT_TRUE(world.write(1, 0, first));
+    EXPECT_TRUE(same(world.read(2, 0, 8192), first));
+    EXPECT_EQ(world.amf(2).counters().peer_reads, 1u) << "both blocks, from who holds them";
+    ASSERT_TRUE(world.write(3, 4096, second));
+    EXPECT_EQ(world.amf(1).cache().size(), 4096u);
+    EXPECT_EQ(world.amf(2).cache().size(), 4096u);
+    EXPECT_TRUE(same(world.read(2, 0, 4096), part(first, 0, 4096)));
+    EXPECT_EQ(world.amf(2).counters().cached_reads, 1u);
+    EXPECT_TRUE(same(world.read(2, 4096, 4096), second));
+    EXPECT_TRUE(same(world.read(1, 4096, 4096), second));
+}
+
 TEST(Cached, WithoutALeaseTheMembersAreRead) {
     SwitchedLease lease;
     WorldOptions options = cached();

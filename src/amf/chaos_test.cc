@@ -253,11 +253,16 @@ TEST_P(ChaosSeeds, IsOneDiskWhoeverDies) {
         SCOPED_TRACE(::testing::Message() << "seed " << seed);
         WorldOptions options{.level = Level::raid5, .disks = 5, .strip_size = 16u << 10};
         if (shape == 1) options.dimension = 3;
-        if (shape == 2) options.lock_unit = 4;
+        if (shape == 2) options.sharing.granularity.stripes = 4;
         if (shape == 3) options = {.level = Level::raid6, .disks = 8, .strip_size = 4096, .dimension = 3};
         if (shape == 4) options = {.level = Level::raid6, .disks = 6, .strip_size = 8192};
         if (shape == 5) options = {.level = Level::raid7_3, .disks = 8, .strip_size = 4096, .dimension = 3};
-        const std::size_t disk_deaths = shape < 4 ? 0 : static_cast<std::size_t>(shape - 2);
+        if (shape == 6) options.dimension = 3;
+        if (shape == 7) options = {.level = Level::raid6, .disks = 6, .strip_size = 8192};
+        if (shape >= 6) options.sharing.granularity.blocks = static_cast<std::uint16_t>(1 + seed % 2);
+        const std::size_t disk_deaths = shape == 7                ? 2
+                                        : shape < 4 || shape == 6 ? 0
+                                                                  : static_cast<std::size_t>(shape - 2);
         options.amf.cache = std::size_t{seed % 3 == 0 ? 0u : seed % 3 == 1 ? 8u : 256u} * kBlockSize;
         Chaos chaos(seed * 101 + static_cast<std::uint64_t>(shape), options, disk_deaths);
         chaos.go(600);
@@ -271,7 +276,7 @@ TEST_P(ChaosSeeds, IsOneDiskWhoeverDies) {
     EXPECT_GT(operations, 1000u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, ChaosSeeds, ::testing::Range(0, 6));
+INSTANTIATE_TEST_SUITE_P(Shapes, ChaosSeeds, ::testing::Range(0, 8));
 
 }  // namespace
 }  // namespace braid

@@ -25,7 +25,8 @@ Task<Result<StripeVerdict>> Amf::check_stripe(StripeIndex stripe, bool correct) 
     if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
     const GateGuard inside(gate_);
     const LockMode mode = correct ? LockMode::write : LockMode::read;
-    CO_TRY_LET(const LockPin pin, co_await wait_for_lock(unit_of(stripe), mode, {}, true));
+    LockPin pin;
+    CO_TRY(co_await wait_for_units({units_.of_stripe(stripe)}, mode, pin, {}, true));
     const StripeLocks::Guard guard = co_await StripeLocks::Awaiter(stripe_locks_, stripe, correct);
     while (!tables_.settled()) co_await tables_.settled_event();
     if (tables_.offline()) co_return fail(Errc::offline);

@@ -173,6 +173,7 @@ TEST_P(CrashStories, LeavesOldOrNewDataAndRightParityAtEveryStep) {
 }
 
 constexpr std::size_t kSmall = 2 * kBlockSize;
+constexpr SharingOptions kBlocks{.granularity = {.blocks = 1}};
 
 INSTANTIATE_TEST_SUITE_P(
     Writes, CrashStories,
@@ -188,6 +189,21 @@ INSTANTIATE_TEST_SUITE_P(
         Story{"degraded_twice", {.level = Level::raid7_3, .disks = 7}, 0, 2 * kStrip, 2},
         Story{"disk_dies_too", {.level = Level::raid6, .disks = 6}, kBlockSize, kSmall, 0, true},
         Story{"last_disk_dies_too", {.level = Level::raid5, .disks = 7}, kBlockSize, kSmall, 0, true},
+        Story{"blocks", {.level = Level::raid5, .disks = 7, .sharing = kBlocks}, kBlockSize, kSmall},
+        Story{"blocks_unaligned", {.level = Level::raid5, .disks = 5, .sharing = kBlocks}, 777, 5000},
+        Story{"blocks_degraded",
+              {.level = Level::raid6, .disks = 6, .sharing = kBlocks},
+              kBlockSize,
+              kSmall,
+              1},
+        Story{"blocks_recoverer_dies",
+              {.level = Level::raid5, .disks = 7, .dimension = 3, .sharing = kBlocks},
+              kBlockSize,
+              kSmall,
+              0,
+              false,
+              false,
+              true},
         Story{"three_copies", {.level = Level::raid5, .disks = 5, .dimension = 3}, kBlockSize, kSmall},
         Story{"recoverer_dies",
               {.level = Level::raid5, .disks = 7, .dimension = 3},

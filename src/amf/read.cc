@@ -41,15 +41,23 @@ Task<Status> Amf::read_piece(StripePiece piece, std::span<std::byte> into, bool 
     if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
     const GateGuard inside(gate_);
     if (tables_.offline()) co_return fail(Errc::offline);
-    LockPin pin;
-    if (!locks_.try_acquire(unit_of(piece.stripe), LockMode::read, pin)) {
-        const LockRange range = keep ? wanted(piece) : LockRange{};
-        CO_TRY_LET(pin, co_await wait_for_lock(unit_of(piece.stripe), LockMode::read, range));
+    for (bool whole = !units_.fine();; whole = true) {
+        PieceLock lock;
+        if (!try_lock(piece, LockMode::read, whole, lock)) {
+            const LockRange range = keep ? wanted(piece) : LockRange{};
+            CO_TRY(co_await wait_for_lock(piece, LockMode::read, whole, lock, range));
+        }
+        const StripeLocks::Guard guard = co_await stripe_locks_.read(piece.stripe);
+        while (!tables_.settled()) co_await tables_.settled_event();
+        if (tables_.offline()) co_return fail(Errc::offline);  // the stripe may be half-written
+        const Status status = co_await read_locked(piece, into, lock.content, whole, keep);
+        if (status || whole || status.error().code != Errc::busy) co_return status;
+        ++counters_.whole_stripe_reads;
     }
-    const StripeLocks::Guard guard = co_await stripe_locks_.read(piece.stripe);
-    while (!tables_.settled()) co_await tables_.settled_event();
-    if (tables_.offline()) co_return fail(Errc::offline);  // the stripe may be half-written
+}
 
+Task<Status> Amf::read_locked(StripePiece piece, std::span<std::byte> into, const LockPin& content,
+                              bool whole, bool keep) {
     const Zone* zone = tables_.zone(geometry_.extent_of(piece.stripe));
     if (zone == nullptr) {
         std::memset(into.data(), 0, into.size());
@@ -60,16 +68,16 @@ Task<Status> Amf::read_piece(StripePiece piece, std::span<std::byte> into, bool 
     const std::uint32_t from = block_floor(piece.offset);
     const std::uint32_t to = block_ceil(piece.offset + piece.length);
     if (to - from == piece.length && aligned(into.data())) {
-        co_return co_await fetch_blocks(spot(piece.stripe, *zone), from, into, pin, keep);
+        co_return co_await fetch_blocks(spot(piece.stripe, *zone), from, into, content, whole, keep);
     }
     const Buffer bounce(to - from);
-    CO_TRY(co_await fetch_blocks(spot(piece.stripe, *zone), from, bounce.span(), pin, keep));
+    CO_TRY(co_await fetch_blocks(spot(piece.stripe, *zone), from, bounce.span(), content, whole, keep));
     std::memcpy(into.data(), bounce.data() + (piece.offset - from), into.size());
     co_return Status{};
 }
 
-/// Whole blocks of a stripe into aligned memory. The stripe is locked.
-Task<Status> Amf::read_blocks(Spot spot, std::uint32_t offset, std::span<std::byte> into) {
+/// Whole blocks of a stripe into aligned memory. They are locked.
+Task<Status> Amf::read_blocks(Spot spot, std::uint32_t offset, std::span<std::byte> into, bool whole) {
     const StripeWrite range{geometry_.strip_size, offset, static_cast<std::uint32_t>(into.size())};
     const RoleMask readable = writable(spot);
     RoleMask good;
@@ -88,7 +96,7 @@ Task<Status> Amf::read_blocks(Spot spot, std::uint32_t offset, std::span<std::by
             const unsigned column = batch.role(i);
             if (batch.status(i)) {
                 good.set(column);
-            } else {
+            } else if (whole) {  // else it is tried again, and told then
                 bad.set(column);
                 note_read_error(spot, column, range.part(column), batch.status(i).error());
             }
@@ -96,6 +104,7 @@ Task<Status> Amf::read_blocks(Spot spot, std::uint32_t offset, std::span<std::by
     }
     for (unsigned column = range.first_column(); column <= range.last_column(); ++column) {
         if (good[column]) continue;
+        if (!whole) co_return fail(Errc::busy);
         const StripRange part = range.part(column);
         CO_TRY(
             co_await regenerate(spot, column, part, into.subspan(range.data_at(column), part.length()), bad));
@@ -159,8 +168,17 @@ void Amf::note_read_error(const Spot& spot, unsigned role, StripRange range, Err
 Task<void> Amf::repair(StripeIndex stripe, unsigned role, StripRange range) {
     if (!gate_.try_enter()) co_return;
     const GateGuard inside(gate_);
-    const Result<LockPin> pin = co_await locks_.acquire(unit_of(stripe), LockMode::write);
-    if (!pin) co_return;
+    PieceLock lock;
+    const std::uint32_t data =
+        role < geometry_.k ? geometry_.column_length(stripe, Role(static_cast<std::uint8_t>(role))) : 0;
+    if (range.from < data) {
+        const StripePiece piece{stripe, role * geometry_.strip_size + range.from,
+                                std::min(range.to, data) - range.from, 0};
+        if (!co_await wait_for_lock(piece, LockMode::write, true, lock)) co_return;
+    } else if (!co_await wait_for_units({units_.of_stripe(stripe)}, LockMode::write, lock.stripe, {},
+                                        false)) {
+        co_return;
+    }
     const StripeLocks::Guard guard = co_await stripe_locks_.write(stripe);
     while (!tables_.settled()) co_await tables_.settled_event();
     const ExtentIndex extent = geometry_.extent_of(stripe);

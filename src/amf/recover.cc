@@ -18,6 +18,9 @@ namespace braid {
 
 void Amf::recover(UnitIndex unit) {
     if (stopping_) return;  // it stays claimed, until the view lacks us and somebody else claims it
+    // Its writer held it until it died: nobody else had it, and what is written again here is not kept.
+    ASSERT(!cache_.holds_any(unit));
+    if (units_.is_blocks(unit)) return scope_.spawn(keep_readers_out(unit));
     recovering_.push_back(unit);
     scope_.spawn(recover_unit(unit));
 }
@@ -34,13 +37,11 @@ struct Amf::Recovering {
 /// Without recovered() at the end the unit stays ours, and goes with us to whoever claims it next.
 Task<void> Amf::recover_unit(UnitIndex unit) {
     const Recovering mark(recovering_, unit);
-    // Its writer held it until it died: nobody else had it, and what is written again here is not kept.
-    ASSERT(!cache_.holds_any(unit));
-    const StripeIndex first = first_stripe(unit);
+    const StripeIndex first = units_.first_stripe(unit);
     while (!tables_.settled()) co_await tables_.settled_event();
     while (true) {
-        if (!co_await replicator_.gather(first, unit_stripes_)) co_return;  // fenced
-        const auto orphans = replicator_.store().orphans(first, unit_stripes_);
+        if (!co_await replicator_.gather(first, units_.stripes())) co_return;  // fenced
+        const auto orphans = replicator_.store().orphans(first, units_.stripes());
         if (orphans.empty()) break;
         // All copies of the oldest write of the first stripe; the next round takes the next.
         std::vector<StoredRecord> copies;
@@ -60,6 +61,9 @@ Task<void> Amf::recover_unit(UnitIndex unit) {
             if (!hopeless) co_return;  // we are leaving
             for (EndFrame& end : ends) end.quarantine = true;
         }
+        // Whoever has a record of these blocks keeps readers out of them. So ours goes first: nobody is to
+        // finish it once more while they read.
+        if (units_.fine()) co_await replicator_.quiesced(ends.front().stripe, 1);
         if (!co_await replicator_.forget(std::move(ends))) co_return;
     }
     locks_.recovered(unit);

@@ -111,7 +111,6 @@ struct WorldOptions {
     std::size_t disks = 5;
     std::uint32_t strip_size = 16u << 10;
     unsigned width = 0;
-    std::uint32_t lock_unit = 1;
     std::uint8_t dimension = 2;
     SharingOptions sharing{};
     PowerLoss power_loss = PowerLoss::resync;
@@ -380,8 +379,7 @@ inline void World::format() {
             {std::make_unique<MemoryDisk>(*this, *media.back(), "d" + std::to_string(i)), {}});
         raw.push_back(found.members.back().disk.get());
     }
-    NewGroup wish{"g", geometry,        options.lock_unit, options.dimension,
-                  {},  options.sharing, options.power_loss};
+    NewGroup wish{"g", geometry, options.dimension, {}, options.sharing, options.power_loss};
     for (int i = 1; i <= 8; ++i) wish.controllers.push_back("c" + std::to_string(i));
     Scope scope(executor);
     std::optional<Result<Uuid>> made;

@@ -94,17 +94,16 @@ Task<Status> Amf::write_piece(StripePiece piece, Slice data, bool keep) {
     if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
     const GateGuard inside(gate_);
     if (tables_.offline()) co_return fail(Errc::offline);
-    LockPin pin;
-    if (!locks_.try_acquire(unit_of(piece.stripe), LockMode::write, pin)) {
-        CO_TRY_LET(pin, co_await wait_for_lock(unit_of(piece.stripe), LockMode::write));
-    }
+    PieceLock lock;
+    if (!try_lock(piece, LockMode::write, true, lock))
+        CO_TRY(co_await wait_for_lock(piece, LockMode::write, true, lock));
     const StripeLocks::Guard guard = co_await stripe_locks_.write(piece.stripe);
     while (!tables_.settled()) co_await tables_.settled_event();
-    co_return co_await write_locked(piece, std::move(data), keep ? &pin : nullptr, nullptr);
+    co_return co_await write_locked(piece, std::move(data), keep ? &lock.content : nullptr, nullptr);
 }
 
 /// The stripe is locked and consistent. `orphan`: the write of a dead AMF that is done here again.
-Task<Status> Amf::write_locked(StripePiece piece, Slice data, const LockPin* pin, const Orphan* orphan) {
+Task<Status> Amf::write_locked(StripePiece piece, Slice data, const LockPin* content, const Orphan* orphan) {
     if (tables_.offline()) co_return fail(Errc::offline);
     const ExtentIndex extent = geometry_.extent_of(piece.stripe);
     const Zone* zone = orphan != nullptr ? &orphan->zone : tables_.zone(extent);
@@ -162,9 +161,8 @@ Task<Status> Amf::write_locked(StripePiece piece, Slice data, const LockPin* pin
     ++counters_.stripe_writes[static_cast<std::size_t>(plan.path)];
     const Status status =
         co_await finish(record, where, write, data, make_redo(write, plan, targets, data, old));
-    if (status && pin != nullptr && pin->live()) {
-        cache_.insert(pin->unit(), generation, logical(piece.stripe) + piece.offset, data.bytes);
-    }
+    if (status && content != nullptr && content->live())
+        remember(logical(piece.stripe) + piece.offset, data.bytes, generation);
     if (!status) intent.keep();
     co_return status;
 }

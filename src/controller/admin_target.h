@@ -85,7 +85,6 @@ struct GroupInfo {
     Health health = Health::ok;
     bool assembling = false;       ///< not serving yet
     std::uint64_t strip_size = 0;  ///< bytes
-    std::uint64_t lock_unit = 1;   ///< stripes
     SharingOptions sharing;
     PowerLoss power_loss = PowerLoss::resync;
     std::uint64_t journal_bytes = 0;  ///< of one AMF's journal, on each member that has it
@@ -121,6 +120,8 @@ struct PortInfo {
     std::string controller;
     PortState state = PortState::open;
     std::optional<std::uint64_t> in_flight;  ///< known for the answering controller's ports only
+    bool forwarded = false;                  ///< its controller does not share the group
+    std::string through;                     ///< forwarded: the controller that it asks first; empty: nobody
 };
 
 enum class DiskState : std::uint8_t { member, failed, missing, empty, foreign, unreadable };
@@ -187,6 +188,7 @@ struct LockHolderInfo {
 struct HotUnitInfo {
     std::string group;
     std::optional<std::uint64_t> unit;             ///< nothing: the group's tables
+    bool blocks = false;                           ///< a unit of blocks: they have numbers of their own
     LogicalRange range;                            ///< of the group's logical space, empty for the tables
     std::string volume;                            ///< that it lies in; empty: none
     std::uint64_t volume_offset = 0;               ///< where it begins there
@@ -230,7 +232,6 @@ struct CreateGroup {
     std::uint64_t strip_size = 64 << 10;   ///< bytes, a power of two, 4 KiB .. 1 MiB
     std::vector<std::string> controllers;  ///< that share it; empty: all that are up
     unsigned dimension = 0;                ///< copies of an update record; 0: min(controllers, 2)
-    std::uint64_t lock_unit = 1;           ///< stripes
     SharingOptions sharing;
     PowerLoss power_loss = PowerLoss::journal;
     unsigned copies = 0;  ///< mirror: copies of each block; 0: 2

@@ -23,6 +23,10 @@ AmfRuntime::AmfRuntime(Executor& executor, Clock& clock, PortRegistry& registry,
       voice_(std::move(voice)),
       amf_(executor, clock, *this, plan.group, plan.config, plan.table_start, raw(disks_),
            amf_slot(plan.controller, plan.config.sharing.amfs, plan.index), plan.options),
+      forward_(executor, amf_, *this, plan.group,
+               [this](std::string_view controller, VolumeId volume) {
+                   return find_forwarded(controller, volume);
+               }),
       scope_(executor) {
     amf_.on_tables_change([this] { voice_.changed(*this); });
     if (voice_.repeat != Nanos{0}) scope_.spawn(repeat(clock));
@@ -54,6 +58,7 @@ AmfReport AmfRuntime::report() const {
     out.dirty_regions = amf_.tables().dirty_regions();
     for (const auto& disk : disks_) out.disks.push_back(disk ? disk->counters() : DiskCounters{});
     for (const auto& [id, port] : ports_) out.in_flight[port->name()] = port->in_flight();
+    out.forwarded = forward_.counters();
     if (resync_ != nullptr) {
         out.resync = resync_->progress();
     } else if (out.loaded && !amf_.tables().former_intents().empty()) {
@@ -66,7 +71,7 @@ std::vector<HotReport> AmfRuntime::hot_units() const {
     std::vector<HotReport> out;
     for (HotUnit& hot : amf_.locks().hottest(HotUnits::kSlots)) {
         HotReport one{std::move(hot), amf_.locks().standing(hot.unit), {}};
-        if (one.unit.unit != kTablesUnit) one.range = amf_.range_of(one.unit.unit);
+        if (one.unit.unit != kTablesUnit) one.range = amf_.units().range_of(one.unit.unit);
         out.push_back(std::move(one));
     }
     return out;
@@ -89,10 +94,19 @@ Task<Status> AmfRuntime::end() {
     co_return Status{};
 }
 
-void AmfRuntime::adopt(AmfView view) {
+void AmfRuntime::adopt(AmfView view, std::vector<ForwardCaller> callers) {
     view.self = amf_id(controller_of(view.self), index_);
     epoch_ = view.epoch;
     amf_.adopt(view);
+    forward_.adopt(std::move(callers));
+}
+
+void AmfRuntime::deliver(AmfId from, Message message) {
+    if (message.type >= MessageType::forward_ports) {
+        forward_.deliver(from, message);
+    } else {
+        amf_.deliver(from, std::move(message));
+    }
 }
 
 void AmfRuntime::send(AmfId to, Message message) {
@@ -124,12 +138,27 @@ Task<Status> AmfRuntime::port_closed(VolumeId id) {
 }
 
 void AmfRuntime::close_ports() {
+    forward_.close();
     for (const auto& [id, port] : ports_) close_port(VolumeId(id));
 }
 
 Task<Status> AmfRuntime::ports_closed() {
     while (!ports_.empty()) co_await port_closed(VolumeId(ports_.begin()->first));
-    co_return Status{};
+    co_return co_await forward_.idle();
+}
+
+/// The tables say who has a port; no other AMF of this controller need have opened it.
+Result<ForwardServer::Place> AmfRuntime::find_forwarded(std::string_view controller, VolumeId volume) const {
+    const Tables& tables = amf_.tables();
+    if (!amf_.ready()) return fail(Errc::not_ready);
+    const auto slot = tables.config().slot_of(controller);
+    const VolumeRecord* record = tables.volume(volume);
+    if (!slot || record == nullptr || !record->has_port(*slot)) return fail(Errc::not_ready);
+    return ForwardServer::Place{record->first_extent.v * kExtentSize, record->size};
+}
+
+Task<Status> AmfRuntime::forwarded_drained(std::string controller, VolumeId volume) {
+    co_return co_await forward_.drained(std::move(controller), volume);
 }
 
 std::shared_ptr<Port> AmfRuntime::port(std::string_view name) const {

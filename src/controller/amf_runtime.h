@@ -15,6 +15,7 @@
 
 #include "amf/amf.h"
 #include "async/scope.h"
+#include "forward/forward_server.h"
 #include "jobs/parity_job.h"
 #include "volume/port_registry.h"
 
@@ -53,6 +54,7 @@ struct AmfReport {
     std::vector<DiskCounters> disks;               ///< by member
     std::map<std::string, std::size_t> in_flight;  ///< by port
     std::optional<ParityProgress> resync;          ///< of what its earlier life left, while there is any
+    ForwardServed forwarded;                       ///< what it did for controllers outside of the group
 };
 
 class AmfRuntime;
@@ -84,8 +86,9 @@ public:
     Task<Status> start();
     Task<Status> finish();
     Task<Status> end();
-    /// `view` as some AMF of this controller sees it.
-    void adopt(AmfView view);
+    /// `view` as some AMF of this controller sees it; `callers`: all controllers of the cluster's view.
+    void adopt(AmfView view, std::vector<ForwardCaller> callers);
+    void deliver(AmfId from, Message message);
 
     /// Its side of a port; `sides`: of how many. exists.
     Status open_port(VolumeId id, VirtualDisk disk, unsigned sides);
@@ -95,6 +98,9 @@ public:
     void close_ports();
     Task<Status> ports_closed();
     std::shared_ptr<Port> port(std::string_view name) const;
+    /// Nothing is at work here that came through a port of a controller outside of the group.
+    Task<Status> forwarded_drained(std::string controller, VolumeId volume);
+    const ForwardServer& forwarded() const { return forward_; }
 
     /// Makes right what an earlier life of this AMF may have left half-written.
     Task<Status> resync_own();
@@ -103,6 +109,7 @@ public:
 private:
     void send(AmfId to, Message message) override;
     Task<void> repeat(Clock& clock);
+    Result<ForwardServer::Place> find_forwarded(std::string_view controller, VolumeId volume) const;
 
     Executor& executor_;
     PortRegistry& registry_;
@@ -111,6 +118,7 @@ private:
     OpenDisks disks_;
     AmfVoice voice_;
     Amf amf_;
+    ForwardServer forward_;
     std::map<std::uint32_t, std::shared_ptr<Port>> ports_;  ///< by VolumeId, until they are closed
     std::unique_ptr<ParityJob> resync_;
     Scope scope_;

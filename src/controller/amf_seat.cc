@@ -74,13 +74,15 @@ AmfSeat::AmfSeat(const Environment& env, Icl& links, SideThread& side, const OnT
 
 AmfSeat::~AmfSeat() { desk_->changed = nullptr; }
 
-void AmfSeat::adopt(AmfView view) {
-    tell([view = std::move(view)](AmfRuntime& amf) { amf.adopt(view); });
+void AmfSeat::adopt(AmfView view, std::vector<ForwardCaller> callers) {
+    tell([view = std::move(view), callers = std::move(callers)](AmfRuntime& amf) mutable {
+        amf.adopt(std::move(view), std::move(callers));
+    });
 }
 
 void AmfSeat::deliver(AmfId from, Message message) {
     tell([from, message = std::move(message)](AmfRuntime& amf) mutable {
-        amf.amf().deliver(from, std::move(message));
+        amf.deliver(from, std::move(message));
     });
 }
 

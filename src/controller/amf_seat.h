@@ -30,7 +30,7 @@ public:
             AmfPlan plan, std::function<void()> changed);
     ~AmfSeat() override;
 
-    void adopt(AmfView view);
+    void adopt(AmfView view, std::vector<ForwardCaller> callers);
     void deliver(AmfId from, Message message) override;
     void tell(std::move_only_function<void(AmfRuntime&)> what) { amf_.tell(std::move(what)); }
     Task<Status> ask(std::move_only_function<Task<Status>(AmfRuntime&)> what) {

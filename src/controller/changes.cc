@@ -5,29 +5,12 @@
 
 #include "base/log.h"
 #include "controller/controller.h"
+#include "controller/refusals.h"
 
 namespace braid {
 namespace {
 
 constexpr Nanos kAttachPatience = 10s;
-
-AdminError from(const Error& error, std::string what) {
-    switch (error.code) {
-        case Errc::no_space:
-            return {error.code, what + ": there is not enough free space", "braid group list"};
-        case Errc::offline:
-            return {error.code, what + ": the group is offline, more disks are gone than its level survives",
-                    "braid status"};
-        case Errc::exists:
-            return {error.code, what + ": it exists already", {}};
-        case Errc::not_found:
-            return {error.code, what + ": there is no such object", {}};
-        case Errc::busy:
-            return {error.code, what + ": another change is under way", "try again"};
-        default:
-            return {error.code, what + ": " + std::string(to_string(error.code)), "see the daemon's log"};
-    }
-}
 
 std::string join(const std::vector<std::string>& names) {
     std::string out;
@@ -194,17 +177,14 @@ Task<AdminResult<Outcome>> Controller::create_group(CreateGroup request) {
         co_return refuse(Errc::invalid, config_.name + " is not among the controllers of " + what,
                          "ask one that will share the group: --api");
     }
-    if (request.dimension > kMaxDimension || request.lock_unit == 0 ||
-        request.lock_unit > kMaxLockUnitStripes) {
-        co_return refuse(Errc::invalid, what + ": dimension or lock unit out of range",
-                         "dimension 1 to 8, lock unit 1 to 1048576 stripes");
-    }
+    if (request.dimension > kMaxDimension)
+        co_return refuse(Errc::invalid, what + ": dimension out of range", "dimension 1 to 8");
     wish.dimension = static_cast<std::uint8_t>(
         request.dimension != 0 ? request.dimension : std::min<std::size_t>(2, wish.controllers.size()));
-    wish.lock_unit_stripes = static_cast<std::uint32_t>(request.lock_unit);
     wish.sharing = request.sharing;
     wish.power_loss = request.power_loss;
-    const std::string_view complaint = wish.sharing.complaint(wish.controllers.size());
+    const std::string_view complaint =
+        wish.sharing.complaint(wish.controllers.size(), wish.geometry.strip_size);
     if (!complaint.empty())
         co_return refuse(Errc::invalid, what + ": " + std::string(complaint), "braid group create --help");
 
@@ -235,7 +215,7 @@ Task<AdminResult<Outcome>> Controller::create_group(CreateGroup request) {
     co_return outcome;
 }
 
-// ---- virtual disks and ports
+// ---- virtual disks
 
 Task<AdminResult<Outcome>> Controller::create_volume(CreateVolume request) {
     const auto group = serving_group(request.group);
@@ -257,130 +237,6 @@ Task<AdminResult<Outcome>> Controller::create_volume(CreateVolume request) {
     if (request.dry_run) co_return outcome;
     const auto record = co_await (*group)->tables().create_volume(request.name, request.size);
     if (!record) co_return std::unexpected(from(record.error(), what));
-    co_return outcome;
-}
-
-Task<AdminResult<Outcome>> Controller::close_ports(VolumeRef volume, std::vector<ControllerSlot> slots) {
-    Tables& tables = volume.group->tables();
-    std::uint16_t closing = 0;
-    for (const ControllerSlot slot : slots) {
-        const bool alive = live(tables.config().controllers[slot.v]) != nullptr;
-        // Nobody drains the port of a controller that is gone: its operations ended with it.
-        const Status status = co_await (alive ? tables.close_port(volume.record.id, slot)
-                                              : tables.remove_port(volume.record.id, slot));
-        if (!status) co_return std::unexpected(from(status.error(), "port of " + volume.record.name));
-        closing = static_cast<std::uint16_t>(closing | 1u << slot.v);
-    }
-    co_return co_await wait_closed(std::move(volume), closing);
-}
-
-/// Until the volume has none of these ports any more, which are closing; `slots` is a bit for each.
-Task<AdminResult<Outcome>> Controller::wait_closed(VolumeRef volume, std::uint16_t slots) {
-    Tables& tables = volume.group->tables();
-    const Nanos deadline = env_.clock.now() + 30s;
-    while (true) {
-        const auto now = find_volume(volume.record.name);
-        if (!now || now->record.id != volume.record.id) co_return Outcome{};
-        std::uint16_t left = static_cast<std::uint16_t>(now->record.ports & slots);
-        for (std::uint8_t slot = 0; slot < kMaxControllers; ++slot) {
-            const bool present = (left >> slot & 1) != 0;
-            if (!present || live(tables.config().controllers[slot]) != nullptr) continue;
-            (void)co_await tables.remove_port(volume.record.id, ControllerSlot(slot));
-            left = static_cast<std::uint16_t>(left & ~(1u << slot));
-        }
-        if (left == 0) co_return Outcome{};
-        if (env_.clock.now() >= deadline) {
-            co_return refuse(
-                Errc::timeout,
-                "port of " + volume.record.name + " is closing, operations of its hosts are still in flight",
-                "braid port list");
-        }
-        co_await sleep_for(env_.clock, 5ms);
-    }
-}
-
-Task<AdminResult<Outcome>> Controller::delete_volume(std::string name, bool force, bool dry_run) {
-    const auto volume = find_volume(name);
-    if (!volume) co_return std::unexpected(volume.error());
-    const std::string what = "volume " + name;
-    if (volume->record.ports != 0 && !force) {
-        co_return refuse(Errc::would_lose_data, what + " has ports, hosts may use it",
-                         "braid port delete " + name + " CONTROLLER, or --force");
-    }
-    Outcome outcome;
-    std::vector<ControllerSlot> slots;
-    for (std::uint8_t slot = 0; slot < kMaxControllers; ++slot) {
-        if ((volume->record.ports >> slot & 1) != 0) slots.push_back(ControllerSlot(slot));
-    }
-    if (!slots.empty()) outcome.steps.push_back("closes " + std::to_string(slots.size()) + " ports");
-    outcome.steps.push_back("deletes " + what + " and gives its space back");
-    if (dry_run) co_return outcome;
-    if (!slots.empty()) {
-        const auto closed = co_await close_ports(*volume, std::move(slots));
-        if (!closed) co_return std::unexpected(closed.error());
-    }
-    const Status status = co_await volume->group->tables().delete_volume(volume->record.id);
-    if (!status) co_return std::unexpected(from(status.error(), what));
-    co_return outcome;
-}
-
-Task<AdminResult<Outcome>> Controller::create_ports(CreatePorts request) {
-    const auto volume = find_volume(request.volume);
-    if (!volume) co_return std::unexpected(volume.error());
-    Tables& tables = volume->group->tables();
-    std::vector<std::string> names = request.controllers;
-    const auto& sharing = tables.config().controllers;
-    const std::uint16_t closing = volume->record.closing;
-    const auto open = static_cast<std::uint16_t>(volume->record.ports & ~closing);
-    if (names.empty()) {
-        for (std::size_t slot = 0; slot < sharing.size(); ++slot) {
-            if (!sharing[slot].empty() && (open >> slot & 1) == 0) names.push_back(sharing[slot]);
-        }
-    }
-    Outcome outcome;
-    std::uint16_t first_to_close = 0;
-    std::vector<ControllerSlot> slots;
-    for (const std::string& name : names) {
-        const auto slot = volume->group->slot_of(name);
-        if (!slot) {
-            co_return refuse(Errc::not_found,
-                             "controller " + name + " does not share group " + volume->group->name(),
-                             "braid group show " + volume->group->name());
-        }
-        if ((open >> slot->v & 1) != 0) {
-            co_return refuse(Errc::exists, "volume " + request.volume + " has a port on " + name + " already",
-                             "braid port list");
-        }
-        slots.push_back(*slot);
-        first_to_close = static_cast<std::uint16_t>(first_to_close | (closing & 1u << slot->v));
-        outcome.steps.push_back("opens a port of " + request.volume + " on " + name);
-    }
-    if (request.dry_run) co_return outcome;
-    if (first_to_close != 0) {
-        const auto closed = co_await wait_closed(*volume, first_to_close);
-        if (!closed) co_return std::unexpected(closed.error());
-    }
-    for (const ControllerSlot slot : slots) {
-        const Status status = co_await tables.add_port(volume->record.id, slot);
-        if (!status) co_return std::unexpected(from(status.error(), "port of " + request.volume));
-    }
-    co_return outcome;
-}
-
-Task<AdminResult<Outcome>> Controller::delete_port(std::string name, std::string controller, bool dry_run) {
-    const auto volume = find_volume(name);
-    if (!volume) co_return std::unexpected(volume.error());
-    const auto slot = volume->group->slot_of(controller);
-    if (!slot || (volume->record.ports >> slot->v & 1) == 0) {
-        co_return refuse(Errc::not_found, "volume " + name + " has no port on " + controller,
-                         "braid port list");
-    }
-    Outcome outcome;
-    outcome.steps.push_back("closes the port of " + name + " on " + controller +
-                            " when what is in flight has finished");
-    if (dry_run) co_return outcome;
-    const auto closed = co_await close_ports(*volume, {*slot});
-    if (!closed) co_return std::unexpected(closed.error());
     co_return outcome;
 }
 
@@ -454,7 +310,7 @@ Task<AdminResult<Outcome>> Controller::set_group(SetGroup request) {
     if (request.change == SharingChange{})
         co_return refuse(Errc::invalid, what + ": nothing is to be set", "braid group set --help");
     const SharingOptions before = config.sharing, after = request.change.applied_to(before);
-    const std::string_view complaint = after.complaint(config.controllers.size());
+    const std::string_view complaint = after.complaint(config.controllers.size(), config.geometry.strip_size);
     if (!complaint.empty())
         co_return refuse(Errc::invalid, what + ": " + std::string(complaint), "braid group set --help");
     Outcome outcome;

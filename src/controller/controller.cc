@@ -24,6 +24,7 @@ Controller::Controller(const Environment& env, ControllerConfig config)
       membership_(std::make_unique<LocalMembership>(
           env.executor, env.clock, env.members, env.random, icl_, static_cast<MembershipEvents&>(*this),
           LocalMembershipOptions{.lock_patience = config_.ping_timeout})),
+      forwarder_(env.executor, env.clock, icl_, registry_),
       sides_(env_, config_.nbd_limits),
       nbd_(env.executor, env.clock, env.network, registry_, config_.nbd_limits),
       jobs_(env.clock),
@@ -54,6 +55,7 @@ Task<void> Controller::stop() {
     want_rescan();
     co_await scans_.join();
     for (auto& [uuid, group] : groups_) co_await group->stop();
+    co_await forwarder_.stop();
     co_await nbd_.stop();
     co_await sides_.stop();
     (void)co_await membership_->leave();
@@ -72,14 +74,10 @@ void Controller::on_view(const View& view) {
     view_ = view;
     icl_.adopt(view_);
     for (auto& [uuid, group] : groups_) {
-        const AmfView amf = amf_view(view_, uuid, amf_id(self_));
-        if (!amf.contains(amf.self)) continue;
-        std::set<std::string> live;
-        for (const ViewMember& member : view_.members) {
-            if (member.attached(uuid)) live.insert(member.name);
-        }
-        group->adopt(amf, std::move(live));
+        const ViewMember* self = view_.find(self_);
+        if (self != nullptr && self->attached(uuid)) group->adopt(view_, self_);
     }
+    forwarder_.adopt(view_, self_);
     LOG_INFO("view.adopted", {"epoch", view_.epoch}, {"controllers", view_.members.size()});
     view_changed_.notify_all();
 }
@@ -95,8 +93,35 @@ void Controller::on_newer_epoch(Epoch) { membership_->refresh(); }
 void Controller::on_heard(ControllerId peer) { membership_->heard(peer); }
 bool Controller::condemned(ControllerId peer) const { return membership_->condemned(peer); }
 
-void Controller::deliver(AmfId, Message message) {
-    if (message.type == MessageType::groups_changed) want_rescan();
+void Controller::deliver(AmfId from, Message message) {
+    if (message.type == MessageType::groups_changed) {
+        want_rescan();
+    } else if (message.type == MessageType::forward_ports) {
+        if (const auto list = decode_forward_ports(message)) take_list(from, *list);
+    } else if (message.type == MessageType::forward_drained) {
+        const auto drained = decode_forward_drained(message);
+        const auto group = drained ? groups_.find(drained->group) : groups_.end();
+        if (group != groups_.end()) group->second->outside().drained(controller_of(from), *drained);
+    }
+}
+
+/// Everybody answers for what it has itself: a port of its own, operations of others.
+void Controller::take_list(AmfId from, const ForwardPorts& list) {
+    forwarder_.take(list, config_.name);
+    for (const ForwardPorts::Port& port : list.ports) {
+        if (!port.closing) continue;
+        const ForwardDrained what{list.number, list.group, port.volume, port.slot};
+        scope_.spawn(tell_drained(from, view_.epoch, what, port.controller));
+    }
+}
+
+Task<void> Controller::tell_drained(AmfId to, Epoch epoch, ForwardDrained what, std::string controller) {
+    if (controller == config_.name) co_await forwarder_.closed(what.group, what.volume);
+    if (const auto at = groups_.find(what.group); at != groups_.end()) {
+        const std::shared_ptr<GroupRuntime> group = at->second;
+        co_await group->forwarded_drained(controller, what.volume);
+    }
+    icl_.send_in(epoch, to, encode(what));
 }
 
 void Controller::tell_groups_changed() {

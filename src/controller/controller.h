@@ -18,6 +18,7 @@
 #include "cluster/membership.h"
 #include "controller/admin_target.h"
 #include "controller/environment.h"
+#include "controller/forwarder.h"
 #include "controller/group_runtime.h"
 #include "controller/jobs.h"
 #include "host/nbd/server.h"
@@ -48,6 +49,7 @@ public:
     PortRegistry& registry() { return registry_; }
     Icl& icl() { return icl_; }
     const std::map<Uuid, std::shared_ptr<GroupRuntime>>& groups() const { return groups_; }
+    const Forwarder& forwarder() const { return forwarder_; }
     std::shared_ptr<GroupRuntime> find_group(std::string_view name) const;
 
     // AdminTarget
@@ -103,12 +105,16 @@ private:
     Task<void> serve_group(Uuid uuid);
     Task<void> end_if_stuck();
     Task<void> watch_sides();
+    void take_list(AmfId from, const ForwardPorts& list);
+    Task<void> tell_drained(AmfId to, Epoch epoch, ForwardDrained what, std::string controller);
     void tell_groups_changed();
     void want_rescan();
 
     // queries.cc
     GroupInfo describe(const GroupRuntime& group) const;
     void add_conditions(StatusReport& report);
+    PortState port_state(const GroupRuntime& group, const VolumeRecord& record, ControllerSlot slot) const;
+    std::string first_asked(const Uuid& group, ControllerId outside) const;
     Nanos since(const std::string& key);
     std::string controller_name(ControllerId id) const;
 
@@ -117,14 +123,14 @@ private:
     HotUnitInfo describe(const GroupRuntime& group, const HotReport& report) const;
     std::vector<PingPong> ping_pongs() const;
 
-    // changes.cc
+    // changes.cc, port_changes.cc
     AdminResult<VolumeRef> find_volume(std::string_view name) const;
     AdminResult<std::shared_ptr<GroupRuntime>> serving_group(std::string_view name) const;
     const ViewMember* live(std::string_view controller) const;
     Task<AdminResult<std::vector<std::unique_ptr<Disk>>>> open_for_group(CreateGroup request);
     Task<bool> wait_attached(Uuid group, std::vector<std::string> controllers);
     Task<AdminResult<Outcome>> close_ports(VolumeRef volume, std::vector<ControllerSlot> slots);
-    Task<AdminResult<Outcome>> wait_closed(VolumeRef volume, std::uint16_t slots);
+    Task<AdminResult<Outcome>> wait_closed(VolumeRef volume, std::uint32_t slots);
 
     Environment env_;
     ControllerConfig config_;
@@ -135,6 +141,7 @@ private:
     ControllerId self_;
     std::map<Uuid, std::shared_ptr<GroupRuntime>> groups_;  ///< an operator's change may outlast its entry
     // After the groups: the operations of connections go before the AMFs that they are inside of.
+    Forwarder forwarder_;
     SideHosts sides_;
     nbd::Server nbd_;
     std::map<std::string, Nanos> condition_since_;

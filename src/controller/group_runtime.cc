@@ -52,6 +52,10 @@ GroupRuntime::GroupRuntime(const Environment& env, const ControllerConfig& contr
         seats_.push_back(std::make_unique<AmfSeat>(env_, links, sides.side(plan.index),
                                                    sides.host(plan.index), plan, changed));
     }
+    outside_.emplace(amf(), links, scope_, name_);
+    tables().on_settled([this] {
+        if (state_ == State::serving) outside_->tell();
+    });
 }
 
 GroupRuntime::~GroupRuntime() {
@@ -89,18 +93,17 @@ AmfReport GroupRuntime::together() const {
     return out;
 }
 
-Result<ControllerSlot> GroupRuntime::slot_of(std::string_view controller_name) const {
-    const auto& names = tables().config().controllers;
-    for (std::uint8_t slot = 0; slot < names.size(); ++slot) {
-        if (!names[slot].empty() && names[slot] == controller_name) return ControllerSlot(slot);
+void GroupRuntime::adopt(const View& all, ControllerId self) {
+    const AmfView view = amf_view(all, uuid_, amf_id(self));
+    std::vector<ForwardCaller> callers;
+    live_.clear();
+    for (const ViewMember& member : all.members) {
+        callers.push_back({member.id, member.incarnation, member.name});
+        if (member.attached(uuid_)) live_.insert(member.name);
     }
-    return fail(Errc::not_found);
-}
-
-void GroupRuntime::adopt(const AmfView& view, std::set<std::string> live) {
-    live_ = std::move(live);
     for (const AmfMember& before : amf().view().members) resync_due_ |= !view.contains(before);
-    for (const auto& seat : seats_) seat->adopt(view);
+    outside_->adopt(all);
+    for (const auto& seat : seats_) seat->adopt(view, callers);
     resync_if_due();
     changed_.notify_all();
 }
@@ -167,8 +170,18 @@ Task<void> GroupRuntime::stop() {
 /// Runs inside the delivery of the change, so a port is open before the change counts as agreed.
 void GroupRuntime::on_tables_changed() {
     leave_with_the_others();
-    if (state_ == State::serving) open_ports();
+    if (state_ == State::serving) {
+        open_ports();
+        outside_->tell();
+    }
     changed_.notify_all();
+}
+
+Task<void> GroupRuntime::forwarded_drained(std::string controller, VolumeId volume) {
+    for (const auto& seat : seats_) {
+        (void)co_await seat->ask(
+            [controller, volume](AmfRuntime& one) { return one.forwarded_drained(controller, volume); });
+    }
 }
 
 /// An AMF that cannot reach its disks any more keeps what it has; the others here would wait for it.
@@ -180,10 +193,9 @@ void GroupRuntime::leave_with_the_others() {
 }
 
 void GroupRuntime::open_ports() {
-    const auto bit = static_cast<std::uint16_t>(1u << slot_.v);
     for (const VolumeRecord& record : tables().volumes()) {
-        const bool wanted = (record.ports & bit) != 0;
-        const bool closing = (record.closing & bit) != 0;
+        const bool wanted = record.has_port(slot_);
+        const bool closing = record.closes_port(slot_);
         const auto present = ports_.find(record.id.v);
         if (wanted && !closing && present == ports_.end()) {
             open_port(record);

@@ -24,6 +24,7 @@
 #include "controller/amf_seat.h"
 #include "controller/environment.h"
 #include "controller/jobs.h"
+#include "controller/outside_ports.h"
 #include "controller/side_host.h"
 #include "jobs/parity_job.h"
 #include "tables/assembly.h"
@@ -61,8 +62,8 @@ public:
     /// rest of the report is empty.
     AmfReport together() const;
 
-    /// `view` as one of the AMFs sees it; `live`: names of the controllers in it.
-    void adopt(const AmfView& view, std::set<std::string> live);
+    /// A view with this controller in it, which serves the group.
+    void adopt(const View& view, ControllerId self);
 
     /// Loads the tables, repairs what this controller's earlier life left open, opens the ports. On an error
     /// the state is `refused`.
@@ -80,8 +81,9 @@ public:
     bool resync_pending() const { return resync_runs_ || (resync_due_ && amf().keeper()); }
     /// Something in the tables or of the state changed: for those who wait for an outcome.
     Event& changed() { return changed_; }
-    /// The slot of a controller in the group's list, or not_found.
-    Result<ControllerSlot> slot_of(std::string_view controller_name) const;
+    OutsidePorts& outside() { return *outside_; }
+    /// Nothing is at work here that came through a port of a controller outside of the group.
+    Task<void> forwarded_drained(std::string controller, VolumeId volume);
 
 private:
     struct OpenPort {
@@ -121,6 +123,7 @@ private:
     bool left_ = false;  ///< an AMF is offline, and the others have been told
     std::vector<std::shared_ptr<ParityJob>> running_;
     Event changed_;
+    std::optional<OutsidePorts> outside_;
     Scope scope_;
 };
 

@@ -111,7 +111,8 @@ HotUnitInfo Controller::describe(const GroupRuntime& group, const HotReport& rep
     for (const auto& [who, mode] : standing.waiting)
         info.waiting.push_back({amf_name(who), mode == LockMode::write});
     if (hot.unit == kTablesUnit) return info;
-    info.unit = hot.unit.v;
+    info.blocks = hot.unit >= kFirstBlockUnit;
+    info.unit = info.blocks ? hot.unit.v - kFirstBlockUnit.v : hot.unit.v;
     info.range = range;
     if (const auto found = volume_at(group, range.offset)) std::tie(info.volume, info.volume_offset) = *found;
     return info;

@@ -104,6 +104,37 @@ void count_amf(Page& page, const std::string& name, unsigned index, const AmfRep
                    locks.messages[i]);
     }
     page.add(lock_wait(locks, {{"group", name}, {"amf", number}}));
+    if (amf.forwarded.operations == 0 && amf.forwarded.refused == 0) return;
+    const Labels served = {{"group", name}, {"amf", number}};
+    page.count("braid_forward_served_total", "Operations done for controllers outside of the group.", served,
+               amf.forwarded.operations);
+    page.count("braid_forward_served_bytes_total", "Data read and written for them.", served,
+               amf.forwarded.bytes);
+    page.count("braid_forward_repeated_total",
+               "Questions of theirs about operations that were known already.", served,
+               amf.forwarded.repeated);
+    page.count("braid_forward_refused_total", "Operations of theirs that were refused.", served,
+               amf.forwarded.refused);
+}
+
+/// Of ports that lead to other controllers.
+void count_forwarded(Page& page, const Forwarder::GroupReport& group) {
+    const Labels labels = {{"group", group.group}};
+    const ForwardCounters& c = group.counters;
+    page.count("braid_forward_operations_total",
+               "Operations that other controllers did for hosts of this one.", labels, c.operations);
+    page.count("braid_forward_bytes_total", "Data of those.", labels, c.bytes);
+    for (const auto& [reason, value] :
+         {std::pair("view", c.asked_again), std::pair("left", c.moved), std::pair("refused", c.refused)}) {
+        page.count(
+            "braid_forward_retries_total",
+            "Asked once more: the same controller in a new view, another one because the first had left, "
+            "or because it refused.",
+            {{"group", group.group}, {"reason", reason}}, value);
+    }
+    page.count("braid_forward_given_up_total", "Operations for which nobody was there.", labels, c.given_up);
+    page.add({"braid_forward_open", "Operations without an answer.", false, labels,
+              static_cast<double>(group.open)});
 }
 
 void count_link(Page& page, const std::string& peer, const char* direction, const TrafficCounters& traffic) {
@@ -144,6 +175,7 @@ std::vector<Metric> Controller::metrics() {
             }
         }
     }
+    for (const Forwarder::GroupReport& group : forwarder_.groups()) count_forwarded(page, group);
     for (const auto& [peer, counters] : icl_.counters()) {
         count_link(page, controller_name(peer), "sent", counters.sent);
         count_link(page, controller_name(peer), "received", counters.received);

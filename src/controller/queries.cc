@@ -41,7 +41,6 @@ GroupInfo Controller::describe(const GroupRuntime& group) const {
     info.data = config.geometry.k;
     info.parity = config.geometry.m;
     info.strip_size = config.geometry.strip_size;
-    info.lock_unit = config.lock_unit_stripes;
     info.sharing = config.sharing;
     info.power_loss = config.has_journal() ? PowerLoss::journal : PowerLoss::resync;
     info.journal_bytes = config.journal.ring_size;
@@ -188,6 +187,14 @@ void Controller::add_conditions(StatusReport& report) {
                 "restore their data from a backup");
         }
     }
+    for (const Forwarder::PortReport& port : forwarder_.ports()) {
+        if (port.through) continue;
+        report.health = worst(report.health, Health::offline);
+        add("FORWARD_NO_SHARER", Severity::error, port.volume,
+            "no controller that shares group " + port.group + " is up: operations through " + config_.name +
+                " wait for one, then fail",
+            "start a controller that shares " + port.group);
+    }
     for (const PingPong& p : ping_pongs()) {
         std::string text =
             "trade the locks of " + p.where + " " + std::to_string(p.transfers_per_s) + " times a second";
@@ -210,9 +217,9 @@ std::vector<VolumeInfo> Controller::volumes() {
             info.id = record.id.v;
             info.size = record.size;
             info.deleting = record.state == VolumeState::deleting;
-            const auto& names = group->tables().config().controllers;
-            for (std::size_t slot = 0; slot < names.size(); ++slot) {
-                if ((record.ports >> slot & 1) != 0) info.ports.push_back(names[slot]);
+            for (std::uint8_t slot = 0; slot < kMaxControllers + kMaxOutside; ++slot) {
+                if (record.has_port(ControllerSlot(slot)))
+                    info.ports.push_back(group->tables().config().name_of(ControllerSlot(slot)));
             }
             out.push_back(std::move(info));
         }
@@ -220,31 +227,51 @@ std::vector<VolumeInfo> Controller::volumes() {
     return out;
 }
 
+PortState Controller::port_state(const GroupRuntime& group, const VolumeRecord& record,
+                                 ControllerSlot slot) const {
+    const std::string& name = group.tables().config().name_of(slot);
+    const ViewMember* member = live(name);
+    const bool own = name == config_.name;
+    const bool served = member != nullptr && (is_outside(slot) || member->attached(group.uuid())) &&
+                        (!own || group.state() == GroupRuntime::State::serving);
+    if (!served) return PortState::absent;
+    return record.closes_port(slot) ? PortState::closing : PortState::open;
+}
+
+/// Name of the controller that one outside of the group asks first.
+std::string Controller::first_asked(const Uuid& group, ControllerId outside) const {
+    const auto order = forward_order(amf_view(view_, group, amf_id(outside)), outside);
+    return order.empty() ? std::string{} : controller_name(controller_of(order.front().id));
+}
+
 std::vector<PortInfo> Controller::ports() {
     std::vector<PortInfo> out;
     for (const auto& [uuid, group] : groups_) {
         if (!group->tables().loaded()) continue;
-        const auto& names = group->tables().config().controllers;
+        const GroupConfig& config = group->tables().config();
         const auto in_flight = group->together().in_flight;
         for (const VolumeRecord& record : group->tables().volumes()) {
-            for (std::size_t slot = 0; slot < names.size(); ++slot) {
-                if ((record.ports >> slot & 1) == 0) continue;
-                PortInfo info;
-                info.volume = record.name;
-                info.group = group->name();
-                info.controller = names[slot];
-                const bool own = names[slot] == config_.name;
-                const ViewMember* member = live(names[slot]);
-                const bool served = member != nullptr && member->attached(uuid) &&
-                                    (!own || group->state() == GroupRuntime::State::serving);
-                info.state = !served                             ? PortState::absent
-                             : (record.closing >> slot & 1) != 0 ? PortState::closing
-                                                                 : PortState::open;
+            for (std::uint8_t i = 0; i < kMaxControllers + kMaxOutside; ++i) {
+                const ControllerSlot slot(i);
+                if (!record.has_port(slot)) continue;
+                PortInfo info{record.name, group->name(), config.name_of(slot),
+                              port_state(*group, record, slot)};
                 const auto inside = in_flight.find(record.name);
-                if (own && inside != in_flight.end()) info.in_flight = inside->second;
+                if (info.controller == config_.name && inside != in_flight.end())
+                    info.in_flight = inside->second;
+                info.forwarded = is_outside(slot);
+                const ViewMember* member = live(info.controller);
+                if (info.forwarded && member != nullptr) info.through = first_asked(uuid, member->id);
                 out.push_back(std::move(info));
             }
         }
+    }
+    for (const Forwarder::PortReport& port : forwarder_.ports()) {
+        const PortState state = !port.through  ? PortState::absent
+                                : port.closing ? PortState::closing
+                                               : PortState::open;
+        out.push_back({port.volume, port.group, config_.name, state, port.in_flight, true,
+                       port.through ? controller_name(controller_of(*port.through)) : std::string{}});
     }
     return out;
 }

@@ -10,9 +10,9 @@
 namespace braid {
 
 struct TrafficCounters {
-    std::array<std::uint64_t, 96> messages{};  ///< by MessageType
-    std::uint64_t packets = 0;                 ///< calls on the stream: messages per packet is the gathering
-    std::uint64_t bytes = 0;                   ///< frame headers included
+    std::array<std::uint64_t, 112> messages{};  ///< by MessageType
+    std::uint64_t packets = 0;                  ///< calls on the stream: messages per packet is the gathering
+    std::uint64_t bytes = 0;                    ///< frame headers included
 
     void add(const TrafficCounters& other) {
         for (std::size_t i = 0; i < messages.size(); ++i) messages[i] += other.messages[i];

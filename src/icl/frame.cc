@@ -12,7 +12,7 @@ constexpr std::size_t kCrcAt = 44;
 }  // namespace
 
 void encode_frame(Bytes& out, Epoch epoch, const Message& message) {
-    ASSERT(message.type != MessageType{} && message.type <= MessageType::amf_last);
+    ASSERT(message.type != MessageType{} && message.type <= MessageType::last);
     ASSERT(message.head.size() <= kMaxFrameHead && message.payload.bytes.size() <= kMaxFramePayload);
     const std::size_t begin = out.size();
     Writer w(out);
@@ -37,7 +37,7 @@ Result<FrameHeader> decode_frame_header(FrameHeaderBytes bytes, const FrameLimit
     if (r.get<std::uint8_t>() != kFrameVersion) return fail(Errc::unsupported);
     FrameHeader header;
     const auto type = r.get<std::uint8_t>();
-    if (type == 0 || type > static_cast<std::uint8_t>(MessageType::amf_last)) return fail(Errc::corrupt);
+    if (type == 0 || type > static_cast<std::uint8_t>(MessageType::last)) return fail(Errc::corrupt);
     header.type = static_cast<MessageType>(type);
     header.from_index = r.get<std::uint8_t>();
     header.to_index = r.get<std::uint8_t>();
@@ -199,8 +199,22 @@ std::string_view to_string(MessageType type) {
             return "cache_fetch";
         case MessageType::cache_data:
             return "cache_data";
+        case MessageType::forward_ports:
+            return "forward_ports";
+        case MessageType::forward_drained:
+            return "forward_drained";
+        case MessageType::forward_read:
+            return "forward_read";
+        case MessageType::forward_write:
+            return "forward_write";
+        case MessageType::forward_zeroes:
+            return "forward_zeroes";
+        case MessageType::forward_flush:
+            return "forward_flush";
+        case MessageType::forward_reply:
+            return "forward_reply";
         default:
-            return type >= MessageType::amf_first ? "amf" : "unknown";
+            return type >= MessageType::amf_first && type <= MessageType::amf_last ? "amf" : "unknown";
     }
 }
 

@@ -43,6 +43,15 @@ enum class MessageType : std::uint8_t {
     cache_fetch = 66,  ///< asks for blocks in the receiver's cache
     cache_data = 67,   ///< they, or that they are not there
     amf_last = 95,
+    // ports of a group on controllers that do not share it
+    forward_ports = 96,  ///< group nil: all that there are, from the group's keeper
+    forward_drained,     ///< group nil: nothing of a closing one is under way at the sender
+    forward_read,
+    forward_write,
+    forward_zeroes,
+    forward_flush,
+    forward_reply,
+    last = forward_reply,
 };
 
 struct Message {

@@ -1,10 +1,16 @@
 #include "layout/sharing.h"
 
 #include <bit>
+#include <charconv>
 
 namespace braid {
 
-std::string_view SharingOptions::complaint(std::size_t controllers) const {
+std::string_view SharingOptions::complaint(std::size_t controllers, std::uint32_t strip_size) const {
+    const auto& [stripes, blocks] = granularity;
+    if (stripes < 1 || stripes > kMaxLockStripes) return "a lock covers 1 to 1048576 stripes";
+    if (blocks != 0 && stripes != 1) return "locks are of blocks or of several stripes, not both";
+    if (blocks != 0 && (!std::has_single_bit(blocks) || blocks * kBlockSize > strip_size))
+        return "the 4 KiB blocks under one lock are a power of two and not more than a strip has";
     if (coherency > Coherency::broadcast) return "coherency is arbiter or broadcast";
     if (lock_order > LockOrder::priority) return "lock order is fifo or priority";
     if (min_hold < Nanos{} || min_hold > kMaxMinHold || min_hold % 1us != Nanos{})
@@ -21,6 +27,12 @@ std::string_view to_string(Coherency coherency) {
 
 std::string_view to_string(LockOrder order) { return order == LockOrder::priority ? "priority" : "fifo"; }
 
+std::string to_string(Granularity granularity) {
+    const auto& [stripes, blocks] = granularity;
+    if (blocks != 0) return blocks == 1 ? "block" : "blocks:" + std::to_string(blocks);
+    return stripes == 1 ? "stripe" : "stripes:" + std::to_string(stripes);
+}
+
 Result<Coherency> parse_coherency(std::string_view text) {
     for (const Coherency coherency : {Coherency::arbiter, Coherency::broadcast}) {
         if (text == to_string(coherency)) return coherency;
@@ -32,6 +44,22 @@ Result<LockOrder> parse_lock_order(std::string_view text) {
     for (const LockOrder order : {LockOrder::fifo, LockOrder::priority}) {
         if (text == to_string(order)) return order;
     }
+    return fail(Errc::invalid);
+}
+
+Result<Granularity> parse_granularity(std::string_view text) {
+    if (text == "block") return Granularity{.blocks = 1};
+    if (text == "stripe") return Granularity{};
+    const std::string_view kind = text.substr(0, text.find(':') + 1);
+    text.remove_prefix(kind.size());
+    Granularity out;
+    const auto number = [text](auto& into) {
+        const char* const end = text.data() + text.size();
+        const auto [rest, error] = std::from_chars(text.data(), end, into);
+        return error == std::errc{} && rest == end && into != 0;
+    };
+    if (kind == "blocks:" && number(out.blocks)) return out;
+    if (kind == "stripes:" && number(out.stripes)) return out;
     return fail(Errc::invalid);
 }
 

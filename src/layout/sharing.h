@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "base/result.h"
@@ -24,11 +25,22 @@ enum class LockOrder : std::uint8_t {
     priority = 1,  ///< hosts before background work, which ages
 };
 
+/// What one lock covers. The stripes are locked by whoever changes something in them, or needs them to hold
+/// still; with `blocks` their content has locks of its own besides, which are all that most reads take.
+struct Granularity {
+    std::uint32_t stripes = 1;  ///< neighbouring ones, 1 .. 1 Mi; 1 if there are locks of blocks
+    /// 4 KiB blocks under one lock: a power of two, at most a strip; 0: the lock of the stripes covers them.
+    std::uint16_t blocks = 0;
+    friend bool operator==(const Granularity&, const Granularity&) = default;
+};
+
+constexpr std::uint32_t kMaxLockStripes = 1u << 20;
 constexpr Nanos kMaxMinHold = 1s;
 constexpr unsigned kMaxPrefetch = 63;
 constexpr unsigned kDefaultPrefetch = 32;
 
 struct SharingOptions {
+    Granularity granularity;
     Coherency coherency = Coherency::arbiter;
     LockOrder lock_order = LockOrder::fifo;
     /// A lock that was granted stays so long before it is given back; whole microseconds, 0: no such time.
@@ -38,9 +50,9 @@ struct SharingOptions {
 
     friend bool operator==(const SharingOptions&, const SharingOptions&) = default;
 
-    /// What is wrong for a group with places for so many controllers, in words for an operator; empty:
-    /// nothing.
-    std::string_view complaint(std::size_t controllers) const;
+    /// What is wrong for a group with places for so many controllers and strips of so many bytes, in words
+    /// for an operator; empty: nothing.
+    std::string_view complaint(std::size_t controllers, std::uint32_t strip_size) const;
 };
 
 /// What an operator changes while the group is in use; what is not there stays. The rest of the options is
@@ -61,7 +73,9 @@ struct SharingChange {
 
 std::string_view to_string(Coherency coherency);  ///< arbiter, broadcast
 std::string_view to_string(LockOrder order);      ///< fifo, priority
+std::string to_string(Granularity granularity);   ///< block, blocks:N, stripe, stripes:N
 Result<Coherency> parse_coherency(std::string_view text);
 Result<LockOrder> parse_lock_order(std::string_view text);
+Result<Granularity> parse_granularity(std::string_view text);
 
 }  // namespace braid

@@ -8,7 +8,7 @@ namespace braid {
 namespace {
 
 std::string said(const SharingOptions& options, std::size_t controllers = 2) {
-    return std::string(options.complaint(controllers));
+    return std::string(options.complaint(controllers, 64u << 10));
 }
 
 TEST(SharingOptions, AreRefusedWhereTheyContradictTheGroup) {
@@ -23,11 +23,29 @@ TEST(SharingOptions, AreRefusedWhereTheyContradictTheGroup) {
     EXPECT_NE(said({.amfs = 8}, 3), "");
 }
 
+TEST(SharingOptions, LocksAreOfBlocksOrOfStripes) {
+    EXPECT_EQ(said({.granularity = {.stripes = 1u << 20}}), "");
+    EXPECT_NE(said({.granularity = {.stripes = (1u << 20) + 1}}), "");
+    EXPECT_NE(said({.granularity = {.stripes = 0}}), "");
+    EXPECT_EQ(said({.granularity = {.blocks = 1}}), "");
+    EXPECT_EQ(said({.granularity = {.blocks = 16}}), "");
+    EXPECT_NE(said({.granularity = {.blocks = 32}}), "") << "more than a strip";
+    EXPECT_NE(said({.granularity = {.blocks = 3}}), "") << "strips are not cut evenly";
+    EXPECT_NE(said({.granularity = {.stripes = 2, .blocks = 1}}), "");
+}
+
 TEST(SharingOptions, HaveNamesThatComeBack) {
     for (const Coherency c : {Coherency::arbiter, Coherency::broadcast})
         EXPECT_EQ(parse_coherency(to_string(c)), c);
     for (const LockOrder o : {LockOrder::fifo, LockOrder::priority})
         EXPECT_EQ(parse_lock_order(to_string(o)), o);
+    for (const Granularity g : {Granularity{}, {.stripes = 7}, {.blocks = 1}, {.blocks = 16}})
+        EXPECT_EQ(parse_granularity(to_string(g)), g);
+    EXPECT_EQ(to_string(Granularity{.blocks = 1}), "block");
+    EXPECT_EQ(to_string(Granularity{.stripes = 7}), "stripes:7");
+    for (const char* wrong : {"", "blocks", "blocks:", "blocks:0", "blocks:x", "blocks:1x", "blocks:70000",
+                              "stripes:-1", "strip", ":", "rows:2"})
+        EXPECT_FALSE(parse_granularity(wrong)) << wrong;
     EXPECT_FALSE(parse_coherency(""));
     EXPECT_FALSE(parse_lock_order("lifo"));
 }

@@ -83,13 +83,14 @@ LockManager::LockManager(Executor& executor, Clock& clock, Transport& transport,
 
 LockManager::~LockManager() = default;
 
-Task<Result<LockPin>> LockManager::acquire(UnitIndex unit, LockMode mode, bool background, LockRange range) {
+Task<Result<LockPin>> LockManager::acquire(UnitIndex unit, LockMode mode, bool background, LockRange range,
+                                           std::uint32_t more) {
     if (stopped_) co_return fail(Errc::cancelled);
     LockPin pin;
     if (try_acquire(unit, mode, pin)) co_return std::move(pin);
     ++counters_.peer;
     const Nanos start = clock_.now();
-    const std::uint8_t ahead = background ? std::uint8_t{0} : streams_.miss(unit);
+    const std::uint8_t ahead = background ? std::uint8_t{0} : streams_.miss(unit, more);
     while (!pin) {
         if (stopped_) {
             ++counters_.cancelled;

@@ -82,13 +82,14 @@ struct LockCounters {
 
 class LockManager;
 
-/// Keeps a unit locked. Movable; an empty one holds nothing.
+/// Keeps a unit locked, or several that follow each other. Movable; an empty one holds nothing.
 class [[nodiscard]] LockPin {
 public:
     LockPin() = default;
     LockPin(LockPin&& other) noexcept
         : locks_(std::exchange(other.locks_, nullptr)),
           unit_(other.unit_),
+          count_(other.count_),
           mode_(other.mode_),
           life_(other.life_) {}
     LockPin& operator=(LockPin&& other) noexcept {
@@ -96,6 +97,7 @@ public:
             release();
             locks_ = std::exchange(other.locks_, nullptr);
             unit_ = other.unit_;
+            count_ = other.count_;
             mode_ = other.mode_;
             life_ = other.life_;
         }
@@ -106,7 +108,10 @@ public:
     /// Ends the pin early. Never resumes or calls anybody.
     void release();
     explicit operator bool() const { return locks_ != nullptr; }
-    UnitIndex unit() const { return unit_; }
+    UnitIndex unit() const { return unit_; }  ///< the first one
+    std::uint32_t count() const { return locks_ == nullptr ? 0 : count_; }
+    /// Takes over the pin of the unit that follows, in the same mode, had in the same view; any, if empty.
+    void join(LockPin next);
     LockMode mode() const { return mode_; }  ///< the mode that was asked for
     /// What it pins was not lost with the view.
     bool live() const;
@@ -117,6 +122,7 @@ private:
         : locks_(&locks), unit_(unit), mode_(mode), life_(life) {}
     LockManager* locks_ = nullptr;
     UnitIndex unit_;
+    std::uint32_t count_ = 1;
     LockMode mode_ = LockMode::read;
     std::uint32_t life_ = 0;
 };
@@ -145,9 +151,10 @@ public:
         return true;
     }
     /// Waits as long as it takes. `background`: no host waits for it. `range`: what a reader is about to
-    /// read; a peer may have it at hand (LockHooks::received). cancelled: stop() was called.
+    /// read; a peer may have it at hand (LockHooks::received). `more`: so many units right behind this one
+    /// will be acquired next. cancelled: stop() was called.
     Task<Result<LockPin>> acquire(UnitIndex unit, LockMode mode, bool background = false,
-                                  LockRange range = {});
+                                  LockRange range = {}, std::uint32_t more = 0);
 
     /// The end of what hooks.recover() began.
     void recovered(UnitIndex unit);
@@ -232,7 +239,19 @@ private:
 inline bool LockPin::live() const { return locks_ != nullptr && locks_->client_.life() == life_; }
 
 inline void LockPin::release() {
-    if (locks_ != nullptr) std::exchange(locks_, nullptr)->unpin(unit_, life_);
+    LockManager* const locks = std::exchange(locks_, nullptr);
+    for (std::uint32_t i = 0; locks != nullptr && i < count_; ++i)
+        locks->unpin(UnitIndex(unit_.v + i), life_);
+}
+
+inline void LockPin::join(LockPin next) {
+    if (!*this) {
+        *this = std::move(next);
+        return;
+    }
+    ASSERT(next && next.unit_.v == unit_.v + count_ && next.mode_ == mode_ && next.life_ == life_);
+    next.locks_ = nullptr;
+    ++count_;
 }
 
 }  // namespace braid

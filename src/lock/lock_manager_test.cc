@@ -70,6 +70,29 @@ TEST(LockManager, WhoWorksAloneSendsNoMessageAfterTheFirst) {
     EXPECT_FALSE(world[2].locks.try_acquire(UnitIndex(5), read, pin));
 }
 
+TEST(LockManager, APinOfSeveralUnitsIsThePinOfEach) {
+    World world(2);
+    Slot a, b, c;
+    start(world[1], UnitIndex(5), read, a);
+    start(world[1], UnitIndex(6), read, b);
+    world.run();
+    LockPin both;
+    EXPECT_EQ(both.count(), 0u);
+    both.join(std::move(a.pin));
+    both.join(std::move(b.pin));
+    EXPECT_EQ(both.count(), 2u);
+    EXPECT_EQ(both.unit(), UnitIndex(5));
+    start(world[2], UnitIndex(6), write, c);
+    world.run();
+    EXPECT_FALSE(c.done);
+    LockPin moved = std::move(both);
+    world.run();
+    EXPECT_FALSE(c.done);
+    moved.release();
+    world.run();
+    EXPECT_TRUE(c.pin);
+}
+
 TEST(LockManager, AWriteLockLeavesOnlyAfterTheReleaseRule) {
     World world(2);
     Slot a, b, again;

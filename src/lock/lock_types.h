@@ -11,8 +11,10 @@
 
 namespace braid {
 
-/// A lock unit of a group: `lock_unit_stripes` neighbouring stripes.
+/// A lock unit of a group: neighbouring stripes, or, from kFirstBlockUnit on, neighbouring blocks of the
+/// logical space (unit_map.h).
 using UnitIndex = Strong<struct UnitIndexTag, std::uint64_t>;
+constexpr UnitIndex kFirstBlockUnit{1ull << 63};
 /// The group's tables.
 constexpr UnitIndex kTablesUnit{~0ull};
 /// Neighbouring units that share an arbiter, so that a failure moves few neighbourhoods and neighbours cost

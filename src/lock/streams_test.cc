@@ -22,6 +22,16 @@ TEST(Streams, NameTwiceAsManyEachTime) {
     EXPECT_EQ(Streams(0).miss(UnitIndex(1)), 0u);
 }
 
+TEST(Streams, NameWhatAnOperationWantsAndGoOnBehindIt) {
+    Streams streams(32);
+    EXPECT_EQ(streams.miss(UnitIndex(100), 3), 3u);
+    EXPECT_EQ(streams.miss(UnitIndex(104), 3), 5u) << "a stream: two more";
+    EXPECT_EQ(streams.miss(UnitIndex(110), 3), 9u);
+    EXPECT_EQ(streams.miss(UnitIndex(126), 3), 1u) << "no further than the neighbourhood";
+    EXPECT_EQ(streams.miss(UnitIndex(5), 100), 58u);
+    EXPECT_EQ(Streams(0).miss(UnitIndex(1), 2), 2u) << "that is no prefetch";
+}
+
 TEST(Streams, GoOnBehindTheirNeighbourhood) {
     Streams streams(32);
     (void)misses(streams, 0, 50);

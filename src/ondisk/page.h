@@ -25,8 +25,14 @@ using ConstPageBytes = std::span<const std::byte, kPageSize>;
 
 /// Number of a table page.
 using PageNumber = Strong<struct PageNumberTag, std::uint32_t>;
-/// A controller's place in the group's list of controllers, 0 .. 15.
+/// A controller's place in the group's list of controllers, 0 .. 15; of one outside of the group that has
+/// ports of it: 16 and its place in the list of those, 16 .. 31.
 using ControllerSlot = Strong<struct ControllerSlotTag, std::uint8_t>;
+constexpr std::size_t kMaxOutside = 16;  ///< controllers outside of a group that have ports of it
+constexpr ControllerSlot outside_slot(std::size_t place) {
+    return ControllerSlot(static_cast<std::uint8_t>(kMaxControllers + place));
+}
+constexpr bool is_outside(ControllerSlot slot) { return slot.v >= kMaxControllers; }
 /// An AMF's place among all that the group's list provides for: its controller's place times the AMFs that
 /// each controller runs, plus its index. 0 .. 15.
 using AmfSlot = Strong<struct AmfSlotTag, std::uint8_t>;

@@ -17,13 +17,14 @@ constexpr std::size_t kConfigMembers = kConfigControllers + kMaxControllers * kC
 constexpr std::size_t kConfigMemberSize = 20;
 constexpr std::size_t kConfigSharing = kConfigMembers + kMaxMembers * kConfigMemberSize;
 constexpr std::size_t kConfigSharingSize = 12;
-static_assert(kConfigMembers == 688 && kConfigSharing == 1168 &&
-              kConfigSharing + kConfigSharingSize <= kPageSize);
+constexpr std::size_t kConfigOutside = kConfigSharing + kConfigSharingSize;
+constexpr std::size_t kConfigOutsideNames = kConfigOutside + 4;
+static_assert(kConfigMembers == 688 && kConfigSharing == 1168 && kConfigOutside == 1180 &&
+              kConfigOutsideNames + kMaxOutside * kControllerNameField <= kPageSize);
 
-constexpr std::size_t kConfigJournal = 1184;
+constexpr std::size_t kConfigJournal = kConfigOutsideNames + kMaxOutside * kControllerNameField;
 constexpr std::size_t kConfigJournalSize = 16;
-static_assert(kConfigSharing + kConfigSharingSize <= kConfigJournal &&
-              kConfigJournal + kConfigJournalSize <= kPageSize);
+static_assert(kConfigJournal == 1696 && kConfigJournal + kConfigJournalSize <= kPageSize);
 
 constexpr std::size_t kStateMembers = 72;
 constexpr std::size_t kStateMemberSize = 16;
@@ -35,7 +36,7 @@ constexpr std::size_t kIntentRegions = 72;
 static_assert(kIntentRegions + kMaxIntentRegions * 4 <= kPageSize);
 
 constexpr std::size_t kVolumeRecordSize = 128;
-constexpr std::size_t kVolumeUsed = 26 + kNameField;
+constexpr std::size_t kVolumeUsed = 30 + kNameField;
 static_assert(kVolumeUsed <= kVolumeRecordSize);
 static_assert(kPageHeaderSize + kVolumesPerPage * kVolumeRecordSize <= kPageSize);
 
@@ -53,13 +54,14 @@ bool is_valid(const GroupConfig& c) {
     const auto name_fits = [](const std::string& name) {
         return name.empty() || valid_name(name, kMaxControllerNameLength);
     };
-    return valid_name(c.name) && c.geometry.check() && c.lock_unit_stripes >= 1 &&
-           c.lock_unit_stripes <= kMaxLockUnitStripes && c.dimension >= 1 && c.dimension <= kMaxDimension &&
+    return valid_name(c.name) && c.geometry.check() && c.dimension >= 1 && c.dimension <= kMaxDimension &&
            c.controllers.size() <= kMaxControllers && std::ranges::all_of(c.controllers, name_fits) &&
+           c.outside.size() <= kMaxOutside && std::ranges::all_of(c.outside, name_fits) &&
            c.members.size() >= c.geometry.width() && c.members.size() <= kMaxMembers &&
-           c.sharing.complaint(c.controllers.size()).empty() && c.data_start % kPageSize == 0 &&
-           c.page_count > kFirstMapPage.v && c.journal.ring_size <= kMaxRingSize &&
-           c.journal.ring_size % kPageSize == 0 && c.amf_slots() * c.journal.ring_size <= c.data_start &&
+           c.sharing.complaint(c.controllers.size(), c.geometry.strip_size).empty() &&
+           c.data_start % kPageSize == 0 && c.page_count > kFirstMapPage.v &&
+           c.journal.ring_size <= kMaxRingSize && c.journal.ring_size % kPageSize == 0 &&
+           c.amf_slots() * c.journal.ring_size <= c.data_start &&
            c.extents <= std::uint64_t{c.page_count - kFirstMapPage.v} * kZonesPerPage;
 }
 
@@ -69,7 +71,8 @@ void put_sharing(FieldWriter& out, const SharingOptions& s) {
     out.put(static_cast<std::uint8_t>(s.lock_order));
     out.put(static_cast<std::uint8_t>(s.amfs - 1));
     out.put(static_cast<std::uint8_t>(s.prefetch ^ kDefaultPrefetch));
-    out.put(std::uint32_t{0});
+    out.put(s.granularity.blocks);
+    out.put(std::uint16_t{0});
     out.put(static_cast<std::uint32_t>(s.min_hold / 1us));
 }
 
@@ -79,12 +82,17 @@ SharingOptions get_sharing(Reader& in) {
     s.lock_order = static_cast<LockOrder>(in.get<std::uint8_t>());
     s.amfs = static_cast<std::uint8_t>(in.get<std::uint8_t>() + 1);
     s.prefetch = static_cast<std::uint8_t>(in.get<std::uint8_t>() ^ kDefaultPrefetch);
-    if (in.get<std::uint32_t>() != 0) in.fail();
+    s.granularity.blocks = in.get<std::uint16_t>();
+    if (in.get<std::uint16_t>() != 0) in.fail();
     s.min_hold = in.get<std::uint32_t>() * Nanos(1us);
     return s;
 }
 
 bool is_valid(const JournalState& j) { return j.open() ? j.life != 0 : j.incarnation == Incarnation(); }
+
+// Ports of the group's controllers, and those of controllers outside, stand apart.
+static_assert(kMaxControllers == 16 && kMaxControllers + kMaxOutside == 32);
+std::uint16_t low_half(std::uint32_t slots) { return static_cast<std::uint16_t>(slots & 0xffff); }
 
 bool is_valid(const VolumeRecord& v) {
     if (v.state == VolumeState::free) return v == VolumeRecord{};
@@ -114,6 +122,21 @@ bool valid_name(std::string_view name, std::size_t limit) {
         name, [&](char c) { return is_letter_or_digit(c) || c == '.' || c == '_' || c == '-'; });
 }
 
+const std::string& GroupConfig::name_of(ControllerSlot slot) const {
+    static const std::string nobody;
+    const auto& list = is_outside(slot) ? outside : controllers;
+    const std::size_t place = is_outside(slot) ? slot.v - kMaxControllers : slot.v;
+    return place < list.size() ? list[place] : nobody;
+}
+
+std::optional<ControllerSlot> GroupConfig::slot_of(std::string_view controller) const {
+    for (std::uint8_t slot = 0; slot < kMaxControllers + kMaxOutside; ++slot) {
+        const std::string& present = name_of(ControllerSlot(slot));
+        if (!present.empty() && present == controller) return ControllerSlot(slot);
+    }
+    return std::nullopt;
+}
+
 void GroupConfig::encode(PageBytes page) const {
     ASSERT(is_valid(*this));
     FieldWriter out = content_writer(page);
@@ -123,7 +146,7 @@ void GroupConfig::encode(PageBytes page) const {
     out.put(geometry.m);
     out.put(dimension);
     out.put(geometry.strip_size);
-    out.put(lock_unit_stripes);
+    out.put(sharing.granularity.stripes);
     out.put(static_cast<std::uint16_t>(members.size()));
     out.put(static_cast<std::uint16_t>(controllers.size()));
     out.put(created);
@@ -139,6 +162,9 @@ void GroupConfig::encode(PageBytes page) const {
     }
     out.pad_to(in_content(kConfigSharing));
     put_sharing(out, sharing);
+    out.put(static_cast<std::uint16_t>(outside.size()));
+    out.pad_to(in_content(kConfigOutsideNames));
+    for (const std::string& controller : outside) out.name(controller, kControllerNameField);
     out.pad_to(in_content(kConfigJournal));
     out.put(static_cast<std::uint32_t>(journal.ring_size / kPageSize));
     out.zeros(4);
@@ -147,6 +173,7 @@ void GroupConfig::encode(PageBytes page) const {
 }
 
 bool GroupConfig::may_become(GroupConfig next) const {
+    next.outside = outside;
     next.sharing =
         SharingChange{sharing.lock_order, sharing.min_hold, sharing.prefetch}.applied_to(next.sharing);
     return next == *this;
@@ -161,7 +188,7 @@ Result<GroupConfig> GroupConfig::decode(ConstPageBytes page) {
     c.geometry.m = in.get<std::uint8_t>();
     c.dimension = in.get<std::uint8_t>();
     c.geometry.strip_size = in.get<std::uint32_t>();
-    c.lock_unit_stripes = in.get<std::uint32_t>();
+    const auto lock_stripes = in.get<std::uint32_t>();
     const auto members = in.get<std::uint16_t>();
     const auto controllers = in.get<std::uint16_t>();
     c.created = in.get<std::uint64_t>();
@@ -180,6 +207,11 @@ Result<GroupConfig> GroupConfig::decode(ConstPageBytes page) {
     const bool members_ok = in.ok();
     in = Reader(page.subspan(kConfigSharing));
     c.sharing = get_sharing(in);
+    c.sharing.granularity.stripes = lock_stripes;
+    const auto others = in.get<std::uint16_t>();
+    if (others > kMaxOutside) return fail(Errc::corrupt);
+    in.raw(kConfigOutsideNames - kConfigOutside - 2);
+    for (unsigned i = 0; i < others; ++i) c.outside.push_back(read_name(in, kControllerNameField));
     const bool sharing_ok = in.ok();
     in = Reader(page.subspan(kConfigJournal));
     c.journal.ring_size = std::uint64_t{in.get<std::uint32_t>()} * kPageSize;
@@ -282,12 +314,14 @@ void VolumesPage::encode(PageBytes page) const {
         out.put(volume.id);
         out.put(static_cast<std::uint8_t>(volume.state));
         out.zeros(1);
-        out.put(volume.ports);
+        out.put(low_half(volume.ports));
         out.put(volume.first_extent);
         out.put(volume.extents);
         out.put(volume.size);
         out.name(volume.name, kNameField);
-        out.put(volume.closing);
+        out.put(low_half(volume.closing));
+        out.put(low_half(volume.ports >> kMaxControllers));
+        out.put(low_half(volume.closing >> kMaxControllers));
         out.pad_to(begin + kVolumeRecordSize);
     }
     out.finish();
@@ -306,6 +340,8 @@ Result<VolumesPage> VolumesPage::decode(ConstPageBytes page) {
         volume.size = in.get<std::uint64_t>();
         volume.name = read_name(in, kNameField);
         volume.closing = in.get<std::uint16_t>();
+        volume.ports |= std::uint32_t{in.get<std::uint16_t>()} << kMaxControllers;
+        volume.closing |= std::uint32_t{in.get<std::uint16_t>()} << kMaxControllers;
         in.raw(kVolumeRecordSize - kVolumeUsed);
         if (!in.ok() || !is_valid(volume)) return fail(Errc::corrupt);
     }

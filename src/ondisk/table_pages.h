@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,7 +21,6 @@ namespace braid {
 constexpr std::size_t kMaxNameLength = 63;  ///< of groups and virtual disks
 constexpr std::size_t kMaxControllerNameLength = 31;
 constexpr unsigned kMaxDimension = 8;  ///< replication dimension N
-constexpr std::uint32_t kMaxLockUnitStripes = 1u << 20;
 
 /// Letters, digits, '.', '_', '-', not beginning with '.' or '-', 1 .. limit bytes: for groups, virtual disks
 /// and controllers alike.
@@ -46,7 +46,6 @@ constexpr std::uint64_t kMaxRingSize = 1ull << 30;
 struct GroupConfig {
     std::string name;
     Geometry geometry;
-    std::uint32_t lock_unit_stripes = 1;  ///< 1 .. 1 Mi
     SharingOptions sharing;
     JournalConfig journal;
     std::uint8_t dimension = 2;    ///< 1 .. 8: copies of an update record, the writer's included
@@ -55,7 +54,14 @@ struct GroupConfig {
     std::uint32_t page_count = 0;
     std::uint32_t extents = 0;             ///< of the logical space
     std::vector<std::string> controllers;  ///< by slot, at most 16; an empty name is a free slot
-    std::vector<MemberRecord> members;     ///< by MemberIndex, geometry.width() .. 24
+    /// Names of controllers outside of the group that have, or had, ports of it: of slot 16 and those that
+    /// follow, at most 16; a name is replaced when no volume has a port there.
+    std::vector<std::string> outside;
+    std::vector<MemberRecord> members;  ///< by MemberIndex, geometry.width() .. 24
+
+    /// Empty for a slot that nobody has.
+    const std::string& name_of(ControllerSlot slot) const;
+    std::optional<ControllerSlot> slot_of(std::string_view controller) const;
 
     bool has_journal() const { return journal.ring_size != 0; }
     unsigned amf_slots() const { return static_cast<unsigned>(controllers.size()) * sharing.amfs; }
@@ -67,7 +73,7 @@ struct GroupConfig {
     MemberMask ring_members(AmfSlot slot) const;
 
     friend bool operator==(const GroupConfig&, const GroupConfig&) = default;
-    /// Only what a SharingChange can change is other.
+    /// Only what a SharingChange can change is other, and who outside has slots.
     bool may_become(GroupConfig next) const;
     void encode(PageBytes page) const;
     static Result<GroupConfig> decode(ConstPageBytes page);
@@ -129,9 +135,11 @@ struct VolumeRecord {
     ExtentIndex first_extent;
     std::uint32_t extents = 0;
     std::uint64_t size = 0;   ///< bytes, at most extents * 64 MiB
-    std::uint16_t ports = 0;  ///< bit = ControllerSlot that has a port
-    std::uint16_t closing =
+    std::uint32_t ports = 0;  ///< bit = ControllerSlot that has a port
+    std::uint32_t closing =
         0;  ///< of these, the ports that their controllers are draining; a subset of ports
+    bool has_port(ControllerSlot slot) const { return (ports >> slot.v & 1) != 0; }
+    bool closes_port(ControllerSlot slot) const { return (closing >> slot.v & 1) != 0; }
     friend bool operator==(const VolumeRecord&, const VolumeRecord&) = default;
 };
 

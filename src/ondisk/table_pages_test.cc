@@ -4,6 +4,7 @@
 #include <rapidcheck.h>
 
 #include <array>
+#include <bit>
 
 #include "base/codec.h"
 
@@ -35,7 +36,7 @@ GroupConfig small_config() {
     GroupConfig config;
     config.name = "g0";
     config.geometry = *Geometry::make(Level::raid6, 6);
-    config.lock_unit_stripes = 4;
+    config.sharing.granularity.stripes = 4;
     config.sharing.coherency = Coherency::broadcast;
     config.sharing.lock_order = LockOrder::priority;
     config.sharing.min_hold = 500us;
@@ -47,15 +48,18 @@ GroupConfig small_config() {
     config.page_count = 40;
     config.extents = 100;
     config.controllers = {"ctl-a", "", "ctl-c"};
+    config.outside = {"ctl-x", "ctl-y"};
     for (std::uint8_t i = 0; i < 6; ++i) config.members.push_back({uuid(i), 100u + i});
     return config;
 }
 
-TEST(GroupConfig, OnlyHowLocksAreKeptMayChange) {
+TEST(GroupConfig, OnlyHowLocksAreKeptAndWhoHasSlotsOutsideMayChange) {
     const GroupConfig before = small_config();
     GroupConfig after = before;
     after.sharing = SharingChange{LockOrder::fifo, 5ms, std::uint8_t{3}}.applied_to(before.sharing);
     ASSERT_NE(after, before);
+    EXPECT_TRUE(before.may_become(after));
+    after.outside.push_back("ctl-z");
     EXPECT_TRUE(before.may_become(after));
     ++after.sharing.amfs;
     EXPECT_FALSE(before.may_become(after));
@@ -63,7 +67,7 @@ TEST(GroupConfig, OnlyHowLocksAreKeptMayChange) {
     after.sharing.coherency = Coherency::arbiter;
     EXPECT_FALSE(before.may_become(after));
     after = before;
-    ++after.lock_unit_stripes;
+    ++after.sharing.granularity.stripes;
     EXPECT_FALSE(before.may_become(after));
     after = before;
     after.controllers[0] = "other";
@@ -92,8 +96,8 @@ VolumeRecord random_volume() {
     volume.first_extent = ExtentIndex(*rc::gen::inRange<std::uint32_t>(0, 1u << 31));
     volume.extents = *rc::gen::inRange<std::uint32_t>(0, 1u << 31);
     volume.size = *rc::gen::inRange<std::uint64_t>(0, volume.extents * kExtentSize + 1);
-    volume.ports = *rc::gen::arbitrary<std::uint16_t>();
-    volume.closing = static_cast<std::uint16_t>(volume.ports & *rc::gen::arbitrary<std::uint16_t>());
+    volume.ports = *rc::gen::arbitrary<std::uint32_t>();
+    volume.closing = volume.ports & *rc::gen::arbitrary<std::uint32_t>();
     return volume;
 }
 
@@ -141,7 +145,7 @@ TEST(ConfigPage, HasTheDocumentedOffsets) {
     EXPECT_EQ(block.at(1169), 1);  // priority
     EXPECT_EQ(block.at(1170), 3);  // further AMFs of a controller
     EXPECT_EQ(block.at(1171), 8 ^ 32);
-    EXPECT_EQ(block.u32(1172), 0u);    // locks of whole stripes
+    EXPECT_EQ(block.u32(1172), 0u);    // locks of stripes
     EXPECT_EQ(block.u32(1176), 500u);  // microseconds
 }
 
@@ -150,7 +154,7 @@ TEST(ConfigPage, OfBeforeThereWereSharingOptionsHasTheirDefaults) {
     Block block;
     config.encode(block.span());
     std::fill_n(block.bytes.begin() + 1168, 12, std::byte{0});
-    config.sharing = SharingOptions{};
+    config.sharing = SharingOptions{.granularity = config.sharing.granularity};  // its stripes stood at 136
     const auto decoded = GroupConfig::decode(block.view());
     ASSERT_TRUE(decoded);
     EXPECT_EQ(*decoded, config);
@@ -186,8 +190,11 @@ TEST(ConfigPage, RefusesWhatContradictsItself) {
     EXPECT_TRUE(broken(1170, 8));   // AMFs
     EXPECT_TRUE(broken(1170, 5));   // 3 controllers with 6 AMFs each
     EXPECT_TRUE(broken(1171, 64));  // prefetch
-    EXPECT_TRUE(broken(1172, 1));   // a lock unit in blocks, and one of 4 stripes
-    EXPECT_TRUE(broken(1178, 16));  // more than a second
+    EXPECT_TRUE(broken(1172, 1));   // locks of blocks, and of 4 stripes
+    EXPECT_TRUE(broken(1174, 1));
+    EXPECT_TRUE(broken(1178, 16));   // more than a second
+    EXPECT_TRUE(broken(1180, 17));   // controllers outside
+    EXPECT_TRUE(broken(1184, '/'));  // name of one
 }
 
 TEST(StatePage, HasTheDocumentedOffsets) {
@@ -282,8 +289,13 @@ TEST(TablePagesProperty, EveryContentComesBack) {
         config.geometry =
             *Geometry::make(*rc::gen::element(Level::mirror, Level::raid5, Level::raid6, Level::raid7_3),
                             width, kMinStripSize << *rc::gen::inRange(0, 9));
-        config.lock_unit_stripes = *rc::gen::inRange(1u, kMaxLockUnitStripes + 1);
-        if (*rc::gen::arbitrary<bool>()) config.lock_unit_stripes = 1;
+        Granularity& locks = config.sharing.granularity;
+        if (*rc::gen::arbitrary<bool>()) {
+            locks.stripes = *rc::gen::inRange(1u, kMaxLockStripes + 1);
+        } else {
+            const auto most = static_cast<int>(std::bit_width(config.geometry.strip_size / kBlockSize));
+            locks.blocks = static_cast<std::uint16_t>(1u << *rc::gen::inRange(0, most));
+        }
         config.dimension = *rc::gen::inRange<std::uint8_t>(1, 9);
         config.created = *rc::gen::arbitrary<std::uint64_t>();
         config.data_start = *rc::gen::inRange<std::uint64_t>(0, 1u << 20) * kPageSize;
@@ -296,6 +308,8 @@ TEST(TablePagesProperty, EveryContentComesBack) {
         config.sharing.prefetch = *rc::gen::inRange<std::uint8_t>(0, kMaxPrefetch + 1);
         if (config.controllers.size() <= 2) config.sharing.amfs = *rc::gen::inRange<std::uint8_t>(1, 9);
         for (auto& name : config.controllers) name = random_name(kMaxControllerNameLength);
+        config.outside.resize(*rc::gen::inRange<std::size_t>(0, kMaxOutside + 1));
+        for (auto& name : config.outside) name = random_name(kMaxControllerNameLength);
         for (std::size_t i = 0; i < width; ++i) {
             config.members.push_back(
                 {uuid(*rc::gen::arbitrary<std::uint8_t>()), *rc::gen::arbitrary<std::uint32_t>()});

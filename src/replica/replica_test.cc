@@ -232,17 +232,19 @@ TEST(Replicator, IsQuietOnlyWhenAllEndsAreAcknowledged) {
     record.redo(redo_of(1));
     ring.carry_all();
     record.end();
-    bool near = false, far = false;
+    bool near = false, far = false, block = false, beside = false;
     scope.spawn(flag(writer.quiesced(StripeIndex(4), 4), near));
     scope.spawn(flag(writer.quiesced(StripeIndex(8), 100), far));
+    scope.spawn(flag(writer.quiesced(StripeIndex(7), 1, {kBlockSize - 1, 1}), block));
+    scope.spawn(flag(writer.quiesced(StripeIndex(7), 1, {kBlockSize, kBlockSize}), beside));
     ring.executor.run_until_idle();
-    EXPECT_TRUE(far);
-    EXPECT_FALSE(near);
+    EXPECT_TRUE(far && beside);
+    EXPECT_FALSE(near || block);
     ring.carry(1, 2);
     ring.executor.run_until_idle();
     EXPECT_FALSE(near);
     ring.carry_all();
-    EXPECT_TRUE(near);
+    EXPECT_TRUE(near && block);
 }
 
 TEST(Replicator, BlocksAStripeWhoseRecordNobodyWillEnd) {
@@ -293,12 +295,17 @@ TEST(Replicator, GathersOrphansAndForgetsThemEverywhere) {
     EXPECT_EQ(orphans[0]->data.bytes.size(), 20u << 20);
     EXPECT_EQ(std::to_integer<int>(orphans[0]->data.bytes.back()), 9);
 
-    bool forgotten = false;
+    bool forgotten = false, nothing_left = false, nothing_behind = false;
+    scope.spawn(flag_ok(third.forgotten(StripeIndex(7), {8u << 20, kBlockSize}), nothing_left));
+    scope.spawn(flag_ok(third.forgotten(StripeIndex(7), {20u << 20, kBlockSize}), nothing_behind));
+    ring.executor.run_until_idle();
+    EXPECT_TRUE(nothing_behind);
+    EXPECT_FALSE(nothing_left);
     const EndFrame end{orphans[0]->info.id, StripeIndex(7), 3, true};
     scope.spawn(flag_ok(second.forget({end}), forgotten));
     EXPECT_FALSE(forgotten);
     ring.carry_all();
-    EXPECT_TRUE(forgotten);
+    EXPECT_TRUE(forgotten && nothing_left);
     EXPECT_EQ(ring.stored(2) + ring.stored(3), 0u);
     EXPECT_TRUE(third.quarantined(StripeIndex(7), 3));
     EXPECT_FALSE(third.quarantined(StripeIndex(7), 4));  // another zone since

@@ -72,6 +72,7 @@ void Replicator::adopt(const AmfView& view) {
     }
     ended_.notify_all();
     answered_.notify_all();
+    dropped_.notify_all();
 }
 
 // Ends first: a partner that gets a stripe's next record must have forgotten the one before.
@@ -122,7 +123,8 @@ void Replicator::adopt_recovery() {
 
 // ---- our own records
 
-std::uint32_t Replicator::open_entry(OpenRecord& record, StripeIndex stripe) {
+std::uint32_t Replicator::open_entry(OpenRecord& record) {
+    const RecordInfo& info = record.info_;
     std::uint32_t slot;
     if (free_.empty()) {
         slot = static_cast<std::uint32_t>(entries_.size());
@@ -134,11 +136,13 @@ std::uint32_t Replicator::open_entry(OpenRecord& record, StripeIndex stripe) {
     }
     Entry& entry = entries_[slot];
     entry.sequence = (next_number_++ << kSlotBits) | slot;
-    entry.stripe = stripe;
+    entry.stripe = info.stripe;
+    entry.offset = info.offset;
+    entry.length = info.length;
     entry.open = &record;
     entry.holders.clear();
     entry.ended = false;
-    entry.next = std::exchange(bucket(stripe), slot);
+    entry.next = std::exchange(bucket(info.stripe), slot);
     return slot;
 }
 
@@ -181,18 +185,20 @@ bool Replicator::older_copies_elsewhere(const OpenRecord& record) const {
     return false;
 }
 
-Task<void> Replicator::quiesced(StripeIndex first, std::uint64_t count) {
-    const auto live = [this, first, count] {
+Task<void> Replicator::quiesced(StripeIndex first, std::uint64_t count, StripeBytes bytes) {
+    const auto live = [this, first, count, bytes] {
         if (count <= 16) {  // the usual lock units: look where these stripes are
             for (std::uint64_t s = first.v; s < first.v + count; ++s) {
                 for (std::uint32_t i = bucket(StripeIndex(s)); i != kNone; i = entries_[i].next) {
-                    if (entries_[i].stripe.v == s) return true;
+                    const Entry& e = entries_[i];
+                    if (e.stripe.v == s && bytes.meets(e.offset, e.length)) return true;
                 }
             }
             return false;
         }
         return std::ranges::any_of(entries_, [&](const Entry& e) {
-            return e.sequence != 0 && e.stripe >= first && e.stripe.v - first.v < count;
+            return e.sequence != 0 && e.stripe >= first && e.stripe.v - first.v < count &&
+                   bytes.meets(e.offset, e.length);
         });
     };
     while (live()) co_await ended_.next();
@@ -227,7 +233,7 @@ void OpenRecord::begin(StripeIndex stripe, std::uint32_t zone, std::uint32_t off
     info_.offset = offset;
     info_.length = static_cast<std::uint32_t>(data.bytes.size());
     data_ = std::move(data);
-    slot_ = replicator_.open_entry(*this, stripe);
+    slot_ = replicator_.open_entry(*this);
     info_.id = replicator_.own_id(replicator_.entries_[slot_].sequence);
     info_.root = info_.id;
     open();
@@ -238,7 +244,7 @@ void OpenRecord::begin_recovery(const StoredRecord& orphan, std::uint8_t attempt
     info_ = orphan.info;
     info_.attempts = attempts;
     data_ = orphan.data;
-    slot_ = replicator_.open_entry(*this, info_.stripe);
+    slot_ = replicator_.open_entry(*this);
     info_.id = replicator_.own_id(replicator_.entries_[slot_].sequence);
     open();
 }

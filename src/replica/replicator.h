@@ -64,6 +64,15 @@ private:
 
 class OpenRecord;
 
+/// Bytes of a stripe's data; all of them if nothing is said.
+struct StripeBytes {
+    std::uint32_t offset = 0;
+    std::uint32_t length = ~0u;
+    bool meets(std::uint32_t other, std::uint32_t other_length) const {
+        return offset < std::uint64_t{other} + other_length && other < std::uint64_t{offset} + length;
+    }
+};
+
 struct ReplicatorCounters {
     std::uint64_t records = 0, resent = 0, ended = 0, stored = 0, refused = 0;
 };
@@ -71,7 +80,12 @@ struct ReplicatorCounters {
 class Replicator {
 public:
     Replicator(Executor& executor, Transport& transport, const Uuid& group)
-        : executor_(executor), transport_(transport), group_(group), ended_(executor), answered_(executor) {}
+        : executor_(executor),
+          transport_(transport),
+          group_(group),
+          ended_(executor),
+          answered_(executor),
+          dropped_(executor) {}
     Replicator(const Replicator&) = delete;
     Replicator& operator=(const Replicator&) = delete;
 
@@ -88,10 +102,10 @@ public:
     unsigned dimension() const { return dimension_; }
     const AmfSet& partners() const { return partners_; }
 
-    /// Goes on when nobody holds a record of ours for a stripe in [first, first + count) any more: the lock
-    /// may leave. Never, if a record of these stripes was left without an end: then we have to leave the
-    /// view.
-    Task<void> quiesced(StripeIndex first, std::uint64_t count);
+    /// Goes on when nobody holds a record of ours for these bytes of the stripes in [first, first + count)
+    /// any more: the lock may leave. Never, if a record of them was left without an end: then we have to
+    /// leave the view.
+    Task<void> quiesced(StripeIndex first, std::uint64_t count, StripeBytes bytes = {});
 
     // ---- recovery
     const RecordStore& store() const { return store_; }
@@ -100,6 +114,8 @@ public:
     /// Removes records of the dead here and at everybody alive, and returns when all have acknowledged.
     /// fenced.
     Task<Status> forget(std::vector<EndFrame> ends);
+    /// Goes on when there is no orphan of these bytes here any more. fenced.
+    Task<Status> forgotten(StripeIndex stripe, StripeBytes bytes);
     /// Stripes that could not be finished, with the generation of their zone: they fail with io_error as long
     /// as it is that one.
     using Quarantine = std::set<std::pair<StripeIndex, std::uint32_t>>;
@@ -122,6 +138,7 @@ private:
     struct Entry {
         std::uint64_t sequence = 0;  ///< 0: free. The low kSlotBits are the entry's place in the table
         StripeIndex stripe;
+        std::uint32_t offset = 0, length = 0;  ///< of the new data in the stripe's
         OpenRecord* open = nullptr;
         AmfSet holders;  ///< may have a copy
         bool ended = false;
@@ -137,7 +154,7 @@ private:
     };
 
     std::uint32_t& bucket(StripeIndex stripe) { return buckets_[stripe.v % kBuckets]; }
-    std::uint32_t open_entry(OpenRecord& record, StripeIndex stripe);
+    std::uint32_t open_entry(OpenRecord& record);
     void retire(std::uint32_t slot);
     Entry* find(const RecordId& id);
     bool older_copies_elsewhere(const OpenRecord& record) const;
@@ -189,6 +206,7 @@ private:
     std::vector<Gathering> gathering_;
     std::uint64_t next_ticket_ = 1;
     Event answered_;
+    Event dropped_;  ///< an orphan
     Quarantine quarantine_;
     ReplicatorCounters counters_;
 };

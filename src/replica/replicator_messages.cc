@@ -65,6 +65,7 @@ void Replicator::on_end(AmfId from, const Message& message) {
     if (!frame || (!may_send(from, frame->id))) return refuse(from, message);
     note_quarantine(*frame);
     store_.drop(frame->id);
+    dropped_.notify_all();
     acknowledge(from, frame->id, AckedPart::ended);
 }
 
@@ -157,6 +158,18 @@ Task<Status> Replicator::forget(std::vector<EndFrame> ends) {
     std::erase_if(forgetting_, asked_by_us);
     if (fenced_) co_return fail(Errc::fenced);
     for (const EndFrame& end : ends) store_.drop(end.id);
+    dropped_.notify_all();
+    co_return Status{};
+}
+
+Task<Status> Replicator::forgotten(StripeIndex stripe, StripeBytes bytes) {
+    const auto some = [this, stripe, bytes] {
+        return std::ranges::any_of(store_.orphans(stripe, 1), [&](const StoredRecord* record) {
+            return bytes.meets(record->info.offset, record->info.length);
+        });
+    };
+    while (!fenced_ && some()) co_await dropped_.next();
+    if (fenced_) co_return fail(Errc::fenced);
     co_return Status{};
 }
 

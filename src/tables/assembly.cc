@@ -95,7 +95,6 @@ Task<Result<Uuid>> format_group(Executor& executor, Random& random, NewGroup wis
     GroupConfig config;
     config.name = wish.name;
     config.geometry = wish.geometry;
-    config.lock_unit_stripes = wish.lock_unit_stripes;
     config.dimension = wish.dimension;
     config.sharing = wish.sharing;
     if (journal) config.journal = {ring, random.next()};

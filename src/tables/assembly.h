@@ -42,7 +42,6 @@ Task<Result<GroupConfig>> read_config(Executor& executor, const FoundGroup& grou
 struct NewGroup {
     std::string name;
     Geometry geometry;
-    std::uint32_t lock_unit_stripes = 1;
     std::uint8_t dimension = 2;
     std::vector<std::string> controllers;
     SharingOptions sharing;

@@ -135,7 +135,8 @@ Task<Status> Tables::set_sharing(SharingChange change) {
     CO_TRY_LET(const Turn turn, co_await begin_change());
     GroupConfig config = config_;
     config.sharing = change.applied_to(config_.sharing);
-    if (!config.sharing.complaint(config.controllers.size()).empty()) co_return fail(Errc::invalid);
+    if (!config.sharing.complaint(config.controllers.size(), config.geometry.strip_size).empty())
+        co_return fail(Errc::invalid);
     if (config == config_) co_return Status{};
     LOG_INFO("group.set", {"group", config_.name}, {"lock_order", to_string(config.sharing.lock_order)},
              {"min_hold_us", config.sharing.min_hold / 1us}, {"prefetch", unsigned{config.sharing.prefetch}});
@@ -166,6 +167,11 @@ std::optional<Tables::VolumePlace> Tables::find_volume(VolumeId id) const {
         }
     }
     return std::nullopt;
+}
+
+const VolumeRecord* Tables::volume(VolumeId id) const {
+    const auto place = find_volume(id);
+    return place ? &volume_pages_[place->page.v - kFirstVolumePage.v].records[place->record] : nullptr;
 }
 
 Task<Status> Tables::put_volume(VolumePlace place, VolumeRecord record) {
@@ -234,44 +240,76 @@ Task<Status> Tables::delete_volume(VolumeId id) {
 
 // ---- ports
 
-Task<Status> Tables::add_port(VolumeId id, ControllerSlot slot) {
-    CO_TRY_LET(const Turn turn, co_await begin_change());
+namespace {
+
+std::uint32_t bit_of(ControllerSlot slot) { return 1u << slot.v; }
+
+Status open_port(VolumeRecord& record, ControllerSlot slot) {
+    if (record.state != VolumeState::ok) return fail(Errc::not_found);
+    if (record.closes_port(slot)) return fail(Errc::busy);
+    if (record.has_port(slot)) return fail(Errc::exists);
+    record.ports |= bit_of(slot);
+    return {};
+}
+
+}  // namespace
+
+/// `change` is made to a copy of the record, which is put if it says so.
+Task<Status> Tables::change_ports(VolumeId id, std::function<Status(VolumeRecord&)> change) {
     const auto place = find_volume(id);
     if (!place) co_return fail(Errc::not_found);
-    VolumeRecord record = volume_pages_[place->page.v - kFirstVolumePage.v].records[place->record];
-    const auto bit = static_cast<std::uint16_t>(1u << slot.v);
-    if (record.state != VolumeState::ok) co_return fail(Errc::not_found);
-    if ((record.closing & bit) != 0) co_return fail(Errc::busy);
-    if ((record.ports & bit) != 0) co_return fail(Errc::exists);
-    record.ports = static_cast<std::uint16_t>(record.ports | bit);
-    CO_TRY(co_await put_volume(*place, record));
+    VolumeRecord record = *volume(id);
+    CO_TRY(change(record));
+    if (record == *volume(id)) co_return Status{};
+    CO_TRY(co_await put_volume(*place, std::move(record)));
     co_return co_await end_change();
+}
+
+Task<Status> Tables::add_port(VolumeId id, ControllerSlot slot) {
+    CO_TRY_LET(const Turn turn, co_await begin_change());
+    co_return co_await change_ports(id, [slot](VolumeRecord& record) { return open_port(record, slot); });
+}
+
+Task<Status> Tables::add_outside_port(VolumeId id, std::string controller) {
+    CO_TRY_LET(const Turn turn, co_await begin_change());
+    if (!find_volume(id)) co_return fail(Errc::not_found);
+    CO_TRY_LET(const ControllerSlot slot, co_await give_outside_slot(std::move(controller)));
+    co_return co_await change_ports(id, [slot](VolumeRecord& record) { return open_port(record, slot); });
+}
+
+/// The one it has, or the first that nobody needs. A slot without a port does no harm.
+Task<Result<ControllerSlot>> Tables::give_outside_slot(std::string controller) {
+    if (const auto present = config_.slot_of(controller)) co_return *present;
+    std::uint32_t used = 0;
+    for (const VolumeRecord& volume : volumes()) used |= volume.ports;
+    std::size_t place = 0;
+    while (place < config_.outside.size() && (used & bit_of(outside_slot(place))) != 0) ++place;
+    if (place == kMaxOutside) co_return fail(Errc::no_space);
+    GroupConfig config = config_;
+    config.outside.resize(std::max(config.outside.size(), place + 1));
+    config.outside[place] = std::move(controller);
+    CO_TRY(co_await commit(kConfigPage, std::move(config)));
+    co_return outside_slot(place);
 }
 
 Task<Status> Tables::close_port(VolumeId id, ControllerSlot slot) {
     CO_TRY_LET(const Turn turn, co_await begin_change());
-    const auto place = find_volume(id);
-    if (!place) co_return fail(Errc::not_found);
-    VolumeRecord record = volume_pages_[place->page.v - kFirstVolumePage.v].records[place->record];
-    const auto bit = static_cast<std::uint16_t>(1u << slot.v);
-    if ((record.ports & bit) == 0) co_return fail(Errc::not_found);
-    if ((record.closing & bit) != 0) co_return Status{};
-    record.closing = static_cast<std::uint16_t>(record.closing | bit);
-    CO_TRY(co_await put_volume(*place, record));
-    co_return co_await end_change();
+    co_return co_await change_ports(id, [slot](VolumeRecord& record) -> Status {
+        if (!record.has_port(slot)) return fail(Errc::not_found);
+        record.closing |= bit_of(slot);
+        return {};
+    });
 }
 
-Task<Status> Tables::remove_port(VolumeId id, ControllerSlot slot) {
+Task<Status> Tables::remove_port(VolumeId id, ControllerSlot slot, std::function<bool()> still) {
     CO_TRY_LET(const Turn turn, co_await begin_change());
-    const auto place = find_volume(id);
-    if (!place) co_return fail(Errc::not_found);
-    VolumeRecord record = volume_pages_[place->page.v - kFirstVolumePage.v].records[place->record];
-    const auto mask = static_cast<std::uint16_t>(~(1u << slot.v));
-    if (((record.ports | record.closing) & ~mask) == 0) co_return fail(Errc::not_found);
-    record.ports = static_cast<std::uint16_t>(record.ports & mask);
-    record.closing = static_cast<std::uint16_t>(record.closing & mask);
-    CO_TRY(co_await put_volume(*place, record));
-    co_return co_await end_change();
+    if (still && !still()) co_return fail(Errc::cancelled);
+    co_return co_await change_ports(id, [slot](VolumeRecord& record) -> Status {
+        if (!record.has_port(slot)) return fail(Errc::not_found);
+        record.ports &= ~bit_of(slot);
+        record.closing &= ~bit_of(slot);
+        return {};
+    });
 }
 
 }  // namespace braid

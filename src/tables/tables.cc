@@ -115,6 +115,7 @@ void Tables::check_settled() {
     }
     settled_.set();
     changed_.notify_all();
+    if (settled_listener_) settled_listener_();
 }
 
 void Tables::deliver(AmfId from, const Message& message) {

@@ -106,6 +106,8 @@ public:
     /// Says so: too few members are reached from here, or another AMF of this controller has found that.
     void go_offline();
     std::vector<VolumeRecord> volumes() const;
+    /// Null if there is none; valid until the next change.
+    const VolumeRecord* volume(VolumeId id) const;
     std::uint64_t allocated_extents() const { return allocated_extents_; }
     /// Who loads the tables from the disks, and so is alone with them, does this before anybody can have
     /// them: makes the stripes right that the open journals speak of. The members that failed meanwhile. Set
@@ -113,6 +115,8 @@ public:
     void on_assembled(std::function<Task<Result<MemberMask>>()> replay) { replay_ = std::move(replay); }
     /// Called after every change that this AMF applied, own or another's. Set once.
     void on_change(std::function<void()> listener) { listener_ = std::move(listener); }
+    /// Called when these tables have become settled. Set once.
+    void on_settled(std::function<void()> listener) { settled_listener_ = std::move(listener); }
 
     // ---- changes; each takes the tables lock itself and returns when all AMFs of the view have it
     /// The zone of `extent`, zeroed and mapped if there was none. no_space, offline.
@@ -129,9 +133,12 @@ public:
     Task<Status> delete_volume(VolumeId id);
     /// not_found, exists; busy while an earlier port of this slot is still closing.
     Task<Status> add_port(VolumeId id, ControllerSlot slot);
+    /// The same for a controller outside of the group, which gets a slot first. no_space: too many have one.
+    Task<Status> add_outside_port(VolumeId id, std::string controller);
     /// First `closing` (the slot's controller drains it), then gone. not_found.
     Task<Status> close_port(VolumeId id, ControllerSlot slot);
-    Task<Status> remove_port(VolumeId id, ControllerSlot slot);
+    /// cancelled, and nothing is changed, if `still` says no under the tables lock.
+    Task<Status> remove_port(VolumeId id, ControllerSlot slot, std::function<bool()> still = {});
 
     /// If an AMF was lost since the last change: makes the pages on the members what all AMFs know. Else a
     /// page that only the lost one knew, and perhaps had not finished, would be the newest at the next
@@ -254,6 +261,8 @@ private:
     Task<Status> replay_journals();
     std::optional<VolumePlace> find_volume(VolumeId id) const;
     Task<Status> put_volume(VolumePlace place, VolumeRecord record);
+    Task<Status> change_ports(VolumeId id, std::function<Status(VolumeRecord&)> change);
+    Task<Result<ControllerSlot>> give_outside_slot(std::string controller);
     Result<ExtentIndex> find_space(std::uint32_t extents) const;
 
     // intents.cc
@@ -282,7 +291,7 @@ private:
     bool lost_quorum_ = false;
     std::set<std::uint8_t>
         write_errors_;  ///< members that failed a page write and are not declared failed yet
-    std::function<void()> listener_;
+    std::function<void()> listener_, settled_listener_;
     std::function<Task<Result<MemberMask>>()> replay_;
 
     AmfView view_;

@@ -135,10 +135,10 @@ class Cluster:
     def status(self, controller=None):
         return json.loads(self.braid("status", "--json", controller=controller).stdout)
 
-    def metrics(self):
-        """The metrics page of the first controller."""
+    def metrics(self, controller=None):
+        """The metrics page of a controller, the first one if none is named."""
         with socket.socket(socket.AF_UNIX) as s:
-            s.connect(self.controllers[self.names[0]]["api"].removeprefix("unix:"))
+            s.connect(self.controllers[controller or self.names[0]]["api"].removeprefix("unix:"))
             s.sendall(b"GET /metrics HTTP/1.0\r\nHost: braid\r\n\r\n")
             answer = b"".join(iter(lambda: s.recv(65536), b"")).decode()
         check(answer.split(" ")[1] == "200", f"metrics: {answer[:200]}")

@@ -1,5 +1,5 @@
 """Hosts on all controllers write neighbouring blocks of the same stripes while a controller is killed, whichever way the group
-acquires access and however many AMFs a controller has: every block is what its writer was told."""
+acquires access, however fine its locks are and however many AMFs a controller has: every block is what its writer was told."""
 
 import time
 
@@ -48,4 +48,9 @@ def by_broadcast_with_two_amfs():
     share_and_kill(("--coherency", "broadcast", "--amfs", "2"))
 
 
-main(by_arbiter, by_broadcast, by_broadcast_with_two_amfs)
+def with_locks_of_blocks():
+    """With locks of blocks"""
+    share_and_kill(("--granularity", "block"))
+
+
+main(by_arbiter, by_broadcast, by_broadcast_with_two_amfs, with_locks_of_blocks)
