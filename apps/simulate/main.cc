@@ -28,6 +28,7 @@ using Wall = std::chrono::steady_clock;
 struct Options {
     std::optional<std::uint64_t> seed;
     std::uint64_t first = 1, last = 0;
+    std::vector<std::uint64_t> also;
     std::vector<unsigned> without, only;
     std::vector<std::string> values;
     bool fresh = false;
@@ -115,13 +116,23 @@ double seconds_since(Wall::time_point begin) {
     return std::chrono::duration<double>(Wall::now() - begin).count();
 }
 
+/// The one with this number among all that are to be run.
+std::optional<std::uint64_t> seed_at(const Options& options, std::uint64_t base, std::uint64_t number) {
+    if (options.fresh) return base + number;
+    const std::uint64_t in_range = options.last - options.first + 1;
+    if (number < in_range) return options.first + number;
+    if (number - in_range < options.also.size()) return options.also[number - in_range];
+    return std::nullopt;
+}
+
 /// The seeds of worker `worker` of `jobs`. True if all passed.
 bool work(const Options& options, unsigned worker, std::uint64_t base, Totals& totals) {
     const auto begin = Wall::now();
     bool ok = true;
     for (std::uint64_t i = worker;; i += options.jobs) {
-        const std::uint64_t seed = options.fresh ? base + i : options.first + i;
-        if (!options.fresh && seed > options.last) break;
+        const auto next = seed_at(options, base, i);
+        if (!next) break;
+        const std::uint64_t seed = *next;
         if (options.minutes > 0 && seconds_since(begin) > options.minutes * 60) break;
         if (options.hunt) {
             std::printf("begin %llu\n", static_cast<unsigned long long>(seed));
@@ -190,6 +201,7 @@ int run(int argc, char** argv) {
         });
     app.add_option("--seed", options.seed, "run this seed alone");
     app.add_option("--seeds", range, "run a range, A..B");
+    app.add_option("--also", options.also, "further seeds, beside a range")->delimiter(',');
     app.add_flag("--fresh", options.fresh, "run seeds that the clock names, until --minutes are over");
     app.add_option("--minutes", options.minutes, "stop after so long");
     app.add_option("--jobs", options.jobs, "processes")->check(CLI::Range(1u, 64u));

@@ -46,9 +46,14 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
 
 Amf::~Amf() = default;
 
-Task<Status> Amf::start() {
+Task<Status> Amf::load() {
     CO_TRY(co_await tables_.load());
     while (!tables_.settled()) co_await tables_.settled_event();
+    co_return Status{};
+}
+
+Task<Status> Amf::start() {
+    if (!tables_.loaded()) CO_TRY(co_await load());
     if (tables_.config().has_journal()) {
         CO_TRY(co_await renew_journals(true));
         journal_.open();

@@ -100,6 +100,9 @@ public:
     /// Loads the tables; operations fail with not_ready until it has returned. The view with this AMF in it
     /// has been adopted.
     Task<Status> start();
+    /// The first half of start(): for AMFs that come together. What the first one waits for before it lets
+    /// operations in, another one may have to finish.
+    Task<Status> load();
     /// Lets no operation in any more, finishes those inside, leaves nothing behind at partners or in the
     /// intents. Offline: what is half-written stays with the partners, and no disk command of ours is left,
     /// so that others may finish it as soon as the view lacks us.

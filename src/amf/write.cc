@@ -273,6 +273,7 @@ Task<Status> Amf::finish(OpenRecord& record, Spot spot, StripeWrite write, Slice
                              redo.at,
                              redo.length,
                              redo.parities};
+    if (!in_journal) co_await journal_.opened();
     const Journal::Ticket ticket = in_journal ? 0 : journal_.put(entry, data, redo.bytes);
     record.redo(redo);
     while (record.waiting()) co_await record.moved().next();

@@ -77,6 +77,8 @@ std::vector<HotReport> AmfRuntime::hot_units() const {
     return out;
 }
 
+Task<Status> AmfRuntime::load() { co_return co_await amf_.load(); }
+
 /// Whoever waits for it knows its report, too.
 Task<Status> AmfRuntime::start() {
     const Status status = co_await amf_.start();

@@ -28,6 +28,10 @@ void Journal::open() {
     wake();
 }
 
+Task<void> Journal::opened() {
+    while (!is_open() && tables_.config().has_journal() && !over()) co_await moved_.next();
+}
+
 /// Who was not in the view when this AMF came may have died at any time before.
 void Journal::wake() {
     if (!tables_.journal_of_the_dead()) {

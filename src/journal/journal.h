@@ -57,6 +57,8 @@ public:
     /// The tables say that our ring is open. Nothing is put before.
     void open();
     bool is_open() const { return ring_size_ != 0; }
+    /// Returns when the ring is open, at once for a group without a journal.
+    Task<void> opened();
 
     /// `data` and `parity`, which have owners, stay unchanged until durable().
     Ticket put(const JournalEntry& entry, Slice data, Slice parity);
