@@ -148,7 +148,6 @@ private:
         Row row;
         const Zone* zone = nullptr;
     };
-    struct PieceSlot;
     struct IntentPin;
     struct Recovering;
 
@@ -268,7 +267,8 @@ private:
     LockManager locks_;
     Tables tables_;
     StripeLocks stripe_locks_;
-    Semaphore pieces_;
+    Semaphore pieces_;  ///< places for stripe pieces at work: taken before any lock, so whoever holds one has
+                        ///< a place
     Gate gate_;
     std::vector<unsigned> read_errors_;  ///< by member
     MemberMask failing_;                 ///< being declared failed
