@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "amf/piece_slot.h"
 #include "base/log.h"
 #include "journal/replay.h"
 

@@ -156,7 +156,6 @@ private:
         Row row;
         const Zone* zone = nullptr;
     };
-    struct PieceSlot;
     struct IntentPin;
     struct Recovering;
 
@@ -287,7 +286,8 @@ private:
     Tables tables_;
     Journal journal_;
     StripeLocks stripe_locks_;
-    Semaphore pieces_;
+    Semaphore pieces_;  ///< places for stripe pieces at work: taken before any lock, so whoever holds one has
+                        ///< a place
     Gate gate_;
     std::vector<unsigned> read_errors_;  ///< by member
     MemberMask failing_;                 ///< being declared failed

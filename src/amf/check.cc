@@ -2,7 +2,6 @@
 #include <cstring>
 
 #include "amf/amf.h"
-#include "amf/piece_slot.h"
 #include "base/log.h"
 
 namespace braid {

@@ -4,7 +4,6 @@
 #include <cstring>
 
 #include "amf/amf.h"
-#include "amf/piece_slot.h"
 #include "base/log.h"
 
 namespace braid {
@@ -37,7 +36,7 @@ Task<Status> Amf::read(std::uint64_t offset, std::span<std::byte> into) {
 
 Task<Status> Amf::read_piece(StripePiece piece, std::span<std::byte> into, bool keep) {
     co_await pieces_.take();
-    const PieceSlot slot(pieces_);
+    const SemaphoreGuard slot(pieces_);
     if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
     const GateGuard inside(gate_);
     if (tables_.offline()) co_return fail(Errc::offline);

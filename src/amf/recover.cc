@@ -11,7 +11,7 @@
 #include <cstring>
 
 #include "amf/amf.h"
-#include "amf/piece_slot.h"
+#include "amf/intent_pin.h"
 #include "base/log.h"
 
 namespace braid {

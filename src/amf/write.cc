@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "amf/amf.h"
-#include "amf/piece_slot.h"
+#include "amf/intent_pin.h"
 #include "base/log.h"
 
 namespace braid {
@@ -90,7 +90,7 @@ Task<Status> Amf::write_zeroes(std::uint64_t offset, std::uint64_t length, bool 
 
 Task<Status> Amf::write_piece(StripePiece piece, Slice data, bool keep) {
     co_await pieces_.take();
-    const PieceSlot slot(pieces_);
+    const SemaphoreGuard slot(pieces_);
     if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
     const GateGuard inside(gate_);
     if (tables_.offline()) co_return fail(Errc::offline);

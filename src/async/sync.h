@@ -167,6 +167,20 @@ private:
     bool closed_ = false;
 };
 
+/// Gives units that were taken back at the end of a block.
+class SemaphoreGuard {
+public:
+    explicit SemaphoreGuard(Semaphore& semaphore, std::size_t units = 1)
+        : semaphore_(semaphore), units_(units) {}
+    SemaphoreGuard(const SemaphoreGuard&) = delete;
+    SemaphoreGuard& operator=(const SemaphoreGuard&) = delete;
+    ~SemaphoreGuard() { semaphore_.give(units_); }
+
+private:
+    Semaphore& semaphore_;
+    std::size_t units_;
+};
+
 /// Leaves a gate at the end of a block.
 class GateGuard {
 public:

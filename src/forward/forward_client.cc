@@ -6,19 +6,6 @@
 #include "base/prng.h"
 
 namespace braid {
-namespace {
-
-struct Charge {
-    Charge(Semaphore& s, std::size_t n) : semaphore(s), units(n) {}
-    Charge(const Charge&) = delete;
-    Charge& operator=(const Charge&) = delete;
-    ~Charge() { semaphore.give(units); }
-    Semaphore& semaphore;
-    std::size_t units;
-};
-
-}  // namespace
-
 /// In the frame of its perform().
 struct ForwardClient::Open {
     Open(ForwardClient& c, ForwardRequest r) : client(c), request(std::move(r)), moved(c.executor_) {
@@ -110,7 +97,7 @@ Task<Result<Slice>> ForwardClient::perform(ForwardRequest request) {
         request.reads() || !request.data.bytes.empty() ? static_cast<std::size_t>(request.length) : 0;
     const std::size_t charge = std::max(data, kLeastCharge);
     co_await budget_.take(charge);
-    const Charge held(budget_, charge);
+    const SemaphoreGuard held(budget_, charge);
     while (!open_.empty() && next_ - open_.begin()->first >= kSpan) co_await ended_.next();
     Open op(*this, std::move(request));
     Nanos deadline = clock_.now() + options_.patience;

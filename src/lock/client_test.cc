@@ -60,6 +60,17 @@ struct ClientTest : ::testing::Test {
         grant(asked);
         return asked.ticket;
     }
+    /// `other` has got the unit for writing and uses it no more; 10 us later somebody else wants it.
+    void get_and_be_asked(LockClient& other, UnitIndex unit) {
+        other.adopt(view_of(1, 1, {1}), {});
+        LockWaiter& waiter = waiters.emplace_back(LockWaiter{unit, write});
+        other.wait(waiter);
+        const LockFrame asked = other.outbox().messages.at(0);
+        other.outbox() = {};
+        ASSERT_TRUE(other.granted({MessageType::lock_grant, unit, asked.ticket, write}, now));
+        other.unpin(unit, other.life());
+        other.revoked({MessageType::lock_revoke, unit, asked.ticket, none, write}, now + 10us);
+    }
     Arbiter arbiter;  ///< tells the client who decides
     LockClient client{arbiter};
     std::deque<LockWaiter> waiters;
@@ -172,14 +183,7 @@ TEST_F(ClientTest, AWriterThatIsAskedForAReaderGoesOnReading) {
 
 TEST_F(ClientTest, WhatIsWantedByOthersIsKeptForItsTime) {
     LockClient patient(arbiter, {.min_hold = 1ms});
-    patient.adopt(view_of(1, 1, {1}), {});
-    LockWaiter waiter{kUnit, write};
-    patient.wait(waiter);
-    const LockFrame asked = patient.outbox().messages.at(0);
-    patient.outbox() = {};
-    ASSERT_TRUE(patient.granted({MessageType::lock_grant, kUnit, asked.ticket, write}, now));
-    patient.unpin(kUnit, patient.life());
-    patient.revoked({MessageType::lock_revoke, kUnit, asked.ticket, none, write}, now + 10us);
+    ASSERT_NO_FATAL_FAILURE(get_and_be_asked(patient, kUnit));
     EXPECT_TRUE(patient.try_pin(kUnit, write)) << "its own operations go on";
     patient.unpin(kUnit, patient.life());
     EXPECT_TRUE(patient.outbox().prepare.empty());
@@ -191,28 +195,14 @@ TEST_F(ClientTest, WhatIsWantedByOthersIsKeptForItsTime) {
 
 TEST_F(ClientTest, TheTablesAreGivenBackAtOnce) {
     LockClient patient(arbiter, {.min_hold = 1ms});
-    patient.adopt(view_of(1, 1, {1}), {});
-    LockWaiter waiter{kTablesUnit, write};
-    patient.wait(waiter);
-    const LockFrame asked = patient.outbox().messages.at(0);
-    patient.outbox() = {};
-    ASSERT_TRUE(patient.granted({MessageType::lock_grant, kTablesUnit, asked.ticket, write}, now));
-    patient.unpin(kTablesUnit, patient.life());
-    patient.revoked({MessageType::lock_revoke, kTablesUnit, asked.ticket, none, write}, now + 10us);
+    ASSERT_NO_FATAL_FAILURE(get_and_be_asked(patient, kTablesUnit));
     EXPECT_EQ(patient.outbox().prepare.size(), 1u);
     EXPECT_FALSE(patient.next_due());
 }
 
 TEST_F(ClientTest, AnotherTimeToKeepThemIsForWhatIsHeldAlready) {
     LockClient patient(arbiter, {.min_hold = 1ms});
-    patient.adopt(view_of(1, 1, {1}), {});
-    LockWaiter waiter{kUnit, write};
-    patient.wait(waiter);
-    const LockFrame asked = patient.outbox().messages.at(0);
-    patient.outbox() = {};
-    ASSERT_TRUE(patient.granted({MessageType::lock_grant, kUnit, asked.ticket, write}, now));
-    patient.unpin(kUnit, patient.life());
-    patient.revoked({MessageType::lock_revoke, kUnit, asked.ticket, none, write}, now + 10us);
+    ASSERT_NO_FATAL_FAILURE(get_and_be_asked(patient, kUnit));
     patient.hold_at_least(5ms);
     EXPECT_EQ(patient.next_due(), now + 5ms);
     patient.tick(now + 1ms);

@@ -1,19 +1,9 @@
-// Guards of what a stripe operation holds besides its locks.
+// Guard of what a stripe operation that writes holds besides its locks.
 #pragma once
 
 #include "amf/amf.h"
 
 namespace braid {
-
-/// One of the AMF's places for stripe pieces at work; taken before any lock, so that whoever holds a lock has
-/// one.
-struct Amf::PieceSlot {
-    explicit PieceSlot(Semaphore& s) : semaphore(s) {}
-    PieceSlot(const PieceSlot&) = delete;
-    PieceSlot& operator=(const PieceSlot&) = delete;
-    ~PieceSlot() { semaphore.give(); }
-    Semaphore& semaphore;
-};
 
 /// Keeps a region's intent from being cleared. keep(): for ever, because a stripe in it stays half-written.
 struct Amf::IntentPin {
