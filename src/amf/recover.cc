@@ -15,6 +15,29 @@
 #include "base/log.h"
 
 namespace braid {
+namespace {
+
+/// A writer that answers before it writes leaves several records of a stripe. They are done in their order,
+/// because newer ones write over older ones; only if one has a redo, the stripe may be half-written, and what
+/// does not meet that one could not be written before. Where something older meets it, no disk was touched
+/// for it: that had been ended everywhere before. `orphans`: sorted by stripe and root, not empty.
+const StoredRecord& next_write(const std::vector<const StoredRecord*>& orphans) {
+    const auto meets = [](const RecordInfo& a, const RecordInfo& b) {
+        return StripeBytes{a.offset, a.length}.meets(b.offset, b.length);
+    };
+    for (const StoredRecord* record : orphans) {
+        if (record->info.stripe != orphans.front()->info.stripe) break;
+        if (!record->complete()) continue;
+        const bool first = std::ranges::none_of(orphans, [&](const StoredRecord* other) {
+            return other->info.stripe == record->info.stripe && other->info.root < record->info.root &&
+                   meets(other->info, record->info);
+        });
+        if (first) return *record;
+    }
+    return *orphans.front();
+}
+
+}  // namespace
 
 void Amf::recover(UnitIndex unit) {
     if (stopping_) return;  // it stays claimed, until the view lacks us and somebody else claims it
@@ -43,11 +66,11 @@ Task<void> Amf::recover_unit(UnitIndex unit) {
         if (!co_await replicator_.gather(first, units_.stripes())) co_return;  // fenced
         const auto orphans = replicator_.store().orphans(first, units_.stripes());
         if (orphans.empty()) break;
-        // All copies of the oldest write of the first stripe; the next round takes the next.
+        // All copies of one write of the first stripe; the next round takes the next.
+        const StoredRecord& next = next_write(orphans);
         std::vector<StoredRecord> copies;
         for (const StoredRecord* record : orphans) {
-            const bool same = record->info.stripe == orphans.front()->info.stripe &&
-                              record->info.root == orphans.front()->info.root;
+            const bool same = record->info.stripe == next.info.stripe && record->info.root == next.info.root;
             if (same) copies.push_back(*record);
         }
         std::vector<EndFrame> ends;
@@ -103,8 +126,11 @@ Task<Status> Amf::recover_write(std::vector<StoredRecord> copies) {
     ++counters_.recovered_data;
     const StripePiece piece{best->info.stripe, best->info.offset, best->info.length, 0};
     const Status written = co_await write_locked(piece, best->data, nullptr, &orphan);
-    // Nobody was told that this write was done, so that a stripe too broken to take it stays as it is.
-    if (!written && written.error().code == Errc::media_error) co_return Status{};
+    if (!written && written.error().code == Errc::media_error) {
+        // A stripe too broken to take it stays as it is if nobody was told that this write was done.
+        if (write_back()) co_return fail(Errc::io_error);
+        co_return Status{};
+    }
     co_return written;
 }
 
@@ -126,7 +152,7 @@ Task<Status> Amf::replay(Orphan orphan) {
     OpenRecord again(replicator_);
     again.begin_recovery(record, orphan.attempts);
     const Status status = co_await finish(again, spot(record.info.stripe, orphan.zone), write, record.data,
-                                          *record.redo, in_journal);
+                                          *record.redo, in_journal ? Kind::in_journal : Kind::usual);
     if (!status) intent.keep();
     co_return status;
 }

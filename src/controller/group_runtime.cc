@@ -36,14 +36,17 @@ GroupRuntime::GroupRuntime(const Environment& env, const ControllerConfig& contr
       slot_(own_slot(config, controller.name)),
       changed_(env.executor),
       scope_(env.executor) {
-    AmfPlan plan{
-        uuid_,
-        config,
-        found.members.front().superblock.table_start,
-        {},
-        slot_,
-        0,
-        AmfOptions{.intent_idle = controller.intent_idle, .cache = controller.cache, .lease = &links}};
+    AmfPlan plan{uuid_,
+                 config,
+                 found.members.front().superblock.table_start,
+                 {},
+                 slot_,
+                 0,
+                 AmfOptions{.intent_idle = controller.intent_idle,
+                            .cache = controller.cache,
+                            .lease = &links,
+                            .dirty = controller.dirty,
+                            .dirty_age = controller.dirty_age}};
     OpenDisks disks = by_member(found, config.members.size());
     for (const auto& disk : disks) plan.disks.push_back(disk ? disk->name() : std::string{});
     const auto changed = [this] { on_tables_changed(); };

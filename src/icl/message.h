@@ -42,6 +42,8 @@ enum class MessageType : std::uint8_t {
     amf_first = 64,    ///< 64 .. 95 are the AMF's own (recovery progress, flush)
     cache_fetch = 66,  ///< asks for blocks in the receiver's cache
     cache_data = 67,   ///< they, or that they are not there
+    flush_ask = 68,    ///< what hosts were answered for by the receiver is to be on the members
+    flush_done = 69,   ///< it is
     amf_last = 95,
     // ports of a group on controllers that do not share it
     forward_ports = 96,  ///< group nil: all that there are, from the group's keeper

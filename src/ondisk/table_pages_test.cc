@@ -42,6 +42,7 @@ GroupConfig small_config() {
     config.sharing.min_hold = 500us;
     config.sharing.prefetch = 8;
     config.sharing.amfs = 4;
+    config.sharing.write_cache = WriteCache::back;
     config.dimension = 3;
     config.created = 1;
     config.data_start = 1 << 20;
@@ -305,6 +306,7 @@ TEST(TablePagesProperty, EveryContentComesBack) {
         config.sharing.coherency = *rc::gen::element(Coherency::arbiter, Coherency::broadcast);
         config.sharing.lock_order = *rc::gen::element(LockOrder::fifo, LockOrder::priority);
         config.sharing.min_hold = *rc::gen::inRange(0, 1'000'001) * Nanos(1us);
+        config.sharing.write_cache = *rc::gen::element(WriteCache::through, WriteCache::back);
         config.sharing.prefetch = *rc::gen::inRange<std::uint8_t>(0, kMaxPrefetch + 1);
         if (config.controllers.size() <= 2) config.sharing.amfs = *rc::gen::inRange<std::uint8_t>(1, 9);
         for (auto& name : config.controllers) name = random_name(kMaxControllerNameLength);

@@ -92,10 +92,12 @@ void Replicator::adopt_own_records(const AmfView& before) {
         if (entry.open == nullptr) continue;
         OpenRecord& record = *entry.open;
         keep_stayed(record.acked_, before, view_);
+        keep_stayed(record.have_data_, before, view_);
         for (AmfId partner : partners_) {
-            if (record.acked_.contains(partner)) continue;
+            const bool has_data = record.have_data_.contains(partner);
+            if (record.acked_.contains(partner) || (has_data && !record.redone_)) continue;
             entry.holders.insert(partner);
-            send_begin(record, partner);
+            if (!has_data) send_begin(record, partner);
             if (record.redone_) send_redo(record, partner);
             ++counters_.resent;
         }
@@ -185,6 +187,12 @@ bool Replicator::older_copies_elsewhere(const OpenRecord& record) const {
     return false;
 }
 
+std::size_t Replicator::uncopied() const {
+    return static_cast<std::size_t>(std::ranges::count_if(entries_, [](const Entry& entry) {
+        return entry.open != nullptr && entry.open->dirty_ && !entry.open->stored();
+    }));
+}
+
 Task<void> Replicator::quiesced(StripeIndex first, std::uint64_t count, StripeBytes bytes) {
     const auto live = [this, first, count, bytes] {
         if (count <= 16) {  // the usual lock units: look where these stripes are
@@ -208,7 +216,8 @@ void Replicator::send_begin(const OpenRecord& record, AmfId to) {
     const auto bytes = record.data_.bytes;
     for (std::uint32_t at = 0; at < record.info_.length; at += kMaxRecordFrame) {
         const std::uint32_t size = std::min(kMaxRecordFrame, record.info_.length - at);
-        const BeginFrame frame{record.info_, at, Slice(record.data_.owner, bytes.subspan(at, size))};
+        const BeginFrame frame{record.info_, at, Slice(record.data_.owner, bytes.subspan(at, size)),
+                               record.dirty_};
         transport_.send(to, encode(group_, frame));
     }
 }
@@ -226,8 +235,9 @@ OpenRecord::~OpenRecord() {
     replicator_.entries_[slot_].open = nullptr;
 }
 
-void OpenRecord::begin(StripeIndex stripe, std::uint32_t zone, std::uint32_t offset, Slice data) {
+void OpenRecord::begin(StripeIndex stripe, std::uint32_t zone, std::uint32_t offset, Slice data, bool dirty) {
     ASSERT(slot_ == Replicator::kNone && !data.owner.empty());
+    dirty_ = dirty;
     info_.stripe = stripe;
     info_.zone = zone;
     info_.offset = offset;
@@ -265,6 +275,13 @@ void OpenRecord::redo(Redo redo) {
     redone_ = true;
     if (replicator_.fenced_) return;
     for (AmfId partner : replicator_.partners_) replicator_.send_redo(*this, partner);
+}
+
+bool OpenRecord::stored() const {
+    ASSERT(dirty_);
+    return replicator_.fenced_ || std::ranges::all_of(replicator_.partners_, [this](AmfId partner) {
+               return have_data_.contains(partner);
+           });
 }
 
 bool OpenRecord::waiting() const {

@@ -4,6 +4,10 @@
 //
 //   begin() -> redo() -> waiting() false -> [disk writes] -> end() -> acknowledged by all holders: forgotten
 //
+// A dirty one may stay without redo for long: its host is answered when it is stored(). Several of a stripe
+// may be open; only the last one, which covers all of them that it meets, may get a redo, after they have
+// been ended.
+//
 // Guarantees: `waiting()` turns false only when every partner of the present view has begin and redo, and
 // when no earlier record of the same stripe is left at anybody who does not have this one, so that what
 // survives us is always enough to finish the stripe and nothing older can be replayed over it. A view change
@@ -116,6 +120,8 @@ public:
     Task<Status> forget(std::vector<EndFrame> ends);
     /// Goes on when there is no orphan of these bytes here any more. fenced.
     Task<Status> forgotten(StripeIndex stripe, StripeBytes bytes);
+    /// The same of all stripes.
+    Task<Status> all_forgotten();
     /// Stripes that could not be finished, with the generation of their zone: they fail with io_error as long
     /// as it is that one.
     using Quarantine = std::set<std::pair<StripeIndex, std::uint32_t>>;
@@ -127,6 +133,8 @@ public:
     const ReplicatorCounters& counters() const { return counters_; }
     /// Records of ours that are open or whose end is not acknowledged.
     std::size_t live_records() const { return entries_.size() - free_.size(); }
+    /// Open dirty records that a partner of the present view does not have.
+    std::size_t uncopied() const;
 
 private:
     friend class OpenRecord;
@@ -224,12 +232,16 @@ public:
 
     /// Sends the new data of [offset, offset + data) of the stripe, whose zone has this generation. The bytes
     /// stay unchanged as long as their owner lives, which is not null.
-    void begin(StripeIndex stripe, std::uint32_t zone, std::uint32_t offset, Slice data);
+    /// `dirty`: the members will have it later, see stored().
+    void begin(StripeIndex stripe, std::uint32_t zone, std::uint32_t offset, Slice data, bool dirty = false);
     /// The same for a write that finishes an orphan's.
     void begin_recovery(const StoredRecord& orphan, std::uint8_t attempts);
     /// Sends the new parity.
     void redo(Redo redo);
 
+    /// Of a dirty record: all partners of the present view have the data, or we are fenced. Wait as for
+    /// waiting().
+    bool stored() const;
     /// `while (r.waiting()) co_await r.moved().next();` then check fenced().
     bool waiting() const;
     Event& moved() { return moved_; }
@@ -247,8 +259,10 @@ private:
     Slice data_;
     Redo redo_;
     bool redone_ = false;
+    bool dirty_ = false;
     std::uint32_t slot_ = Replicator::kNone;
-    AmfSet acked_;  ///< have all of it
+    AmfSet acked_;      ///< have all of it
+    AmfSet have_data_;  ///< of a dirty one
     Event moved_;
 };
 
