@@ -94,6 +94,11 @@ enum class Mark : std::uint8_t {
     forward_asked_again,
     forward_moved,
     forward_outlived,
+    dirty_write,
+    dirty_waits,
+    destage_full,
+    destage_partial,
+    destage_recalled,
     count,
 };
 

@@ -185,9 +185,13 @@ int report(const Failure& failure) {
 }
 
 std::vector<std::pair<std::string, std::string>> SharingRequest::fields() const {
-    return {{"granularity", Json(granularity).dump()}, {"coherency", Json(coherency).dump()},
-            {"lock_order", Json(lock_order).dump()},   {"min_hold_us", std::to_string(min_hold_us)},
-            {"prefetch", std::to_string(prefetch)},    {"amfs", std::to_string(amfs)}};
+    return {{"granularity", Json(granularity).dump()},
+            {"coherency", Json(coherency).dump()},
+            {"lock_order", Json(lock_order).dump()},
+            {"min_hold_us", std::to_string(min_hold_us)},
+            {"prefetch", std::to_string(prefetch)},
+            {"amfs", std::to_string(amfs)},
+            {"cache", Json(cache).dump()}};
 }
 
 int status(const Globals& g, bool watch, bool problems_only) {

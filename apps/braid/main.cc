@@ -94,6 +94,12 @@ void add_sharing(CLI::App* create, SharingRequest& r) {
         ->check(CLI::Range(0, 63));
     create->add_option("--amfs", r.amfs, "AMFs of each controller that share the group, default 1")
         ->check(CLI::Range(1, 8));
+    create
+        ->add_option(
+            "--cache", r.cache,
+            "write-through (default): a host is answered when its write is on the disks; write-back: "
+            "when as many controllers have it as --dimension says")
+        ->check(CLI::IsMember({"write-through", "write-back"}));
 }
 
 void add_groups(CLI::App& app, Words& w) {

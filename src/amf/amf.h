@@ -203,9 +203,10 @@ private:
 
     // flush.cc
     Task<Status> flush_members();
-    Task<Status> secure_everywhere();
+    Task<Status> secure_everywhere(bool leaving);
     Task<Status> secure();
-    Task<void> answer_flush(AmfId from, std::uint64_t number);
+    Task<Status> copied_elsewhere();
+    Task<void> answer_flush(AmfId from, FlushAsk ask);
     void deliver_flush(AmfId from, const Message& message);
 
     // amf.cc

@@ -201,13 +201,9 @@ Task<Status> Amf::merge(Spot spot, DirtyPiece piece) {
 /// lost, and the stripe answers with errors until it is written anew in another zone.
 Task<void> Amf::give_up_dirty(StripeIndex stripe) {
     LOG_ERROR("stripe.not_destaged", {"stripe", stripe});
-    const std::uint32_t generation = dirty_.find(stripe)->generation;
-    const auto gone = dirty_.drop(stripe, DirtyPiece{0, geometry_.stripe_size()});
-    std::vector<EndFrame> ends;
-    for (const DirtyStripes::Ticket ticket : gone)
-        ends.push_back({dirty_writes_.at(ticket)->record.info().id, stripe, generation, true});
-    (void)co_await replicator_.forget(std::move(ends));
-    for (const DirtyStripes::Ticket ticket : gone) end_dirty(ticket);
+    (void)co_await replicator_.put_in_quarantine(stripe, dirty_.find(stripe)->generation);
+    for (const DirtyStripes::Ticket ticket : dirty_.drop(stripe, DirtyPiece{0, geometry_.stripe_size()}))
+        end_dirty(ticket);
 }
 
 /// Goes on when nothing of the unit is dirty. Where content has units of its own all of the stripe goes: it

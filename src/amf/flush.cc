@@ -3,6 +3,7 @@
 //
 //   flush     all AMFs of the view, this one too, finish the writes of the dead and destage what is dirty; a
 //             new view meanwhile asks all of them again: who has left may have been asked in vain
+//   leaving   who leaves in order asks the others to do without the copies that it keeps for them
 //   FUA       goes past the dirty content, through to the members
 #include <algorithm>
 
@@ -21,7 +22,7 @@ Task<Status> Amf::then_flush(Task<Status> operation) {
 Task<Status> Amf::flush() {
     if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
     const GateGuard inside(gate_);
-    if (write_back()) CO_TRY(co_await secure_everywhere());
+    if (write_back()) CO_TRY(co_await secure_everywhere(false));
     co_return co_await flush_members();
 }
 
@@ -48,7 +49,8 @@ Task<Status> Amf::flush_members() {
     co_return Status{};
 }
 
-Task<Status> Amf::secure_everywhere() {
+/// `leaving`: we are about to, and the others are to keep the copies of their records elsewhere first.
+Task<Status> Amf::secure_everywhere(bool leaving) {
     while (true) {
         const Epoch epoch = view_.epoch;
         const std::uint64_t number = next_flush_++;
@@ -56,7 +58,7 @@ Task<Status> Amf::secure_everywhere() {
         for (const AmfMember& member : view_.members) {
             if (member.id == view_.self) continue;
             asking_.back().waiting.insert(member.id);
-            transport_.send(member.id, encode(group_, FlushAsk{number}));
+            transport_.send(member.id, encode(group_, FlushAsk{number, leaving}));
         }
         const Status own = co_await secure();
         const auto mine = [&] { return std::ranges::find(asking_, number, &Asking::number); };
@@ -79,17 +81,29 @@ Task<Status> Amf::secure() {
     co_return co_await destage_some(dirty_.stripes());
 }
 
+/// What is dirty here does not need who is about to leave.
+Task<Status> Amf::copied_elsewhere() {
+    start_destages();  // with too few partners nothing stays dirty
+    const auto needed = [this] {
+        return replicator_.uncopied() != 0 ||
+               (replicator_.copies() < replicator_.dimension() && !dirty_.empty());
+    };
+    while (!replicator_.fenced() && !tables_.offline() && needed()) co_await sleep_for(clock_, 1ms);
+    co_return Status{};
+}
+
 /// Not at all while it cannot be done: who is offline leaves the view, and then the others ask again.
-Task<void> Amf::answer_flush(AmfId from, std::uint64_t number) {
-    const Status status = co_await secure();
+Task<void> Amf::answer_flush(AmfId from, FlushAsk ask) {
+    if (ask.leaving) replicator_.avoid(from);
+    const Status status = co_await (ask.leaving ? copied_elsewhere() : secure());
     if (replicator_.fenced() || tables_.offline()) co_return;
-    transport_.send(from, encode(group_, FlushDone{number, status.has_value()}));
+    transport_.send(from, encode(group_, FlushDone{ask.number, status.has_value()}));
 }
 
 void Amf::deliver_flush(AmfId from, const Message& message) {
     if (message.type == MessageType::flush_ask) {
         if (const Result<FlushAsk> ask = decode_flush_ask(message))
-            return scope_.spawn(answer_flush(from, ask->number));
+            return scope_.spawn(answer_flush(from, *ask));
     } else if (const Result<FlushDone> done = decode_flush_done(message)) {
         const auto asking = std::ranges::find(asking_, done->number, &Asking::number);
         if (asking == asking_.end()) return;  // of a view that has passed

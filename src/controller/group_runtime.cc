@@ -89,6 +89,8 @@ AmfReport GroupRuntime::together() const {
         // Of those, each knows all.
         all.quarantined_stripes = std::max(all.quarantined_stripes, one.conditions.quarantined_stripes);
         all.recovering_units += one.conditions.recovering_units;
+        all.dirty_bytes += one.conditions.dirty_bytes;
+        all.dirty_age = std::max(all.dirty_age, one.conditions.dirty_age);
         for (std::size_t i = 0; i < one.disks.size(); ++i) out.disks[i] += one.disks[i];
         out.dirty_regions += one.dirty_regions;
         for (const auto& [port, inside] : one.in_flight) out.in_flight[port] += inside;

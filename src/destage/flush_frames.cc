@@ -4,7 +4,9 @@ namespace braid {
 
 Message encode(const Uuid& group, const FlushAsk& frame) {
     Message message{group, MessageType::flush_ask, {}, {}};
-    Writer(message.head).put(frame.number);
+    Writer out(message.head);
+    out.put(frame.number);
+    out.put(static_cast<std::uint8_t>(frame.leaving ? 1 : 0));
     return message;
 }
 
@@ -18,8 +20,10 @@ Message encode(const Uuid& group, const FlushDone& frame) {
 
 Result<FlushAsk> decode_flush_ask(const Message& message) {
     Reader in(message.head);
-    const FlushAsk frame{in.get<std::uint64_t>()};
-    if (!in.done() || !message.payload.bytes.empty()) return fail(Errc::corrupt);
+    FlushAsk frame{in.get<std::uint64_t>()};
+    const auto leaving = in.get<std::uint8_t>();
+    if (!in.done() || leaving > 1 || !message.payload.bytes.empty()) return fail(Errc::corrupt);
+    frame.leaving = leaving != 0;
     return frame;
 }
 

@@ -7,9 +7,11 @@
 
 namespace braid {
 
-/// All that the receiver has answered to hosts before it gets this is to be on the members.
+/// What the receiver has answered to hosts before it gets this is to be on the members.
 struct FlushAsk {
     std::uint64_t number = 0;  ///< the asker's
+    /// The asker is about to leave in order, and what it keeps for the receiver is to be elsewhere first.
+    bool leaving = false;
     friend bool operator==(const FlushAsk&, const FlushAsk&) = default;
 };
 

@@ -46,7 +46,10 @@ void Replicator::choose_partners() {
     partners_.clear();
     if (!view_.contains(view_.self)) return;
     std::map<ControllerId, std::vector<AmfId>> ring;
-    for (const AmfMember& member : view_.members) ring[controller_of(member.id)].push_back(member.id);
+    for (const AmfMember& member : view_.members) {
+        const ControllerId on = controller_of(member.id);
+        if (on == controller_of(view_.self) || !leaving_.contains(on)) ring[on].push_back(member.id);
+    }
     auto at = ring.find(controller_of(view_.self));
     for (std::size_t left = std::min<std::size_t>(dimension_, ring.size()) - 1; left != 0; --left) {
         if (++at == ring.end()) at = ring.begin();
@@ -57,6 +60,7 @@ void Replicator::choose_partners() {
 void Replicator::adopt(const AmfView& view) {
     const AmfView before = std::exchange(view_, view);
     store_.adopt(view_);
+    leaving_.clear();
     const auto self = std::ranges::find(view_.members, view_.self, &AmfMember::id);
     choose_partners();
     if (incarnation_.v == 0 && self == view_.members.end()) return;  // not attached yet
@@ -67,12 +71,23 @@ void Replicator::adopt(const AmfView& view) {
         adopt_own_records(before);
         adopt_recovery();
     }
-    for (Entry& entry : entries_) {
-        if (entry.open != nullptr) entry.open->moved_.notify_all();
-    }
+    wake_open_records();
     ended_.notify_all();
     answered_.notify_all();
     dropped_.notify_all();
+}
+
+void Replicator::wake_open_records() {
+    for (Entry& entry : entries_) {
+        if (entry.open != nullptr) entry.open->moved_.notify_all();
+    }
+}
+
+void Replicator::avoid(AmfId leaver) {
+    if (fenced_ || !leaving_.insert(controller_of(leaver)).second) return;
+    choose_partners();
+    copy_open_records();
+    wake_open_records();
 }
 
 // Ends first: a partner that gets a stripe's next record must have forgotten the one before.
@@ -90,9 +105,16 @@ void Replicator::adopt_own_records(const AmfView& before) {
     }
     for (Entry& entry : entries_) {
         if (entry.open == nullptr) continue;
+        keep_stayed(entry.open->acked_, before, view_);
+        keep_stayed(entry.open->have_data_, before, view_);
+    }
+    copy_open_records();
+}
+
+void Replicator::copy_open_records() {
+    for (Entry& entry : entries_) {
+        if (entry.open == nullptr) continue;
         OpenRecord& record = *entry.open;
-        keep_stayed(record.acked_, before, view_);
-        keep_stayed(record.have_data_, before, view_);
         for (AmfId partner : partners_) {
             const bool has_data = record.have_data_.contains(partner);
             if (record.acked_.contains(partner) || (has_data && !record.redone_)) continue;

@@ -118,6 +118,9 @@ public:
     /// Removes records of the dead here and at everybody alive, and returns when all have acknowledged.
     /// fenced.
     Task<Status> forget(std::vector<EndFrame> ends);
+    /// Puts a stripe of a zone into quarantine, here and at everybody alive, and returns when all know.
+    /// fenced.
+    Task<Status> put_in_quarantine(StripeIndex stripe, std::uint32_t zone);
     /// Goes on when there is no orphan of these bytes here any more. fenced.
     Task<Status> forgotten(StripeIndex stripe, StripeBytes bytes);
     /// The same of all stripes.
@@ -133,8 +136,11 @@ public:
     const ReplicatorCounters& counters() const { return counters_; }
     /// Records of ours that are open or whose end is not acknowledged.
     std::size_t live_records() const { return entries_.size() - free_.size(); }
-    /// Open dirty records that a partner of the present view does not have.
+    /// Open dirty records that a partner does not have.
     std::size_t uncopied() const;
+    /// Its controller is about to leave in order: no partner of ours stands there from now on, and open
+    /// records get copies elsewhere. Until the next view, which it is asked to leave with.
+    void avoid(AmfId leaver);
 
 private:
     friend class OpenRecord;
@@ -175,6 +181,8 @@ private:
     void note_quarantine(const EndFrame& end);
     void choose_partners();
     void adopt_own_records(const AmfView& before);
+    void copy_open_records();
+    void wake_open_records();
     void adopt_recovery();
     AmfSet others() const;
 
@@ -198,6 +206,7 @@ private:
     Incarnation incarnation_;
     bool fenced_ = false;
     AmfSet partners_;
+    std::set<ControllerId> leaving_;
 
     std::vector<Entry> entries_;
     std::vector<std::uint32_t> free_;

@@ -171,6 +171,12 @@ Task<Status> Replicator::forget(std::vector<EndFrame> ends) {
     co_return Status{};
 }
 
+Task<Status> Replicator::put_in_quarantine(StripeIndex stripe, std::uint32_t zone) {
+    // Under a name of ours that no record has: no table is so large.
+    const RecordId nobody = own_id((next_number_++ << kSlotBits) | ((1u << kSlotBits) - 1));
+    co_return co_await forget({EndFrame{nobody, stripe, zone, true}});
+}
+
 Task<Status> Replicator::all_forgotten() {
     while (!fenced_ && !store_.orphan_stripes().empty()) co_await dropped_.next();
     if (fenced_) co_return fail(Errc::fenced);
