@@ -112,9 +112,18 @@ Task<Status> Amf::read_dirty(StripePiece piece, std::span<std::byte> into, Spot 
 // ---- destage
 
 Task<Status> Amf::destage(StripeIndex stripe) {
-    const StripeLocks::Guard guard = co_await stripe_locks_.write(stripe);
-    while (!tables_.settled()) co_await tables_.settled_event();
-    co_return co_await destage_locked(stripe);
+    while (true) {
+        Status status;
+        {
+            const StripeLocks::Guard guard = co_await stripe_locks_.write(stripe);
+            while (!tables_.settled()) co_await tables_.settled_event();
+            status = co_await destage_locked(stripe);
+        }
+        const bool over = replicator_.fenced() || tables_.offline() || dirty_.find(stripe) == nullptr;
+        if (status || over) co_return status;
+        // Members that are not reached from here are declared failed, or we will be offline.
+        co_await sleep_for(clock_, 1ms);
+    }
 }
 
 Task<Status> Amf::destage_locked(StripeIndex stripe) {
@@ -246,14 +255,13 @@ void Amf::start_destages() {
 }
 
 Task<void> Amf::destage_chosen(StripeIndex stripe) {
-    Status status;
     {
         const Counted one(chosen_destages_);
-        status = co_await destage(stripe);
+        (void)co_await destage(stripe);
         dirty_.unchoose(stripe);
         cleaned_.notify_all();
     }
-    if (status) start_destages();  // else not before the next look
+    start_destages();
 }
 
 Task<void> Amf::destage_old() {

@@ -77,6 +77,10 @@ Task<void> Amf::recover_unit(UnitIndex unit) {
         for (const StoredRecord& copy : copies)
             ends.push_back({copy.info.id, copy.info.stripe, copy.info.zone, false});
         const Status status = co_await recover_write(std::move(copies));
+        if (!status && status.error().code == Errc::offline && write_back() && !tables_.offline()) {
+            co_await sleep_for(clock_, 1ms);  // not known yet to be so, or not for long
+            continue;
+        }
         if (!status) {
             const Errc reason = status.error().code;
             LOG_ERROR("stripe.not_recovered", {"stripe", ends.front().stripe}, {"reason", to_string(reason)});

@@ -153,12 +153,14 @@ Task<Status> Amf::update(OpenRecord& record, Spot where, StripeWrite write, Slic
     WritePlan plan;
     RoleMask targets;
     RoleMask unreadable;
+    bool reached = true;  // what cannot be read from here can be read by nobody
     while (true) {
         targets = writable(where);
         plan = plan_write(write, geometry_.k, geometry_.m, targets, targets & ~unreadable);
         if (plan.how == How::impossible) {
             if (kind != Kind::dirty) record.end();
-            co_return fail(targets.count() < geometry_.k ? Errc::offline : Errc::media_error);
+            const bool lost = targets.count() < geometry_.k || (write_back() && !reached);
+            co_return fail(lost ? Errc::offline : Errc::media_error);
         }
         const std::size_t need = (plan.reads.count() + plan.regenerate.count()) * write.hull().length();
         if (need == 0) break;
@@ -170,6 +172,7 @@ Task<Status> Amf::update(OpenRecord& record, Spot where, StripeWrite write, Slic
         for (std::size_t i = 0; i < batch.size(); ++i) {
             if (batch.status(i)) continue;
             unreadable.set(batch.role(i));
+            reached = reached && batch.status(i).error().code == Errc::media_error;
             note_read_error(where, batch.role(i), write.hull(), batch.status(i).error());
         }
     }
