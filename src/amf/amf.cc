@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "base/log.h"
-#include "journal/replay.h"
 
 namespace braid {
 
@@ -32,7 +31,7 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
       read_errors_(disks_.size()),
       scope_(executor) {
     tables_.use_locks(locks_);
-    tables_.on_assembled([this] { return replay_journals(executor_, tables_); });
+    tables_.on_assembled([this] { return replay_journals(executor_, tables_, replayed_); });
     tables_.on_change([this] {
         journal_.wake();
         close_journals_of_the_dead();
@@ -208,6 +207,7 @@ AmfConditions Amf::conditions() const {
         if (zone != nullptr && zone->generation == generation) ++out.quarantined_stripes;
     }
     out.recovering_units = recovering_.size();
+    out.replay = replayed_;
     return out;
 }
 

@@ -32,6 +32,7 @@
 #include "icl/view.h"
 #include "io/clock.h"
 #include "journal/journal.h"
+#include "journal/replay.h"
 #include "lock/lock_manager.h"
 #include "lock/unit_map.h"
 #include "parity/code.h"
@@ -79,6 +80,7 @@ struct AmfConditions {
     unsigned missing_copies = 0;  ///< copies of a record that there ought to be and are not
     std::size_t quarantined_stripes = 0;
     std::size_t recovering_units = 0;
+    ReplayProgress replay;  ///< of the assembly that this AMF has done, or does
 };
 
 /// One stripe under check.
@@ -285,6 +287,7 @@ private:
     LockManager locks_;
     Tables tables_;
     Journal journal_;
+    ReplayProgress replayed_;
     StripeLocks stripe_locks_;
     Semaphore pieces_;  ///< places for stripe pieces at work: taken before any lock, so whoever holds one has
                         ///< a place

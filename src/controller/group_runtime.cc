@@ -86,6 +86,7 @@ AmfReport GroupRuntime::together() const {
         // Of those, each knows all.
         all.quarantined_stripes = std::max(all.quarantined_stripes, one.conditions.quarantined_stripes);
         all.recovering_units += one.conditions.recovering_units;
+        if (one.conditions.replay.under_way()) all.replay = one.conditions.replay;
         for (std::size_t i = 0; i < one.disks.size(); ++i) out.disks[i] += one.disks[i];
         out.dirty_regions += one.dirty_regions;
         for (const auto& [port, inside] : one.in_flight) out.in_flight[port] += inside;
