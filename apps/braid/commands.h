@@ -26,6 +26,8 @@ struct SharingRequest {
     std::string granularity = "stripe", coherency = "arbiter", lock_order = "fifo";
     unsigned prefetch = 32, amfs = 1;
     std::string cache = "write-through";
+    std::string power_loss = "journal";
+    unsigned dimension = 0;  ///< 0: as the daemon thinks right
     /// As fields of a request of the control API: key and JSON value.
     std::vector<std::pair<std::string, std::string>> fields() const;
 };
@@ -44,8 +46,7 @@ struct GroupRequest {
     std::vector<std::string> disks, controllers;
     std::uint64_t strip_size = 64 << 10;
     SharingRequest sharing;
-    std::string power_loss = "journal";
-    unsigned dimension = 0, copies = 0;
+    unsigned copies = 0;
     bool force = false;
 };
 

@@ -100,6 +100,15 @@ void add_sharing(CLI::App* create, SharingRequest& r) {
             "write-through (default): a host is answered when its write is on the disks; write-back: "
             "when as many controllers have it as --dimension says")
         ->check(CLI::IsMember({"write-through", "write-back"}));
+    create
+        ->add_option(
+            "--power-loss", r.power_loss,
+            "journal (default): no loss of power leaves a stripe half-written; resync: faster writes")
+        ->check(CLI::IsMember({"journal", "resync"}));
+    create
+        ->add_option("--dimension", r.dimension,
+                     "copies of an update record, default 2, or 1 on one controller")
+        ->check(CLI::Range(1, 8));
 }
 
 void add_groups(CLI::App& app, Words& w) {
@@ -110,11 +119,6 @@ void add_groups(CLI::App& app, Words& w) {
         return group_create(w.globals, r);
     });
     GroupRequest& r = w.group_request;
-    create
-        ->add_option(
-            "--power-loss", r.power_loss,
-            "journal (default): no loss of power leaves a stripe half-written; resync: faster writes")
-        ->check(CLI::IsMember({"journal", "resync"}));
     create->add_option("NAME", r.name)->required();
     create->add_option("--level", r.level, "mirror, raid5, raid6, raid7.3")
         ->required()
@@ -123,8 +127,6 @@ void add_groups(CLI::App& app, Words& w) {
     add_size(create, "--strip-size", w.strip_size, "4K to 1M, default 64K");
     create->add_option("--controllers", r.controllers, "that share it, default all that are up")
         ->delimiter(',');
-    create->add_option("--dimension", r.dimension, "copies of an update record, 1 to 8")
-        ->check(CLI::Range(1, 8));
     create->add_option("--copies", r.copies, "mirror: copies of each block");
     add_sharing(create, r.sharing);
     create->add_flag("--force", r.force, "overwrite what the disks hold");

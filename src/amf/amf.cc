@@ -4,7 +4,6 @@
 
 #include "amf/dirty_write.h"
 #include "base/log.h"
-#include "journal/replay.h"
 
 namespace braid {
 
@@ -38,7 +37,7 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
       flush_answered_(executor),
       scope_(executor) {
     tables_.use_locks(locks_);
-    tables_.on_assembled([this] { return replay_journals(executor_, tables_); });
+    tables_.on_assembled([this] { return replay_journals(executor_, tables_, replayed_); });
     tables_.on_change([this] {
         journal_.wake();
         close_journals_of_the_dead();
@@ -227,6 +226,7 @@ AmfConditions Amf::conditions() const {
     out.recovering_units = recovering_.size();
     out.dirty_bytes = dirty_.bytes();
     if (const auto oldest = dirty_.oldest()) out.dirty_age = clock_.now() - *oldest;
+    out.replay = replayed_;
     return out;
 }
 

@@ -37,6 +37,7 @@
 #include "icl/view.h"
 #include "io/clock.h"
 #include "journal/journal.h"
+#include "journal/replay.h"
 #include "lock/lock_manager.h"
 #include "lock/unit_map.h"
 #include "parity/code.h"
@@ -98,6 +99,7 @@ struct AmfConditions {
     std::size_t recovering_units = 0;
     std::uint64_t dirty_bytes = 0;  ///< answered, and not on the members yet
     Nanos dirty_age{};              ///< of the oldest of it
+    ReplayProgress replay;          ///< of the assembly that this AMF has done, or does
 };
 
 /// One stripe under check.
@@ -348,6 +350,7 @@ private:
     LockManager locks_;
     Tables tables_;
     Journal journal_;
+    ReplayProgress replayed_;
     StripeLocks stripe_locks_;
     Semaphore pieces_;  ///< places for stripe pieces at work: taken before any lock, so whoever holds one has
                         ///< a place

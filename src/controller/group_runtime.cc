@@ -91,6 +91,7 @@ AmfReport GroupRuntime::together() const {
         all.recovering_units += one.conditions.recovering_units;
         all.dirty_bytes += one.conditions.dirty_bytes;
         all.dirty_age = std::max(all.dirty_age, one.conditions.dirty_age);
+        if (one.conditions.replay.under_way()) all.replay = one.conditions.replay;
         for (std::size_t i = 0; i < one.disks.size(); ++i) out.disks[i] += one.disks[i];
         out.dirty_regions += one.dirty_regions;
         for (const auto& [port, inside] : one.in_flight) out.in_flight[port] += inside;

@@ -178,6 +178,12 @@ void Controller::add_conditions(StatusReport& report) {
                 std::to_string(amf.recovering_units) + " stripes of a lost controller are being finished",
                 "wait, it ends by itself");
         }
+        if (amf.replay.under_way()) {
+            add("REPLAY", Severity::info, info.name,
+                std::to_string(amf.replay.done) + " of " + std::to_string(amf.replay.entries) +
+                    " writes of its journals are done again before anybody may use it",
+                "wait, it ends by itself");
+        }
         if (group->resync_pending()) {
             add("RESYNC", Severity::info, info.name,
                 "looks for what absent controllers may have left half-written",

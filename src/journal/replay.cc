@@ -52,13 +52,13 @@ class Replay {
 public:
     Replay(Executor& executor, Tables& tables) : executor_(executor), tables_(tables) {}
 
-    Task<Result<MemberMask>> run() {
+    Task<Result<MemberMask>> run(ReplayProgress& progress) {
         for (std::uint8_t i = 0; i < tables_.config().amf_slots(); ++i) {
             if (tables_.journal(AmfSlot(i)).open()) CO_TRY(co_await find(AmfSlot(i)));
         }
         CO_TRY(co_await make_whole());
         CO_TRY(co_await flush());
-        CO_TRY(co_await write_again());
+        CO_TRY(co_await write_again(progress));
         CO_TRY(co_await flush());
         co_return failed_;
     }
@@ -85,7 +85,7 @@ private:
     void scan(Ring& ring, MemberIndex member, const JournalOwner& owner, const Buffer& bytes) const;
     Task<Status> make_whole();
     std::multimap<Epoch, Work> in_order() const;
-    Task<Status> write_again();
+    Task<Status> write_again(ReplayProgress& progress);
     bool fits(const JournalEntry& entry) const;
     void add(Commands& commands, const Work& work) const;
     Task<Status> flush();
@@ -232,13 +232,15 @@ void Replay::add(Commands& commands, const Work& work) const {
 }
 
 /// Many stripes at once, but never two entries of one stripe.
-Task<Status> Replay::write_again() {
+Task<Status> Replay::write_again(ReplayProgress& progress) {
     constexpr std::size_t kAtOnce = 64;
     const std::multimap<Epoch, Work> all = in_order();
+    progress = {all.size(), 0};
     for (auto next = all.begin(); next != all.end();) {
         Commands commands(executor_);
         std::set<StripeIndex> stripes;
-        for (; next != all.end() && stripes.size() < kAtOnce; ++next) {
+        std::size_t seen = 0;
+        for (; next != all.end() && stripes.size() < kAtOnce; ++next, ++seen) {
             const Work& work = next->second;
             if (!fits(*work.entry)) {
                 LOG_ERROR("journal.strange_entry", {"group", tables_.config().name},
@@ -250,6 +252,7 @@ Task<Status> Replay::write_again() {
         }
         co_await commands.join;
         CO_TRY(look_at(commands));
+        progress.done += seen;
     }
     LOG_INFO("journal.replayed", {"group", tables_.config().name}, {"entries", all.size()});
     co_return Status{};
@@ -271,9 +274,9 @@ Task<Result<std::set<std::uint64_t>>> ring_holds(Executor& executor, Tables& tab
     co_return co_await replay.sequences(slot);
 }
 
-Task<Result<MemberMask>> replay_journals(Executor& executor, Tables& tables) {
+Task<Result<MemberMask>> replay_journals(Executor& executor, Tables& tables, ReplayProgress& progress) {
     Replay replay(executor, tables);
-    co_return co_await replay.run();
+    co_return co_await replay.run(progress);
 }
 
 }  // namespace braid

@@ -16,10 +16,16 @@
 
 namespace braid {
 
+/// Entries of the journals, in this assembly.
+struct ReplayProgress {
+    std::size_t entries = 0, done = 0;
+    bool under_way() const { return done != entries; }
+};
+
 /// The members that failed a write meanwhile and must be declared failed before the rings are closed.
 /// io_error if a ring can be read from none of its members. The tables have been read from the disks, and
 /// every member that is not here has been declared failed.
-Task<Result<MemberMask>> replay_journals(Executor& executor, Tables& tables);
+Task<Result<MemberMask>> replay_journals(Executor& executor, Tables& tables, ReplayProgress& progress);
 
 /// The sequences of all update records that the ring of a slot holds, each on all of its members that are not
 /// failed: as long as the ring is open, power may go, and they are done again. Its owner is gone for good, so
