@@ -148,9 +148,6 @@ Task<void> Amf::stop() {
 Task<void> Amf::finish() {
     gate_.close();
     co_await gate_.drained();
-    while (!replicator_.fenced() && !tables_.offline() && !dirty_.empty()) {
-        if (!co_await destage_some(dirty_.stripes())) co_await sleep_for(clock_, 1ms);
-    }
     if (write_back() && ready_) (void)co_await secure_everywhere(true);
     // Records of the dead may be here and nowhere else: they are finished, here or by whoever gathers them.
     while (!replicator_.fenced() && !tables_.offline() &&
