@@ -315,7 +315,8 @@ private:
         in_journal,  ///< somebody else's, and what is written down for that is done again if power goes
         dirty,       ///< a host was told: its record has no end before it is on the members
     };
-    Task<Status> update(OpenRecord& record, Spot spot, StripeWrite write, Slice data, Kind kind);
+    Task<Status> update(OpenRecord& record, Spot spot, StripeWrite write, Slice data, IntentPin& intent,
+                        Kind kind);
     Task<Status> finish(OpenRecord& record, Spot spot, StripeWrite write, Slice data, Redo redo, Kind kind);
     void read_old(DiskBatch& batch, const Spot& spot, const StripeWrite& write, const WritePlan& plan,
                   std::span<std::byte> memory, std::array<std::byte*, kMaxMembers>& old);

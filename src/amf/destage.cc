@@ -172,13 +172,9 @@ Task<Status> Amf::destage_piece(Spot spot, DirtyPiece piece) {
         ASSERT(records.size() == 1);
     }
     const Slice data = dirty_.content(spot.stripe, piece);
-    const Status status =
-        co_await update(dirty_writes_.at(records.front())->record, spot,
-                        StripeWrite{geometry_.strip_size, piece.offset, piece.length}, data, Kind::dirty);
-    if (!status) {
-        intent.keep();
-        co_return status;
-    }
+    CO_TRY(co_await update(dirty_writes_.at(records.front())->record, spot,
+                           StripeWrite{geometry_.strip_size, piece.offset, piece.length}, data, intent,
+                           Kind::dirty));
     dirty_.drop(spot.stripe, piece);
     dirty_writes_.erase(records.front());
     if (small(piece.length) && !replicator_.fenced())

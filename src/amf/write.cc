@@ -138,16 +138,16 @@ Task<Status> Amf::write_locked(StripePiece piece, Slice data, const LockPin* con
     } else {
         record.begin_recovery(orphan->record, orphan->attempts);
     }
-    const Status status = co_await update(record, where, write, data, Kind::usual);
+    const Status status = co_await update(record, where, write, data, intent, Kind::usual);
     if (status && content != nullptr && content->live())
         remember(logical(piece.stripe) + piece.offset, data.bytes, generation);
-    if (!status) intent.keep();
     co_return status;
 }
 
 /// The record has begun: old data and parity, while the new data is on its way to the partners; then the
 /// rest.
-Task<Status> Amf::update(OpenRecord& record, Spot where, StripeWrite write, Slice data, Kind kind) {
+Task<Status> Amf::update(OpenRecord& record, Spot where, StripeWrite write, Slice data, IntentPin& intent,
+                         Kind kind) {
     Buffer memory;
     std::array<std::byte*, kMaxMembers> old{};
     WritePlan plan;
@@ -177,7 +177,10 @@ Task<Status> Amf::update(OpenRecord& record, Spot where, StripeWrite write, Slic
         }
     }
     ++counters_.stripe_writes[static_cast<std::size_t>(plan.path)];
-    co_return co_await finish(record, where, write, data, make_redo(write, plan, targets, data, old), kind);
+    const Status status =
+        co_await finish(record, where, write, data, make_redo(write, plan, targets, data, old), kind);
+    if (!status) intent.keep();
+    co_return status;
 }
 
 /// The new data with the rest of its first and last block.

@@ -146,7 +146,8 @@ TEST(ConfigPage, HasTheDocumentedOffsets) {
     EXPECT_EQ(block.at(1169), 1);  // priority
     EXPECT_EQ(block.at(1170), 3);  // further AMFs of a controller
     EXPECT_EQ(block.at(1171), 8 ^ 32);
-    EXPECT_EQ(block.u32(1172), 0u);    // locks of stripes
+    EXPECT_EQ(block.at(1172), 0);      // locks of stripes
+    EXPECT_EQ(block.at(1174), 1);      // write-back
     EXPECT_EQ(block.u32(1176), 500u);  // microseconds
 }
 
@@ -192,7 +193,7 @@ TEST(ConfigPage, RefusesWhatContradictsItself) {
     EXPECT_TRUE(broken(1170, 5));   // 3 controllers with 6 AMFs each
     EXPECT_TRUE(broken(1171, 64));  // prefetch
     EXPECT_TRUE(broken(1172, 1));   // locks of blocks, and of 4 stripes
-    EXPECT_TRUE(broken(1174, 1));
+    EXPECT_TRUE(broken(1174, 2));
     EXPECT_TRUE(broken(1178, 16));   // more than a second
     EXPECT_TRUE(broken(1180, 17));   // controllers outside
     EXPECT_TRUE(broken(1184, '/'));  // name of one
