@@ -7,9 +7,8 @@
 //
 // Guarantees: what is dirty is at dimension - 1 partners; with fewer of them nothing becomes dirty, and what
 // is goes to the members. The stripe's unit stays here, for writing, until the stripe is clean
-// (before_release). When a member is touched for a record, no older one of what it writes is left anywhere:
-// so the records of a dead writer can be finished in their order, but for one that has a redo and meets
-// nothing older, which is first (recover.cc).
+// (before_release). When a member is touched for a record, no older one of its stripe is left anywhere: so
+// the records of a dead writer can be finished in their order.
 //
 // No circular wait: who waits for room holds nothing; a destage takes the local lock of its stripe, whose
 // holders wait for partners, members, the journal and the tables lock, never for room or for a place among
@@ -156,21 +155,25 @@ Task<Status> Amf::destage_locked(StripeIndex stripe) {
     co_return status;
 }
 
+/// Each piece one record, then one after the other in the order of these: whoever finishes what is left of
+/// them goes by it, too.
 Task<Status> Amf::destage_pieces(Spot spot, bool over_gaps) {
-    for (const DirtyPiece piece : dirty_.pieces(spot.stripe, over_gaps))
-        CO_TRY(co_await destage_piece(spot, piece));
+    std::map<DirtyStripes::Ticket, DirtyPiece> order;
+    for (const DirtyPiece piece : dirty_.pieces(spot.stripe, over_gaps)) {
+        const auto records = dirty_.records_in(spot.stripe, piece);
+        if (records.size() != 1 || dirty_.find(spot.stripe)->records.at(records.front()) != piece)
+            CO_TRY(co_await merge(spot, piece));
+        order.emplace(dirty_.records_in(spot.stripe, piece).front(), piece);
+    }
+    for (const auto& [ticket, piece] : order) CO_TRY(co_await destage_piece(spot, piece));
     co_return Status{};
 }
 
 Task<Status> Amf::destage_piece(Spot spot, DirtyPiece piece) {
     IntentPin intent(tables_, region_of(logical(spot.stripe)));
     if (!tables_.intent_marked(intent.region)) CO_TRY(co_await tables_.mark_intent(intent.region));
-    auto records = dirty_.records_in(spot.stripe, piece);
-    if (records.size() != 1 || dirty_.find(spot.stripe)->records.at(records.front()) != piece) {
-        CO_TRY(co_await merge(spot, piece));
-        records = dirty_.records_in(spot.stripe, piece);
-        ASSERT(records.size() == 1);
-    }
+    const auto records = dirty_.records_in(spot.stripe, piece);
+    ASSERT(records.size() == 1);
     const Slice data = dirty_.content(spot.stripe, piece);
     CO_TRY(co_await update(dirty_writes_.at(records.front())->record, spot,
                            StripeWrite{geometry_.strip_size, piece.offset, piece.length}, data, intent,

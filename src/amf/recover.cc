@@ -15,30 +15,6 @@
 #include "base/log.h"
 
 namespace braid {
-namespace {
-
-/// A writer that answers before it writes leaves several records of a stripe. They are done in their order,
-/// because newer ones write over older ones; only if one has a redo, the stripe may be half-written, and what
-/// does not meet that one could not be written before. Where something older meets it, no disk was touched
-/// for it: that had been ended everywhere before. `orphans`: sorted by stripe and root, not empty.
-const StoredRecord& next_write(const std::vector<const StoredRecord*>& orphans) {
-    const auto meets = [](const RecordInfo& a, const RecordInfo& b) {
-        return StripeBytes{a.offset, a.length}.meets(b.offset, b.length);
-    };
-    for (const StoredRecord* record : orphans) {
-        if (record->info.stripe != orphans.front()->info.stripe) break;
-        if (!record->complete()) continue;
-        const bool first = std::ranges::none_of(orphans, [&](const StoredRecord* other) {
-            return other->info.stripe == record->info.stripe && other->info.root < record->info.root &&
-                   meets(other->info, record->info);
-        });
-        if (first) return *record;
-    }
-    return *orphans.front();
-}
-
-}  // namespace
-
 void Amf::recover(UnitIndex unit) {
     if (stopping_) return;  // it stays claimed, until the view lacks us and somebody else claims it
     // Its writer held it until it died: nobody else had it, and what is written again here is not kept.
@@ -66,8 +42,9 @@ Task<void> Amf::recover_unit(UnitIndex unit) {
         if (!co_await replicator_.gather(first, units_.stripes())) co_return;  // fenced
         const auto orphans = replicator_.store().orphans(first, units_.stripes());
         if (orphans.empty()) break;
-        // All copies of one write of the first stripe; the next round takes the next.
-        const StoredRecord& next = next_write(orphans);
+        // All copies of the oldest write of the first stripe; the next round takes the next. A writer that
+        // answers before it writes leaves several, and the stripe is half-written for none but the oldest.
+        const StoredRecord& next = *orphans.front();
         std::vector<StoredRecord> copies;
         for (const StoredRecord* record : orphans) {
             const bool same = record->info.stripe == next.info.stripe && record->info.root == next.info.root;
