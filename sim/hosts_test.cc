@@ -71,7 +71,7 @@ public:
         std::ranges::copy(store_.at(offset, into.size()), into.begin());
         co_return Status{};
     }
-    Task<Status> write(std::uint64_t offset, Slice data, bool) override {
+    Task<Status> write(std::uint64_t offset, Slice data, bool, Errand) override {
         store_.in_flight[offset] = Bytes(data.bytes.begin(), data.bytes.end());
         co_await pass();
         store_.in_flight.erase(offset);
@@ -97,7 +97,7 @@ public:
         }
         co_return Status{};
     }
-    Task<Status> write_zeroes(std::uint64_t offset, std::uint64_t length, bool, bool) override {
+    Task<Status> write_zeroes(std::uint64_t offset, std::uint64_t length, bool, bool, Errand) override {
         co_await pass();
         std::ranges::fill(store_.at(offset, length), std::byte{0});
         co_return Status{};

@@ -68,6 +68,7 @@ Task<void> Amf::end() {
     }
     locks_.stop();
     if (!replicator_.fenced() && !tables_.offline()) co_await replicator_.quiesced(StripeIndex(0), ~0ull);
+    co_await replicator_.completions().handed_on();
     if (ready_ && !tables_.offline()) (void)co_await tables_.clear_idle_intents(Nanos{0});
     co_await tables_.stop();
     ready_ = false;

@@ -11,6 +11,7 @@
 #include "base/buffer.h"
 #include "base/result.h"
 #include "base/types.h"
+#include "replica/errand.h"
 
 namespace braid {
 
@@ -21,11 +22,12 @@ public:
     /// Fills `into`, which stays valid until the task returns. Linearizable per 4 KiB block.
     virtual Task<Status> read(std::uint64_t offset, std::span<std::byte> into) = 0;
     /// `data.bytes` stay valid and unchanged until the task returns. With `fua` the data is on stable storage
-    /// by then.
-    virtual Task<Status> write(std::uint64_t offset, Slice data, bool fua) = 0;
+    /// by then. `errand`: what a controller outside of the group calls it. If that is repeated, only that is
+    /// done of it, here and in write_zeroes(), which has not taken effect yet.
+    virtual Task<Status> write(std::uint64_t offset, Slice data, bool fua, Errand errand = {}) = 0;
     /// The range reads as zeros afterwards. `may_leave_hole`: an extent without a zone may stay without one.
     virtual Task<Status> write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_leave_hole,
-                                      bool fua) = 0;
+                                      bool fua, Errand errand = {}) = 0;
     /// Covers all writes that any controller had completed before the call.
     virtual Task<Status> flush() = 0;
     /// Whether the extent has a zone; without one it reads as zeros.

@@ -76,6 +76,7 @@ void ForwardClient::close() {
 void ForwardClient::ask(Open& op) {
     op.request.watermark = open_.begin()->first;
     transport_.send(op.with->id, encode(group_, op.request));
+    op.request.repeated = true;
 }
 
 void ForwardClient::choose(Open& op) {

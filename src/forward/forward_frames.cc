@@ -8,7 +8,7 @@
 namespace braid {
 namespace {
 
-constexpr std::uint8_t kFua = 1, kMayLeaveHole = 2;
+constexpr std::uint8_t kFua = 1, kMayLeaveHole = 2, kRepeated = 4;
 constexpr std::size_t kMostPorts = std::size_t{kVolumePages} * kVolumesPerPage * kMaxOutside;
 constexpr auto kLastErrc = static_cast<unsigned>(Errc::cancelled);
 
@@ -31,7 +31,8 @@ Message encode(const Uuid& group, const ForwardRequest& r) {
     out.put(r.volume);
     out.put(r.offset);
     out.put(r.length);
-    out.put(static_cast<std::uint8_t>((r.fua ? kFua : 0) | (r.may_leave_hole ? kMayLeaveHole : 0)));
+    out.put(static_cast<std::uint8_t>((r.fua ? kFua : 0) | (r.may_leave_hole ? kMayLeaveHole : 0) |
+                                      (r.repeated ? kRepeated : 0)));
     ASSERT(check(r, r.data.bytes.size()).has_value());
     return message;
 }
@@ -48,9 +49,10 @@ Result<ForwardRequest> decode_forward_request(const Message& message) {
     r.offset = in.get<std::uint64_t>();
     r.length = in.get<std::uint64_t>();
     const auto flags = in.get<std::uint8_t>();
-    if (!in.done() || (flags & ~(kFua | kMayLeaveHole)) != 0) return fail(Errc::corrupt);
+    if (!in.done() || (flags & ~(kFua | kMayLeaveHole | kRepeated)) != 0) return fail(Errc::corrupt);
     r.fua = (flags & kFua) != 0;
     r.may_leave_hole = (flags & kMayLeaveHole) != 0;
+    r.repeated = (flags & kRepeated) != 0;
     TRY(check(r, message.payload.bytes.size()));
     r.data = message.payload;
     return r;

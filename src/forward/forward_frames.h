@@ -28,7 +28,8 @@ struct ForwardRequest {
     std::uint64_t length = 0;  ///< of reads and writes at most kMaxForwardData
     bool fua = false;
     bool may_leave_hole = true;
-    Slice data;  ///< of a write: `length` bytes
+    bool repeated = false;  ///< it has been asked before, of whomever
+    Slice data;             ///< of a write: `length` bytes
 
     bool reads() const { return type == MessageType::forward_read; }
     /// Twice is not the same as once, when others write in between.

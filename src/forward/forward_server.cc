@@ -59,7 +59,7 @@ void ForwardServer::deliver(AmfId from, const Message& message) {
 Task<void> ForwardServer::work(Work what, ForwardRequest request, Place place) {
     ++at_work_[what];
     ForwardReply answer{request.number, {}, {}};
-    answer.status = co_await perform(request, place, answer.data);
+    answer.status = co_await perform(what.who, request, place, answer.data);
     if (!answer.status) answer.data = {};
     if (--at_work_[what] == 0) at_work_.erase(what);
     ended_.notify_all();
@@ -67,8 +67,10 @@ Task<void> ForwardServer::work(Work what, ForwardRequest request, Place place) {
 }
 
 /// `request` outlives it.
-Task<Status> ForwardServer::perform(const ForwardRequest& request, Place place, Slice& read) {
+Task<Status> ForwardServer::perform(ControllerStart who, const ForwardRequest& request, Place place,
+                                    Slice& read) {
     const std::uint64_t at = place.begin + request.offset;
+    const Errand errand{who, request.number, request.watermark, request.repeated};
     switch (request.type) {
         case MessageType::forward_read: {
             const Buffer into(request.length);
@@ -76,9 +78,10 @@ Task<Status> ForwardServer::perform(const ForwardRequest& request, Place place, 
             co_return co_await space_.read(at, into.span());
         }
         case MessageType::forward_write:
-            co_return co_await space_.write(at, request.data, request.fua);
+            co_return co_await space_.write(at, request.data, request.fua, errand);
         case MessageType::forward_zeroes:
-            co_return co_await space_.write_zeroes(at, request.length, request.may_leave_hole, request.fua);
+            co_return co_await space_.write_zeroes(at, request.length, request.may_leave_hole, request.fua,
+                                                   errand);
         default:
             co_return co_await space_.flush();
     }

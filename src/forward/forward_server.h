@@ -65,7 +65,7 @@ public:
     const ForwardServed& counters() const { return counters_; }
 
 private:
-    using Key = std::pair<ControllerId, Incarnation>;
+    using Key = ControllerStart;
     struct Work {
         std::string controller;
         VolumeId volume;
@@ -81,7 +81,7 @@ private:
         std::map<std::uint64_t, Entry> entries;  ///< by number
     };
     Task<void> work(Work what, ForwardRequest request, Place place);
-    Task<Status> perform(const ForwardRequest& request, Place place, Slice& read);
+    Task<Status> perform(ControllerStart who, const ForwardRequest& request, Place place, Slice& read);
     void end(const Key& who, const ForwardRequest& request, ForwardReply reply);
     void reply(ControllerId to, ForwardReply reply);
 

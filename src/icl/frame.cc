@@ -199,6 +199,10 @@ std::string_view to_string(MessageType type) {
             return "cache_fetch";
         case MessageType::cache_data:
             return "cache_data";
+        case MessageType::completion_ask:
+            return "completion_ask";
+        case MessageType::completion_tell:
+            return "completion_tell";
         case MessageType::forward_ports:
             return "forward_ports";
         case MessageType::forward_drained:

@@ -146,7 +146,7 @@ TEST(Replicator, WaitsUntilEveryPartnerHasBeginAndRedo) {
     ring.carry_all();
     EXPECT_FALSE(record.waiting());
     EXPECT_EQ(ring.stored(2) + ring.stored(3), 2u);
-    record.end();
+    record.end(Effect::done);
     ring.carry_all();
     EXPECT_EQ(ring.stored(2) + ring.stored(3), 0u);
     EXPECT_EQ(writer.live_records(), 0u);
@@ -167,7 +167,7 @@ TEST(Replicator, GivesOpenRecordsToNewPartnersAndEndsThemEverywhere) {
     EXPECT_FALSE(record.waiting());
     EXPECT_EQ(ring.stored(3), 1u);
     EXPECT_EQ(ring.stored(5), 1u);
-    record.end();
+    record.end(Effect::done);
     ring.adopt();  // what was under way is lost, and said again
     ring.carry_all();
     EXPECT_EQ(ring.stored(3) + ring.stored(5), 0u);
@@ -189,7 +189,7 @@ TEST(Replicator, APartnerThatDiedAndCameBackInOneViewHasNothing) {
     ring.carry_all();
     EXPECT_FALSE(record.waiting());
     EXPECT_EQ(ring.stored(2), 1u);
-    record.end();
+    record.end(Effect::done);
     ring.peers.erase(2);
     ring.join(2);  // it has nothing to forget
     EXPECT_EQ(writer.live_records(), 0u);
@@ -203,7 +203,7 @@ TEST(Replicator, WaitsWhileAnOlderRecordOfTheStripeIsLeftElsewhere) {
     first.begin(StripeIndex(7), 3, 0, bytes(kBlockSize, 1));
     first.redo(redo_of(1));
     ring.carry_all();
-    first.end();
+    first.end(Effect::done);
     ring.join(3);  // the new partner; 5 still has the first record
     OpenRecord second(writer);
     OpenRecord other(writer);
@@ -218,8 +218,8 @@ TEST(Replicator, WaitsWhileAnOlderRecordOfTheStripeIsLeftElsewhere) {
     ring.carry(1, 5);
     ring.carry(5, 1);
     EXPECT_FALSE(second.waiting());
-    second.end();
-    other.end();
+    second.end(Effect::done);
+    other.end(Effect::done);
 }
 
 TEST(Replicator, IsQuietOnlyWhenAllEndsAreAcknowledged) {
@@ -231,7 +231,7 @@ TEST(Replicator, IsQuietOnlyWhenAllEndsAreAcknowledged) {
     record.begin(StripeIndex(7), 3, 0, bytes(kBlockSize, 1));
     record.redo(redo_of(1));
     ring.carry_all();
-    record.end();
+    record.end(Effect::done);
     bool near = false, far = false, block = false, beside = false;
     scope.spawn(flag(writer.quiesced(StripeIndex(4), 4), near));
     scope.spawn(flag(writer.quiesced(StripeIndex(8), 100), far));
@@ -257,7 +257,7 @@ TEST(Replicator, BlocksAStripeWhoseRecordNobodyWillEnd) {
         dropped.begin(StripeIndex(7), 3, 0, bytes(kBlockSize, 1));
         OpenRecord ended(writer);
         ended.begin(StripeIndex(9), 3, 0, bytes(kBlockSize, 1));
-        ended.end();
+        ended.end(Effect::done);
     }
     bool seven = false, nine = false;
     scope.spawn(flag(writer.quiesced(StripeIndex(7), 1), seven));

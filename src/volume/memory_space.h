@@ -29,17 +29,19 @@ public:
         std::memcpy(into.data(), memory_.get() + offset, into.size());
         co_return Status{};
     }
-    Task<Status> write(std::uint64_t offset, Slice data, bool fua) override {
+    Task<Status> write(std::uint64_t offset, Slice data, bool fua, Errand errand = {}) override {
         ++writes;
+        last_errand = errand;
         fua_seen += fua;
         CO_TRY(co_await pass());
         std::memcpy(memory_.get() + offset, data.bytes.data(), data.bytes.size());
         allocate(offset, data.bytes.size());
         co_return Status{};
     }
-    Task<Status> write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_leave_hole,
-                              bool fua) override {
+    Task<Status> write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_leave_hole, bool fua,
+                              Errand errand = {}) override {
         ++zeroes;
+        last_errand = errand;
         fua_seen += fua;
         CO_TRY(co_await pass());
         std::memset(memory_.get() + offset, 0, length);
@@ -67,6 +69,7 @@ public:
 
     std::size_t reads = 0, writes = 0, zeroes = 0, flushes = 0, fua_seen = 0;
     std::size_t inside = 0, most_inside = 0;
+    Errand last_errand;
 
 private:
     Task<Status> pass() {
