@@ -32,8 +32,6 @@ struct ForwardRequest {
     Slice data;             ///< of a write: `length` bytes
 
     bool reads() const { return type == MessageType::forward_read; }
-    /// Twice is not the same as once, when others write in between.
-    bool changes() const { return type == MessageType::forward_write || type == MessageType::forward_zeroes; }
 };
 Message encode(const Uuid& group, const ForwardRequest& request);
 Result<ForwardRequest> decode_forward_request(const Message& message);

@@ -1,22 +1,16 @@
 // The half of forward_client.h that does the work, beside one AMF and on its thread.
 //
-//   of an operation that changes something     enters by           leaves by
-//   unknown                                     -                   a request
-//   at work                                     a request           its end: done, or unknown if it was
-//                                                                   refused. Asked again: nothing
-//   done, with its status                       its end             the watermark, or its controller's end.
-//                                                                   Asked again: answered again
+// What is at work is not begun again when it is asked again: it has one answer, at its end. What is not at
+// work is begun, and the AMF finds out what of it has taken effect before, here or elsewhere
+// (replica/completions.h); nothing is remembered here.
 //
-// Reads and flushes are not remembered when they are done.
-//
-// Guarantees: what is asked twice by one start of a controller is done once, however late it is asked again;
-// nothing is begun for who is not in the view, nor through a port that the tables do not know. Needs: the
-// group outlives it or idle() has returned; adopt() before messages of that view. Bounded by what a client
-// may have open (ForwardClient::kBudget, kSpan). Never looks at what is inside.
+// Guarantees: nothing is begun for who is not in the view, nor through a port that the tables do not know.
+// Needs: the group outlives it or idle() has returned; adopt() before messages of that view. Bounded by what
+// a client may have open (ForwardClient::kBudget, kSpan). Never looks at what is inside.
 #pragma once
 
 #include <functional>
-#include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -36,7 +30,7 @@ struct ForwardCaller {
 
 struct ForwardServed {
     std::uint64_t operations = 0, bytes = 0;
-    std::uint64_t repeated = 0;  ///< questions about what was known already
+    std::uint64_t repeated = 0;  ///< questions about what was asked before
     std::uint64_t refused = 0;
 };
 
@@ -65,24 +59,16 @@ public:
     const ForwardServed& counters() const { return counters_; }
 
 private:
-    using Key = ControllerStart;
+    bool alive(const ControllerStart& who) const;
     struct Work {
         std::string controller;
         VolumeId volume;
-        Key who;
+        ControllerStart who;
+        std::uint64_t number = 0;
         friend auto operator<=>(const Work&, const Work&) = default;
-    };
-    struct Memory {
-        std::uint64_t watermark = 0;
-        struct Entry {
-            bool done = false;
-            Status status;
-        };
-        std::map<std::uint64_t, Entry> entries;  ///< by number
     };
     Task<void> work(Work what, ForwardRequest request, Place place);
     Task<Status> perform(ControllerStart who, const ForwardRequest& request, Place place, Slice& read);
-    void end(const Key& who, const ForwardRequest& request, ForwardReply reply);
     void reply(ControllerId to, ForwardReply reply);
 
     GroupSpace& space_;
@@ -90,8 +76,7 @@ private:
     Uuid group_;
     Find find_;
     std::vector<ForwardCaller> callers_;
-    std::map<Key, Memory> memories_;
-    std::map<Work, std::size_t> at_work_;
+    std::set<Work> at_work_;
     bool closed_ = false;
     Event ended_;
     ForwardServed counters_;

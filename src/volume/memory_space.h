@@ -30,22 +30,24 @@ public:
         co_return Status{};
     }
     Task<Status> write(std::uint64_t offset, Slice data, bool fua, Errand errand = {}) override {
+        if (done_before(errand)) co_return Status{};
         ++writes;
-        last_errand = errand;
         fua_seen += fua;
         CO_TRY(co_await pass());
         std::memcpy(memory_.get() + offset, data.bytes.data(), data.bytes.size());
         allocate(offset, data.bytes.size());
+        errands_.insert({errand.who, errand.number});
         co_return Status{};
     }
     Task<Status> write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_leave_hole, bool fua,
                               Errand errand = {}) override {
+        if (done_before(errand)) co_return Status{};
         ++zeroes;
-        last_errand = errand;
         fua_seen += fua;
         CO_TRY(co_await pass());
         std::memset(memory_.get() + offset, 0, length);
         if (!may_leave_hole) allocate(offset, length);
+        errands_.insert({errand.who, errand.number});
         co_return Status{};
     }
     Task<Status> flush() override {
@@ -69,9 +71,11 @@ public:
 
     std::size_t reads = 0, writes = 0, zeroes = 0, flushes = 0, fua_seen = 0;
     std::size_t inside = 0, most_inside = 0;
-    Errand last_errand;
 
 private:
+    bool done_before(const Errand& errand) const {
+        return errand.repeated && errands_.contains({errand.who, errand.number});
+    }
     Task<Status> pass() {
         most_inside = std::max(most_inside, ++inside);
         co_await released_;
@@ -82,6 +86,7 @@ private:
     std::unique_ptr<std::byte, decltype(&std::free)> memory_;  // calloc: untouched pages cost nothing
     std::size_t size_;
     std::set<ExtentIndex> allocated_;
+    std::set<std::pair<ControllerStart, std::uint64_t>> errands_;  ///< that have been done here
     Event released_;
     Status status_;
 };
