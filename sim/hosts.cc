@@ -94,9 +94,7 @@ void Hosts::issue(Lane& lane, const Ports::Place& place) {
     op.invoked = instant();
     if (op.kind == Kind::write) {
         stamp(op);
-        for (std::uint64_t at = 0; at < op.length; at += kSector) {
-            one_disk_.write_begins((op.offset + at) / kSector, op.id, op.invoked);
-        }
+        one_disk_.write_begins(op.sectors(), op.id, op.invoked);
     }
     lane.state = State::waiting;
     lane.process = place.process->pid;
@@ -143,8 +141,7 @@ void Hosts::look_at_moves(const Lane& lane) {
     if (!options_.writes_repeat || !lane.outside || op.kind != Kind::write ||
         ports_.moves(lane.process) == lane.moves)
         return;
-    for (std::uint64_t at = 0; at < op.length; at += kSector)
-        one_disk_.may_repeat((op.offset + at) / kSector, op.id);
+    one_disk_.may_repeat(op.sectors(), op.id);
 }
 
 void Hosts::ended(Lane& lane, Status status) {
@@ -186,12 +183,9 @@ void Hosts::succeed(Lane& lane, Operation op) {
         case Kind::private_read:
             return check_private(lane, op);
         case Kind::write:
-            for (std::uint64_t at = 0; at < op.length; at += kSector) {
-                one_disk_.write_done((op.offset + at) / kSector, op.id, now, op.fua);
-                // These happened before now or never will.
-                for (const std::uint64_t id : op.former)
-                    one_disk_.write_done((op.offset + at) / kSector, id, now);
-            }
+            one_disk_.write_done(op.sectors(), op.id, now, op.fua);
+            // These happened before now or never will.
+            for (const std::uint64_t id : op.former) one_disk_.write_done(op.sectors(), id, now);
             return;
         case Kind::private_write:
         case Kind::private_zero: {

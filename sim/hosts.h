@@ -99,6 +99,7 @@ private:
         bool fast = false;
         Instant invoked = 0;
         Instant completed = kNever;
+        Sectors sectors() const { return {offset / kSector, length / kSector}; }
         bool changes_private() const { return kind == Kind::private_write || kind == Kind::private_zero; }
     };
     struct Host {

@@ -7,9 +7,11 @@
 namespace braid::sim {
 namespace {
 
-/// Word `i` of a sector that a write stamped: differs in every word between any two writes.
-std::uint64_t filler(std::uint64_t id, std::uint64_t sector, std::size_t i) {
-    return (id * 0x9e3779b97f4a7c15ull ^ sector) + i * 0xd1342543de82ef95ull;
+constexpr std::uint64_t kFillerStep = 0xd1342543de82ef95ull;
+/// Word 2 of a sector that a write stamped, and what each further word is more than the one before it: they
+/// differ in every word between any two writes.
+std::uint64_t filler(std::uint64_t id, std::uint64_t sector) {
+    return (id * 0x9e3779b97f4a7c15ull ^ sector) + 2 * kFillerStep;
 }
 
 }  // namespace
@@ -90,7 +92,8 @@ void Hosts::stamp(Operation& op) {
     for (std::uint64_t at = 0; at < op.length; at += kSector) {
         std::array<std::uint64_t, kSector / 8> words;
         const std::uint64_t sector = (op.offset + at) / kSector;
-        for (std::size_t i = 2; i < words.size(); ++i) words[i] = filler(op.id, sector, i);
+        words[2] = filler(op.id, sector);
+        for (std::size_t i = 3; i < words.size(); ++i) words[i] = words[i - 1] + kFillerStep;
         words[0] = op.id;
         words[1] = sector;
         std::memcpy(op.data.data() + at, words.data(), kSector);
@@ -98,22 +101,32 @@ void Hosts::stamp(Operation& op) {
 }
 
 void Hosts::record_read(const Operation& op, Instant completed) {
-    for (std::uint64_t at = 0; at < op.length; at += kSector) {
+    const std::uint64_t end = (op.offset + op.length) / kSector;
+    Sectors same{op.offset / kSector, 0};  // with this value
+    std::uint64_t value = 0;
+    for (std::uint64_t sector = same.first; sector < end; ++sector) {
         std::array<std::uint64_t, kSector / 8> words;
-        std::memcpy(words.data(), op.data.data() + at, kSector);
-        const std::uint64_t sector = (op.offset + at) / kSector;
-        const bool zero = std::all_of(words.begin(), words.end(), [](std::uint64_t w) { return w == 0; });
-        bool whole = zero || words[1] == sector;
-        for (std::size_t i = 2; whole && !zero && i < words.size(); ++i) {
-            whole = words[i] == filler(words[0], sector, i);
+        std::memcpy(words.data(), op.data.data() + (sector * kSector - op.offset), kSector);
+        const std::uint64_t id = words[0];
+        std::uint64_t wrong = words[1] ^ sector, any = id | words[1], expected = filler(id, sector);
+        for (std::size_t i = 2; i < words.size(); ++i, expected += kFillerStep) {
+            wrong |= words[i] ^ expected;
+            any |= words[i];
         }
-        if (!whole) {
+        if (wrong != 0 && any != 0) {
             world_.violation("sector " + std::to_string(sector) + " is torn or misplaced: words " +
-                             std::to_string(words[0]) + ' ' + std::to_string(words[1]));
+                             std::to_string(id) + ' ' + std::to_string(words[1]));
             return;
         }
-        one_disk_.read(sector, zero ? 0 : words[0], op.invoked, completed);
+        const std::uint64_t here = any == 0 ? 0 : id;
+        if (same.count != 0 && here != value) {
+            one_disk_.read(same, value, op.invoked, completed);
+            same = {sector, 0};
+        }
+        value = here;
+        ++same.count;
     }
+    one_disk_.read(same, value, op.invoked, completed);
 }
 
 /// An operation of the private area that had no answer, or an error for one: it may have happened.
@@ -165,8 +178,10 @@ bool Hosts::may_be_there(const Lane& lane, std::uint64_t offset, std::byte seen)
 /// read; all others are as this host left them.
 void Hosts::check_private(Lane& lane, const Operation& op) {
     const std::uint64_t from = op.offset - private_base(lane);
-    const bool certain = std::memchr(lane.uncertain.data() + from, 1, op.length) == nullptr;
-    if (certain && std::memcmp(lane.expected.data() + from, op.data.data(), op.length) == 0) return;
+    if (std::memcmp(lane.expected.data() + from, op.data.data(), op.length) == 0) {
+        std::memset(lane.uncertain.data() + from, 0, op.length);
+        return;
+    }
     for (std::uint64_t i = 0; i < op.length; ++i) {
         std::byte& expected = lane.expected[from + i];
         std::uint8_t& uncertain = lane.uncertain[from + i];

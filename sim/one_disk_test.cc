@@ -30,6 +30,28 @@ TEST(OneDisk, SeesAStaleRead) {
     EXPECT_NE(disk.judge(), "");
 }
 
+TEST(OneDisk, TellsSectorsApartThatWereWrittenTogether) {
+    const auto story = [](std::uint64_t stale, std::uint64_t value) {
+        OneDisk disk;
+        disk.write_begins({100, 500}, 10, 10);
+        disk.write_done({100, 500}, 10, 20);
+        disk.write_begins({300, 2}, 11, 30);
+        disk.write_done({300, 2}, 11, 40);
+        disk.read(stale, value, 50, 60);
+        return disk.judge();
+    };
+    for (const std::uint64_t old : {100u, 255u, 256u, 299u, 302u, 511u, 512u, 599u}) {
+        EXPECT_EQ(story(old, 10), "") << old;
+        EXPECT_NE(story(old, 0), "") << old;
+        EXPECT_NE(story(old, 11), "") << old;
+    }
+    for (const std::uint64_t fresh : {300u, 301u}) {
+        EXPECT_EQ(story(fresh, 11), "") << fresh;
+        EXPECT_NE(story(fresh, 10), "") << fresh;
+    }
+    for (const std::uint64_t beside : {99u, 600u}) EXPECT_EQ(story(beside, 0), "") << beside;
+}
+
 TEST(OneDisk, SeesALostWrite) {
     OneDisk disk;
     write(disk, 10, 10, 20);

@@ -1,5 +1,6 @@
 #include "sim/sim_disk.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/crc32c.h"
@@ -101,20 +102,16 @@ Status Media::write(std::uint64_t at, std::span<const std::byte> from) {
     return {};
 }
 
-bool Media::peek(std::uint64_t at, std::span<std::byte> into) const {
-    bool any = false;
-    for (std::size_t done = 0; done < into.size(); done += kBlockSize) {
-        const std::uint64_t number = (at + done) / kBlockSize;
-        any |= blocks_[number].block != nullptr || !blocks_[number].zeroed;
-    }
-    if (!any) {
-        std::memset(into.data(), 0, into.size());
-        return false;
-    }
+bool Media::all_zeros(std::uint64_t at, std::uint64_t length) const {
+    const auto from = blocks_.begin() + static_cast<std::ptrdiff_t>(at / kBlockSize);
+    return std::all_of(from, from + static_cast<std::ptrdiff_t>(length / kBlockSize),
+                       [](const Place& place) { return !place.block && place.zeroed; });
+}
+
+void Media::peek(std::uint64_t at, std::span<std::byte> into) const {
     for (std::size_t done = 0; done < into.size(); done += kBlockSize) {
         look((at + done) / kBlockSize, into.data() + done);
     }
-    return true;
 }
 
 Status Media::zero(std::uint64_t at, std::uint64_t length) {

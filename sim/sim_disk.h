@@ -48,8 +48,10 @@ public:
     Status flush();
     /// What was written since the last flush stays, goes, or stays in part, block by block.
     void lose_power();
-    /// What stands there, whatever the disk would answer. False if it is all zeros by zero().
-    bool peek(std::uint64_t at, std::span<std::byte> into) const;
+    /// What stands there, whatever the disk would answer.
+    void peek(std::uint64_t at, std::span<std::byte> into) const;
+    /// By zero(), and never written since.
+    bool all_zeros(std::uint64_t at, std::uint64_t length) const;
     // media_faults.cc
     /// A part of it only, by chance.
     void write_torn(std::uint64_t at, std::span<const std::byte> from);

@@ -1,27 +1,56 @@
 #include "sim/checkers/one_disk.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace braid::sim {
 
-OneDisk::Register& OneDisk::at(std::uint64_t sector) {
-    const std::uint64_t number = sector / std::tuple_size_v<Page>;
+OneDisk::Page& OneDisk::page(std::uint64_t number) {
     if (number != last_number_) {
         auto& page = pages_[number];
         if (!page) page = std::make_unique<Page>();
         last_number_ = number;
         last_page_ = page.get();
     }
-    return (*last_page_)[sector % std::tuple_size_v<Page>];
+    return *last_page_;
 }
 
-OneDisk::Value& OneDisk::value_of(std::uint64_t sector, std::uint64_t value) {
-    Register& values = at(sector);
-    // Operations go through neighbouring sectors, and each of them is a miss of the CPU's cache.
-    constexpr std::size_t kAhead = 4;
-    const std::size_t ahead = sector % std::tuple_size_v<Page> + kAhead;
-    if (ahead < std::tuple_size_v<Page> && !(*last_page_)[ahead].empty())
-        __builtin_prefetch(&(*last_page_)[ahead].back());
+void OneDisk::Page::split(std::size_t at) {
+    std::size_t word = at / 64;
+    const std::uint64_t bit = 1ull << at % 64;
+    if ((begins[word] & bit) != 0) return;
+    std::uint64_t before = begins[word] & (bit - 1);
+    while (before == 0) before = begins[--word];
+    registers[at] = registers[word * 64 + static_cast<std::size_t>(std::bit_width(before)) - 1];
+    begins[at / 64] |= bit;
+}
+
+std::size_t OneDisk::Page::next(std::size_t at) const {
+    for (++at; at < kPage; at = (at / 64 + 1) * 64) {
+        const std::uint64_t rest = begins[at / 64] >> at % 64;
+        if (rest != 0) return at + static_cast<std::size_t>(std::countr_zero(rest));
+    }
+    return kPage;
+}
+
+template <class Each>
+void OneDisk::for_each(Sectors sectors, const Each& each) {
+    const std::uint64_t end = sectors.first + sectors.count;
+    for (std::uint64_t from = sectors.first; from < end;) {
+        Page& here = page(from / kPage);
+        std::size_t at = from % kPage;
+        const auto to = static_cast<std::size_t>(std::min<std::uint64_t>(kPage, at + (end - from)));
+        here.split(at);
+        if (to < kPage) here.split(to);
+        from += to - at;
+        for (std::size_t next = at; at < to; at = next) {
+            next = here.next(at);
+            each(here.registers[at], next - at);
+        }
+    }
+}
+
+OneDisk::Value& OneDisk::value_of(Register& values, std::uint64_t value) {
     if (values.empty()) {
         Value initial;
         initial.written = true;
@@ -43,36 +72,43 @@ OneDisk::Value& OneDisk::value_of(std::uint64_t sector, std::uint64_t value) {
     return *place;
 }
 
-void OneDisk::write_begins(std::uint64_t sector, std::uint64_t value, Instant invoked) {
-    Value& v = value_of(sector, value);
-    v.written = true;
-    v.write_invoked = invoked;
-    v.last_invocation = std::max(v.last_invocation, invoked);
-    ++operations_;
+void OneDisk::write_begins(Sectors sectors, std::uint64_t value, Instant invoked) {
+    for_each(sectors, [&](Register& values, std::size_t) {
+        Value& v = value_of(values, value);
+        v.written = true;
+        v.write_invoked = invoked;
+        v.last_invocation = std::max(v.last_invocation, invoked);
+    });
+    operations_ += sectors.count;
 }
 
-void OneDisk::write_done(std::uint64_t sector, std::uint64_t value, Instant completed, bool durable) {
-    Value& v = value_of(sector, value);
-    v.write_completion = completed;
-    v.durable = durable;
-    v.first_completion = std::min(v.first_completion, completed);
+void OneDisk::write_done(Sectors sectors, std::uint64_t value, Instant completed, bool durable) {
+    for_each(sectors, [&](Register& values, std::size_t) {
+        Value& v = value_of(values, value);
+        v.write_completion = completed;
+        v.durable = durable;
+        v.first_completion = std::min(v.first_completion, completed);
+    });
 }
 
-void OneDisk::read(std::uint64_t sector, std::uint64_t value, Instant invoked, Instant completed) {
-    // Before the first write was invoked: contradicts nothing that may come.
-    if (value == 0 && at(sector).empty()) {
-        ++operations_;
-        return;
-    }
-    Value& v = value_of(sector, value);
-    const bool open = !v.survivor && invoked < v.write_completion;
-    Instant& first = open ? v.open_completion : v.first_completion;
-    Instant& last = open ? v.open_invocation : v.last_invocation;
-    first = v.survivor ? power_back_ - 1 : std::min(first, completed);
-    last = std::max(last, invoked);
-    v.first_read_completion = std::min(v.first_read_completion, completed);
-    ++v.reads;
-    ++operations_;
+void OneDisk::may_repeat(Sectors sectors, std::uint64_t value) {
+    for_each(sectors, [&](Register& values, std::size_t) { value_of(values, value).repeats = true; });
+}
+
+void OneDisk::read(Sectors sectors, std::uint64_t value, Instant invoked, Instant completed) {
+    for_each(sectors, [&](Register& values, std::size_t) {
+        // Before the first write was invoked: contradicts nothing that may come.
+        if (value == 0 && values.empty()) return;
+        Value& v = value_of(values, value);
+        const bool open = !v.survivor && invoked < v.write_completion;
+        Instant& first = open ? v.open_completion : v.first_completion;
+        Instant& last = open ? v.open_invocation : v.last_invocation;
+        first = v.survivor ? power_back_ - 1 : std::min(first, completed);
+        last = std::max(last, invoked);
+        v.first_read_completion = std::min(v.first_read_completion, completed);
+        ++v.reads;
+    });
+    operations_ += sectors.count;
 }
 
 std::string OneDisk::judge_register(const Register& values) {
@@ -125,7 +161,7 @@ std::string OneDisk::judge_register(const Register& values) {
 void OneDisk::power_lost(Instant now) {
     if (broken_.empty()) broken_ = judge();
     for (auto& [number, page] : pages_) {
-        for (Register& values : *page) {
+        for (Register& values : page->registers) {
             if (values.empty()) continue;
             const bool known =
                 std::ranges::any_of(values, [](const Value& v) { return v.survivor && v.reads != 0; });
@@ -153,10 +189,10 @@ void OneDisk::power_lost(Instant now) {
 std::string OneDisk::judge() const {
     if (!broken_.empty()) return broken_;
     for (const auto& [number, page] : pages_) {
-        for (std::size_t i = 0; i < page->size(); ++i) {
-            const std::string wrong = judge_register((*page)[i]);
+        for (std::size_t i = 0; i < kPage; ++i) {
+            const std::string wrong = judge_register(page->registers[i]);
             if (wrong.empty()) continue;
-            return "sector " + std::to_string(number * page->size() + i) + ": " + wrong;
+            return "sector " + std::to_string(number * kPage + i) + ": " + wrong;
         }
     }
     return {};

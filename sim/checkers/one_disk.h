@@ -19,18 +19,24 @@ namespace braid::sim {
 using Instant = std::int64_t;  ///< virtual nanoseconds
 constexpr Instant kNever = std::numeric_limits<Instant>::max();
 
-/// Told of everything when it happens: of a write when it is invoked, of a read when it has ended.
+struct Sectors {
+    std::uint64_t first = 0, count = 1;
+    Sectors(std::uint64_t sector, std::uint64_t n = 1) : first(sector), count(n) {}
+};
+
+/// Told of everything when it happens: of a write when it is invoked, of a read when it has ended. Neighbours
+/// that have lived through the same are one register until something happens to one of them alone.
 class OneDisk {
 public:
-    /// A write of `value` (not 0, not used before on this register) was invoked. Without write_done() it is
+    /// A write of `value` (not 0, not used before on these registers) was invoked. Without write_done() it is
     /// uncertain.
-    void write_begins(std::uint64_t sector, std::uint64_t value, Instant invoked);
+    void write_begins(Sectors sectors, std::uint64_t value, Instant invoked);
     /// `durable`: power cannot take it any more.
-    void write_done(std::uint64_t sector, std::uint64_t value, Instant completed, bool durable = false);
+    void write_done(Sectors sectors, std::uint64_t value, Instant completed, bool durable = false);
     /// Until its answer it may take effect more than once: while it is open it may come and go.
-    void may_repeat(std::uint64_t sector, std::uint64_t value) { value_of(sector, value).repeats = true; }
+    void may_repeat(Sectors sectors, std::uint64_t value);
     /// A finished read; 0 is the content that nobody wrote.
-    void read(std::uint64_t sector, std::uint64_t value, Instant invoked, Instant completed);
+    void read(Sectors sectors, std::uint64_t value, Instant invoked, Instant completed);
 
     /// A flush has an answer: what was done when it was invoked is durable.
     void flushed(Instant invoked) { last_flush_ = std::max(last_flush_, invoked); }
@@ -67,9 +73,20 @@ private:
         return v.repeats ? v.last_invocation : std::max(v.last_invocation, v.open_invocation);
     }
     using Register = std::vector<Value>;  ///< by value: new ones come at the end
-    using Page = std::array<Register, 256>;
-    Register& at(std::uint64_t sector);
-    Value& value_of(std::uint64_t sector, std::uint64_t value);
+    static constexpr std::size_t kPage = 256;
+    struct Page {
+        std::array<Register, kPage> registers;
+        /// Where a register begins that speaks for all sectors up to the next one.
+        std::array<std::uint64_t, kPage / 64> begins = {1};
+
+        void split(std::size_t at);
+        std::size_t next(std::size_t at) const;
+    };
+    /// Calls `each(register, sectors)` for exactly these sectors.
+    template <class Each>
+    void for_each(Sectors sectors, const Each& each);
+    Page& page(std::uint64_t number);
+    static Value& value_of(Register& values, std::uint64_t value);
     static std::string judge_register(const Register& values);
 
     std::map<std::uint64_t, std::unique_ptr<Page>> pages_;

@@ -30,18 +30,21 @@ std::string check_parity(const GroupConfig& config, const GroupState& state, Ext
     }
     for (std::uint32_t row = 0; row < geometry.rows_per_extent(); ++row) {
         RoleMask present, missing;
+        std::array<DiskPlace, kMaxMembers> places;
         bool any = false;
         for (unsigned role = 0; role < width; ++role) {
-            const DiskPlace place = strip_place(geometry, zone, Row(row),
-                                                Role(static_cast<std::uint8_t>(role)), config.data_start);
+            const DiskPlace& place = places[role] = strip_place(
+                geometry, zone, Row(row), Role(static_cast<std::uint8_t>(role)), config.data_start);
             if (state.members[place.member.v].state == MemberState::failed) {
                 missing.set(role);
                 continue;
             }
             present.set(role);
-            any |= media[place.member.v]->peek(place.offset, {seen[role], strip});
+            any |= !media[place.member.v]->all_zeros(place.offset, strip);
         }
         if (!any || present.count() <= geometry.k) continue;
+        for (unsigned role = 0; role < width; ++role)
+            if (present[role]) media[places[role].member.v]->peek(places[role].offset, {seen[role], strip});
         // Everything from the first k that are there, then compared with all that are there.
         RoleMask first, rest = missing;
         for (unsigned role = 0; role < width; ++role) {

@@ -2,6 +2,7 @@
 // after the first short read it stays failed and yields zeros, so a decoder checks `ok()` once at the end.
 #pragma once
 
+#include <bit>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -23,9 +24,10 @@ public:
 
     template <std::unsigned_integral T>
     void put(T value) {
-        for (std::size_t i = 0; i < sizeof(T); ++i) {
-            out_.push_back(static_cast<std::byte>((static_cast<std::uint64_t>(value) >> (8 * i)) & 0xff));
-        }
+        static_assert(std::endian::native == std::endian::little);
+        const std::size_t at = out_.size();
+        out_.resize(at + sizeof(T));
+        std::memcpy(out_.data() + at, &value, sizeof(T));
     }
     template <class Tag, class Rep>
     void put(Strong<Tag, Rep> value) {
@@ -58,11 +60,10 @@ public:
             short_read();
             return 0;
         }
-        std::uint64_t value = 0;
-        for (std::size_t i = 0; i < sizeof(T); ++i)
-            value |= std::to_integer<std::uint64_t>(in_[i]) << (8 * i);
+        T value;
+        std::memcpy(&value, in_.data(), sizeof(T));
         in_ = in_.subspan(sizeof(T));
-        return static_cast<T>(value);
+        return value;
     }
     template <class S>
         requires requires { typename S::rep; }
