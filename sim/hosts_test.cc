@@ -103,7 +103,9 @@ public:
         co_return Status{};
     }
     Task<Status> flush() override { co_return Status{}; }
-    bool allocated(ExtentIndex) const override { return true; }
+    Task<Result<std::vector<bool>>> allocation(std::uint64_t, std::uint64_t) override {
+        co_return std::vector{true};
+    }
 
 private:
     Task<void> pass() {

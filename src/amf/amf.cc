@@ -165,6 +165,18 @@ Task<Status> Amf::then_flush(Task<Status> operation) {
     co_return co_await flush();
 }
 
+/// A write that was answered has made its zone known to all AMFs that have settled since.
+Task<Result<std::vector<bool>>> Amf::allocation(std::uint64_t offset, std::uint64_t length) {
+    ASSERT(length != 0 && offset + length <= extents_ * kExtentSize);
+    if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
+    const GateGuard inside(gate_);
+    while (!tables_.settled()) co_await tables_.settled_event();
+    std::vector<bool> out;
+    for (std::uint64_t at = offset / kExtentSize; at * kExtentSize < offset + length; ++at)
+        out.push_back(allocated(ExtentIndex(static_cast<std::uint32_t>(at))));
+    co_return out;
+}
+
 /// The members' own caches, all of them: what was answered is on the members.
 Task<Status> Amf::flush() {
     if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);

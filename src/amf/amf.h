@@ -119,9 +119,10 @@ public:
     Task<Status> write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_leave_hole, bool fua,
                               Errand errand = {}) override;
     Task<Status> flush() override;
-    bool allocated(ExtentIndex extent) const override { return tables_.zone(extent) != nullptr; }
+    Task<Result<std::vector<bool>>> allocation(std::uint64_t offset, std::uint64_t length) override;
 
     // ---- for jobs
+    bool allocated(ExtentIndex extent) const { return tables_.zone(extent) != nullptr; }
     /// Compares a stripe's parity with its data and, if asked, writes it where it is wrong.
     Task<Result<StripeVerdict>> check_stripe(StripeIndex stripe, bool correct);
     /// The AMF that does what one alone should do: the lowest id of the view.

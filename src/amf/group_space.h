@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "async/task.h"
 #include "base/buffer.h"
@@ -30,8 +31,9 @@ public:
                                       bool fua, Errand errand = {}) = 0;
     /// Covers all writes that any controller had completed before the call.
     virtual Task<Status> flush() = 0;
-    /// Whether the extent has a zone; without one it reads as zeros.
-    virtual bool allocated(ExtentIndex extent) const = 0;
+    /// For each extent that the range touches, which is not empty, whether it has a zone; without one it
+    /// reads as zeros.
+    virtual Task<Result<std::vector<bool>>> allocation(std::uint64_t offset, std::uint64_t length) = 0;
 };
 
 }  // namespace braid

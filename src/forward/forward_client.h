@@ -74,7 +74,7 @@ public:
     /// Nobody is waited for any more.
     void close();
 
-    /// Number and watermark are given here. What was read, else nothing.
+    /// Number and watermark are given here. What was read, or the allocation, else nothing.
     Task<Result<Slice>> perform(ForwardRequest request);
 
     /// Who is asked first; nothing if nobody serves the group.

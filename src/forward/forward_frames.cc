@@ -9,12 +9,15 @@ namespace braid {
 namespace {
 
 constexpr std::uint8_t kFua = 1, kMayLeaveHole = 2, kRepeated = 4;
+constexpr std::uint64_t kMaxForwardAllocation = (kMaxForwardData - 1) * kExtentSize;
 constexpr std::size_t kMostPorts = std::size_t{kVolumePages} * kVolumesPerPage * kMaxOutside;
 constexpr auto kLastErrc = static_cast<unsigned>(Errc::cancelled);
 
 Status check(const ForwardRequest& r, std::size_t payload) {
     const bool moves_data = r.reads() || r.type == MessageType::forward_write;
     if (moves_data && (r.length == 0 || r.length > kMaxForwardData)) return fail(Errc::corrupt);
+    const bool allocation = r.type == MessageType::forward_allocation;
+    if (allocation && (r.length == 0 || r.length > kMaxForwardAllocation)) return fail(Errc::corrupt);
     if (payload != (r.type == MessageType::forward_write ? r.length : 0)) return fail(Errc::corrupt);
     if (r.number == 0 || r.watermark > r.number) return fail(Errc::corrupt);
     return {};
@@ -38,8 +41,8 @@ Message encode(const Uuid& group, const ForwardRequest& r) {
 }
 
 Result<ForwardRequest> decode_forward_request(const Message& message) {
-    if (message.type < MessageType::forward_read || message.type > MessageType::forward_flush)
-        return fail(Errc::corrupt);
+    const bool asks = message.type >= MessageType::forward_read && message.type <= MessageType::forward_flush;
+    if (!asks && message.type != MessageType::forward_allocation) return fail(Errc::corrupt);
     Reader in(message.head);
     ForwardRequest r;
     r.type = message.type;

@@ -53,7 +53,7 @@ Task<void> ForwardServer::work(Work what, ForwardRequest request, Place place) {
     at_work_.erase(what);
     ended_.notify_all();
     ++counters_.operations;
-    if (request.type != MessageType::forward_zeroes) counters_.bytes += request.length;
+    counters_.bytes += request.data.bytes.size() + answer.data.bytes.size();
     if (alive(what.who)) reply(what.who.first, std::move(answer));
 }
 
@@ -73,6 +73,13 @@ Task<Status> ForwardServer::perform(ControllerStart who, const ForwardRequest& r
         case MessageType::forward_zeroes:
             co_return co_await space_.write_zeroes(at, request.length, request.may_leave_hole, request.fua,
                                                    errand);
+        case MessageType::forward_allocation: {
+            CO_TRY_LET(const std::vector<bool> zones, co_await space_.allocation(at, request.length));
+            const Buffer into(zones.size());
+            for (std::size_t i = 0; i < zones.size(); ++i) into.data()[i] = std::byte{zones[i]};
+            read = Slice(into);
+            co_return Status{};
+        }
         default:
             co_return co_await space_.flush();
     }

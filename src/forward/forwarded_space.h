@@ -59,8 +59,13 @@ public:
         co_return Status{};
     }
 
-    /// Not known here: no hole is promised.
-    bool allocated(ExtentIndex) const override { return true; }
+    Task<Result<std::vector<bool>>> allocation(std::uint64_t offset, std::uint64_t length) override {
+        const ForwardRequest request = make(MessageType::forward_allocation, offset, length);
+        CO_TRY_LET(const Slice data, co_await client_.perform(request));
+        std::vector<bool> out;
+        for (const std::byte zone : data.bytes) out.push_back(zone != std::byte{0});
+        co_return out;
+    }
 
 private:
     static std::size_t piece(std::uint64_t offset, std::size_t left) {

@@ -217,6 +217,8 @@ std::string_view to_string(MessageType type) {
             return "forward_flush";
         case MessageType::forward_reply:
             return "forward_reply";
+        case MessageType::forward_allocation:
+            return "forward_allocation";
         default:
             return type >= MessageType::amf_first && type <= MessageType::amf_last ? "amf" : "unknown";
     }

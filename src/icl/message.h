@@ -53,7 +53,8 @@ enum class MessageType : std::uint8_t {
     forward_zeroes,
     forward_flush,
     forward_reply,
-    last = forward_reply,
+    forward_allocation,  ///< asked like the others: which extents have a zone
+    last = forward_allocation,
 };
 
 struct Message {

@@ -55,7 +55,13 @@ public:
         CO_TRY(co_await pass());
         co_return Status{};
     }
-    bool allocated(ExtentIndex extent) const override { return allocated_.contains(extent); }
+    Task<Result<std::vector<bool>>> allocation(std::uint64_t offset, std::uint64_t length) override {
+        CO_TRY(co_await pass());
+        std::vector<bool> out;
+        for (std::uint64_t at = offset / kExtentSize; at * kExtentSize < offset + length; ++at)
+            out.push_back(allocated_.contains(ExtentIndex(static_cast<std::uint32_t>(at))));
+        co_return out;
+    }
 
     /// Operations wait until release().
     void hold() { released_.reset(); }

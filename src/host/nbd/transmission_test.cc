@@ -42,7 +42,9 @@ struct PlacedSpace final : GroupSpace {
         co_return Status{};
     }
     Task<Status> flush() override { co_return Status{}; }
-    bool allocated(ExtentIndex) const override { return true; }
+    Task<Result<std::vector<bool>>> allocation(std::uint64_t, std::uint64_t) override {
+        co_return std::vector{true};
+    }
 };
 
 TEST_F(NbdTransmission, DataLiesInMemoryAsItLiesInItsBlocks) {
