@@ -4,7 +4,8 @@ and `nbdkit memory`, in the same run. The contestants take turns within each rou
 and each is also given as a ratio to `nbdkit file`, reads of what fits into a cache to `nbdkit memory`. CPU is what the
 server processes used, per operation.
 
-  bench/compare.py [--build build/release] [--levels raid5:5,raid6:6] [--jobs NAME,...] [--seconds 2] [--rounds 3] [--json FILE]
+  bench/compare.py [--build build/release] [--levels raid5:5,raid6:6] [--jobs NAME,...] [--variant NAME=FLAGS]...
+                   [--seconds 2] [--rounds 3] [--json FILE]
 """
 
 import argparse
@@ -67,14 +68,15 @@ def end(process):
     process.wait(60)
 
 
-def start_braid(build, scratch, level, disks, controllers):
-    name = f"braid {level} x{controllers}"
+def start_braid(build, scratch, level, disks, controllers, variant=("", "")):
+    kind, flags = variant
+    name = f"braid {level} x{controllers}" + (f" {kind}" if kind else "")
     directory = Path(scratch) / name.replace(" ", "-")
     env = dict(os.environ, BRAID_DEMO_DISKS=str(scratch), XDG_RUNTIME_DIR=str(scratch))
     log = open(f"{directory}.log", "w")
     process = subprocess.Popen(
         [f"{build}/bin/braid", "demo", "--controllers", str(controllers), "--disks", str(disks), "--level", level,
-         "--disk-size", "512MiB", "--volume-size", f"{SIZE_MIB}MiB", "--dir", str(directory)],
+         "--disk-size", "512MiB", "--volume-size", f"{SIZE_MIB}MiB", "--dir", str(directory), *flags.split()],
         stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=env)
 
     def up():
@@ -193,7 +195,7 @@ def print_table(figures, jobs):
             amount = f"{f['iops'] / 1000:.1f}k" if size == 4096 else f"{f['bytes_per_s'] / (1 << 20):.0f} MiB/s"
             ratio = f["iops"] / base[job]["iops"]
             mark = " "
-            if name.startswith("braid") and name.endswith("x1") and job in GOALS:
+            if name.startswith("braid") and " x1" in name and job in GOALS:
                 mark = "+" if ratio >= GOALS[job] else "-"
             cells.append(f"{amount} {ratio:4.2f}{mark} {f['cpu_us_per_op']:6.1f}us")
         print(f"{job:<18}" + "".join(f"{c:>26}" for c in cells))
@@ -208,6 +210,8 @@ def main():
     parser.add_argument("--jobs", default=",".join(job[0] for job in JOBS), help="names, comma separated")
     parser.add_argument("--seconds", type=int, default=2, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--variant", action="append", type=lambda v: v.partition("=")[::2], metavar="NAME=FLAGS",
+                        help="flags for `braid demo`, e.g. 'resync=--power-loss resync'; again for one more, beside it")
     parser.add_argument("--json", help="write the figures there, too")
     args = parser.parse_args()
     jobs = [job for job in JOBS if job[0] in args.jobs.split(",")]
@@ -220,7 +224,8 @@ def main():
             servers = start_peers(scratch)
             try:
                 for controllers in map(int, args.controllers.split(",")):
-                    servers.append(start_braid(Path(args.build).resolve(), scratch, level, int(disks), controllers))
+                    for variant in args.variant or [("", "")]:
+                        servers.append(start_braid(Path(args.build).resolve(), scratch, level, int(disks), controllers, variant))
                 print(f"{level} on {disks} disks in {scratch}", file=sys.stderr, flush=True)
                 figures = measure(servers, jobs, args.seconds, args.rounds)
             finally:

@@ -3,7 +3,7 @@
 controllers, in turns within each round; figures are medians of the rounds.
 
   bench/locks.py [--build build/release] [--seconds 3] [--rounds 3] [--level raid5 --disks 5] [--flags '--min-hold 500']
-                 [--only hosts,handover,hold] [--json FILE]
+                 [--only hosts,sharing,handover,hold] [--json FILE]
 """
 
 import argparse
@@ -80,16 +80,20 @@ class Totals:
         return {key: self.of[key] - before.of[key] for key in self.KEYS}
 
 
-def fio(uris, depth, options, seconds):
-    """Operations per second of one host on each URI, all at the same place."""
-    words = ["fio", "--output-format=json", "--ioengine=nbd", "--time_based", f"--runtime={seconds}", "--norandommap",
-             "--randrepeat=0", "--group_reporting=1", f"--iodepth={depth}", *options]
+def run_fio(uris, depth, options, seconds, each=None):
+    """What fio says of one host on each URI, which has options of its own in `each`."""
+    words = ["fio", "--output-format=json", "--ioengine=nbd", "--norandommap", "--randrepeat=0", f"--iodepth={depth}", *options]
     for i, uri in enumerate(uris):
-        words += [f"--name=h{i}", f"--uri={uri}"]
+        words += [f"--name=h{i}", f"--uri={uri}", *(each[i] if each else [])]
     done = subprocess.run(words, capture_output=True, text=True, timeout=seconds + 60)
     if done.returncode != 0:
         sys.exit(f"locks: fio: {done.stderr or done.stdout}")
-    jobs = json.loads(done.stdout[done.stdout.index("{"):])["jobs"]
+    return json.loads(done.stdout[done.stdout.index("{"):])["jobs"]
+
+
+def fio(uris, depth, options, seconds):
+    """Operations per second of one host on each URI, all at the same place."""
+    jobs = run_fio(uris, depth, ["--time_based", f"--runtime={seconds}", *options], seconds)
     return sum(j["read"]["iops"] + j["write"]["iops"] for j in jobs)
 
 
@@ -142,6 +146,69 @@ def hosts(args, result):
                         "messages_per_packet": gathered}
     result["a cluster of one, depth 32, all"] = {"iops": base}
     print("goals: two hosts 1.0 of one, all; 0.7 of one in hot 4 MiB; 5 messages per packet")
+
+
+# ---- ways to share, by one to three processes
+
+STRIPE = 256 << 10  # of raid5 over 5 disks with strips of 64 KiB
+STREAM = 64 << 20  # bytes of a cold stream
+
+
+def ways(count):
+    """Name -> fio's options, of all hosts and of each. One operation of a host at a time."""
+    timed = ["--time_based", "--bs=4k"]
+
+    def own(size, start=lambda i: 0):
+        return [[f"--size={size}", f"--offset={start(i)}"] for i in range(count)]
+
+    skip = f":{4 * (count - 1)}k" if count > 1 else ""
+    return {
+        "private stripes": (timed + ["--rw=randwrite"], own(4 << 20, lambda i: i * (4 << 20))),
+        "reads of the same": (timed + ["--rw=randread"], own(4 << 20)),
+        "writes of 1 hot stripe": (timed + ["--rw=randwrite"], own(STRIPE)),
+        "writes of 10 hot stripes": (timed + ["--rw=randwrite"], own(10 * STRIPE)),
+        "writes of 1000 hot stripes": (timed + ["--rw=randwrite"], own(1000 * STRIPE)),
+        "false sharing: own blocks, 1 stripe": (timed + [f"--rw=write{skip}"],
+                                                [[f"--size={STRIPE - 4096 * i}", f"--offset={4096 * i}"] for i in range(count)]),
+    }
+
+
+def sharing(args, result):
+    columns = [(name, f"{count}") for count in (1, 2, 3) for name in ways(count)]
+    samples = {column: [] for column in columns}
+    cold = {count: [] for count in (1, 2, 3)}
+    for _ in range(args.rounds):
+        for count in (1, 2, 3):
+            with Cluster(args, count, "--dimension", 1) as cluster:  # so that all messages are about locks
+                # Nobody has a lock there yet: each host's stream has a part of the disk to itself.
+                part = (compare.SIZE_MIB << 20) // count
+                cold[count].append(shared(args, cluster, ["--bs=1M", "--rw=write"],
+                                          [[f"--size={STREAM}", f"--offset={i * part}"] for i in range(count)]))
+                fill(cluster)
+                for name, (common, each) in ways(count).items():
+                    shared(args, cluster, common, each, seconds=1)  # who will hold what holds it
+                    samples[name, f"{count}"].append(shared(args, cluster, common, each))
+    print(f"\nof 1, 2, 3 processes, an operation of each host at a time{'':<4}{'us/op':>8}{'msg/op':>9}{'packets/op':>12}"
+          f"{'KiB/op':>9}")
+    rows = [(f"{name}, {count}", samples[name, count]) for name in ways(1) for count in "123"]
+    rows += [(f"cold stream, per MiB, {count}", found) for count, found in cold.items()]
+    for name, found in rows:
+        took, messages, packets, size = (statistics.median(column) for column in zip(*found))
+        print(f"{name:<57}{took:>10.1f}{messages:>9.2f}{packets:>12.2f}{size / 1024:>9.2f}")
+        result[name] = {"us_per_op": took, "messages_per_op": messages, "packets_per_op": packets, "bytes_per_op": size}
+
+
+def shared(args, cluster, common, each, seconds=None):
+    """us, messages, packets, bytes of one operation of all hosts together."""
+    if "--time_based" in common:
+        common = [*common, f"--runtime={seconds or args.seconds}"]
+    before = Totals(cluster.loads())
+    jobs = run_fio(cluster.uris, 1, common, args.seconds, each)
+    counts = Totals(cluster.loads()).since(before)
+    sides = [side for job in jobs for side in (job["read"], job["write"]) if side["total_ios"]]
+    operations = sum(side["total_ios"] for side in sides)
+    took = sum(side["lat_ns"]["mean"] * side["total_ios"] for side in sides) / operations / 1e3
+    return took, counts["messages"] / operations, counts["packets"] / operations, counts["bytes"] / operations
 
 
 # ---- a lock from hand to hand
@@ -219,7 +286,7 @@ def hold(args, result):
         print(line)
 
 
-PARTS = {"hosts": hosts, "handover": handover, "hold": hold}
+PARTS = {"hosts": hosts, "sharing": sharing, "handover": handover, "hold": hold}
 
 
 def main():

@@ -30,6 +30,7 @@ Cluster::Cluster(World& world, const Plan& plan, FaultSeen seen)
     options.work = plan.work;
     options.power_cuts = plan.power_cuts;
     options.writes_repeat = resync_needed() || plan.dimension < 2;
+    options.journal = plan.power_loss == PowerLoss::journal;
     hosts_ = std::make_unique<Hosts>(world_, *this, options);
     Operator::Options operations;
     operations.pick = [this](Prng& prng) -> std::optional<Operator::Desk> {

@@ -183,7 +183,7 @@ void Hosts::succeed(Lane& lane, Operation op) {
         case Kind::private_read:
             return check_private(lane, op);
         case Kind::write:
-            one_disk_.write_done(op.sectors(), op.id, now, op.fua);
+            one_disk_.write_done(op.sectors(), op.id, now, op.fua || options_.journal);
             // These happened before now or never will.
             for (const std::uint64_t id : op.former) one_disk_.write_done(op.sectors(), id, now);
             return;
@@ -192,7 +192,9 @@ void Hosts::succeed(Lane& lane, Operation op) {
             const auto from = static_cast<std::ptrdiff_t>(op.offset - private_base(lane));
             std::fill_n(lane.uncertain.begin() + from, op.length, std::uint8_t{0});
             apply(lane, op, lane.expected);
-            if (options_.power_cuts) lane.unflushed.push_back(std::move(op));
+            if (!options_.power_cuts) return;
+            if (options_.journal) return apply(lane, op, lane.durable);
+            lane.unflushed.push_back(std::move(op));
             return;
         }
         case Kind::trim:

@@ -25,6 +25,7 @@ constexpr std::array<Entry, kMarks> kTable{{
     {Mark::paths, "paths", "pid % does not reach the members for % us"},
     {Mark::all_die, "all_die", "all controllers die"},
     {Mark::power_cut, "power_cut", "power is lost"},
+    {Mark::disk_gone_in_the_dark, "disk_gone_in_the_dark", "a member does not come back with the power"},
     {Mark::death_in_round, "death_in_round", "pid % dies and stays away, number % of the round"},
     {Mark::slow_disk, "slow_disk", "member % is slow, % times"},
     {Mark::bad_blocks, "bad_blocks", "% blocks of member % become unreadable"},

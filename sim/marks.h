@@ -25,6 +25,7 @@ enum class Mark : std::uint8_t {
     paths,
     all_die,
     power_cut,
+    disk_gone_in_the_dark,
     death_in_round,
     slow_disk,
     bad_blocks,

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "ondisk/space.h"
+
 namespace braid::sim {
 
 Geometry geometry_of(const Shape& shape) {
@@ -12,7 +14,11 @@ Geometry geometry_of(const Shape& shape) {
 std::vector<std::unique_ptr<Media>> make_media(World& world, const Shape& shape) {
     const Geometry geometry = geometry_of(shape);
     const std::uint64_t segments = (4 * geometry.width() + shape.disks - 1) / shape.disks + 1;
-    const std::uint64_t size = (16u << 20) + segments * geometry.segment_size();
+    std::uint64_t size = (16u << 20) + segments * geometry.segment_size();
+    if (shape.power_loss == PowerLoss::journal) {
+        const std::array sizes{size};
+        size += shape.controllers * shape.sharing.amfs * usual_ring_size(geometry, sizes);
+    }
     std::vector<std::unique_ptr<Media>> media;
     for (std::size_t i = 0; i < shape.disks; ++i) {
         media.push_back(std::make_unique<Media>(world, i, size / kBlockSize * kBlockSize));
@@ -38,6 +44,7 @@ CreateGroup group_request(const Shape& shape) {
     group.level = shape.level;
     group.strip_size = shape.strip_size;
     group.sharing = shape.sharing;
+    group.power_loss = shape.power_loss;
     group.dimension = shape.dimension;
     group.copies = shape.copies;
     for (std::size_t i = 0; i < shape.disks; ++i) group.disks.push_back(disk_name(i));

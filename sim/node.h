@@ -24,6 +24,7 @@ struct Shape {
     std::string level = "raid5";
     std::uint64_t strip_size = 16u << 10;
     SharingOptions sharing;
+    PowerLoss power_loss = PowerLoss::resync;
     unsigned dimension = 2;
     unsigned copies = 0;
     Nanos ping_timeout = 500ms;

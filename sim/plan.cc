@@ -95,6 +95,15 @@ Plan draw_plan(std::uint64_t seed) {
         plan.sharing.amfs = static_cast<std::uint8_t>(1 + more.below(most));
         plan.slow_sides = more.chance(3, 4);
     }
+    Prng safety(mix64(seed) ^ 0x6a0full);
+    if (safety.chance(1, 2)) {
+        plan.power_loss = PowerLoss::journal;
+        // A journal needs no member to make the others fit: some may be missing when power returns, but not
+        // so many that they may have gone on alone.
+        const std::size_t most = std::min<std::size_t>(parity, plan.disks - parity - 1);
+        if (plan.power_cuts || plan.cluster_kill)
+            plan.disk_faults = static_cast<unsigned>(safety.below(most + 1));
+    }
     Prng sets(mix64(seed) ^ 0x5e75ull);
     plan.set_sharing = plan.operators && sets.chance(1, 2);
     Prng fine(mix64(seed) ^ 0xf12eull);
@@ -157,6 +166,7 @@ std::string describe(const Plan& plan) {
     if (plan.cluster_kill) out += " all-die";
     if (plan.outside != 0) out += "; outside " + std::to_string(plan.outside);
     if (plan.cache != 0) out += "; cache " + std::to_string(plan.cache / kBlockSize) + " blocks";
+    if (plan.power_loss == PowerLoss::journal) out += "; journal";
     out += describe(plan.sharing);
     out += "; hosts:" + describe(plan.work);
     return out;
@@ -195,6 +205,7 @@ constexpr std::array kSettings{
     setting<[](auto& p) -> auto& { return p.sharing.granularity.stripes; }>("lock_stripes", 1),
     setting<[](auto& p) -> auto& { return p.sharing.granularity.blocks; }>("lock_blocks", 0),
     setting<[](auto& p) -> auto& { return p.cache; }>("cache", 0),
+    setting<[](auto& p) -> auto& { return p.power_loss; }>("power_loss", 0),
     setting<[](auto& p) -> auto& { return p.sharing.coherency; }>("coherency", 0),
     setting<[](auto& p) -> auto& { return p.sharing.lock_order; }>("lock_order", 0),
     setting<[](auto& p) -> auto& { return p.sharing.min_hold; }>("min_hold", 0),

@@ -122,6 +122,13 @@ void Cluster::cut_power(Fault& fault) {
     dark_ = false;
     for (auto& media : media_) media->lose_power();
     hosts_->power_lost();
+    while (disks_failed_ < plan_.disk_faults && fault.prng.chance(1, 2)) {
+        Media* const media = healthy_disk(fault.prng);
+        if (media == nullptr) continue;
+        ++disks_failed_;
+        media->dead = true;
+        strikes(fault, Mark::disk_gone_in_the_dark, media->id());
+    }
 }
 
 void Cluster::revive(Fault& fault) {

@@ -212,6 +212,7 @@ int group_create(const Globals& g, const GroupRequest& r) {
               {"level", r.level},
               {"disks", r.disks},
               {"strip_size", r.strip_size},
+              {"power_loss", r.power_loss},
               {"force", r.force}};
     for (const auto& [key, value] : r.sharing.fields()) body[key] = Json::parse(value);
     if (!r.controllers.empty()) body["controllers"] = r.controllers;

@@ -43,6 +43,7 @@ struct GroupRequest {
     std::vector<std::string> disks, controllers;
     std::uint64_t strip_size = 64 << 10;
     SharingRequest sharing;
+    std::string power_loss = "journal";
     unsigned dimension = 0, copies = 0;
     bool force = false;
 };

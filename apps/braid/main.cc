@@ -104,6 +104,11 @@ void add_groups(CLI::App& app, Words& w) {
         return group_create(w.globals, r);
     });
     GroupRequest& r = w.group_request;
+    create
+        ->add_option(
+            "--power-loss", r.power_loss,
+            "journal (default): no loss of power leaves a stripe half-written; resync: faster writes")
+        ->check(CLI::IsMember({"journal", "resync"}));
     create->add_option("NAME", r.name)->required();
     create->add_option("--level", r.level, "mirror, raid5, raid6, raid7.3")
         ->required()
@@ -224,6 +229,9 @@ void add_demo(CLI::App& app, Words& w) {
     add_size(d, "--volume-size", w.demo_volume_size, "default 1GiB, at most what the group holds");
     d->add_option("--level", w.demo.level, "default raid6")
         ->check(CLI::IsMember({"mirror", "raid5", "raid6", "raid7.3"}));
+    d->add_option("--dimension", w.demo.dimension,
+                  "copies of an update record, default 2, or 1 on one controller")
+        ->check(CLI::Range(1, 8));
     add_sharing(d, w.demo.sharing);
     d->add_option("--dir", w.demo.dir, "for disks, configurations and logs; default a fresh temporary one");
     d->add_flag("--keep", w.demo.keep,

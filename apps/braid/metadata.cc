@@ -74,6 +74,7 @@ Json content_json(PageKind kind, ConstPageBytes bytes) {
                    {"prefetch", c->sharing.prefetch},
                    {"amfs", c->sharing.amfs},
                    {"dimension", c->dimension},
+                   {"journal_ring_bytes", c->journal.ring_size},
                    {"extents", c->extents},
                    {"controllers", c->controllers}};
         for (const MemberRecord& m : c->members) out["members"].push_back(to_string(m.disk));
@@ -85,6 +86,11 @@ Json content_json(PageKind kind, ConstPageBytes bytes) {
             out["members"].push_back(Json{{"state", m.state == MemberState::ok ? "ok" : "failed"},
                                           {"changed_epoch", m.changed.v},
                                           {"errors", m.errors}});
+        }
+        for (std::size_t slot = 0; slot < s->journals.size(); ++slot) {
+            const JournalState& j = s->journals[slot];
+            if (j.life == 0) continue;
+            out["journals"].push_back(Json{{"slot", slot}, {"life", j.life}, {"open", j.open()}});
         }
     } else if (kind == PageKind::intent) {
         const auto i = Intent::decode(bytes);

@@ -122,6 +122,8 @@ std::string group_text(std::string_view document) {
         {"coherency", str(g, "coherency")},
         {"AMFs", fmt::format("{} on each controller", std::max<std::uint64_t>(1, num(g, "amfs")))},
         {"copies of updates", str(g, "dimension")},
+        {"loss of power", str(g, "power_loss")},
+        {"journal", fmt::format("{} for each AMF", size_or_dash(g, "journal_bytes"))},
         {"shared by", words(g, "controllers")},
         {"served by", words(g, "attached")}};
     const std::string members = str(g, "members", "");

@@ -91,6 +91,8 @@ Json to_json(const GroupInfo& g) {
                 {"min_hold_us", g.sharing.min_hold / std::chrono::microseconds(1)},
                 {"prefetch", g.sharing.prefetch},
                 {"amfs", g.sharing.amfs},
+                {"power_loss", to_string(g.power_loss)},
+                {"journal_bytes", g.journal_bytes},
                 {"dimension", g.dimension},
                 {"dirty_regions", g.dirty_regions},
                 {"disks", std::move(disks)},
@@ -458,6 +460,7 @@ AdminResult<CreateGroup> parse_create_group(std::string_view body) {
     fields.texts("controllers", r.controllers);
     fields.number("dimension", r.dimension, 8);
     parse_sharing(fields, r.sharing);
+    fields.word("power_loss", r.power_loss, parse_power_loss);
     fields.number("copies", r.copies, 24);
     fields.flag("force", r.force);
     auto request = fields.finish(std::move(r));

@@ -47,6 +47,7 @@ public:
             info.members[3] = MemberCondition::failed;
             info.disks = g.disks;
             info.sharing = g.sharing;
+            info.power_loss = g.power_loss;
             r.groups.push_back(info);
             r.redundancy_remaining = 1;
         }

@@ -114,6 +114,7 @@ TEST_F(AdminServer, HowAGroupIsSharedIsAskedForAndShown) {
                        {"coherency", "broadcast"},
                        {"lock_order", "priority"},
                        {"min_hold_us", 250},
+                       {"power_loss", "resync"},
                        {"prefetch", 0},
                        {"amfs", 2}};
     Json wish = group({"d0", "d1", "d2", "d3"});

@@ -24,12 +24,19 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
       peer_cache_(executor, clock, transport, group, options.peer_patience),
       locks_(executor, clock, transport, group, LockOptions{.sharing = config.sharing}, *this),
       tables_(executor, clock, transport, group, table_start, std::move(disks), slot),
+      journal_(executor, tables_),
       stripe_locks_(executor),
       pieces_(executor, options.pieces),
       gate_(executor),
       read_errors_(disks_.size()),
       scope_(executor) {
     tables_.use_locks(locks_);
+    tables_.on_assembled([this] { return replay_journals(executor_, tables_, replayed_); });
+    tables_.on_change([this] {
+        journal_.wake();
+        close_journals_of_the_dead();
+        if (listener_) listener_();
+    });
     const RecordLimits limits{std::uint64_t{extents_} * geometry_.rows_per_extent(), geometry_.stripe_size(),
                               geometry_.strip_size, geometry_.m};
     replicator_.configure(config.dimension, limits);
@@ -37,13 +44,92 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
 
 Amf::~Amf() = default;
 
-Task<Status> Amf::start() {
+Task<Status> Amf::load() {
     CO_TRY(co_await tables_.load());
     while (!tables_.settled()) co_await tables_.settled_event();
-    ready_ = true;
-    scope_.spawn(housekeeping());
     co_return Status{};
 }
+
+Task<Status> Amf::start() {
+    if (!tables_.loaded()) CO_TRY(co_await load());
+    if (tables_.config().has_journal()) {
+        CO_TRY(co_await renew_journals(true));
+        journal_.open();
+    }
+    ready_ = true;
+    scope_.spawn(housekeeping());
+    close_journals_of_the_dead();
+    co_return Status{};
+}
+
+// ---- journals
+
+/// Closes the rings of all who are not in the view, when what they left half-written is finished; with
+/// `open`, opens ours, whose earlier life may be among them.
+Task<Status> Amf::renew_journals(bool open) {
+    while (true) {
+        const Epoch epoch = view_.epoch;
+        if (tables_.journal_of_the_dead()) {
+            constexpr std::uint32_t kMostFetched = 1u << 31;
+            const std::uint64_t stripes = std::uint64_t{extents_} * geometry_.rows_per_extent();
+            for (std::uint64_t first = 0; first < stripes; first += kMostFetched) {
+                CO_TRY(co_await replicator_.gather(StripeIndex(first), kMostFetched));
+            }
+            while (view_.epoch == epoch) {
+                if (tables_.offline()) co_return fail(Errc::offline);
+                const Result<bool> wait =
+                    co_await any_in_ring_of_the_dead(replicator_.store().half_written());
+                if (wait && !*wait) break;
+                co_await sleep_for(clock_, 1ms);
+            }
+        }
+        if (view_.epoch != epoch) continue;
+        CO_TRY_LET(const bool done, co_await tables_.renew_journals(epoch, open));
+        if (done) co_return Status{};
+    }
+}
+
+Task<Result<bool>> Amf::any_in_ring_of_the_dead(std::vector<RecordInfo> records) {
+    for (const RecordInfo& info : records) {
+        CO_TRY_LET(const bool found, co_await in_ring_of_the_dead(info));
+        if (found) co_return true;
+    }
+    co_return false;
+}
+
+/// Whether the write that a record is about stands in a ring that will be replayed if power goes now.
+Task<Result<bool>> Amf::in_ring_of_the_dead(RecordInfo info) {
+    for (const RecordId& id : {info.root, info.id}) {
+        for (std::uint8_t slot = 0; slot < rings_.size(); ++slot) {
+            const JournalState state = tables_.journal(AmfSlot(slot));
+            const bool dead = !view_.contains(AmfMember{state.owner, state.incarnation});
+            if (!dead || state.owner != id.origin || state.incarnation != id.incarnation) continue;
+            if (rings_[slot].life != state.life) {
+                CO_TRY_LET(std::set<std::uint64_t> found,
+                           co_await ring_holds(executor_, tables_, AmfSlot(slot)));
+                rings_[slot] = {state.life, std::move(found)};
+            }
+            if (rings_[slot].sequences.contains(id.sequence)) co_return true;
+        }
+    }
+    co_return false;
+}
+
+/// One of the view does it.
+void Amf::close_journals_of_the_dead() {
+    if (closing_journals_ || stopping_ || !ready_ || !keeper() || !tables_.journal_of_the_dead()) return;
+    closing_journals_ = true;
+    scope_.spawn(close_journals());
+}
+
+Task<void> Amf::close_journals() {
+    while (!stopping_ && keeper() && tables_.journal_of_the_dead()) {
+        if (!co_await renew_journals(false)) break;  // we are leaving
+    }
+    closing_journals_ = false;
+}
+
+// ---- leaving
 
 Task<void> Amf::stop() {
     co_await finish();
@@ -70,6 +156,7 @@ Task<void> Amf::end() {
     if (!replicator_.fenced() && !tables_.offline()) co_await replicator_.quiesced(StripeIndex(0), ~0ull);
     co_await replicator_.completions().handed_on();
     if (ready_ && !tables_.offline()) (void)co_await tables_.clear_idle_intents(Nanos{0});
+    co_await journal_.stop();  // whoever keeps the group closes the ring, or the next assembly does
     co_await tables_.stop();
     ready_ = false;
     scope_.destroy_all();  // housekeeping, and what could not be finished
@@ -78,6 +165,7 @@ Task<void> Amf::end() {
 Task<void> Amf::housekeeping() {
     while (true) {
         co_await sleep_for(clock_, options_.housekeeping);
+        journal_.retire_soon();
         if (!tables_.offline()) (void)co_await tables_.clear_idle_intents(options_.intent_idle);
     }
 }
@@ -90,6 +178,8 @@ void Amf::adopt(const AmfView& view) {
     tables_.adopt(view);
     locks_.adopt(view, claims());
     peer_cache_.adopt();
+    journal_.wake();
+    close_journals_of_the_dead();
 }
 
 void Amf::deliver(AmfId from, Message message) {
@@ -118,6 +208,7 @@ AmfConditions Amf::conditions() const {
         if (zone != nullptr && zone->generation == generation) ++out.quarantined_stripes;
     }
     out.recovering_units = recovering_.size();
+    out.replay = replayed_;
     return out;
 }
 
@@ -177,12 +268,15 @@ Task<Result<std::vector<bool>>> Amf::allocation(std::uint64_t offset, std::uint6
     co_return out;
 }
 
-/// The members' own caches, all of them: what was answered is on the members.
+/// The members' own caches, all of them: what was answered is on the members. With a journal what was
+/// answered is safe already.
 Task<Status> Amf::flush() {
     if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
     const GateGuard inside(gate_);
     ++counters_.flushes;
     while (!tables_.settled()) co_await tables_.settled_event();
+    if (tables_.offline()) co_return fail(Errc::offline);
+    if (journal_.is_open()) co_return Status{};
     MemberMask failed;
     {
         DiskBatch batch(executor_);

@@ -17,6 +17,7 @@
 #include <array>
 #include <memory>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "amf/disk_batch.h"
@@ -30,6 +31,8 @@
 #include "icl/message.h"
 #include "icl/view.h"
 #include "io/clock.h"
+#include "journal/journal.h"
+#include "journal/replay.h"
 #include "lock/lock_manager.h"
 #include "lock/unit_map.h"
 #include "parity/code.h"
@@ -78,6 +81,7 @@ struct AmfConditions {
     unsigned missing_copies = 0;  ///< copies of a record that there ought to be and are not
     std::size_t quarantined_stripes = 0;
     std::size_t recovering_units = 0;
+    ReplayProgress replay;  ///< of the assembly that this AMF has done, or does
 };
 
 /// One stripe under check.
@@ -99,6 +103,9 @@ public:
     /// Loads the tables; operations fail with not_ready until it has returned. The view with this AMF in it
     /// has been adopted.
     Task<Status> start();
+    /// The first half of start(): for AMFs that come together. What the first one waits for before it lets
+    /// operations in, another one may have to finish.
+    Task<Status> load();
     /// Lets no operation in any more, finishes those inside, leaves nothing behind at partners or in the
     /// intents. Offline: what is half-written stays with the partners, and no disk command of ours is left,
     /// so that others may finish it as soon as the view lacks us.
@@ -112,6 +119,8 @@ public:
     void deliver(AmfId from, Message message) override;
     /// Whose errands may be asked for in the next view: before adopt().
     void keep_errands(std::span<const ControllerStart> alive) { replicator_.completions().keep(alive); }
+    /// Called after every change of the tables that this AMF applied, and when it goes offline. Set once.
+    void on_tables_change(std::function<void()> listener) { listener_ = std::move(listener); }
 
     // ---- GroupSpace
     Task<Status> read(std::uint64_t offset, std::span<std::byte> into) override;
@@ -136,6 +145,7 @@ public:
     LockManager& locks() { return locks_; }
     const LockManager& locks() const { return locks_; }
     const Replicator& replicator() const { return replicator_; }
+    const Journal& journal() const { return journal_; }
     const BlockCache& cache() const { return cache_; }
     const AmfView& view() const { return view_; }
     const AmfCounters& counters() const { return counters_; }
@@ -178,6 +188,11 @@ private:
     Task<void> keep_readers_out(UnitIndex unit);
 
     // amf.cc
+    Task<Status> renew_journals(bool open);
+    Task<Result<bool>> in_ring_of_the_dead(RecordInfo info);
+    Task<Result<bool>> any_in_ring_of_the_dead(std::vector<RecordInfo> records);
+    void close_journals_of_the_dead();
+    Task<void> close_journals();
     Spot spot(StripeIndex stripe, const Zone& zone) const {
         return {stripe, geometry_.row_of(stripe), &zone};
     }
@@ -242,11 +257,16 @@ private:
     Task<Status> write_locked(StripePiece piece, Slice data, const LockPin* content, const Orphan* orphan,
                               Errand errand = {});
     Task<Result<Slice>> whole_blocks(Spot spot, StripePiece piece, Slice data);
-    Task<Status> finish(OpenRecord& record, Spot spot, StripeWrite write, Slice data, Redo redo);
+    /// `in_journal`: what is written down for somebody else's write is done again if power goes.
+    Task<Status> finish(OpenRecord& record, Spot spot, StripeWrite write, Slice data, Redo redo,
+                        bool in_journal = false);
     void read_old(DiskBatch& batch, const Spot& spot, const StripeWrite& write, const WritePlan& plan,
                   std::span<std::byte> memory, std::array<std::byte*, kMaxMembers>& old);
     Redo make_redo(const StripeWrite& write, const WritePlan& plan, RoleMask targets, const Slice& data,
                    std::array<std::byte*, kMaxMembers>& old) const;
+
+    // check.cc
+    Journal::Ticket put_parity(const Spot& spot, RoleMask roles, std::span<std::byte* const> parity);
 
     // recover.cc
     Task<void> recover_unit(UnitIndex unit);
@@ -271,6 +291,8 @@ private:
     PeerCache peer_cache_;
     LockManager locks_;
     Tables tables_;
+    Journal journal_;
+    ReplayProgress replayed_;
     StripeLocks stripe_locks_;
     Semaphore pieces_;  ///< places for stripe pieces at work: taken before any lock, so whoever holds one has
                         ///< a place
@@ -280,6 +302,13 @@ private:
     Buffer zeros_;
     std::vector<UnitIndex> recovering_;
     bool stopping_ = false;  ///< no recovery begins any more
+    bool closing_journals_ = false;
+    struct ReadRing {
+        std::uint64_t life = 0;
+        std::set<std::uint64_t> sequences;
+    };
+    std::array<ReadRing, kMaxGroupAmfs> rings_;  ///< of the dead, by slot
+    std::function<void()> listener_;
     AmfCounters counters_;
     Scope scope_;
 };

@@ -6,6 +6,20 @@
 
 namespace braid {
 
+/// Into the journal.
+Journal::Ticket Amf::put_parity(const Spot& spot, RoleMask roles, std::span<std::byte* const> parity) {
+    if (!journal_.is_open()) return 0;
+    const std::uint32_t strip = geometry_.strip_size;
+    JournalEntry entry{.stripe = spot.stripe, .zone = spot.zone->generation, .parity_length = strip};
+    entry.parities = static_cast<std::uint8_t>(roles.to_ullong() >> geometry_.k);
+    const Buffer memory(entry.payload());
+    std::byte* next = memory.data();
+    for (unsigned j = 0; j < geometry_.m; ++j) {
+        if (roles[geometry_.k + j]) std::memcpy(std::exchange(next, next + strip), parity[j], strip);
+    }
+    return journal_.put(entry, {}, Slice(memory));
+}
+
 Task<Result<StripeVerdict>> Amf::check_stripe(StripeIndex stripe, bool correct) {
     if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
     const GateGuard inside(gate_);
@@ -71,6 +85,8 @@ Task<Result<StripeVerdict>> Amf::check_stripe(StripeIndex stripe, bool correct) 
     if (!tables_.still_there(extent, zone)) co_return StripeVerdict::absent;
     LOG_WARN("stripe.parity_wrong", {"stripe", stripe}, {"strips", wrong.count()});
     if (!correct) co_return StripeVerdict::wrong;
+    const Journal::Ticket ticket = put_parity(where, wrong, computed);
+    CO_TRY(co_await journal_.durable(ticket));
     if (tables_.offline()) co_return fail(Errc::offline);
     MemberMask failed;
     {
@@ -88,6 +104,7 @@ Task<Result<StripeVerdict>> Amf::check_stripe(StripeIndex stripe, bool correct) 
     }
     forget_blocks(stripe, 0, static_cast<std::uint32_t>(geometry_.range_of(stripe).length));
     if (failed.any()) CO_TRY(co_await fail_members(failed));
+    journal_.done(ticket);
     ++(differs ? counters_.resynced : counters_.repaired);
     co_return StripeVerdict::corrected;
 }

@@ -85,6 +85,7 @@ Task<void> Amf::before_release(UnitIndex unit) {
     if (unit == kTablesUnit) co_return;
     if (!units_.is_blocks(unit)) {
         co_await replicator_.quiesced(units_.first_stripe(unit), units_.stripes());
+        co_await journal_.retired(units_.first_stripe(unit), units_.stripes());
         co_return;
     }
     const StripePiece piece = units_.piece_of(unit);

@@ -118,13 +118,15 @@ Task<Status> Amf::replay(Orphan orphan) {
     aligned(record.data);
     aligned(record.redo->bytes);
     if (tables_.offline()) co_return fail(Errc::offline);
+    const Result<bool> found = co_await in_ring_of_the_dead(record.info);
+    const bool in_journal = found && *found;
     IntentPin intent(tables_, region_of(geometry_.range_of(record.info.stripe).offset));
     if (!tables_.intent_marked(intent.region)) CO_TRY(co_await tables_.mark_intent(intent.region));
     const StripeWrite write{geometry_.strip_size, record.info.offset, record.info.length};
     OpenRecord again(replicator_);
     again.begin_recovery(record, orphan.attempts);
-    const Status status =
-        co_await finish(again, spot(record.info.stripe, orphan.zone), write, record.data, *record.redo);
+    const Status status = co_await finish(again, spot(record.info.stripe, orphan.zone), write, record.data,
+                                          *record.redo, in_journal);
     if (!status) intent.keep();
     co_return status;
 }

@@ -13,6 +13,7 @@
 #include "amf/amf.h"
 #include "base/prng.h"
 #include "io/random.h"
+#include "ondisk/space.h"
 #include "tables/assembly.h"
 
 namespace braid::testing {
@@ -112,6 +113,7 @@ struct WorldOptions {
     unsigned width = 0;
     std::uint8_t dimension = 2;
     SharingOptions sharing{};
+    PowerLoss power_loss = PowerLoss::resync;
     std::uint32_t extents = 2;
     std::uint64_t seed = 0;  ///< 0: first come first served; else commands and links take turns by chance
     AmfOptions amf{};
@@ -363,7 +365,11 @@ inline void World::format() {
     const Geometry geometry =
         *Geometry::make(options.level, options.disks, options.strip_size, options.width);
     const std::uint64_t share = (options.extents * geometry.width() + options.disks - 1) / options.disks;
-    const std::uint64_t size = (8u << 20) + (share + 1) * (geometry.segment_size() + (1u << 20));
+    std::uint64_t size = (8u << 20) + (share + 1) * (geometry.segment_size() + (1u << 20));
+    if (options.power_loss == PowerLoss::journal) {
+        const std::array sizes{size};
+        size += 8 * usual_ring_size(geometry, sizes);
+    }
     FoundGroup found;
     std::vector<Disk*> raw;
     for (std::size_t i = 0; i < options.disks; ++i) {
@@ -373,7 +379,7 @@ inline void World::format() {
             {std::make_unique<MemoryDisk>(*this, *media.back(), "d" + std::to_string(i)), {}});
         raw.push_back(found.members.back().disk.get());
     }
-    NewGroup wish{"g", geometry, options.dimension, {}, options.sharing};
+    NewGroup wish{"g", geometry, options.dimension, {}, options.sharing, options.power_loss};
     for (int i = 1; i <= 8; ++i) wish.controllers.push_back("c" + std::to_string(i));
     Scope scope(executor);
     std::optional<Result<Uuid>> made;

@@ -274,19 +274,31 @@ Redo Amf::make_redo(const StripeWrite& write, const WritePlan& plan, RoleMask ta
 }
 
 /// From here on the write can be finished without us: parity to the partners, then everything to the disks.
-Task<Status> Amf::finish(OpenRecord& record, Spot spot, StripeWrite write, Slice data, Redo redo) {
+Task<Status> Amf::finish(OpenRecord& record, Spot spot, StripeWrite write, Slice data, Redo redo,
+                         bool in_journal) {
+    const JournalEntry entry{record.info().id.sequence,
+                             spot.stripe,
+                             spot.zone->generation,
+                             write.offset,
+                             write.length,
+                             redo.at,
+                             redo.length,
+                             redo.parities};
+    if (!in_journal) co_await journal_.opened();
+    const Journal::Ticket ticket = in_journal ? 0 : journal_.put(entry, data, redo.bytes);
     record.redo(redo);
     while (record.waiting()) co_await record.moved().next();
+    const Status written_down = co_await journal_.durable(ticket);
     if (record.fenced()) co_return fail(Errc::fenced);
-    if (tables_.offline()) {
+    if (!written_down || tables_.offline()) {
         record.end(Effect::none);  // not a disk was touched for it
         co_return fail(Errc::offline);
     }
     const RoleMask targets = writable(spot);
-    const unsigned k = geometry_.k;
     MemberMask failed;
     const bool recovers = record.info().root != record.info().id;
     if (recovers && !tables_.still_there(geometry_.extent_of(spot.stripe), *spot.zone)) {
+        journal_.done(ticket);
         record.end(Effect::none);  // the volume has been deleted
         co_return Status{};
     }
@@ -295,23 +307,13 @@ Task<Status> Amf::finish(OpenRecord& record, Spot spot, StripeWrite write, Slice
         if (recovers) writing.emplace(tables_);
         DiskBatch batch(executor_);
         forget_blocks(spot.stripe, write.offset, write.length);
-        const auto put = [&](unsigned role, std::uint32_t from, std::span<const std::byte> bytes) {
-            if (!targets[role]) return;
-            const DiskPlace at = place(spot, role);
-            batch.write(role, *disks_[at.member.v], at.offset + from, bytes);
-        };
-        for (unsigned column = write.first_column(); column <= write.last_column(); ++column) {
-            const StripRange part = write.part(column);
-            put(column, part.from, data.bytes.subspan(write.data_at(column), part.length()));
-        }
-        const std::byte* next = redo.bytes.bytes.data();
-        for (unsigned j = 0; j < geometry_.m; ++j) {
-            if (k == 1) {
-                put(k + j, write.offset, data.bytes);
-            } else if ((redo.parities & (1u << j)) != 0) {
-                put(k + j, redo.at, {std::exchange(next, next + redo.length), redo.length});
-            }
-        }
+        const ParityPart parity{redo.parities, redo.at, redo.length, redo.bytes.bytes};
+        for_each_strip(geometry_, write, data.bytes, parity,
+                       [&](unsigned role, std::uint32_t from, std::span<const std::byte> bytes) {
+                           if (!targets[role]) return;
+                           const DiskPlace at = place(spot, role);
+                           batch.write(role, *disks_[at.member.v], at.offset + from, bytes);
+                       });
         co_await batch.done();
         for (std::size_t i = 0; i < batch.size(); ++i) {
             if (batch.status(i)) continue;
@@ -328,6 +330,7 @@ Task<Status> Amf::finish(OpenRecord& record, Spot spot, StripeWrite write, Slice
     // Not before all AMFs know what we went by: who gets the lock next must not look for this data where it
     // is not.
     while (!tables_.agreed()) co_await tables_.agreed_event();
+    journal_.done(ticket);
     record.end(Effect::done);
     co_return Status{};
 }

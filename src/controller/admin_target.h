@@ -19,6 +19,7 @@
 #include "base/result.h"
 #include "base/types.h"
 #include "layout/geometry.h"
+#include "layout/power_loss.h"
 #include "layout/sharing.h"
 
 namespace braid {
@@ -85,6 +86,8 @@ struct GroupInfo {
     bool assembling = false;       ///< not serving yet
     std::uint64_t strip_size = 0;  ///< bytes
     SharingOptions sharing;
+    PowerLoss power_loss = PowerLoss::resync;
+    std::uint64_t journal_bytes = 0;  ///< of one AMF's journal, on each member that has it
     unsigned dimension = 1;
     std::uint64_t usable_bytes = 0;
     std::uint64_t used_bytes = 0;       ///< extents that have a zone
@@ -230,6 +233,7 @@ struct CreateGroup {
     std::vector<std::string> controllers;  ///< that share it; empty: all that are up
     unsigned dimension = 0;                ///< copies of an update record; 0: min(controllers, 2)
     SharingOptions sharing;
+    PowerLoss power_loss = PowerLoss::journal;
     unsigned copies = 0;  ///< mirror: copies of each block; 0: 2
     bool force = false;   ///< overwrite what the disks hold
     bool dry_run = false;

@@ -28,7 +28,7 @@ AmfRuntime::AmfRuntime(Executor& executor, Clock& clock, PortRegistry& registry,
                    return find_forwarded(controller, volume);
                }),
       scope_(executor) {
-    amf_.tables().on_change([this] { voice_.changed(*this); });
+    amf_.on_tables_change([this] { voice_.changed(*this); });
     if (voice_.repeat != Nanos{0}) scope_.spawn(repeat(clock));
 }
 
@@ -76,6 +76,8 @@ std::vector<HotReport> AmfRuntime::hot_units() const {
     }
     return out;
 }
+
+Task<Status> AmfRuntime::load() { co_return co_await amf_.load(); }
 
 /// Whoever waits for it knows its report, too.
 Task<Status> AmfRuntime::start() {

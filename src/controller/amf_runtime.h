@@ -83,6 +83,7 @@ public:
     std::vector<HotReport> hot_units() const;
 
     // The life of the AMF (amf/amf.h).
+    Task<Status> load();
     Task<Status> start();
     Task<Status> finish();
     Task<Status> end();

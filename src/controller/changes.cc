@@ -182,6 +182,7 @@ Task<AdminResult<Outcome>> Controller::create_group(CreateGroup request) {
     wish.dimension = static_cast<std::uint8_t>(
         request.dimension != 0 ? request.dimension : std::min<std::size_t>(2, wish.controllers.size()));
     wish.sharing = request.sharing;
+    wish.power_loss = request.power_loss;
     const std::string_view complaint =
         wish.sharing.complaint(wish.controllers.size(), wish.geometry.strip_size);
     if (!complaint.empty())

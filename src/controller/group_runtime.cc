@@ -86,6 +86,7 @@ AmfReport GroupRuntime::together() const {
         // Of those, each knows all.
         all.quarantined_stripes = std::max(all.quarantined_stripes, one.conditions.quarantined_stripes);
         all.recovering_units += one.conditions.recovering_units;
+        if (one.conditions.replay.under_way()) all.replay = one.conditions.replay;
         for (std::size_t i = 0; i < one.disks.size(); ++i) out.disks[i] += one.disks[i];
         out.dirty_regions += one.dirty_regions;
         for (const auto& [port, inside] : one.in_flight) out.in_flight[port] += inside;
@@ -111,15 +112,17 @@ void GroupRuntime::adopt(const View& all, ControllerId self) {
 Task<Status> GroupRuntime::start() {
     state_ = State::loading;
     Status status;
-    std::size_t started = 0;
-    while (status && started < seats_.size()) {
-        status = co_await seats_[started]->ask([](AmfRuntime& one) { return one.start(); });
-        started += status ? 1 : 0;
+    std::size_t loaded = 0;
+    while (status && loaded < seats_.size()) {
+        status = co_await seats_[loaded]->ask([](AmfRuntime& one) { return one.load(); });
+        loaded += status ? 1 : 0;
     }
+    for (std::size_t i = 0; status && i < seats_.size(); ++i)
+        status = co_await seats_[i]->ask([](AmfRuntime& one) { return one.start(); });
     if (!status) {
-        LOG_ERROR("group.not_assembled", {"group", name_}, {"amfs", started},
+        LOG_ERROR("group.not_assembled", {"group", name_}, {"amfs", loaded},
                   {"reason", to_string(status.error().code)});
-        co_await stop_amfs(started);
+        co_await stop_amfs(loaded);
         state_ = State::refused;
         changed_.notify_all();
         co_return status;

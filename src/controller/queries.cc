@@ -42,6 +42,8 @@ GroupInfo Controller::describe(const GroupRuntime& group) const {
     info.parity = config.geometry.m;
     info.strip_size = config.geometry.strip_size;
     info.sharing = config.sharing;
+    info.power_loss = config.has_journal() ? PowerLoss::journal : PowerLoss::resync;
+    info.journal_bytes = config.journal.ring_size;
     info.dimension = config.dimension;
     info.usable_bytes = config.extents * kExtentSize;
     info.used_bytes = tables.allocated_extents() * kExtentSize;
@@ -171,6 +173,12 @@ void Controller::add_conditions(StatusReport& report) {
         if (amf.recovering_units != 0) {
             add("RECOVERING", Severity::info, info.name,
                 std::to_string(amf.recovering_units) + " stripes of a lost controller are being finished",
+                "wait, it ends by itself");
+        }
+        if (amf.replay.under_way()) {
+            add("REPLAY", Severity::info, info.name,
+                std::to_string(amf.replay.done) + " of " + std::to_string(amf.replay.entries) +
+                    " writes of its journals are done again before anybody may use it",
                 "wait, it ends by itself");
         }
         if (group->resync_pending()) {

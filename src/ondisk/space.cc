@@ -21,7 +21,17 @@ std::uint64_t smallest_disk(const SpacePlan& plan, std::uint32_t segments) {
     return plan.data_start + segments * plan.segment_size + kPageSize;
 }
 
-Result<SpacePlan> plan_space(const Geometry& geometry, std::span<const std::uint64_t> disk_sizes) {
+std::uint64_t usual_ring_size(const Geometry& geometry, std::span<const std::uint64_t> disk_sizes) {
+    constexpr std::uint64_t kMost = 32u << 20;
+    constexpr std::uint64_t kLargestWrites = 4;
+    const std::uint64_t largest =
+        kPageSize + std::uint64_t{geometry.stripe_size()} + std::uint64_t{geometry.m} * geometry.strip_size;
+    const std::uint64_t share = std::ranges::min(disk_sizes) / 512 / kPageSize * kPageSize;
+    return std::max(kLargestWrites * largest, std::min(share, kMost));
+}
+
+Result<SpacePlan> plan_space(const Geometry& geometry, std::span<const std::uint64_t> disk_sizes,
+                             unsigned rings, std::uint64_t ring_size) {
     if (disk_sizes.size() < geometry.width() || disk_sizes.size() > kMaxMembers) return fail(Errc::invalid);
     SpacePlan plan;
     plan.segment_size = geometry.segment_size();
@@ -37,8 +47,9 @@ Result<SpacePlan> plan_space(const Geometry& geometry, std::span<const std::uint
     const std::uint64_t map_pages = (std::uint64_t{plan.extents} + kZonesPerPage - 1) / kZonesPerPage;
     const std::uint64_t table_end =
         slot_offset(kTableStart, PageNumber(kFirstMapPage.v), 0) + map_pages * 2 * kPageSize;
-    plan.data_start = (table_end + kDataAlignment - 1) / kDataAlignment * kDataAlignment;
-    plan.page_count = static_cast<std::uint32_t>((plan.data_start - kTableStart) / (2 * kPageSize));
+    plan.data_start = (table_end + rings * ring_size + kDataAlignment - 1) / kDataAlignment * kDataAlignment;
+    plan.page_count =
+        static_cast<std::uint32_t>((plan.data_start - rings * ring_size - kTableStart) / (2 * kPageSize));
     count_segments(plan.data_start);
     for (std::size_t i = 0; i < disk_sizes.size(); ++i) {
         if (plan.segment_counts[i] == 0) return fail(Errc::no_space, static_cast<std::uint32_t>(i));

@@ -1,6 +1,6 @@
-// Where things are on the members of a new group: superblock, tables, data, copy of the superblock. Tables
-// have the same place and size on every member, sized for every extent the group can have; data areas differ
-// with the disks.
+// Where things are on the members of a new group: superblock, tables, journals, data, copy of the superblock.
+// Tables and journals have the same place and size on every member, tables sized for every extent the group
+// can have; data areas differ with the disks.
 #pragma once
 
 #include <cstdint>
@@ -28,9 +28,14 @@ struct SpacePlan {
     std::uint64_t logical_size() const { return extents * kExtentSize; }
 };
 
-/// `disk_sizes` by member, bytes. invalid for fewer members than the width or more than 24; no_space, the
-/// member in its detail, if a disk does not hold one segment beside the tables.
-Result<SpacePlan> plan_space(const Geometry& geometry, std::span<const std::uint64_t> disk_sizes);
+/// `disk_sizes` by member, bytes; `rings`: journals of `ring_size`, 0 for a group without. invalid for fewer
+/// members than the width or more than 24; no_space, the member in its detail, if a disk does not hold one
+/// segment beside the tables.
+Result<SpacePlan> plan_space(const Geometry& geometry, std::span<const std::uint64_t> disk_sizes,
+                             unsigned rings = 0, std::uint64_t ring_size = 0);
+/// Bytes of a ring that suits members of this size: room for a few of the largest writes of a stripe, and
+/// more on large disks.
+std::uint64_t usual_ring_size(const Geometry& geometry, std::span<const std::uint64_t> disk_sizes);
 /// Segments that fit on a disk of this size.
 std::uint32_t segments_on(std::uint64_t disk_size, std::uint64_t data_start, std::uint64_t segment_size);
 /// The smallest disk that holds `segments` segments under this plan.

@@ -22,9 +22,15 @@ constexpr std::size_t kConfigOutsideNames = kConfigOutside + 4;
 static_assert(kConfigMembers == 688 && kConfigSharing == 1168 && kConfigOutside == 1180 &&
               kConfigOutsideNames + kMaxOutside * kControllerNameField <= kPageSize);
 
+constexpr std::size_t kConfigJournal = kConfigOutsideNames + kMaxOutside * kControllerNameField;
+constexpr std::size_t kConfigJournalSize = 16;
+static_assert(kConfigJournal == 1696 && kConfigJournal + kConfigJournalSize <= kPageSize);
+
 constexpr std::size_t kStateMembers = 72;
 constexpr std::size_t kStateMemberSize = 16;
-static_assert(kStateMembers + kMaxMembers * kStateMemberSize <= kPageSize);
+constexpr std::size_t kStateJournals = kStateMembers + kMaxMembers * kStateMemberSize;
+constexpr std::size_t kStateJournalSize = 24;
+static_assert(kStateJournals == 456 && kStateJournals + kMaxGroupAmfs * kStateJournalSize <= kPageSize);
 
 constexpr std::size_t kIntentRegions = 72;
 static_assert(kIntentRegions + kMaxIntentRegions * 4 <= kPageSize);
@@ -54,6 +60,8 @@ bool is_valid(const GroupConfig& c) {
            c.members.size() >= c.geometry.width() && c.members.size() <= kMaxMembers &&
            c.sharing.complaint(c.controllers.size(), c.geometry.strip_size).empty() &&
            c.data_start % kPageSize == 0 && c.page_count > kFirstMapPage.v &&
+           c.journal.ring_size <= kMaxRingSize && c.journal.ring_size % kPageSize == 0 &&
+           c.amf_slots() * c.journal.ring_size <= c.data_start &&
            c.extents <= std::uint64_t{c.page_count - kFirstMapPage.v} * kZonesPerPage;
 }
 
@@ -79,6 +87,8 @@ SharingOptions get_sharing(Reader& in) {
     s.min_hold = in.get<std::uint32_t>() * Nanos(1us);
     return s;
 }
+
+bool is_valid(const JournalState& j) { return j.open() ? j.life != 0 : j.incarnation == Incarnation(); }
 
 // Ports of the group's controllers, and those of controllers outside, stand apart.
 static_assert(kMaxControllers == 16 && kMaxControllers + kMaxOutside == 32);
@@ -155,6 +165,10 @@ void GroupConfig::encode(PageBytes page) const {
     out.put(static_cast<std::uint16_t>(outside.size()));
     out.pad_to(in_content(kConfigOutsideNames));
     for (const std::string& controller : outside) out.name(controller, kControllerNameField);
+    out.pad_to(in_content(kConfigJournal));
+    out.put(static_cast<std::uint32_t>(journal.ring_size / kPageSize));
+    out.zeros(4);
+    out.put(journal.key);
     out.finish();
 }
 
@@ -198,8 +212,21 @@ Result<GroupConfig> GroupConfig::decode(ConstPageBytes page) {
     if (others > kMaxOutside) return fail(Errc::corrupt);
     in.raw(kConfigOutsideNames - kConfigOutside - 2);
     for (unsigned i = 0; i < others; ++i) c.outside.push_back(read_name(in, kControllerNameField));
-    if (!names_ok || !members_ok || !in.ok() || !is_valid(c)) return fail(Errc::corrupt);
+    const bool sharing_ok = in.ok();
+    in = Reader(page.subspan(kConfigJournal));
+    c.journal.ring_size = std::uint64_t{in.get<std::uint32_t>()} * kPageSize;
+    in.raw(4);
+    c.journal.key = in.get<std::uint64_t>();
+    if (!names_ok || !members_ok || !sharing_ok || !in.ok() || !is_valid(c)) return fail(Errc::corrupt);
     return c;
+}
+
+/// They begin elsewhere for each slot, so that the members share the work.
+MemberMask GroupConfig::ring_members(AmfSlot slot) const {
+    MemberMask out;
+    const std::size_t copies = geometry.m + std::size_t{1};
+    for (std::size_t i = 0; i < copies; ++i) out.set((slot.v * copies + i) % members.size());
+    return out;
 }
 
 void GroupState::encode(PageBytes page) const {
@@ -213,6 +240,14 @@ void GroupState::encode(PageBytes page) const {
         out.zeros(3);
         out.put(member.errors);
         out.put(member.changed);
+    }
+    out.pad_to(in_content(kStateJournals));
+    for (const JournalState& journal : journals) {
+        ASSERT(is_valid(journal));
+        out.put(journal.life);
+        out.put(journal.incarnation);
+        out.put(journal.owner);
+        out.zeros(6);
     }
     out.finish();
 }
@@ -233,6 +268,14 @@ Result<GroupState> GroupState::decode(ConstPageBytes page) {
         state.members.push_back({static_cast<MemberState>(member_state), in.get<Epoch>(), errors});
     }
     if (!in.ok()) return fail(Errc::corrupt);
+    in = Reader(page.subspan(kStateJournals));
+    for (JournalState& journal : state.journals) {
+        journal.life = in.get<std::uint64_t>();
+        journal.incarnation = in.get<Incarnation>();
+        journal.owner = in.get<AmfId>();
+        in.raw(6);
+        if (!is_valid(journal)) return fail(Errc::corrupt);
+    }
     return state;
 }
 

@@ -32,11 +32,22 @@ struct MemberRecord {
     friend bool operator==(const MemberRecord&, const MemberRecord&) = default;
 };
 
+/// Where the AMFs of a group write down what they are about to do, so that no loss of power leaves a stripe
+/// half-written: a ring for each AMF slot, before the data area, at the same place on every member; each ring
+/// is used on m + 1 of them. The numbers in the page are as here.
+struct JournalConfig {
+    std::uint64_t ring_size = 0;  ///< bytes, whole blocks; 0: the group has no journal
+    std::uint64_t key = 0;        ///< random; told to nobody outside
+    friend bool operator==(const JournalConfig&, const JournalConfig&) = default;
+};
+constexpr std::uint64_t kMaxRingSize = 1ull << 30;
+
 /// Page 0: what the group is. Changed by operators only.
 struct GroupConfig {
     std::string name;
     Geometry geometry;
     SharingOptions sharing;
+    JournalConfig journal;
     std::uint8_t dimension = 2;    ///< 1 .. 8: copies of an update record, the writer's included
     std::uint64_t created = 0;     ///< seconds since 1970, for people; nothing is decided by it
     std::uint64_t data_start = 0;  ///< the same on every member
@@ -51,6 +62,15 @@ struct GroupConfig {
     /// Empty for a slot that nobody has.
     const std::string& name_of(ControllerSlot slot) const;
     std::optional<ControllerSlot> slot_of(std::string_view controller) const;
+
+    bool has_journal() const { return journal.ring_size != 0; }
+    unsigned amf_slots() const { return static_cast<unsigned>(controllers.size()) * sharing.amfs; }
+    /// Where the ring of a slot begins on each member that has it.
+    std::uint64_t ring_start(AmfSlot slot) const {
+        return data_start - (amf_slots() - slot.v) * journal.ring_size;
+    }
+    /// The members that have the ring of a slot.
+    MemberMask ring_members(AmfSlot slot) const;
 
     friend bool operator==(const GroupConfig&, const GroupConfig&) = default;
     /// Only what a SharingChange can change is other, and who outside has slots.
@@ -68,10 +88,21 @@ struct MemberStatus {
     friend bool operator==(const MemberStatus&, const MemberStatus&) = default;
 };
 
+/// The ring of an AMF slot. Batches count only if they are of this life; a closed ring holds nothing that
+/// anybody needs.
+struct JournalState {
+    std::uint64_t life = 0;   ///< one more each time that the ring is opened
+    AmfId owner;              ///< 0: closed
+    Incarnation incarnation;  ///< of the owner
+    bool open() const { return owner != AmfId(); }
+    friend bool operator==(const JournalState&, const JournalState&) = default;
+};
+
 /// Page 1: how the group is.
 struct GroupState {
-    std::vector<MemberStatus> members;  ///< by MemberIndex, at most 24
-    bool clean = false;                 ///< stopped in order: no stripe can be half-written
+    std::vector<MemberStatus> members;                 ///< by MemberIndex, at most 24
+    bool clean = false;                                ///< stopped in order: no stripe can be half-written
+    std::array<JournalState, kMaxGroupAmfs> journals;  ///< by AmfSlot
 
     friend bool operator==(const GroupState&, const GroupState&) = default;
     void encode(PageBytes page) const;

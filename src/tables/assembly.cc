@@ -86,7 +86,10 @@ static Task<Status> write_everywhere(Executor& executor, Disk& disk, std::uint64
 Task<Result<Uuid>> format_group(Executor& executor, Random& random, NewGroup wish, std::vector<Disk*> disks) {
     std::vector<std::uint64_t> sizes;
     for (const Disk* disk : disks) sizes.push_back(disk->size());
-    CO_TRY_LET(const SpacePlan plan, plan_space(wish.geometry, sizes));
+    const bool journal = wish.power_loss == PowerLoss::journal;
+    const auto rings = static_cast<unsigned>(wish.controllers.size() * wish.sharing.amfs);
+    const std::uint64_t ring = journal ? usual_ring_size(wish.geometry, sizes) : 0;
+    CO_TRY_LET(const SpacePlan plan, plan_space(wish.geometry, sizes, rings, ring));
 
     const Uuid group = random.uuid();
     GroupConfig config;
@@ -94,6 +97,7 @@ Task<Result<Uuid>> format_group(Executor& executor, Random& random, NewGroup wis
     config.geometry = wish.geometry;
     config.dimension = wish.dimension;
     config.sharing = wish.sharing;
+    if (journal) config.journal = {ring, random.next()};
     config.data_start = plan.data_start;
     config.page_count = plan.page_count;
     config.extents = plan.extents;

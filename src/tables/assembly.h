@@ -9,6 +9,7 @@
 #include "io/clock.h"
 #include "io/disk.h"
 #include "io/random.h"
+#include "layout/power_loss.h"
 #include "ondisk/superblock.h"
 #include "ondisk/table_pages.h"
 
@@ -44,6 +45,7 @@ struct NewGroup {
     std::uint8_t dimension = 2;
     std::vector<std::string> controllers;
     SharingOptions sharing;
+    PowerLoss power_loss = PowerLoss::resync;
 };
 
 /// Writes superblocks and first tables on `disks`, which become members 0 .. n-1 in this order. Destroys what

@@ -59,14 +59,6 @@ Task<Status> Tables::commit_page(PageNumber page, Buffer bytes) {
     co_return Status{};
 }
 
-template <class Content>
-Task<Status> Tables::commit(PageNumber page, Content content) {
-    Buffer bytes = Buffer::zeroed(kPageSize);
-    const PageHeader header{page, group_, sequences_[page.v] + 1, view_.epoch, slot_};
-    write_page(PageBytes(bytes.span()), content, header);
-    co_return co_await commit_page(page, std::move(bytes));
-}
-
 // ---- zones
 
 Task<Status> Tables::zero_segments(Zone zone) {

@@ -285,6 +285,7 @@ Task<Status> Tables::load() {
         while (!settled()) co_await changed_.next();
         CO_TRY(co_await end_change());
     }
+    if (!from_peer) CO_TRY(co_await replay_journals());
     if (listener_) listener_();
     co_return Status{};
 }

@@ -109,6 +109,10 @@ public:
     /// Null if there is none; valid until the next change.
     const VolumeRecord* volume(VolumeId id) const;
     std::uint64_t allocated_extents() const { return allocated_extents_; }
+    /// Who loads the tables from the disks, and so is alone with them, does this before anybody can have
+    /// them: makes the stripes right that the open journals speak of. The members that failed meanwhile. Set
+    /// once.
+    void on_assembled(std::function<Task<Result<MemberMask>>()> replay) { replay_ = std::move(replay); }
     /// Called after every change that this AMF applied, own or another's. Set once.
     void on_change(std::function<void()> listener) { listener_ = std::move(listener); }
     /// Called when these tables have become settled. Set once.
@@ -140,6 +144,14 @@ public:
     /// page that only the lost one knew, and perhaps had not finished, would be the newest at the next
     /// assembly.
     Task<void> settle_pages();
+
+    // ---- journals
+    const JournalState& journal(AmfSlot slot) const { return state_.journals[slot.v]; }
+    /// A ring is open whose AMF is not in the view: what it says is not void yet.
+    bool journal_of_the_dead() const;
+    /// Flushes the members, closes the rings of all who are not in the view and, with `open`, opens our own
+    /// for this life. False, and nothing is changed, if the epoch is not this one any more.
+    Task<Result<bool>> renew_journals(Epoch epoch, bool open);
 
     // ---- intents (own slot)
     /// True and noted as used now, or false: then mark_intent() first.
@@ -175,6 +187,7 @@ public:
     void adopt(const AmfView& view);
     void deliver(AmfId from, const Message& message);
     std::uint64_t version() const { return version_; }
+    const AmfView& view() const { return view_; }
 
 private:
     /// The tables lock is the AMF's; this makes one of its operations at a time the one that changes.
@@ -245,6 +258,7 @@ private:
     Task<Status> end_change();
     Task<Status> zero_segments(Zone zone);
     Task<Status> free_zones(VolumeRecord volume);
+    Task<Status> replay_journals();
     std::optional<VolumePlace> find_volume(VolumeId id) const;
     Task<Status> put_volume(VolumePlace place, VolumeRecord record);
     Task<Status> change_ports(VolumeId id, std::function<Status(VolumeRecord&)> change);
@@ -278,6 +292,7 @@ private:
     std::set<std::uint8_t>
         write_errors_;  ///< members that failed a page write and are not declared failed yet
     std::function<void()> listener_, settled_listener_;
+    std::function<Task<Result<MemberMask>>()> replay_;
 
     AmfView view_;
     Event settled_;
@@ -310,5 +325,13 @@ private:
     Event intents_changed_;
     Scope scope_;
 };
+
+template <class Content>
+Task<Status> Tables::commit(PageNumber page, Content content) {
+    Buffer bytes = Buffer::zeroed(kPageSize);
+    const PageHeader header{page, group_, sequences_[page.v] + 1, view_.epoch, slot_};
+    write_page(PageBytes(bytes.span()), content, header);
+    co_return co_await commit_page(page, std::move(bytes));
+}
 
 }  // namespace braid

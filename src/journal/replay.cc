@@ -1,0 +1,282 @@
+#include "journal/replay.h"
+
+#include <algorithm>
+#include <deque>
+#include <map>
+#include <set>
+
+#include "base/log.h"
+#include "layout/stripe_write.h"
+#include "ondisk/journal_batch.h"
+
+namespace braid {
+namespace {
+
+/// A batch of a ring, as its first whole copy has it.
+struct FoundBatch {
+    JournalBatch batch;
+    Buffer bytes;
+    std::uint64_t at = 0;  ///< in the ring
+    MemberMask whole;      ///< members that have it
+};
+using Ring = std::map<std::uint64_t, FoundBatch>;  ///< by number
+
+/// All that is needed of one ring.
+struct FoundRing {
+    AmfSlot slot;
+    Ring batches;
+};
+
+/// One entry, in the bytes of its batch.
+struct Work {
+    const JournalEntry* entry = nullptr;
+    std::span<const std::byte> payload;
+};
+
+/// Disk commands that go together, each with its member.
+struct Commands {
+    explicit Commands(Executor& executor) : join(executor) {}
+    void add(Tables& tables, MemberIndex member, DiskVerb verb, std::uint64_t at,
+             std::span<const std::byte> bytes) {
+        const std::span<std::byte> memory{const_cast<std::byte*>(bytes.data()), bytes.size()};
+        DiskOp& op = ops.emplace_back(verb, at, memory);
+        members.push_back(member);
+        tables.disk(member)->submit(op, join);
+    }
+    Join join;
+    std::deque<DiskOp> ops;
+    std::vector<MemberIndex> members;
+};
+
+class Replay {
+public:
+    Replay(Executor& executor, Tables& tables) : executor_(executor), tables_(tables) {}
+
+    Task<Result<MemberMask>> run(ReplayProgress& progress) {
+        for (std::uint8_t i = 0; i < tables_.config().amf_slots(); ++i) {
+            if (tables_.journal(AmfSlot(i)).open()) CO_TRY(co_await find(AmfSlot(i)));
+        }
+        CO_TRY(co_await make_whole());
+        CO_TRY(co_await flush());
+        CO_TRY(co_await write_again(progress));
+        CO_TRY(co_await flush());
+        co_return failed_;
+    }
+
+    Task<Result<std::set<std::uint64_t>>> sequences(AmfSlot slot) {
+        CO_TRY(co_await find(slot));
+        std::set<std::uint64_t> out;
+        for (const auto& [number, found] : rings_.front().batches) {
+            if ((ring_members(slot) & ~found.whole).any()) continue;
+            for (const JournalEntry& entry : found.batch.entries) out.insert(entry.sequence);
+        }
+        co_return out;
+    }
+
+private:
+    bool ok(MemberIndex member) const { return tables_.member_ok(member) && !failed_[member.v]; }
+    MemberMask ring_members(AmfSlot slot) const {
+        MemberMask out = tables_.config().ring_members(slot);
+        for (std::uint8_t i = 0; i < out.size(); ++i) out[i] = out[i] && ok(MemberIndex(i));
+        return out;
+    }
+    Task<Status> find(AmfSlot slot);
+    Task<bool> read_ring(MemberIndex member, std::uint64_t start, std::span<std::byte> into);
+    void scan(Ring& ring, MemberIndex member, const JournalOwner& owner, const Buffer& bytes) const;
+    Task<Status> make_whole();
+    std::multimap<Epoch, Work> in_order() const;
+    Task<Status> write_again(ReplayProgress& progress);
+    bool fits(const JournalEntry& entry) const;
+    void add(Commands& commands, const Work& work) const;
+    Task<Status> flush();
+    Status look_at(const Commands& commands);
+
+    Executor& executor_;
+    Tables& tables_;
+    MemberMask failed_;
+    std::vector<FoundRing> rings_;
+};
+
+/// Writes and flushes that have ended. offline when more members have failed than the level survives.
+Status Replay::look_at(const Commands& commands) {
+    for (std::size_t i = 0; i < commands.ops.size(); ++i) {
+        if (commands.ops[i].status || failed_[commands.members[i].v]) continue;
+        failed_.set(commands.members[i].v);
+        LOG_WARN("journal.member_failed", {"group", tables_.config().name}, {"member", commands.members[i]});
+    }
+    if (tables_.failed_members() + failed_.count() <= tables_.geometry().m) return {};
+    tables_.go_offline();
+    return fail(Errc::offline);
+}
+
+Task<bool> Replay::read_ring(MemberIndex member, std::uint64_t start, std::span<std::byte> into) {
+    constexpr std::size_t kAtOnce = 1u << 20;
+    Commands commands(executor_);
+    for (std::size_t at = 0; at < into.size(); at += kAtOnce) {
+        commands.add(tables_, member, DiskVerb::read, start + at,
+                     into.subspan(at, std::min(kAtOnce, into.size() - at)));
+    }
+    co_await commands.join;
+    co_return std::ranges::all_of(commands.ops, [](const DiskOp& op) { return op.status.has_value(); });
+}
+
+/// What the ring of a slot holds that is needed, from all of its members.
+Task<Status> Replay::find(AmfSlot slot) {
+    const GroupConfig& config = tables_.config();
+    const JournalOwner owner{tables_.group(), config.journal.key, slot, tables_.journal(slot).life};
+    FoundRing found{slot, {}};
+    bool any = false;
+    const MemberMask members = ring_members(slot);
+    for (std::uint8_t i = 0; i < members.size(); ++i) {
+        if (!members[i]) continue;
+        const Buffer bytes(config.journal.ring_size);
+        if (!co_await read_ring(MemberIndex(i), config.ring_start(slot), bytes.span())) continue;
+        any = true;
+        scan(found.batches, MemberIndex(i), owner, bytes);
+    }
+    if (!any) {
+        LOG_ERROR("journal.unreadable", {"group", config.name}, {"slot", slot});
+        co_return fail(Errc::io_error);
+    }
+    Ring& ring = found.batches;
+    if (!ring.empty()) ring.erase(ring.begin(), ring.lower_bound(ring.rbegin()->second.batch.tail));
+    const std::uint64_t gaps =
+        ring.empty() ? 0 : ring.rbegin()->first - ring.begin()->first + 1 - ring.size();
+    std::size_t entries = 0;
+    for (const auto& [number, one] : ring) entries += one.batch.entries.size();
+    LOG_INFO("journal.found", {"group", config.name}, {"slot", slot}, {"batches", ring.size()},
+             {"entries", entries}, {"missing", gaps});
+    rings_.push_back(std::move(found));
+    co_return Status{};
+}
+
+/// Batches that are not whole are skipped block by block: the end of the ring is overwritten in any order.
+void Replay::scan(Ring& ring, MemberIndex member, const JournalOwner& owner, const Buffer& bytes) const {
+    const std::span<const std::byte> all = bytes.span();
+    for (std::uint64_t at = 0; at < all.size();) {
+        Result<JournalBatch> batch = open_journal_batch(all.subspan(at), owner);
+        if (!batch) {
+            at += kPageSize;
+            continue;
+        }
+        const std::uint64_t size = batch->size();
+        const auto [place, fresh] = ring.try_emplace(batch->number);
+        if (fresh) place->second = {std::move(*batch), Buffer::copy_of(all.subspan(at, size)), at, {}};
+        place->second.whole.set(member.v);
+        at += size;
+    }
+}
+
+/// A batch that was on its way when the power went may be on some of its members only. What is written again
+/// from it must not be lost with them.
+Task<Status> Replay::make_whole() {
+    for (const FoundRing& ring : rings_) {
+        const std::uint64_t start = tables_.config().ring_start(ring.slot);
+        for (const auto& [number, found] : ring.batches) {
+            Commands commands(executor_);
+            const MemberMask lack = ring_members(ring.slot) & ~found.whole;
+            for (std::uint8_t i = 0; i < lack.size(); ++i) {
+                if (lack[i])
+                    commands.add(tables_, MemberIndex(i), DiskVerb::write, start + found.at,
+                                 found.bytes.span());
+            }
+            co_await commands.join;
+            CO_TRY(look_at(commands));
+        }
+    }
+    co_return Status{};
+}
+
+/// Those of one epoch in the order of their rings: within one, a stripe is in one ring only.
+std::multimap<Epoch, Work> Replay::in_order() const {
+    std::multimap<Epoch, Work> out;
+    for (const FoundRing& ring : rings_) {
+        for (const auto& [number, found] : ring.batches) {
+            std::span<const std::byte> rest = found.bytes.span();
+            rest = rest.subspan(kPageSize);
+            for (const JournalEntry& entry : found.batch.entries) {
+                out.emplace(found.batch.epoch, Work{&entry, rest.first(entry.payload())});
+                rest = rest.subspan(entry.payload());
+            }
+        }
+    }
+    return out;
+}
+
+/// The key keeps strangers out; what comes from a group of other numbers must not hurt either.
+bool Replay::fits(const JournalEntry& entry) const {
+    const Geometry& geometry = tables_.geometry();
+    const std::uint64_t stripes = std::uint64_t{tables_.config().extents} * geometry.rows_per_extent();
+    return entry.stripe.v < stripes && entry.offset <= geometry.stripe_size() &&
+           entry.length <= geometry.stripe_size() - entry.offset && entry.parity_at <= geometry.strip_size &&
+           entry.parity_length <= geometry.strip_size - entry.parity_at &&
+           entry.parities < (1u << geometry.m);
+}
+
+void Replay::add(Commands& commands, const Work& work) const {
+    const Geometry& geometry = tables_.geometry();
+    const JournalEntry& entry = *work.entry;
+    const Zone* zone = tables_.zone(geometry.extent_of(entry.stripe));
+    if (zone == nullptr || zone->generation != entry.zone) return;
+    const ParityPart parity{entry.parities, entry.parity_at, entry.parity_length,
+                            work.payload.subspan(entry.length)};
+    for_each_strip(geometry, {geometry.strip_size, entry.offset, entry.length},
+                   work.payload.first(entry.length), parity,
+                   [&](unsigned role, std::uint32_t from, std::span<const std::byte> bytes) {
+                       const DiskPlace at =
+                           strip_place(geometry, *zone, geometry.row_of(entry.stripe),
+                                       Role(static_cast<std::uint8_t>(role)), tables_.config().data_start);
+                       if (ok(at.member))
+                           commands.add(tables_, at.member, DiskVerb::write, at.offset + from, bytes);
+                   });
+}
+
+/// Many stripes at once, but never two entries of one stripe.
+Task<Status> Replay::write_again(ReplayProgress& progress) {
+    constexpr std::size_t kAtOnce = 64;
+    const std::multimap<Epoch, Work> all = in_order();
+    progress = {all.size(), 0};
+    for (auto next = all.begin(); next != all.end();) {
+        Commands commands(executor_);
+        std::set<StripeIndex> stripes;
+        std::size_t seen = 0;
+        for (; next != all.end() && stripes.size() < kAtOnce; ++next, ++seen) {
+            const Work& work = next->second;
+            if (!fits(*work.entry)) {
+                LOG_ERROR("journal.strange_entry", {"group", tables_.config().name},
+                          {"stripe", work.entry->stripe});
+                continue;
+            }
+            if (!stripes.insert(work.entry->stripe).second) break;
+            add(commands, work);
+        }
+        co_await commands.join;
+        CO_TRY(look_at(commands));
+        progress.done += seen;
+    }
+    LOG_INFO("journal.replayed", {"group", tables_.config().name}, {"entries", all.size()});
+    co_return Status{};
+}
+
+Task<Status> Replay::flush() {
+    Commands commands(executor_);
+    for (std::uint8_t i = 0; i < tables_.config().members.size(); ++i) {
+        if (ok(MemberIndex(i))) commands.add(tables_, MemberIndex(i), DiskVerb::flush, 0, {});
+    }
+    co_await commands.join;
+    co_return look_at(commands);
+}
+
+}  // namespace
+
+Task<Result<std::set<std::uint64_t>>> ring_holds(Executor& executor, Tables& tables, AmfSlot slot) {
+    Replay replay(executor, tables);
+    co_return co_await replay.sequences(slot);
+}
+
+Task<Result<MemberMask>> replay_journals(Executor& executor, Tables& tables, ReplayProgress& progress) {
+    Replay replay(executor, tables);
+    co_return co_await replay.run(progress);
+}
+
+}  // namespace braid
