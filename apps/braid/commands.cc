@@ -185,9 +185,13 @@ int report(const Failure& failure) {
 }
 
 std::vector<std::pair<std::string, std::string>> SharingRequest::fields() const {
-    return {{"granularity", Json(granularity).dump()}, {"coherency", Json(coherency).dump()},
-            {"lock_order", Json(lock_order).dump()},   {"min_hold_us", std::to_string(min_hold_us)},
-            {"prefetch", std::to_string(prefetch)},    {"amfs", std::to_string(amfs)}};
+    std::vector<std::pair<std::string, std::string>> out{
+        {"granularity", Json(granularity).dump()}, {"coherency", Json(coherency).dump()},
+        {"lock_order", Json(lock_order).dump()},   {"min_hold_us", std::to_string(min_hold_us)},
+        {"prefetch", std::to_string(prefetch)},    {"amfs", std::to_string(amfs)},
+        {"power_loss", Json(power_loss).dump()}};
+    if (dimension != 0) out.emplace_back("dimension", std::to_string(dimension));
+    return out;
 }
 
 int status(const Globals& g, bool watch, bool problems_only) {
@@ -212,11 +216,9 @@ int group_create(const Globals& g, const GroupRequest& r) {
               {"level", r.level},
               {"disks", r.disks},
               {"strip_size", r.strip_size},
-              {"power_loss", r.power_loss},
               {"force", r.force}};
     for (const auto& [key, value] : r.sharing.fields()) body[key] = Json::parse(value);
     if (!r.controllers.empty()) body["controllers"] = r.controllers;
-    if (r.dimension != 0) body["dimension"] = r.dimension;
     if (r.copies != 0) body["copies"] = r.copies;
     return change(g, "/api/v1/groups", body);
 }

@@ -25,6 +25,8 @@ struct SharingRequest {
     std::uint64_t min_hold_us = 0;
     std::string granularity = "stripe", coherency = "arbiter", lock_order = "fifo";
     unsigned prefetch = 32, amfs = 1;
+    std::string power_loss = "journal";
+    unsigned dimension = 0;  ///< 0: as the daemon thinks right
     /// As fields of a request of the control API: key and JSON value.
     std::vector<std::pair<std::string, std::string>> fields() const;
 };
@@ -43,8 +45,7 @@ struct GroupRequest {
     std::vector<std::string> disks, controllers;
     std::uint64_t strip_size = 64 << 10;
     SharingRequest sharing;
-    std::string power_loss = "journal";
-    unsigned dimension = 0, copies = 0;
+    unsigned copies = 0;
     bool force = false;
 };
 

@@ -263,7 +263,6 @@ Answer<void> Demo::create_objects() {
     Json disks = Json::array();
     for (unsigned i = 0; i < options_.disks; ++i) disks.push_back(fmt::format("{}/disks/d{}", directory_, i));
     Json group{{"name", "g0"}, {"level", options_.level}, {"disks", disks}};
-    if (options_.dimension != 0) group["dimension"] = options_.dimension;
     for (const auto& [key, value] : options_.sharing.fields()) group[key] = Json::parse(value);
     const std::size_t sharing = daemons_.size() - options_.outside;
     Json outside = Json::array();

@@ -15,7 +15,6 @@ struct DemoOptions {
     std::uint64_t disk_size = 1ull << 30;
     std::uint64_t volume_size = 1ull << 30;
     std::string level = "raid6";
-    unsigned dimension = 0;  ///< copies of an update record; 0: the group's default
     SharingRequest sharing;
     std::string dir;    ///< empty: a fresh temporary one
     bool keep = false;  ///< leave the directory; with disks in it the next demo uses them again

@@ -94,6 +94,15 @@ void add_sharing(CLI::App* create, SharingRequest& r) {
         ->check(CLI::Range(0, 63));
     create->add_option("--amfs", r.amfs, "AMFs of each controller that share the group, default 1")
         ->check(CLI::Range(1, 8));
+    create
+        ->add_option(
+            "--power-loss", r.power_loss,
+            "journal (default): no loss of power leaves a stripe half-written; resync: faster writes")
+        ->check(CLI::IsMember({"journal", "resync"}));
+    create
+        ->add_option("--dimension", r.dimension,
+                     "copies of an update record, default 2, or 1 on one controller")
+        ->check(CLI::Range(1, 8));
 }
 
 void add_groups(CLI::App& app, Words& w) {
@@ -104,11 +113,6 @@ void add_groups(CLI::App& app, Words& w) {
         return group_create(w.globals, r);
     });
     GroupRequest& r = w.group_request;
-    create
-        ->add_option(
-            "--power-loss", r.power_loss,
-            "journal (default): no loss of power leaves a stripe half-written; resync: faster writes")
-        ->check(CLI::IsMember({"journal", "resync"}));
     create->add_option("NAME", r.name)->required();
     create->add_option("--level", r.level, "mirror, raid5, raid6, raid7.3")
         ->required()
@@ -117,8 +121,6 @@ void add_groups(CLI::App& app, Words& w) {
     add_size(create, "--strip-size", w.strip_size, "4K to 1M, default 64K");
     create->add_option("--controllers", r.controllers, "that share it, default all that are up")
         ->delimiter(',');
-    create->add_option("--dimension", r.dimension, "copies of an update record, 1 to 8")
-        ->check(CLI::Range(1, 8));
     create->add_option("--copies", r.copies, "mirror: copies of each block");
     add_sharing(create, r.sharing);
     create->add_flag("--force", r.force, "overwrite what the disks hold");
@@ -229,9 +231,6 @@ void add_demo(CLI::App& app, Words& w) {
     add_size(d, "--volume-size", w.demo_volume_size, "default 1GiB, at most what the group holds");
     d->add_option("--level", w.demo.level, "default raid6")
         ->check(CLI::IsMember({"mirror", "raid5", "raid6", "raid7.3"}));
-    d->add_option("--dimension", w.demo.dimension,
-                  "copies of an update record, default 2, or 1 on one controller")
-        ->check(CLI::Range(1, 8));
     add_sharing(d, w.demo.sharing);
     d->add_option("--dir", w.demo.dir, "for disks, configurations and logs; default a fresh temporary one");
     d->add_flag("--keep", w.demo.keep,

@@ -276,16 +276,18 @@ Redo Amf::make_redo(const StripeWrite& write, const WritePlan& plan, RoleMask ta
 /// From here on the write can be finished without us: parity to the partners, then everything to the disks.
 Task<Status> Amf::finish(OpenRecord& record, Spot spot, StripeWrite write, Slice data, Redo redo,
                          bool in_journal) {
-    const JournalEntry entry{record.info().id.sequence,
-                             spot.stripe,
-                             spot.zone->generation,
-                             write.offset,
-                             write.length,
-                             redo.at,
-                             redo.length,
-                             redo.parities};
+    JournalEntry entry{record.info().id.sequence, spot.stripe, spot.zone->generation, write.offset,
+                       write.length};
+    // The parity of a whole stripe can be told from its data.
+    const bool with_parity = write.length != geometry_.stripe_size();
+    if (with_parity) {
+        entry.parity_at = redo.at;
+        entry.parity_length = redo.length;
+        entry.parities = redo.parities;
+    }
     if (!in_journal) co_await journal_.opened();
-    const Journal::Ticket ticket = in_journal ? 0 : journal_.put(entry, data, redo.bytes);
+    const Journal::Ticket ticket =
+        in_journal ? 0 : journal_.put(entry, data, with_parity ? redo.bytes : Slice());
     record.redo(redo);
     while (record.waiting()) co_await record.moved().next();
     const Status written_down = co_await journal_.durable(ticket);

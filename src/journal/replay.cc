@@ -1,6 +1,7 @@
 #include "journal/replay.h"
 
 #include <algorithm>
+#include <array>
 #include <deque>
 #include <map>
 #include <set>
@@ -8,6 +9,7 @@
 #include "base/log.h"
 #include "layout/stripe_write.h"
 #include "ondisk/journal_batch.h"
+#include "parity/code.h"
 
 namespace braid {
 namespace {
@@ -46,6 +48,7 @@ struct Commands {
     Join join;
     std::deque<DiskOp> ops;
     std::vector<MemberIndex> members;
+    std::deque<Buffer> computed;
 };
 
 class Replay {
@@ -87,6 +90,7 @@ private:
     std::multimap<Epoch, Work> in_order() const;
     Task<Status> write_again(ReplayProgress& progress);
     bool fits(const JournalEntry& entry) const;
+    Buffer parity_of(std::span<const std::byte> stripe) const;
     void add(Commands& commands, const Work& work) const;
     Task<Status> flush();
     Status look_at(const Commands& commands);
@@ -213,13 +217,30 @@ bool Replay::fits(const JournalEntry& entry) const {
            entry.parities < (1u << geometry.m);
 }
 
+/// All parity strips of a whole stripe.
+Buffer Replay::parity_of(std::span<const std::byte> stripe) const {
+    const Geometry& geometry = tables_.geometry();
+    const std::size_t strip = geometry.strip_size;
+    Buffer out(geometry.m * strip);
+    std::array<const std::byte*, kMaxMembers> data{};
+    std::array<std::byte*, kMaxParity> parity{};
+    for (unsigned i = 0; i < geometry.k; ++i) data[i] = stripe.data() + i * strip;
+    for (unsigned j = 0; j < geometry.m; ++j) parity[j] = out.data() + j * strip;
+    Code(geometry.k, geometry.m).encode({data.data(), geometry.k}, {parity.data(), geometry.m}, strip);
+    return out;
+}
+
 void Replay::add(Commands& commands, const Work& work) const {
     const Geometry& geometry = tables_.geometry();
     const JournalEntry& entry = *work.entry;
     const Zone* zone = tables_.zone(geometry.extent_of(entry.stripe));
     if (zone == nullptr || zone->generation != entry.zone) return;
-    const ParityPart parity{entry.parities, entry.parity_at, entry.parity_length,
-                            work.payload.subspan(entry.length)};
+    ParityPart parity{entry.parities, entry.parity_at, entry.parity_length,
+                      work.payload.subspan(entry.length)};
+    if (entry.length == geometry.stripe_size() && geometry.k > 1) {
+        const Buffer& strips = commands.computed.emplace_back(parity_of(work.payload));
+        parity = {static_cast<std::uint8_t>((1u << geometry.m) - 1), 0, geometry.strip_size, strips.span()};
+    }
     for_each_strip(geometry, {geometry.strip_size, entry.offset, entry.length},
                    work.payload.first(entry.length), parity,
                    [&](unsigned role, std::uint32_t from, std::span<const std::byte> bytes) {

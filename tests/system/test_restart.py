@@ -62,7 +62,7 @@ def flipped_byte():
         flipped = False
         for i in range(4):  # data, or a parity that equals it because the rest of the stripe is zeros
             with open(f"{c.directory}/demo/disks/d{i}", "r+b") as disk:
-                at = -1 if flipped else disk.read().find(marker[:64])
+                at = -1 if flipped else disk.read().rfind(marker[:64])  # before the data: the journals
                 if at >= 0:
                     disk.seek(at + 100)
                     disk.write(bytes([marker[100] ^ 1]))
