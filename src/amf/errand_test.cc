@@ -30,7 +30,8 @@ struct Story {
 class Errands {
 public:
     explicit Errands(const Story& story) : story_(story), world_(story.options) {
-        for (std::uint16_t id = 1; id <= story.options.dimension + 2; ++id) world_.start(id);
+        for (std::uint16_t id = 1; id <= story.options.dimension + 2; ++id)
+            world_.start(id).amf->keep_errands(std::array{errand(false).who});
         EXPECT_TRUE(world_.write(1, 0, pattern(1, kArea)).has_value());
         world_.settle();
         fresh_ = pattern(2, story.size);
@@ -153,7 +154,8 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(Errand, ZeroesTakeEffectOnceToo) {
     World world(with(Level::raid5, 2, 0));
-    for (std::uint16_t id = 1; id <= 3; ++id) world.start(id);
+    for (std::uint16_t id = 1; id <= 3; ++id)
+        world.start(id).amf->keep_errands(std::array{errand(false).who});
     const Buffer old = pattern(1, kArea), newer = pattern(2, kBlockSize);
     ASSERT_TRUE(world.write(1, 0, old).has_value());
     ASSERT_TRUE(world.run(1, world.amf(1).write_zeroes(0, kArea, true, false, errand(false))).has_value());
@@ -170,7 +172,8 @@ TEST(Errand, ZeroesTakeEffectOnceToo) {
 
 TEST(Errand, OfAnotherNumberIsDone) {
     World world(with(Level::raid5, 2, 0));
-    for (std::uint16_t id = 1; id <= 2; ++id) world.start(id);
+    for (std::uint16_t id = 1; id <= 2; ++id)
+        world.start(id).amf->keep_errands(std::array{errand(false).who});
     const Buffer one = pattern(1, kBlockSize), two = pattern(2, kBlockSize);
     Errand other = errand(true);
     ++other.number;

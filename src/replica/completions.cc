@@ -4,9 +4,11 @@
 
 namespace braid {
 
+/// Whoever is alive has a memory, nobody else.
 void Completions::keep(std::span<const ControllerStart> alive) {
     std::erase_if(memories_,
                   [&](const auto& memory) { return std::ranges::find(alive, memory.first) == alive.end(); });
+    for (const ControllerStart& who : alive) memories_.try_emplace(who);
 }
 
 void Completions::pass(Memory& memory, std::uint64_t watermark) {
@@ -15,7 +17,9 @@ void Completions::pass(Memory& memory, std::uint64_t watermark) {
 }
 
 void Completions::note(const Completion& done) {
-    Memory& memory = memories_[done.errand.who];
+    const auto known = memories_.find(done.errand.who);
+    if (known == memories_.end()) return;
+    Memory& memory = known->second;
     pass(memory, done.errand.watermark);
     if (done.errand.number < memory.watermark) return;
     Bytes& bytes = memory.errands[done.errand.number];
@@ -107,6 +111,8 @@ Task<Status> Completions::learn(Completion about) {
         co_await answered_.next();
     }
     if (fenced_) co_return fail(Errc::fenced);
+    // What was known is forgotten, and nobody waits for the rest.
+    if (!memories_.contains(about.errand.who)) co_return fail(Errc::cancelled);
     co_return Status{};
 }
 

@@ -20,6 +20,7 @@ struct Alone {
     Executor executor;
     Nowhere nowhere;
     Completions completions{executor, nowhere, kGroup};
+    Alone() { completions.keep(std::array{kOutside}); }
 };
 
 /// A record of 2 blocks at the begin of stripe 7, whole at all partners.
@@ -100,6 +101,7 @@ TEST(Completions, GoWhenTheWatermarkHasPassedThem) {
 TEST(Completions, GoWithTheStartOfTheirController) {
     Alone alone;
     const Errand other{{ControllerId(9), Incarnation(5)}, 1, 1};
+    alone.completions.keep(std::array{kOutside, other.who});
     alone.completions.note({errand(1), 0, 8});
     alone.completions.note({other, 0, 8});
     const std::array alive = {other.who};
@@ -110,7 +112,7 @@ TEST(Completions, GoWithTheStartOfTheirController) {
 
 TEST(Completions, StayWithWriterAndPartnersWhenTheRecordEnds) {
     Ring ring(2);
-    for (std::uint16_t id = 1; id <= 3; ++id) ring.join(id);
+    for (std::uint16_t id = 1; id <= 3; ++id) ring.join(id).completions().keep(std::array{kOutside});
     const auto record = written(ring, 1, errand(5));
     EXPECT_EQ(known(ring, 1) + known(ring, 2), 0u);
     record->end(Effect::done);
@@ -126,7 +128,7 @@ TEST(Completions, StayWithWriterAndPartnersWhenTheRecordEnds) {
 
 TEST(Completions, AreNoneOfARecordWithoutEffectOrWithoutErrand) {
     Ring ring(2);
-    for (std::uint16_t id = 1; id <= 2; ++id) ring.join(id);
+    for (std::uint16_t id = 1; id <= 2; ++id) ring.join(id).completions().keep(std::array{kOutside});
     const auto nothing = written(ring, 1, errand(5));
     nothing->end(Effect::none);
     const auto own = written(ring, 1, {});
@@ -138,7 +140,7 @@ TEST(Completions, AreNoneOfARecordWithoutEffectOrWithoutErrand) {
 
 TEST(Completions, ComeFromWhoeverFinishesADeadWritersRecord) {
     Ring ring(2);
-    for (std::uint16_t id = 1; id <= 3; ++id) ring.join(id);
+    for (std::uint16_t id = 1; id <= 3; ++id) ring.join(id).completions().keep(std::array{kOutside});
     auto record = written(ring, 1, errand(5));
     record.reset();
     ring.leave(1);
@@ -157,7 +159,7 @@ TEST(Completions, ComeFromWhoeverFinishesADeadWritersRecord) {
 
 TEST(Completions, AreHandedOnWhenTheViewChanges) {
     Ring ring(2);
-    for (std::uint16_t id = 1; id <= 3; ++id) ring.join(id);
+    for (std::uint16_t id = 1; id <= 3; ++id) ring.join(id).completions().keep(std::array{kOutside});
     const auto record = written(ring, 1, errand(5));
     record->end(Effect::done);
     ring.carry_all();
@@ -175,7 +177,7 @@ TEST(Completions, AreHandedOnWhenTheViewChanges) {
 
 TEST(Completions, AreAskedForAgainInANewView) {
     Ring ring(2);
-    for (std::uint16_t id = 1; id <= 3; ++id) ring.join(id);
+    for (std::uint16_t id = 1; id <= 3; ++id) ring.join(id).completions().keep(std::array{kOutside});
     const auto record = written(ring, 1, errand(5));
     record->end(Effect::done);
     ring.carry_all();
@@ -194,7 +196,7 @@ TEST(Completions, AreAskedForAgainInANewView) {
 
 TEST(Completions, AreToldInSeveralFramesIfThereAreMany) {
     Ring ring(2);
-    for (std::uint16_t id = 1; id <= 2; ++id) ring.join(id);
+    for (std::uint16_t id = 1; id <= 2; ++id) ring.join(id).completions().keep(std::array{kOutside});
     const std::uint64_t many = CompletionTell::kMost + 10;
     for (std::uint64_t number = 1; number <= many; ++number)
         ring.peers[1]->replicator.completions().note({errand(number), 0, 8});
