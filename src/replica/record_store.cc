@@ -50,6 +50,7 @@ void RecordStore::count(std::size_t added_bytes) {
 }
 
 void RecordStore::drop(const RecordId& id) {
+    if (orphan(id)) forgotten_.insert(id);
     const auto at = records_.find(id);
     if (at == records_.end()) return;
     bytes_ -= at->second.info.length;
@@ -57,7 +58,11 @@ void RecordStore::drop(const RecordId& id) {
     records_.erase(at);
 }
 
-void RecordStore::adopt(const AmfView& view) { view_ = view; }
+/// What was sent in an earlier view does not arrive in this one.
+void RecordStore::adopt(const AmfView& view) {
+    view_ = view;
+    forgotten_.clear();
+}
 
 std::vector<const StoredRecord*> RecordStore::orphans(StripeIndex first, std::uint64_t count) const {
     std::vector<const StoredRecord*> out;

@@ -39,6 +39,8 @@ public:
     /// Null if nothing of its begin has come.
     Result<const StoredRecord*> redo(RedoFrame frame);
     void drop(const RecordId& id);
+    /// An orphan that was dropped in this view: copies that are still on their way are not kept.
+    bool forgotten(const RecordId& id) const { return forgotten_.contains(id); }
 
     void adopt(const AmfView& view);
     bool orphan(const RecordId& id) const { return !view_.contains(AmfMember{id.origin, id.incarnation}); }
@@ -56,6 +58,7 @@ private:
     void count(std::size_t added_bytes);
     AmfView view_;
     std::map<RecordId, StoredRecord> records_;
+    std::set<RecordId> forgotten_;
     std::size_t bytes_ = 0;
     bool warned_ = false;
 };

@@ -48,6 +48,7 @@ void Replicator::on_begin(AmfId from, const Message& message) {
     Result<BeginFrame> frame = decode_begin(message, limits_);
     if (!frame || !may_send(from, frame->info.id)) return refuse(from, message);
     const RecordId id = frame->info.id;
+    if (store_.forgotten(id)) return;
     const auto record = store_.begin(std::move(*frame));
     if (!record) return refuse(from, message);
     if ((*record)->complete() && from == id.origin) acknowledge(from, id, AckedPart::stored);
@@ -57,6 +58,7 @@ void Replicator::on_redo(AmfId from, const Message& message) {
     Result<RedoFrame> frame = decode_redo(message, limits_);
     if (!frame || !may_send(from, frame->id)) return refuse(from, message);
     const RecordId id = frame->id;
+    if (store_.forgotten(id)) return;
     const auto record = store_.redo(std::move(*frame));
     if (!record || *record == nullptr) return refuse(from, message);
     if (!(*record)->complete() || from != id.origin) return;

@@ -27,13 +27,14 @@ class Record:
         self.stride = stride
         self.acknowledged = list(earlier.acknowledged) if earlier else [0] * blocks
         self.sent = list(earlier.sent) if earlier else [0] * blocks
+        self.flushed = list(earlier.flushed) if earlier else [0] * blocks  # acknowledged when a flush began that was
         self.operations = 0
         self.longest_gap = 0.0
         self.gap_at = 0.0
         self.error = None
 
 
-def work(uri, record, seconds, seed, pause, largest, done):
+def work(uri, record, seconds, seed, pause, largest, flush_every, done):
     rng = random.Random(seed)
     try:
         connection = nbd_client.Connection(uri)
@@ -55,6 +56,9 @@ def work(uri, record, seconds, seed, pause, largest, done):
                 record.longest_gap, record.gap_at = now - last, last
             last = now
             record.operations += 1
+            if flush_every and record.operations % flush_every == 0:
+                connection.flush()
+                record.flushed = list(record.acknowledged)
             if pause:
                 time.sleep(pause)
                 last = time.monotonic()
@@ -67,12 +71,12 @@ def work(uri, record, seconds, seed, pause, largest, done):
 class Writer:
     """Starts at once; result() waits for the end and returns the Record. With a `stride` it writes single blocks."""
 
-    def __init__(self, uri, number, first, blocks, seconds, pause=0.0, largest=16, earlier=None, stride=1):
+    def __init__(self, uri, number, first, blocks, seconds, pause=0.0, largest=16, earlier=None, stride=1, flush_every=0):
         self.receiver, sender = multiprocessing.Pipe(duplex=False)
         record = Record(number, first, blocks, earlier, stride)
         largest = largest if stride == 1 else 1
         self.process = multiprocessing.Process(target=work, daemon=True,
-                                               args=(uri, record, seconds, number, pause, largest, sender))
+                                               args=(uri, record, seconds, number, pause, largest, flush_every, sender))
         self.process.start()
         sender.close()
 
@@ -85,9 +89,9 @@ class Writer:
         return record
 
 
-def wrong_blocks(uri, records, in_flight_may_tear=False):
+def wrong_blocks(uri, records, in_flight_may_tear=False, flushed_only=False):
     """Reads all that the writers wrote; returns a list of what is wrong. With `in_flight_may_tear` a block whose last
-    write was not acknowledged may hold anything."""
+    write was not acknowledged may hold anything; with `flushed_only` what was acknowledged and not flushed may be gone."""
     connection = nbd_client.Connection(uri)
     wrong = []
     for record in records:
@@ -98,7 +102,7 @@ def wrong_blocks(uri, records, in_flight_may_tear=False):
             data = connection.read((record.first + at * record.stride) * BLOCK, span)
             for i in range(count):
                 block = at + i
-                least, most = record.acknowledged[block], record.sent[block]
+                least, most = (record.flushed if flushed_only else record.acknowledged)[block], record.sent[block]
                 if in_flight_may_tear and least != most:
                     continue
                 found = data[i * record.stride * BLOCK:][:BLOCK]
@@ -111,3 +115,12 @@ def wrong_blocks(uri, records, in_flight_may_tear=False):
                                  f"{'whole' if whole else 'torn'}, expected sequence {least} to {most}")
     connection.disconnect()
     return wrong
+
+
+def settle(uri, record):
+    """What a block holds now is what it must hold from now on, if nobody writes it."""
+    connection = nbd_client.Connection(uri)
+    for block in range(len(record.sent)):
+        found = connection.read((record.first + block * record.stride) * BLOCK, 16)
+        record.acknowledged[block] = record.flushed[block] = struct.unpack(">IIQ", found)[2]
+    connection.disconnect()
