@@ -32,6 +32,8 @@ struct ForwardRequest {
     Slice data;             ///< of a write: `length` bytes
 
     bool reads() const { return type == MessageType::forward_read; }
+    /// Twice is not the same as once, when others write in between.
+    bool changes() const { return type == MessageType::forward_write || type == MessageType::forward_zeroes; }
     /// Bytes of data in the answer if all goes well; of forward_allocation one for each extent, 1 or 0.
     std::uint64_t answer_size() const {
         if (type == MessageType::forward_allocation)

@@ -16,7 +16,10 @@ ForwardServer::ForwardServer(Executor& executor, GroupSpace& space, Transport& t
       scope_(executor) {}
 
 /// What is at work for those who are gone goes on to its end; nobody asks for it any more.
-void ForwardServer::adopt(std::vector<ForwardCaller> callers) { callers_ = std::move(callers); }
+void ForwardServer::adopt(std::vector<ForwardCaller> callers) {
+    callers_ = std::move(callers);
+    std::erase_if(memories_, [&](const auto& memory) { return !alive(memory.first); });
+}
 
 bool ForwardServer::alive(const ControllerStart& who) const {
     return std::ranges::any_of(
@@ -31,30 +34,37 @@ void ForwardServer::deliver(AmfId from, const Message& message) {
         LOG_WARN("forward.refused", {"from", from}, {"type", static_cast<unsigned>(message.type)});
         return;
     }
-    if (request->repeated) ++counters_.repeated;
-    Work what{caller->name, request->volume, {id, caller->incarnation}, request->number};
-    if (at_work_.contains(what)) return;
+    Memory& memory = memories_[{id, caller->incarnation}];
+    memory.watermark = std::max(memory.watermark, request->watermark);
+    memory.entries.erase(memory.entries.begin(), memory.entries.lower_bound(memory.watermark));
+    if (request->number < memory.watermark) return;
+    const auto [known, fresh] = memory.entries.try_emplace(request->number);
+    if (!fresh) {
+        ++counters_.repeated;
+        if (known->second.done) reply(id, {request->number, known->second.status, {}});
+        return;
+    }
     Result<Place> place = fail(Errc::not_ready);
     if (!closed_) place = find_(caller->name, request->volume);
     if (place && (request->offset > place->size || request->length > place->size - request->offset))
         place = fail(Errc::invalid);
     if (!place) {
+        memory.entries.erase(known);
         ++counters_.refused;
         return reply(id, {request->number, std::unexpected(place.error()), {}});
     }
-    at_work_.insert(what);
+    Work what{caller->name, request->volume, {id, caller->incarnation}};
     scope_.spawn(work(std::move(what), std::move(*request), *place));
 }
 
 Task<void> ForwardServer::work(Work what, ForwardRequest request, Place place) {
+    ++at_work_[what];
     ForwardReply answer{request.number, {}, {}};
     answer.status = co_await perform(what.who, request, place, answer.data);
     if (!answer.status) answer.data = {};
-    at_work_.erase(what);
+    if (--at_work_[what] == 0) at_work_.erase(what);
     ended_.notify_all();
-    ++counters_.operations;
-    counters_.bytes += request.data.bytes.size() + answer.data.bytes.size();
-    if (alive(what.who)) reply(what.who.first, std::move(answer));
+    end(what.who, request, std::move(answer));
 }
 
 /// `request` outlives it.
@@ -85,6 +95,22 @@ Task<Status> ForwardServer::perform(ControllerStart who, const ForwardRequest& r
     }
 }
 
+/// What was refused may be asked again.
+void ForwardServer::end(const ControllerStart& who, const ForwardRequest& request, ForwardReply answer) {
+    const auto at = memories_.find(who);
+    if (at == memories_.end()) return;  // its controller has gone
+    ++counters_.operations;
+    counters_.bytes += request.data.bytes.size() + answer.data.bytes.size();
+    Memory& memory = at->second;
+    const bool settled = answer.status || !is_refusal(answer.status.error().code);
+    if (!request.changes() || !settled) {
+        memory.entries.erase(request.number);
+    } else if (request.number >= memory.watermark) {
+        memory.entries[request.number] = {true, answer.status};
+    }
+    reply(who.first, std::move(answer));
+}
+
 void ForwardServer::reply(ControllerId to, ForwardReply reply) {
     transport_.send(amf_id(to), encode(group_, reply));
 }
@@ -96,8 +122,8 @@ Task<Status> ForwardServer::idle() {
 
 Task<Status> ForwardServer::drained(std::string controller, VolumeId volume) {
     const auto is_at_work = [&] {
-        const auto at = at_work_.lower_bound(Work{controller, volume, {}, 0});
-        return at != at_work_.end() && at->controller == controller && at->volume == volume;
+        const auto at = at_work_.lower_bound(Work{controller, volume, {}});
+        return at != at_work_.end() && at->first.controller == controller && at->first.volume == volume;
     };
     while (is_at_work()) co_await ended_.next();
     co_return Status{};
@@ -105,7 +131,8 @@ Task<Status> ForwardServer::drained(std::string controller, VolumeId volume) {
 
 bool ForwardServer::serves(ControllerId id, Incarnation incarnation) const {
     const ControllerStart who(id, incarnation);
-    return alive(who) || std::ranges::any_of(at_work_, [&](const Work& work) { return work.who == who; });
+    return alive(who) ||
+           std::ranges::any_of(at_work_, [&](const auto& work) { return work.first.who == who; });
 }
 
 }  // namespace braid

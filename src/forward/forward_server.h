@@ -1,16 +1,24 @@
 // The half of forward_client.h that does the work, beside one AMF and on its thread.
 //
-// What is at work is not begun again when it is asked again: it has one answer, at its end. What is not at
-// work is begun, and the AMF finds out what of it has taken effect before, here or elsewhere
-// (replica/completions.h); nothing is remembered here.
+//   of an operation that changes something     enters by           leaves by
+//   unknown                                     -                   a request
+//   at work                                     a request           its end: done, or unknown if it was
+//                                                                   refused. Asked again: nothing
+//   done, with its status                       its end             the watermark, or its controller's end.
+//                                                                   Asked again: answered again
 //
-// Guarantees: nothing is begun for who is not in the view, nor through a port that the tables do not know.
-// Needs: the group outlives it or idle() has returned; adopt() before messages of that view. Bounded by what
-// a client may have open (ForwardClient::kBudget, kSpan). Never looks at what is inside.
+// Reads and flushes are not remembered when they are done. What is unknown here and was asked of another AMF
+// before, or refused in the middle, is begun with the question what of it has taken effect
+// (replica/completions.h).
+//
+// Guarantees: what is asked twice by one start of a controller is done once, however late it is asked again;
+// nothing is begun for who is not in the view, nor through a port that the tables do not know. Needs: the
+// group outlives it or idle() has returned; adopt() before messages of that view. Bounded by what a client
+// may have open (ForwardClient::kBudget, kSpan). Never looks at what is inside.
 #pragma once
 
 #include <functional>
-#include <set>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -30,7 +38,7 @@ struct ForwardCaller {
 
 struct ForwardServed {
     std::uint64_t operations = 0, bytes = 0;
-    std::uint64_t repeated = 0;  ///< questions about what was asked before
+    std::uint64_t repeated = 0;  ///< questions about what was known already
     std::uint64_t refused = 0;
 };
 
@@ -64,11 +72,19 @@ private:
         std::string controller;
         VolumeId volume;
         ControllerStart who;
-        std::uint64_t number = 0;
         friend auto operator<=>(const Work&, const Work&) = default;
+    };
+    struct Memory {
+        std::uint64_t watermark = 0;
+        struct Entry {
+            bool done = false;
+            Status status;
+        };
+        std::map<std::uint64_t, Entry> entries;  ///< by number
     };
     Task<void> work(Work what, ForwardRequest request, Place place);
     Task<Status> perform(ControllerStart who, const ForwardRequest& request, Place place, Slice& read);
+    void end(const ControllerStart& who, const ForwardRequest& request, ForwardReply reply);
     void reply(ControllerId to, ForwardReply reply);
 
     GroupSpace& space_;
@@ -76,7 +92,8 @@ private:
     Uuid group_;
     Find find_;
     std::vector<ForwardCaller> callers_;
-    std::set<Work> at_work_;
+    std::map<ControllerStart, Memory> memories_;
+    std::map<Work, std::size_t> at_work_;
     bool closed_ = false;
     Event ended_;
     ForwardServed counters_;
