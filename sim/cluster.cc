@@ -29,6 +29,7 @@ Cluster::Cluster(World& world, const Plan& plan, FaultSeen seen)
     options.think_max = plan.think_max;
     options.work = plan.work;
     options.power_cuts = plan.power_cuts;
+    options.writes_repeat = resync_needed() || plan.dimension < 2;
     options.journal = plan.power_loss == PowerLoss::journal;
     hosts_ = std::make_unique<Hosts>(world_, *this, options);
     Operator::Options operations;

@@ -199,6 +199,10 @@ std::string_view to_string(MessageType type) {
             return "cache_fetch";
         case MessageType::cache_data:
             return "cache_data";
+        case MessageType::completion_ask:
+            return "completion_ask";
+        case MessageType::completion_tell:
+            return "completion_tell";
         case MessageType::forward_ports:
             return "forward_ports";
         case MessageType::forward_drained:
@@ -213,6 +217,8 @@ std::string_view to_string(MessageType type) {
             return "forward_flush";
         case MessageType::forward_reply:
             return "forward_reply";
+        case MessageType::forward_allocation:
+            return "forward_allocation";
         default:
             return type >= MessageType::amf_first && type <= MessageType::amf_last ? "amf" : "unknown";
     }
