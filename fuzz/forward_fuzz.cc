@@ -30,6 +30,7 @@ void check(const Message& message) {
         ASSERT(again && again->number == r->number && again->offset == r->offset &&
                again->length == r->length);
         ASSERT(r->length <= kMaxForwardData || r->data.bytes.empty());
+        ASSERT(r->answer_size() <= kMaxForwardData);
     }
     if (const auto r = decode_forward_reply(message))
         ASSERT(decode_forward_reply(encode({}, *r))->status == r->status);
@@ -61,7 +62,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     scope.spawn(read(space, Buffer(4096)));
     executor.run_until_idle();
     while (input.size() >= 3) {
-        Message message{{}, static_cast<MessageType>(96 + std::to_integer<unsigned>(input[0]) % 7), {}, {}};
+        Message message{{}, static_cast<MessageType>(96 + std::to_integer<unsigned>(input[0]) % 8), {}, {}};
         const std::size_t head =
             std::min<std::size_t>(std::to_integer<std::size_t>(input[1]), input.size() - 3);
         const std::size_t blocks = std::to_integer<std::size_t>(input[2]) % 5;

@@ -27,11 +27,15 @@ void check(const Message& message, const RecordLimits& limits) {
         ASSERT(redo->redo.length <= limits.strip_size - redo->redo.at);
         ASSERT(decode_redo(encode({}, *redo), limits).has_value());
     }
-    if (const auto end = decode_end(message)) ASSERT(decode_end(encode({}, *end))->id == end->id);
+    if (const auto end = decode_end(message)) ASSERT(decode_end(encode({}, *end))->done == end->done);
     if (const auto ack = decode_ack(message)) ASSERT(decode_ack(encode({}, *ack))->part == ack->part);
     if (const auto fetch = decode_fetch(message))
         ASSERT(decode_fetch(encode({}, *fetch))->ticket == fetch->ticket);
     (void)decode_fetched(message);
+    if (const auto ask = decode_completion_ask(message))
+        ASSERT(decode_completion_ask(encode({}, *ask))->about == ask->about);
+    if (const auto tell = decode_completion_tell(message))
+        ASSERT(decode_completion_tell(encode({}, *tell))->known == tell->known);
 }
 
 }  // namespace
@@ -47,7 +51,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     OpenRecord record(replicator);
     record.begin(StripeIndex(1), 3, 0, Slice(Buffer::zeroed(4096)));
     while (input.size() >= 3) {
-        Message message{{}, static_cast<MessageType>(32 + std::to_integer<unsigned>(input[0]) % 36), {}, {}};
+        Message message{{}, static_cast<MessageType>(32 + std::to_integer<unsigned>(input[0]) % 38), {}, {}};
         const std::size_t head =
             std::min<std::size_t>(std::to_integer<std::size_t>(input[1]), input.size() - 3);
         const std::size_t blocks = std::to_integer<std::size_t>(input[2]) % 5;
@@ -58,6 +62,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         replicator.deliver(AmfId(2), message);
     }
     executor.run_until_idle();
-    record.end();
+    record.end(Effect::done);
     return 0;
 }

@@ -32,6 +32,7 @@ Cluster::Cluster(World& world, const Plan& plan, FaultSeen seen)
     const bool dirty = plan.sharing.write_cache == WriteCache::back && plan.dimension > 1;
     options.power_cuts = plan.power_cuts || (dirty && plan.cluster_kill);
     options.journal = plan.power_loss == PowerLoss::journal && !dirty;
+    options.writes_repeat = resync_needed() || plan.dimension < 2;
     hosts_ = std::make_unique<Hosts>(world_, *this, options);
     Operator::Options operations;
     operations.pick = [this](Prng& prng) -> std::optional<Operator::Desk> {

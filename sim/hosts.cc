@@ -134,10 +134,13 @@ Task<Status> Hosts::perform(const Operation& op, std::shared_ptr<Port> port) {
     co_return Status{};
 }
 
-/// Somebody else was asked meanwhile, perhaps for this one: it may have happened twice.
+/// Somebody else was asked meanwhile, perhaps for this one, and nobody may be left who knows how far it has
+/// come: it may have happened twice.
 void Hosts::look_at_moves(const Lane& lane) {
     const Operation& op = lane.operation;
-    if (!lane.outside || op.kind != Kind::write || ports_.moves(lane.process) == lane.moves) return;
+    if (!options_.writes_repeat || !lane.outside || op.kind != Kind::write ||
+        ports_.moves(lane.process) == lane.moves)
+        return;
     one_disk_.may_repeat(op.sectors(), op.id);
 }
 

@@ -56,6 +56,8 @@ struct HostOptions {
     Nanos think_max = 2ms;
     bool power_cuts = false;
     bool journal = false;  ///< what was answered survives them
+    /// All copies of a record may die: a write through a controller outside of the group may come twice.
+    bool writes_repeat = false;
     Workload work;
 };
 

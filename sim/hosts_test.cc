@@ -71,7 +71,7 @@ public:
         std::ranges::copy(store_.at(offset, into.size()), into.begin());
         co_return Status{};
     }
-    Task<Status> write(std::uint64_t offset, Slice data, bool) override {
+    Task<Status> write(std::uint64_t offset, Slice data, bool, Errand) override {
         store_.in_flight[offset] = Bytes(data.bytes.begin(), data.bytes.end());
         co_await pass();
         store_.in_flight.erase(offset);
@@ -97,13 +97,15 @@ public:
         }
         co_return Status{};
     }
-    Task<Status> write_zeroes(std::uint64_t offset, std::uint64_t length, bool, bool) override {
+    Task<Status> write_zeroes(std::uint64_t offset, std::uint64_t length, bool, bool, Errand) override {
         co_await pass();
         std::ranges::fill(store_.at(offset, length), std::byte{0});
         co_return Status{};
     }
     Task<Status> flush() override { co_return Status{}; }
-    bool allocated(ExtentIndex) const override { return true; }
+    Task<Result<std::vector<bool>>> allocation(std::uint64_t, std::uint64_t) override {
+        co_return std::vector{true};
+    }
 
 private:
     Task<void> pass() {

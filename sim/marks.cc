@@ -91,6 +91,7 @@ constexpr std::array<Entry, kMarks> kTable{{
     {Mark::space_anew, "space.anew", ""},
     {Mark::forward_asked_again, "forward.asked_again", ""},
     {Mark::forward_moved, "forward.moved", ""},
+    {Mark::forward_done_before, "forward.done_before", ""},
     {Mark::forward_outlived, "forward.outlived", ""},
     {Mark::dirty_write, "dirty.write", ""},
     {Mark::dirty_waits, "dirty.waits", ""},

@@ -93,6 +93,7 @@ enum class Mark : std::uint8_t {
     space_anew,
     forward_asked_again,
     forward_moved,
+    forward_done_before,
     forward_outlived,
     dirty_write,
     dirty_waits,

@@ -96,6 +96,15 @@ bool is_number(std::string_view word) {
     return !word.empty() && std::ranges::all_of(word, [](char c) { return c >= '0' && c <= '9'; });
 }
 
+/// In the trace's lines also of a further stripe of a unit: X#1/d0.
+bool is_strip_of_unit(std::string_view word, const Scenario& scenario) {
+    const std::size_t mark = word.find('#'), slash = word.find('/');
+    if (mark == std::string_view::npos || slash == std::string_view::npos || slash < mark)
+        return is_strip(word, scenario);
+    return is_number(word.substr(mark + 1, slash - mark - 1)) &&
+           is_strip(std::string(word.substr(0, mark)) + std::string(word.substr(slash)), scenario);
+}
+
 /// True if `word` may stand for the capitals.
 bool stands_for(std::string_view capitals, std::string_view word, const Scenario& scenario) {
     if (capitals == "A") return is_amf(word, scenario.shape);
@@ -215,7 +224,7 @@ std::string check_line(const std::vector<std::string>& words, const Scenario& sc
     if (std::ranges::find(kDone, words[1]) == kDone.end()) {
         return "'" + words[1] + "' is none of > < reads read writes wrote";
     }
-    if (words[2] == "*" || words[2] == "tables" || is_strip(words[2], scenario)) return {};
+    if (words[2] == "*" || words[2] == "tables" || is_strip_of_unit(words[2], scenario)) return {};
     return "'" + words[2] + "' is no strip: a place, a slash, and d0, d1, ... or P, Q, R";
 }
 

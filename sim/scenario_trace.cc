@@ -8,6 +8,7 @@
 #include "forward/forward_frames.h"
 #include "icl/frame.h"
 #include "lock/lock_types.h"
+#include "replica/completion_frames.h"
 #include "sim/scenario_sequence.h"
 
 namespace braid::sim {
@@ -219,8 +220,22 @@ std::string Trace::record_text(const Message& message, AmfId from, AmfId to) {
         }
         default:
             if (message.type == kRecordFetch) return ' ' + stripe_name(decode_fetch(message)->first);
-            return {};
+            return completion_text(message);
     }
+}
+
+/// What is asked or told first; nothing if it is about no errand.
+std::string Trace::completion_text(const Message& message) const {
+    const auto text = [&](const Completion& about) {
+        return ' ' + stripe_name(StripeIndex(about.begin / geometry_.stripe_size()));
+    };
+    if (message.type == MessageType::completion_ask) {
+        const Result<CompletionAsk> ask = decode_completion_ask(message);
+        return ask->about.errand ? text(ask->about) : std::string();
+    }
+    if (message.type != MessageType::completion_tell) return {};
+    const Result<CompletionTell> tell = decode_completion_tell(message);
+    return tell->known.empty() ? std::string() : text(tell->known.front());
 }
 
 /// `asker`: who fetches.

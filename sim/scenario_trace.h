@@ -78,6 +78,7 @@ private:
     std::string ports_text(const Message& message) const;
     std::string forward_text(const Message& message, AmfId asker, std::string_view& kind);
     std::string record_text(const Message& message, AmfId from, AmfId to);
+    std::string completion_text(const Message& message) const;
     std::string record_name(const RecordId& id, AmfId writer) const;
     std::string command_text(const Process& process, std::uint64_t member, const DiskOp& op, bool done,
                              std::string_view& kind) const;

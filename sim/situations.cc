@@ -67,6 +67,7 @@ constexpr std::array kCounted = {
     Counted{Mark::recovery_with_redo, &AmfCounters::recovered_redo},
     Counted{Mark::recovery_with_data, &AmfCounters::recovered_data},
     Counted{Mark::resync_corrected, &AmfCounters::resynced},
+    Counted{Mark::forward_done_before, &AmfCounters::done_before},
     Counted{Mark::read_regenerated, &AmfCounters::regenerated},
     Counted{Mark::read_whole_stripe, &AmfCounters::whole_stripe_reads},
     Counted{Mark::lock_blocks_kept, &AmfCounters::blocks_kept},

@@ -164,6 +164,7 @@ Task<void> Amf::end() {
     }
     locks_.stop();
     if (!replicator_.fenced() && !tables_.offline()) co_await replicator_.quiesced(StripeIndex(0), ~0ull);
+    co_await replicator_.completions().handed_on();
     if (ready_ && !tables_.offline()) (void)co_await tables_.clear_idle_intents(Nanos{0});
     co_await journal_.stop();  // whoever keeps the group closes the ring, or the next assembly does
     co_await tables_.stop();
@@ -264,6 +265,18 @@ Task<Status> Amf::in_pieces(std::vector<Task<Status>> pieces) {
         }
     }
     co_return status;
+}
+
+/// A write that was answered has made its zone known to all AMFs that have settled since.
+Task<Result<std::vector<bool>>> Amf::allocation(std::uint64_t offset, std::uint64_t length) {
+    ASSERT(length != 0 && offset + length <= extents_ * kExtentSize);
+    if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
+    const GateGuard inside(gate_);
+    while (!tables_.settled()) co_await tables_.settled_event();
+    std::vector<bool> out;
+    for (std::uint64_t at = offset / kExtentSize; at * kExtentSize < offset + length; ++at)
+        out.push_back(allocated(ExtentIndex(static_cast<std::uint32_t>(at))));
+    co_return out;
 }
 
 }  // namespace braid

@@ -72,7 +72,8 @@ struct AmfCounters {
     std::uint64_t repaired = 0;     ///< unreadable blocks written again
     std::uint64_t member_errors = 0;
     std::uint64_t recovered_redo = 0, recovered_data = 0, recovered_dropped = 0;
-    std::uint64_t resynced = 0;  ///< stripes whose parity was wrong and was written
+    std::uint64_t resynced = 0;     ///< stripes whose parity was wrong and was written
+    std::uint64_t done_before = 0;  ///< parts of repeated errands that were not done again
     // Parts of reads, a stripe at a time: from the own cache, another AMF's, the members.
     std::uint64_t cached_reads = 0, peer_reads = 0, disk_reads = 0;
     std::uint64_t reads_without_lease = 0;  ///< were here and had to come from the members
@@ -135,18 +136,21 @@ public:
 
     void adopt(const AmfView& view);
     void deliver(AmfId from, Message message) override;
+    /// Whose errands may be asked for in the next view: before adopt().
+    void keep_errands(std::span<const ControllerStart> alive) { replicator_.completions().keep(alive); }
     /// Called after every change of the tables that this AMF applied, and when it goes offline. Set once.
     void on_tables_change(std::function<void()> listener) { listener_ = std::move(listener); }
 
     // ---- GroupSpace
     Task<Status> read(std::uint64_t offset, std::span<std::byte> into) override;
-    Task<Status> write(std::uint64_t offset, Slice data, bool fua) override;
-    Task<Status> write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_leave_hole,
-                              bool fua) override;
+    Task<Status> write(std::uint64_t offset, Slice data, bool fua, Errand errand = {}) override;
+    Task<Status> write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_leave_hole, bool fua,
+                              Errand errand = {}) override;
     Task<Status> flush() override;
-    bool allocated(ExtentIndex extent) const override { return tables_.zone(extent) != nullptr; }
+    Task<Result<std::vector<bool>>> allocation(std::uint64_t offset, std::uint64_t length) override;
 
     // ---- for jobs
+    bool allocated(ExtentIndex extent) const { return tables_.zone(extent) != nullptr; }
     /// Compares a stripe's parity with its data and, if asked, writes it where it is wrong.
     Task<Result<StripeVerdict>> check_stripe(StripeIndex stripe, bool correct);
     /// The AMF that does what one alone should do: the lowest id of the view.
@@ -275,7 +279,7 @@ private:
     bool write_back() const { return write_back_; }
     std::size_t room_for(const StripePiece& piece) const;
     Task<Room> take_room(std::size_t bytes);
-    Task<Status> write_dirty(StripePiece piece, Slice data, Room room);
+    Task<Status> write_dirty(StripePiece piece, Slice data, Room room, Errand errand);
     /// `host`: a host's write, and not one that was made here of several.
     void add_dirty(StripeIndex stripe, std::uint32_t offset, Slice data, std::unique_ptr<DirtyWrite> write,
                    bool host);
@@ -299,7 +303,7 @@ private:
 
     // write.cc
     /// `fua`: it must not stay dirty.
-    Task<Status> write_piece(StripePiece piece, Slice data, bool keep, bool fua);
+    Task<Status> write_piece(StripePiece piece, Slice data, bool keep, bool fua, Errand errand);
     /// What is done again: whose write, in which zone (a copy).
     struct Orphan {
         const StoredRecord& record;
@@ -307,7 +311,8 @@ private:
         std::uint8_t attempts;
     };
     /// `content`: of the piece, null if the data is not to be kept.
-    Task<Status> write_locked(StripePiece piece, Slice data, const LockPin* content, const Orphan* orphan);
+    Task<Status> write_locked(StripePiece piece, Slice data, const LockPin* content, const Orphan* orphan,
+                              Errand errand = {});
     Task<Result<Slice>> whole_blocks(Spot spot, StripePiece piece, Slice data);
     /// What a write to the members is.
     enum class Kind : std::uint8_t {

@@ -43,7 +43,7 @@ Task<Amf::Room> Amf::take_room(std::size_t bytes) {
 }
 
 /// The stripe is locked.
-Task<Status> Amf::write_dirty(StripePiece piece, Slice data, Room room) {
+Task<Status> Amf::write_dirty(StripePiece piece, Slice data, Room room, Errand errand) {
     if (tables_.offline()) co_return fail(Errc::offline);
     const ExtentIndex extent = geometry_.extent_of(piece.stripe);
     const Zone* zone = tables_.zone(extent);
@@ -59,7 +59,7 @@ Task<Status> Amf::write_dirty(StripePiece piece, Slice data, Room room) {
     const std::uint32_t offset = piece.offset - piece.offset % kBlockSize;
 
     auto write = std::make_unique<DirtyWrite>(replicator_, std::move(room));
-    write->record.begin(piece.stripe, generation, offset, data, true);
+    write->record.begin(piece.stripe, generation, offset, data, errand, true);
     while (!write->record.stored()) co_await write->record.moved().next();
     if (replicator_.fenced()) co_return fail(Errc::fenced);
     add_dirty(piece.stripe, offset, std::move(data), std::move(write), true);
@@ -81,7 +81,9 @@ void Amf::add_dirty(StripeIndex stripe, std::uint32_t offset, Slice data, std::u
 }
 
 /// Its bytes are on the members, or a newer record has all of them.
-void Amf::end_dirty(DirtyStripes::Ticket ticket) { dirty_writes_.extract(ticket).mapped()->record.end(); }
+void Amf::end_dirty(DirtyStripes::Ticket ticket) {
+    dirty_writes_.extract(ticket).mapped()->record.end(Effect::done);
+}
 
 // ---- reads
 
@@ -198,7 +200,7 @@ Task<Status> Amf::merge(Spot spot, DirtyPiece piece) {
         data = Slice(blocks);
     }
     auto write = std::make_unique<DirtyWrite>(replicator_, Room());
-    write->record.begin(spot.stripe, generation, piece.offset, data, true);
+    write->record.begin(spot.stripe, generation, piece.offset, data, {}, true);
     while (!write->record.stored()) co_await write->record.moved().next();
     if (replicator_.fenced()) co_return fail(Errc::fenced);
     add_dirty(spot.stripe, piece.offset, std::move(data), std::move(write), false);

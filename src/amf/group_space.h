@@ -6,11 +6,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "async/task.h"
 #include "base/buffer.h"
 #include "base/result.h"
 #include "base/types.h"
+#include "replica/errand.h"
 
 namespace braid {
 
@@ -21,15 +23,17 @@ public:
     /// Fills `into`, which stays valid until the task returns. Linearizable per 4 KiB block.
     virtual Task<Status> read(std::uint64_t offset, std::span<std::byte> into) = 0;
     /// `data.bytes` stay valid and unchanged until the task returns. With `fua` the data is on stable storage
-    /// by then.
-    virtual Task<Status> write(std::uint64_t offset, Slice data, bool fua) = 0;
+    /// by then. `errand`: what a controller outside of the group calls it. If that is repeated, only that is
+    /// done of it, here and in write_zeroes(), which has not taken effect yet.
+    virtual Task<Status> write(std::uint64_t offset, Slice data, bool fua, Errand errand = {}) = 0;
     /// The range reads as zeros afterwards. `may_leave_hole`: an extent without a zone may stay without one.
     virtual Task<Status> write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_leave_hole,
-                                      bool fua) = 0;
+                                      bool fua, Errand errand = {}) = 0;
     /// Covers all writes that any controller had completed before the call.
     virtual Task<Status> flush() = 0;
-    /// Whether the extent has a zone; without one it reads as zeros.
-    virtual bool allocated(ExtentIndex extent) const = 0;
+    /// For each extent that the range touches, which is not empty, whether it has a zone; without one it
+    /// reads as zeros.
+    virtual Task<Result<std::vector<bool>>> allocation(std::uint64_t offset, std::uint64_t length) = 0;
 };
 
 }  // namespace braid

@@ -25,7 +25,7 @@ Slice settled_slice(Slice data) {
 
 }  // namespace
 
-Task<Status> Amf::write(std::uint64_t offset, Slice data, bool fua) {
+Task<Status> Amf::write(std::uint64_t offset, Slice data, bool fua, Errand errand) {
     const std::size_t size = data.bytes.size();
     ASSERT(offset + size <= extents_ * kExtentSize);
     ++counters_.writes;
@@ -37,7 +37,7 @@ Task<Status> Amf::write(std::uint64_t offset, Slice data, bool fua) {
                            first.offset + size <= geometry_.range_of(first.stripe).length;
     if (one_strip) {
         Task<Status> only = write_piece({first.stripe, first.offset, static_cast<std::uint32_t>(size), 0},
-                                        std::move(data), keep, fua);
+                                        std::move(data), keep, fua, errand);
         return fua ? then_flush(std::move(only)) : std::move(only);
     }
     std::vector<Task<Status>> pieces;
@@ -45,8 +45,8 @@ Task<Status> Amf::write(std::uint64_t offset, Slice data, bool fua) {
         piece.offset += from;
         piece.range_offset += from;
         piece.length = length;
-        pieces.push_back(
-            write_piece(piece, Slice(data.owner, data.bytes.subspan(piece.range_offset, length)), keep, fua));
+        pieces.push_back(write_piece(piece, Slice(data.owner, data.bytes.subspan(piece.range_offset, length)),
+                                     keep, fua, errand));
     };
     for_each_stripe(geometry_, {offset, size}, [&](const StripePiece& piece) {
         // The end of one strip and the start of the next have no parity in common: cheaper as two.
@@ -63,7 +63,8 @@ Task<Status> Amf::write(std::uint64_t offset, Slice data, bool fua) {
     return fua ? then_flush(std::move(all)) : std::move(all);
 }
 
-Task<Status> Amf::write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_leave_hole, bool fua) {
+Task<Status> Amf::write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_leave_hole, bool fua,
+                               Errand errand) {
     ASSERT(offset + length <= extents_ * kExtentSize);
     if (!ready_) co_return fail(Errc::not_ready);
     // A write that was answered has made its zone known to all AMFs that have settled since.
@@ -78,7 +79,7 @@ Task<Status> Amf::write_zeroes(std::uint64_t offset, std::uint64_t length, bool 
         const auto size = static_cast<std::uint32_t>(std::min(end - offset, rest));
         if (!may_leave_hole || tables_.zone(geometry_.extent_of(at.stripe)) != nullptr) {
             pieces.push_back(write_piece({at.stripe, at.offset, size, 0}, Slice(zeros_, zeros_.span(0, size)),
-                                         false, fua));
+                                         false, fua, errand));
         }
         offset += size;
         if (pieces.size() == options_.pieces_per_operation || offset == end) {
@@ -89,7 +90,7 @@ Task<Status> Amf::write_zeroes(std::uint64_t offset, std::uint64_t length, bool 
     co_return status;
 }
 
-Task<Status> Amf::write_piece(StripePiece piece, Slice data, bool keep, bool fua) {
+Task<Status> Amf::write_piece(StripePiece piece, Slice data, bool keep, bool fua, Errand errand) {
     const bool back = write_back() && !fua;
     Room room;
     if (back) room = co_await take_room(room_for(piece));
@@ -102,15 +103,25 @@ Task<Status> Amf::write_piece(StripePiece piece, Slice data, bool keep, bool fua
     if (!try_lock(piece, LockMode::write, true, lock))
         CO_TRY(co_await wait_for_lock(piece, LockMode::write, true, lock));
     const StripeLocks::Guard guard = co_await stripe_locks_.write(piece.stripe);
+    if (errand.repeated) {
+        // Under the lock: what others had begun of it is finished. The same pieces are cut everywhere.
+        CO_TRY_LET(const bool done,
+                   co_await replicator_.done_before(errand, piece.stripe, {piece.offset, piece.length}));
+        if (done) {
+            ++counters_.done_before;
+            co_return Status{};
+        }
+    }
     while (!tables_.settled()) co_await tables_.settled_event();
     if (back && replicator_.copies() >= replicator_.dimension())
-        co_return co_await write_dirty(piece, std::move(data), std::move(room));
+        co_return co_await write_dirty(piece, std::move(data), std::move(room), errand);
     if (!dirty_.empty()) CO_TRY(co_await destage_locked(piece.stripe));
-    co_return co_await write_locked(piece, std::move(data), keep ? &lock.content : nullptr, nullptr);
+    co_return co_await write_locked(piece, std::move(data), keep ? &lock.content : nullptr, nullptr, errand);
 }
 
 /// The stripe is locked and consistent. `orphan`: the write of a dead AMF that is done here again.
-Task<Status> Amf::write_locked(StripePiece piece, Slice data, const LockPin* content, const Orphan* orphan) {
+Task<Status> Amf::write_locked(StripePiece piece, Slice data, const LockPin* content, const Orphan* orphan,
+                               Errand errand) {
     if (tables_.offline()) co_return fail(Errc::offline);
     const ExtentIndex extent = geometry_.extent_of(piece.stripe);
     const Zone* zone = orphan != nullptr ? &orphan->zone : tables_.zone(extent);
@@ -134,7 +145,7 @@ Task<Status> Amf::write_locked(StripePiece piece, Slice data, const LockPin* con
 
     OpenRecord record(replicator_);
     if (orphan == nullptr) {
-        record.begin(piece.stripe, zone->generation, piece.offset, data);
+        record.begin(piece.stripe, zone->generation, piece.offset, data, errand);
     } else {
         record.begin_recovery(orphan->record, orphan->attempts);
     }
@@ -158,7 +169,7 @@ Task<Status> Amf::update(OpenRecord& record, Spot where, StripeWrite write, Slic
         targets = writable(where);
         plan = plan_write(write, geometry_.k, geometry_.m, targets, targets & ~unreadable);
         if (plan.how == How::impossible) {
-            if (kind != Kind::dirty) record.end();
+            if (kind != Kind::dirty) record.end(Effect::none);
             const bool lost = targets.count() < geometry_.k || (write_back() && !reached);
             co_return fail(lost ? Errc::offline : Errc::media_error);
         }
@@ -299,7 +310,7 @@ Task<Status> Amf::finish(OpenRecord& record, Spot spot, StripeWrite write, Slice
     const Status written_down = co_await journal_.durable(ticket);
     if (record.fenced()) co_return fail(Errc::fenced);
     if (!written_down || tables_.offline()) {
-        if (kind != Kind::dirty) record.end();  // not a disk was touched for it
+        if (kind != Kind::dirty) record.end(Effect::none);  // not a disk was touched for it
         co_return fail(Errc::offline);
     }
     const RoleMask targets = writable(spot);
@@ -307,7 +318,7 @@ Task<Status> Amf::finish(OpenRecord& record, Spot spot, StripeWrite write, Slice
     const bool portless = kind == Kind::dirty || record.info().root != record.info().id;
     if (portless && !tables_.still_there(geometry_.extent_of(spot.stripe), *spot.zone)) {
         journal_.done(ticket);
-        record.end();  // the volume has been deleted
+        record.end(Effect::none);  // the volume has been deleted
         co_return Status{};
     }
     {
@@ -339,7 +350,7 @@ Task<Status> Amf::finish(OpenRecord& record, Spot spot, StripeWrite write, Slice
     // is not.
     while (!tables_.agreed()) co_await tables_.agreed_event();
     journal_.done(ticket);
-    record.end();
+    record.end(Effect::done);
     co_return Status{};
 }
 

@@ -99,6 +99,9 @@ Task<Status> AmfRuntime::end() {
 void AmfRuntime::adopt(AmfView view, std::vector<ForwardCaller> callers) {
     view.self = amf_id(controller_of(view.self), index_);
     epoch_ = view.epoch;
+    std::vector<ControllerStart> alive;
+    for (const ForwardCaller& caller : callers) alive.emplace_back(caller.id, caller.incarnation);
+    amf_.keep_errands(alive);
     amf_.adopt(view);
     forward_.adopt(std::move(callers));
 }

@@ -76,6 +76,7 @@ void ForwardClient::close() {
 void ForwardClient::ask(Open& op) {
     op.request.watermark = open_.begin()->first;
     transport_.send(op.with->id, encode(group_, op.request));
+    op.request.repeated = true;
 }
 
 void ForwardClient::choose(Open& op) {
@@ -93,8 +94,7 @@ Task<bool> ForwardClient::somebody(const Open& op, Nanos deadline) {
 }
 
 Task<Result<Slice>> ForwardClient::perform(ForwardRequest request) {
-    const std::size_t data =
-        request.reads() || !request.data.bytes.empty() ? static_cast<std::size_t>(request.length) : 0;
+    const std::size_t data = request.answer_size() + request.data.bytes.size();
     const std::size_t charge = std::max(data, kLeastCharge);
     co_await budget_.take(charge);
     const SemaphoreGuard held(budget_, charge);
@@ -139,7 +139,7 @@ void ForwardClient::deliver(AmfId from, Message message) {
     if (at == open_.end()) return;  // the answer to an earlier question
     Open& op = *at->second;
     if (op.answer || !op.with || op.with->id != from) return;
-    const std::size_t wanted = op.request.reads() && reply->status ? op.request.length : 0;
+    const std::size_t wanted = reply->status ? op.request.answer_size() : 0;
     if (reply->data.bytes.size() != wanted) {
         LOG_WARN("forward.bad_reply", {"from", from}, {"bytes", reply->data.bytes.size()});
         reply->status = fail(Errc::io_error);

@@ -12,8 +12,8 @@
 //
 // Guarantees: an operation is at work in one AMF at a time, and when perform() returns in none: another one
 // is asked only when the first has answered or has left the view (fenced, drained; what it left half done is
-// finished before anybody else gets the lock). An AMF that is asked twice does it once. If an AMF leaves with
-// a write in hand, the next one does the write again: until it has an answer it may take effect twice.
+// finished before anybody else gets the lock). However often it is asked, of whomever, it takes effect once:
+// who is asked for it a second time is told so, and does what has not been done (replica/completions.h).
 // Needs: adopt() of every view, after the links have adopted it. Never asks two, never gives up what somebody
 // alive has in hand.
 #pragma once
@@ -74,7 +74,7 @@ public:
     /// Nobody is waited for any more.
     void close();
 
-    /// Number and watermark are given here. What was read, else nothing.
+    /// Number and watermark are given here. What was read, or the allocation, else nothing.
     Task<Result<Slice>> perform(ForwardRequest request);
 
     /// Who is asked first; nothing if nobody serves the group.

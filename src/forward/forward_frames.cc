@@ -8,13 +8,16 @@
 namespace braid {
 namespace {
 
-constexpr std::uint8_t kFua = 1, kMayLeaveHole = 2;
+constexpr std::uint8_t kFua = 1, kMayLeaveHole = 2, kRepeated = 4;
+constexpr std::uint64_t kMaxForwardAllocation = (kMaxForwardData - 1) * kExtentSize;
 constexpr std::size_t kMostPorts = std::size_t{kVolumePages} * kVolumesPerPage * kMaxOutside;
 constexpr auto kLastErrc = static_cast<unsigned>(Errc::cancelled);
 
 Status check(const ForwardRequest& r, std::size_t payload) {
     const bool moves_data = r.reads() || r.type == MessageType::forward_write;
     if (moves_data && (r.length == 0 || r.length > kMaxForwardData)) return fail(Errc::corrupt);
+    const bool allocation = r.type == MessageType::forward_allocation;
+    if (allocation && (r.length == 0 || r.length > kMaxForwardAllocation)) return fail(Errc::corrupt);
     if (payload != (r.type == MessageType::forward_write ? r.length : 0)) return fail(Errc::corrupt);
     if (r.number == 0 || r.watermark > r.number) return fail(Errc::corrupt);
     return {};
@@ -31,14 +34,15 @@ Message encode(const Uuid& group, const ForwardRequest& r) {
     out.put(r.volume);
     out.put(r.offset);
     out.put(r.length);
-    out.put(static_cast<std::uint8_t>((r.fua ? kFua : 0) | (r.may_leave_hole ? kMayLeaveHole : 0)));
+    out.put(static_cast<std::uint8_t>((r.fua ? kFua : 0) | (r.may_leave_hole ? kMayLeaveHole : 0) |
+                                      (r.repeated ? kRepeated : 0)));
     ASSERT(check(r, r.data.bytes.size()).has_value());
     return message;
 }
 
 Result<ForwardRequest> decode_forward_request(const Message& message) {
-    if (message.type < MessageType::forward_read || message.type > MessageType::forward_flush)
-        return fail(Errc::corrupt);
+    const bool asks = message.type >= MessageType::forward_read && message.type <= MessageType::forward_flush;
+    if (!asks && message.type != MessageType::forward_allocation) return fail(Errc::corrupt);
     Reader in(message.head);
     ForwardRequest r;
     r.type = message.type;
@@ -48,9 +52,10 @@ Result<ForwardRequest> decode_forward_request(const Message& message) {
     r.offset = in.get<std::uint64_t>();
     r.length = in.get<std::uint64_t>();
     const auto flags = in.get<std::uint8_t>();
-    if (!in.done() || (flags & ~(kFua | kMayLeaveHole)) != 0) return fail(Errc::corrupt);
+    if (!in.done() || (flags & ~(kFua | kMayLeaveHole | kRepeated)) != 0) return fail(Errc::corrupt);
     r.fua = (flags & kFua) != 0;
     r.may_leave_hole = (flags & kMayLeaveHole) != 0;
+    r.repeated = (flags & kRepeated) != 0;
     TRY(check(r, message.payload.bytes.size()));
     r.data = message.payload;
     return r;

@@ -16,7 +16,7 @@ namespace braid {
 
 constexpr std::uint32_t kMaxForwardData = kMaxFramePayload;  ///< bytes that one request reads or writes
 
-/// One operation on a virtual disk. `type` is one of forward_read, _write, _zeroes, _flush.
+/// One operation on a virtual disk. `type` is one of forward_read, _write, _zeroes, _flush, _allocation.
 struct ForwardRequest {
     MessageType type = MessageType::forward_flush;
     /// Of the operation, given once by its controller for this group, from 1; repeated if it is asked again.
@@ -28,11 +28,18 @@ struct ForwardRequest {
     std::uint64_t length = 0;  ///< of reads and writes at most kMaxForwardData
     bool fua = false;
     bool may_leave_hole = true;
-    Slice data;  ///< of a write: `length` bytes
+    bool repeated = false;  ///< it has been asked before, of whomever
+    Slice data;             ///< of a write: `length` bytes
 
     bool reads() const { return type == MessageType::forward_read; }
     /// Twice is not the same as once, when others write in between.
     bool changes() const { return type == MessageType::forward_write || type == MessageType::forward_zeroes; }
+    /// Bytes of data in the answer if all goes well; of forward_allocation one for each extent, 1 or 0.
+    std::uint64_t answer_size() const {
+        if (type == MessageType::forward_allocation)
+            return (offset % kExtentSize + length - 1) / kExtentSize + 1;
+        return reads() ? length : 0;
+    }
 };
 Message encode(const Uuid& group, const ForwardRequest& request);
 Result<ForwardRequest> decode_forward_request(const Message& message);
@@ -44,7 +51,7 @@ bool is_refusal(Errc code);
 struct ForwardReply {
     std::uint64_t number = 0;
     Status status;
-    Slice data;  ///< of a read that went well
+    Slice data;  ///< of a read or an allocation that went well
 };
 Message encode(const Uuid& group, const ForwardReply& reply);
 Result<ForwardReply> decode_forward_reply(const Message& message);

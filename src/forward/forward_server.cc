@@ -18,11 +18,12 @@ ForwardServer::ForwardServer(Executor& executor, GroupSpace& space, Transport& t
 /// What is at work for those who are gone goes on to its end; nobody asks for it any more.
 void ForwardServer::adopt(std::vector<ForwardCaller> callers) {
     callers_ = std::move(callers);
-    std::erase_if(memories_, [&](const auto& memory) {
-        return std::ranges::none_of(callers_, [&](const ForwardCaller& caller) {
-            return Key(caller.id, caller.incarnation) == memory.first;
-        });
-    });
+    std::erase_if(memories_, [&](const auto& memory) { return !alive(memory.first); });
+}
+
+bool ForwardServer::alive(const ControllerStart& who) const {
+    return std::ranges::any_of(
+        callers_, [&](const ForwardCaller& c) { return ControllerStart(c.id, c.incarnation) == who; });
 }
 
 void ForwardServer::deliver(AmfId from, const Message& message) {
@@ -59,7 +60,7 @@ void ForwardServer::deliver(AmfId from, const Message& message) {
 Task<void> ForwardServer::work(Work what, ForwardRequest request, Place place) {
     ++at_work_[what];
     ForwardReply answer{request.number, {}, {}};
-    answer.status = co_await perform(request, place, answer.data);
+    answer.status = co_await perform(what.who, request, place, answer.data);
     if (!answer.status) answer.data = {};
     if (--at_work_[what] == 0) at_work_.erase(what);
     ended_.notify_all();
@@ -67,8 +68,10 @@ Task<void> ForwardServer::work(Work what, ForwardRequest request, Place place) {
 }
 
 /// `request` outlives it.
-Task<Status> ForwardServer::perform(const ForwardRequest& request, Place place, Slice& read) {
+Task<Status> ForwardServer::perform(ControllerStart who, const ForwardRequest& request, Place place,
+                                    Slice& read) {
     const std::uint64_t at = place.begin + request.offset;
+    const Errand errand{who, request.number, request.watermark, request.repeated};
     switch (request.type) {
         case MessageType::forward_read: {
             const Buffer into(request.length);
@@ -76,20 +79,28 @@ Task<Status> ForwardServer::perform(const ForwardRequest& request, Place place, 
             co_return co_await space_.read(at, into.span());
         }
         case MessageType::forward_write:
-            co_return co_await space_.write(at, request.data, request.fua);
+            co_return co_await space_.write(at, request.data, request.fua, errand);
         case MessageType::forward_zeroes:
-            co_return co_await space_.write_zeroes(at, request.length, request.may_leave_hole, request.fua);
+            co_return co_await space_.write_zeroes(at, request.length, request.may_leave_hole, request.fua,
+                                                   errand);
+        case MessageType::forward_allocation: {
+            CO_TRY_LET(const std::vector<bool> zones, co_await space_.allocation(at, request.length));
+            const Buffer into(zones.size());
+            for (std::size_t i = 0; i < zones.size(); ++i) into.data()[i] = std::byte{zones[i]};
+            read = Slice(into);
+            co_return Status{};
+        }
         default:
             co_return co_await space_.flush();
     }
 }
 
 /// What was refused may be asked again.
-void ForwardServer::end(const Key& who, const ForwardRequest& request, ForwardReply answer) {
+void ForwardServer::end(const ControllerStart& who, const ForwardRequest& request, ForwardReply answer) {
     const auto at = memories_.find(who);
     if (at == memories_.end()) return;  // its controller has gone
     ++counters_.operations;
-    if (request.type != MessageType::forward_zeroes) counters_.bytes += request.length;
+    counters_.bytes += request.data.bytes.size() + answer.data.bytes.size();
     Memory& memory = at->second;
     const bool settled = answer.status || !is_refusal(answer.status.error().code);
     if (!request.changes() || !settled) {
@@ -119,10 +130,9 @@ Task<Status> ForwardServer::drained(std::string controller, VolumeId volume) {
 }
 
 bool ForwardServer::serves(ControllerId id, Incarnation incarnation) const {
-    const Key key(id, incarnation);
-    return std::ranges::any_of(callers_,
-                               [&](const ForwardCaller& c) { return Key(c.id, c.incarnation) == key; }) ||
-           std::ranges::any_of(at_work_, [&](const auto& work) { return work.first.who == key; });
+    const ControllerStart who(id, incarnation);
+    return alive(who) ||
+           std::ranges::any_of(at_work_, [&](const auto& work) { return work.first.who == who; });
 }
 
 }  // namespace braid

@@ -7,7 +7,9 @@
 //   done, with its status                       its end             the watermark, or its controller's end.
 //                                                                   Asked again: answered again
 //
-// Reads and flushes are not remembered when they are done.
+// Reads and flushes are not remembered when they are done. What is unknown here and was asked of another AMF
+// before, or refused in the middle, is begun with the question what of it has taken effect
+// (replica/completions.h).
 //
 // Guarantees: what is asked twice by one start of a controller is done once, however late it is asked again;
 // nothing is begun for who is not in the view, nor through a port that the tables do not know. Needs: the
@@ -65,11 +67,11 @@ public:
     const ForwardServed& counters() const { return counters_; }
 
 private:
-    using Key = std::pair<ControllerId, Incarnation>;
+    bool alive(const ControllerStart& who) const;
     struct Work {
         std::string controller;
         VolumeId volume;
-        Key who;
+        ControllerStart who;
         friend auto operator<=>(const Work&, const Work&) = default;
     };
     struct Memory {
@@ -81,8 +83,8 @@ private:
         std::map<std::uint64_t, Entry> entries;  ///< by number
     };
     Task<void> work(Work what, ForwardRequest request, Place place);
-    Task<Status> perform(const ForwardRequest& request, Place place, Slice& read);
-    void end(const Key& who, const ForwardRequest& request, ForwardReply reply);
+    Task<Status> perform(ControllerStart who, const ForwardRequest& request, Place place, Slice& read);
+    void end(const ControllerStart& who, const ForwardRequest& request, ForwardReply reply);
     void reply(ControllerId to, ForwardReply reply);
 
     GroupSpace& space_;
@@ -90,7 +92,7 @@ private:
     Uuid group_;
     Find find_;
     std::vector<ForwardCaller> callers_;
-    std::map<Key, Memory> memories_;
+    std::map<ControllerStart, Memory> memories_;
     std::map<Work, std::size_t> at_work_;
     bool closed_ = false;
     Event ended_;

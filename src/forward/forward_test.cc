@@ -129,6 +129,23 @@ TEST_F(Forward, ReadsWhatItWroteAtThePlaceOfTheVirtualDisk) {
     EXPECT_EQ(budget_.free(), ForwardClient::kBudget);
 }
 
+TEST_F(Forward, TellsWhichExtentsHaveAZone) {
+    std::optional<Status> asked;
+    std::vector<bool> zones;
+    const auto ask = [](ForwardedSpace& space, std::vector<bool>& zones) -> Task<Status> {
+        CO_TRY_LET(zones, co_await space.allocation(100, 1000));
+        co_return Status{};
+    };
+    begin(ask(space_, zones), asked);
+    deliver();
+    ASSERT_TRUE(asked && *asked);
+    EXPECT_EQ(zones, std::vector{false});
+    sharer(first()).space.allocate(0, 1);
+    begin(ask(space_, zones), asked);
+    deliver();
+    EXPECT_EQ(zones, std::vector{true});
+}
+
 TEST_F(Forward, CutsWhatIsLargerThanAMessageBetweenBlocks) {
     std::optional<Status> wrote, read;
     write(100, 20u << 20, std::byte{3}, wrote);

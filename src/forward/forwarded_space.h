@@ -28,7 +28,8 @@ public:
         co_return Status{};
     }
 
-    Task<Status> write(std::uint64_t offset, Slice data, bool fua) override {
+    /// No errand passes on what is one.
+    Task<Status> write(std::uint64_t offset, Slice data, bool fua, Errand = {}) override {
         // The far end may come to send it again: it must stay as it is, and there, until then.
         if (data.owner.empty()) data = Slice(Buffer::copy_of(data.bytes));
         std::span<const std::byte> left = data.bytes;
@@ -44,8 +45,8 @@ public:
         co_return Status{};
     }
 
-    Task<Status> write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_leave_hole,
-                              bool fua) override {
+    Task<Status> write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_leave_hole, bool fua,
+                              Errand = {}) override {
         ForwardRequest request = make(MessageType::forward_zeroes, offset, length);
         request.may_leave_hole = may_leave_hole;
         request.fua = fua;
@@ -58,8 +59,13 @@ public:
         co_return Status{};
     }
 
-    /// Not known here: no hole is promised.
-    bool allocated(ExtentIndex) const override { return true; }
+    Task<Result<std::vector<bool>>> allocation(std::uint64_t offset, std::uint64_t length) override {
+        const ForwardRequest request = make(MessageType::forward_allocation, offset, length);
+        CO_TRY_LET(const Slice data, co_await client_.perform(request));
+        std::vector<bool> out;
+        for (const std::byte zone : data.bytes) out.push_back(zone != std::byte{0});
+        co_return out;
+    }
 
 private:
     static std::size_t piece(std::uint64_t offset, std::size_t left) {

@@ -203,6 +203,10 @@ std::string_view to_string(MessageType type) {
             return "flush_ask";
         case MessageType::flush_done:
             return "flush_done";
+        case MessageType::completion_ask:
+            return "completion_ask";
+        case MessageType::completion_tell:
+            return "completion_tell";
         case MessageType::forward_ports:
             return "forward_ports";
         case MessageType::forward_drained:
@@ -217,6 +221,8 @@ std::string_view to_string(MessageType type) {
             return "forward_flush";
         case MessageType::forward_reply:
             return "forward_reply";
+        case MessageType::forward_allocation:
+            return "forward_allocation";
         default:
             return type >= MessageType::amf_first && type <= MessageType::amf_last ? "amf" : "unknown";
     }

@@ -39,11 +39,13 @@ enum class MessageType : std::uint8_t {
     table_page = 52,     ///< one page of the answer
     table_agreed = 53,   ///< all AMFs of the view have the change
     // AMF
-    amf_first = 64,    ///< 64 .. 95 are the AMF's own (recovery progress, flush)
-    cache_fetch = 66,  ///< asks for blocks in the receiver's cache
-    cache_data = 67,   ///< they, or that they are not there
-    flush_ask = 68,    ///< what hosts were answered for by the receiver is to be on the members
-    flush_done = 69,   ///< it is
+    amf_first = 64,        ///< 64 .. 95 are the AMF's own (recovery progress, flush)
+    cache_fetch = 66,      ///< asks for blocks in the receiver's cache
+    cache_data = 67,       ///< they, or that they are not there
+    completion_ask = 68,   ///< what of a forwarded operation has taken effect
+    completion_tell = 69,  ///< that much, as far as the sender knows
+    flush_ask = 70,        ///< what hosts were answered for by the receiver is to be on the members
+    flush_done = 71,       ///< it is
     amf_last = 95,
     // ports of a group on controllers that do not share it
     forward_ports = 96,  ///< group nil: all that there are, from the group's keeper
@@ -53,7 +55,8 @@ enum class MessageType : std::uint8_t {
     forward_zeroes,
     forward_flush,
     forward_reply,
-    last = forward_reply,
+    forward_allocation,  ///< asked like the others: which extents have a zone
+    last = forward_allocation,
 };
 
 struct Message {

@@ -5,6 +5,8 @@
 namespace braid {
 namespace {
 
+constexpr std::uint8_t kQuarantine = 1, kDone = 2;
+
 void put(Writer& out, const RecordId& id) {
     out.put(id.origin);
     out.put(id.incarnation);
@@ -44,6 +46,8 @@ Message encode(const Uuid& group, const BeginFrame& frame) {
     out.put(frame.info.offset);
     out.put(frame.info.length);
     out.put(frame.at);
+    out.put(static_cast<std::uint8_t>(frame.info.errand ? 1 : 0));
+    if (frame.info.errand) put(out, frame.info.errand);
     message.payload = frame.data;
     return message;
 }
@@ -61,7 +65,9 @@ Result<BeginFrame> decode_begin(const Message& message, const RecordLimits& limi
     frame.info.offset = in.get<std::uint32_t>();
     frame.info.length = in.get<std::uint32_t>();
     frame.at = in.get<std::uint32_t>();
-    if (!in.done()) return fail(Errc::corrupt);
+    const auto forwarded = in.get<std::uint8_t>();
+    if (forwarded == 1) frame.info.errand = get_errand(in);
+    if (!in.done() || forwarded > 1) return fail(Errc::corrupt);
     const RecordInfo& info = frame.info;
     if (info.stripe.v >= limits.stripes || info.length == 0 || !whole_blocks(info.offset, info.length) ||
         info.length > limits.stripe_size || info.offset > limits.stripe_size - info.length) {
@@ -111,7 +117,7 @@ Message encode(const Uuid& group, const EndFrame& frame) {
     put(out, frame.id);
     out.put(frame.stripe);
     out.put(frame.zone);
-    out.put(static_cast<std::uint8_t>(frame.quarantine ? 1 : 0));
+    out.put(static_cast<std::uint8_t>((frame.quarantine ? kQuarantine : 0) | (frame.done ? kDone : 0)));
     return message;
 }
 
@@ -122,8 +128,10 @@ Result<EndFrame> decode_end(const Message& message) {
     frame.stripe = in.get<StripeIndex>();
     frame.zone = in.get<std::uint32_t>();
     const auto flags = in.get<std::uint8_t>();
-    if (!in.done() || flags > 1 || !message.payload.bytes.empty()) return fail(Errc::corrupt);
-    frame.quarantine = flags != 0;
+    if (!in.done() || (flags & ~(kQuarantine | kDone)) != 0 || !message.payload.bytes.empty())
+        return fail(Errc::corrupt);
+    frame.quarantine = (flags & kQuarantine) != 0;
+    frame.done = (flags & kDone) != 0;
     return frame;
 }
 

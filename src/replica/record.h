@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "icl/message.h"
+#include "replica/errand.h"
 
 namespace braid {
 
@@ -42,6 +43,7 @@ struct RecordInfo {
     std::uint32_t zone = 0;    ///< generation of the stripe's zone: another one holds other data
     std::uint32_t offset = 0;  ///< of the new data in the stripe's data bytes, whole blocks
     std::uint32_t length = 0;  ///< bytes, whole blocks, not 0
+    Errand errand;             ///< that the host write is a part of, if it is
     friend bool operator==(const RecordInfo&, const RecordInfo&) = default;
 };
 
@@ -67,12 +69,13 @@ struct RedoFrame {
 };
 
 /// Nobody needs the record any more. With `quarantine`: its stripe could not be finished and must not be
-/// used as long as the zone is this one.
+/// used as long as the zone is this one. With `done`: it is on the disks.
 struct EndFrame {
     RecordId id;
     StripeIndex stripe;
     std::uint32_t zone = 0;
     bool quarantine = false;
+    bool done = false;
 };
 
 enum class AckedPart : std::uint8_t {

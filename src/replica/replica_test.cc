@@ -1,100 +1,12 @@
 #include <gtest/gtest.h>
 
-#include <cstring>
-#include <deque>
-#include <map>
-#include <memory>
-
-#include "async/scope.h"
 #include "base/prng.h"
-#include "replica/replicator.h"
+#include "replica/testing.h"
 
 namespace braid {
 namespace {
 
-const Uuid kGroup{{1, 2, 3}};
-
-Slice bytes(std::size_t size, unsigned fill) {
-    Buffer buffer(size);
-    if (size != 0) std::memset(buffer.data(), static_cast<int>(fill), size);
-    return Slice(buffer);
-}
-
-/// Replicators with links that hold everything until told to carry it.
-class Ring {
-public:
-    struct Peer final : Transport {
-        Peer(Ring& r, AmfId i) : ring(r), id(i), replicator(r.executor, *this, kGroup) {}
-        void send(AmfId to, Message message) override {
-            ring.links[{id.v, to.v}].push_back({ring.epoch, std::move(message)});
-        }
-        Ring& ring;
-        AmfId id;
-        Replicator replicator;
-        Incarnation incarnation;
-    };
-    struct Letter {
-        Epoch epoch;
-        Message message;
-    };
-
-    explicit Ring(unsigned d) : dimension(d) {}
-    Replicator& join(std::uint16_t id) {
-        peers[id] = std::make_unique<Peer>(*this, AmfId(id));
-        peers[id]->incarnation = Incarnation(epoch.v + 1);
-        peers[id]->replicator.configure(dimension, {});
-        adopt();
-        return peers[id]->replicator;
-    }
-    void leave(std::uint16_t id) {
-        peers.erase(id);
-        adopt();
-    }
-    void adopt() {
-        epoch = epoch.next();
-        AmfView view{epoch, {}, {}};
-        for (auto& [id, peer] : peers) view.members.push_back({peer->id, peer->incarnation});
-        for (auto& [id, peer] : peers) {
-            view.self = peer->id;
-            peer->replicator.adopt(view);
-        }
-    }
-    /// Carries what lies on one link; all of it if `count` is not given.
-    std::size_t carry(std::uint16_t from, std::uint16_t to, std::size_t count = ~0u) {
-        auto& link = links[{from, to}];
-        std::size_t carried = 0;
-        while (!link.empty() && carried < count) {
-            Letter letter = std::move(link.front());
-            link.pop_front();
-            if (letter.epoch != epoch || !peers.contains(to)) continue;
-            ++carried;
-            peers[to]->replicator.deliver(AmfId(from), letter.message);
-        }
-        return carried;
-    }
-    void carry_all() {
-        for (bool any = true; any;) {
-            any = false;
-            for (auto& [ends, link] : links) any = carry(ends.first, ends.second) != 0 || any;
-            executor.run_until_idle();
-        }
-    }
-    std::size_t stored(std::uint16_t id) { return peers[id]->replicator.store().all().size(); }
-
-    unsigned dimension;
-    Executor executor;
-    Epoch epoch;
-    std::map<std::uint16_t, std::unique_ptr<Peer>> peers;
-    std::map<std::pair<std::uint16_t, std::uint16_t>, std::deque<Letter>> links;
-};
-
-Redo redo_of(unsigned fill) { return Redo{1, 0, kBlockSize, bytes(kBlockSize, fill)}; }
-
-Task<void> flag(Task<void> task, bool& done) {
-    co_await std::move(task);
-    done = true;
-}
-Task<void> flag_ok(Task<Status> task, bool& done) { done = (co_await std::move(task)).has_value(); }
+using namespace testing;
 
 TEST(Replicator, PartnersFollowInTheRing) {
     Ring ring(3);
@@ -146,7 +58,7 @@ TEST(Replicator, WaitsUntilEveryPartnerHasBeginAndRedo) {
     ring.carry_all();
     EXPECT_FALSE(record.waiting());
     EXPECT_EQ(ring.stored(2) + ring.stored(3), 2u);
-    record.end();
+    record.end(Effect::done);
     ring.carry_all();
     EXPECT_EQ(ring.stored(2) + ring.stored(3), 0u);
     EXPECT_EQ(writer.live_records(), 0u);
@@ -167,7 +79,7 @@ TEST(Replicator, GivesOpenRecordsToNewPartnersAndEndsThemEverywhere) {
     EXPECT_FALSE(record.waiting());
     EXPECT_EQ(ring.stored(3), 1u);
     EXPECT_EQ(ring.stored(5), 1u);
-    record.end();
+    record.end(Effect::done);
     ring.adopt();  // what was under way is lost, and said again
     ring.carry_all();
     EXPECT_EQ(ring.stored(3) + ring.stored(5), 0u);
@@ -189,7 +101,7 @@ TEST(Replicator, APartnerThatDiedAndCameBackInOneViewHasNothing) {
     ring.carry_all();
     EXPECT_FALSE(record.waiting());
     EXPECT_EQ(ring.stored(2), 1u);
-    record.end();
+    record.end(Effect::done);
     ring.peers.erase(2);
     ring.join(2);  // it has nothing to forget
     EXPECT_EQ(writer.live_records(), 0u);
@@ -203,7 +115,7 @@ TEST(Replicator, WaitsWhileAnOlderRecordOfTheStripeIsLeftElsewhere) {
     first.begin(StripeIndex(7), 3, 0, bytes(kBlockSize, 1));
     first.redo(redo_of(1));
     ring.carry_all();
-    first.end();
+    first.end(Effect::done);
     ring.join(3);  // the new partner; 5 still has the first record
     OpenRecord second(writer);
     OpenRecord other(writer);
@@ -218,8 +130,8 @@ TEST(Replicator, WaitsWhileAnOlderRecordOfTheStripeIsLeftElsewhere) {
     ring.carry(1, 5);
     ring.carry(5, 1);
     EXPECT_FALSE(second.waiting());
-    second.end();
-    other.end();
+    second.end(Effect::done);
+    other.end(Effect::done);
 }
 
 TEST(Replicator, IsQuietOnlyWhenAllEndsAreAcknowledged) {
@@ -231,7 +143,7 @@ TEST(Replicator, IsQuietOnlyWhenAllEndsAreAcknowledged) {
     record.begin(StripeIndex(7), 3, 0, bytes(kBlockSize, 1));
     record.redo(redo_of(1));
     ring.carry_all();
-    record.end();
+    record.end(Effect::done);
     bool near = false, far = false, block = false, beside = false;
     scope.spawn(flag(writer.quiesced(StripeIndex(4), 4), near));
     scope.spawn(flag(writer.quiesced(StripeIndex(8), 100), far));
@@ -257,7 +169,7 @@ TEST(Replicator, BlocksAStripeWhoseRecordNobodyWillEnd) {
         dropped.begin(StripeIndex(7), 3, 0, bytes(kBlockSize, 1));
         OpenRecord ended(writer);
         ended.begin(StripeIndex(9), 3, 0, bytes(kBlockSize, 1));
-        ended.end();
+        ended.end(Effect::done);
     }
     bool seven = false, nine = false;
     scope.spawn(flag(writer.quiesced(StripeIndex(7), 1), seven));

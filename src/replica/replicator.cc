@@ -71,6 +71,7 @@ void Replicator::adopt(const AmfView& view) {
         adopt_own_records(before);
         adopt_recovery();
     }
+    completions_.adopt(view_, partners_, fenced_);
     wake_open_records();
     ended_.notify_all();
     answered_.notify_all();
@@ -101,7 +102,7 @@ void Replicator::adopt_own_records(const AmfView& before) {
             retire(slot);
             continue;
         }
-        for (AmfId holder : entry.holders) send_end(own_id(entry.sequence), entry.stripe, holder);
+        for (AmfId holder : entry.holders) send_end(entry, holder);
     }
     for (Entry& entry : entries_) {
         if (entry.open == nullptr) continue;
@@ -165,7 +166,7 @@ std::uint32_t Replicator::open_entry(OpenRecord& record) {
     entry.length = info.length;
     entry.open = &record;
     entry.holders.clear();
-    entry.ended = false;
+    entry.ended = entry.done = false;
     entry.next = std::exchange(bucket(info.stripe), slot);
     return slot;
 }
@@ -248,8 +249,8 @@ void Replicator::send_redo(const OpenRecord& record, AmfId to) {
     transport_.send(to, encode(group_, RedoFrame{record.info_.id, record.redo_}));
 }
 
-void Replicator::send_end(const RecordId& id, StripeIndex stripe, AmfId to) {
-    transport_.send(to, encode(group_, EndFrame{id, stripe, 0, false}));
+void Replicator::send_end(const Entry& entry, AmfId to) {
+    transport_.send(to, encode(group_, EndFrame{own_id(entry.sequence), entry.stripe, 0, false, entry.done}));
 }
 
 OpenRecord::~OpenRecord() {
@@ -257,13 +258,15 @@ OpenRecord::~OpenRecord() {
     replicator_.entries_[slot_].open = nullptr;
 }
 
-void OpenRecord::begin(StripeIndex stripe, std::uint32_t zone, std::uint32_t offset, Slice data, bool dirty) {
+void OpenRecord::begin(StripeIndex stripe, std::uint32_t zone, std::uint32_t offset, Slice data,
+                       const Errand& errand, bool dirty) {
     ASSERT(slot_ == Replicator::kNone && !data.owner.empty());
     dirty_ = dirty;
     info_.stripe = stripe;
     info_.zone = zone;
     info_.offset = offset;
     info_.length = static_cast<std::uint32_t>(data.bytes.size());
+    info_.errand = errand;
     data_ = std::move(data);
     slot_ = replicator_.open_entry(*this);
     info_.id = replicator_.own_id(replicator_.entries_[slot_].sequence);
@@ -315,19 +318,21 @@ bool OpenRecord::waiting() const {
     return replicator_.older_copies_elsewhere(*this);
 }
 
-void OpenRecord::end() {
+void OpenRecord::end(Effect effect) {
     ASSERT(slot_ != Replicator::kNone);
     const std::uint32_t slot = std::exchange(slot_, Replicator::kNone);
     Replicator::Entry& entry = replicator_.entries_[slot];
     entry.open = nullptr;
     entry.ended = true;
+    entry.done = effect == Effect::done;
+    if (entry.done) replicator_.note_done(info_);
     ++replicator_.counters_.ended;
     if (entry.holders.empty()) {
         replicator_.retire(slot);
         return;
     }
     if (replicator_.fenced_) return;
-    for (AmfId holder : entry.holders) replicator_.send_end(info_.id, info_.stripe, holder);
+    for (AmfId holder : entry.holders) replicator_.send_end(entry, holder);
 }
 
 }  // namespace braid

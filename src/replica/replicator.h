@@ -28,45 +28,17 @@
 #include "async/task.h"
 #include "icl/message.h"
 #include "icl/view.h"
+#include "replica/amf_set.h"
+#include "replica/completions.h"
 #include "replica/record.h"
 #include "replica/record_store.h"
 
 namespace braid {
 
-/// At most one entry per AMF that can share a group.
-class AmfSet {
-public:
-    bool contains(AmfId id) const {
-        for (std::size_t i = 0; i < size_; ++i) {
-            if (ids_[i] == id) return true;
-        }
-        return false;
-    }
-    void insert(AmfId id) {
-        if (contains(id)) return;
-        ASSERT(size_ < ids_.size());
-        ids_[size_++] = id;
-    }
-    bool erase(AmfId id) {
-        for (std::size_t i = 0; i < size_; ++i) {
-            if (ids_[i] != id) continue;
-            ids_[i] = ids_[--size_];
-            return true;
-        }
-        return false;
-    }
-    void clear() { size_ = 0; }
-    bool empty() const { return size_ == 0; }
-    std::size_t size() const { return size_; }
-    const AmfId* begin() const { return ids_.data(); }
-    const AmfId* end() const { return ids_.data() + size_; }
-
-private:
-    std::array<AmfId, kMaxGroupAmfs> ids_{};
-    std::size_t size_ = 0;
-};
-
 class OpenRecord;
+
+/// What a record that ends has done to the disks.
+enum class Effect : bool { none, done };
 
 /// Bytes of a stripe's data; all of them if nothing is said.
 struct StripeBytes {
@@ -89,7 +61,8 @@ public:
           group_(group),
           ended_(executor),
           answered_(executor),
-          dropped_(executor) {}
+          dropped_(executor),
+          completions_(executor, transport, group) {}
     Replicator(const Replicator&) = delete;
     Replicator& operator=(const Replicator&) = delete;
 
@@ -110,6 +83,13 @@ public:
     /// any more: the lock may leave. Never, if a record of them was left without an end: then we have to
     /// leave the view.
     Task<void> quiesced(StripeIndex first, std::uint64_t count, StripeBytes bytes = {});
+
+    // ---- forwarded operations
+    Completions& completions() { return completions_; }
+    const Completions& completions() const { return completions_; }
+    /// Whether somebody has done this part of the errand before: all in the view are asked. The caller has
+    /// the stripe for writing. fenced.
+    Task<Result<bool>> done_before(Errand errand, StripeIndex stripe, StripeBytes bytes);
 
     // ---- recovery
     const RecordStore& store() const { return store_; }
@@ -156,6 +136,7 @@ private:
         OpenRecord* open = nullptr;
         AmfSet holders;  ///< may have a copy
         bool ended = false;
+        bool done = false;           ///< it took effect
         std::uint32_t next = kNone;  ///< in its bucket
     };
     struct Forgetting {
@@ -177,7 +158,9 @@ private:
     void send_begin(const OpenRecord& record, AmfId to);
     void send_redo(const OpenRecord& record, AmfId to);
     void send_stored(const StoredRecord& record, AmfId to);
-    void send_end(const RecordId& id, StripeIndex stripe, AmfId to);
+    void send_end(const Entry& entry, AmfId to);
+    Completion completion(const Errand& errand, StripeIndex stripe, StripeBytes bytes) const;
+    void note_done(const RecordInfo& info);
     void note_quarantine(const EndFrame& end);
     void choose_partners();
     void adopt_own_records(const AmfView& before);
@@ -224,6 +207,7 @@ private:
     std::uint64_t next_ticket_ = 1;
     Event answered_;
     Event dropped_;  ///< an orphan
+    Completions completions_;
     Quarantine quarantine_;
     ReplicatorCounters counters_;
 };
@@ -240,9 +224,10 @@ public:
     ~OpenRecord();
 
     /// Sends the new data of [offset, offset + data) of the stripe, whose zone has this generation. The bytes
-    /// stay unchanged as long as their owner lives, which is not null.
+    /// stay unchanged as long as their owner lives, which is not null. `errand`: what it is a part of.
     /// `dirty`: the members will have it later, see stored().
-    void begin(StripeIndex stripe, std::uint32_t zone, std::uint32_t offset, Slice data, bool dirty = false);
+    void begin(StripeIndex stripe, std::uint32_t zone, std::uint32_t offset, Slice data,
+               const Errand& errand = {}, bool dirty = false);
     /// The same for a write that finishes an orphan's.
     void begin_recovery(const StoredRecord& orphan, std::uint8_t attempts);
     /// Sends the new parity.
@@ -257,7 +242,7 @@ public:
     bool fenced() const { return replicator_.fenced_; }
 
     /// The stripe is consistent: partners may forget. Returns at once.
-    void end();
+    void end(Effect effect);
     const RecordInfo& info() const { return info_; }
 
 private:

@@ -21,6 +21,10 @@ void Replicator::deliver(AmfId from, const Message& message) {
             return on_fetch(from, message);
         case kRecordFetched:
             return on_fetched(from, message);
+        case MessageType::completion_ask:
+        case MessageType::completion_tell:
+            if (!completions_.deliver(from, message)) refuse(from, message);
+            return;
         default:
             return refuse(from, message);
     }
@@ -72,6 +76,8 @@ void Replicator::on_end(AmfId from, const Message& message) {
     const Result<EndFrame> frame = decode_end(message);
     if (!frame || (!may_send(from, frame->id))) return refuse(from, message);
     note_quarantine(*frame);
+    const auto record = store_.all().find(frame->id);
+    if (frame->done && record != store_.all().end()) note_done(record->second.info);
     store_.drop(frame->id);
     dropped_.notify_all();
     acknowledge(from, frame->id, AckedPart::ended);
@@ -106,6 +112,24 @@ void Replicator::on_ack(AmfId from, const Message& message) {
     for (Forgetting& f : forgetting_) {
         if (f.end.id == ack->id && f.waiting.erase(from) && f.waiting.empty()) answered_.notify_all();
     }
+}
+
+// ---- forwarded operations
+
+/// Counted as if all stripes were as long as the longest.
+Completion Replicator::completion(const Errand& errand, StripeIndex stripe, StripeBytes bytes) const {
+    const std::uint64_t begin = stripe.v * limits_.stripe_size + bytes.offset;
+    return {errand, begin, begin + bytes.length};
+}
+
+void Replicator::note_done(const RecordInfo& info) {
+    if (info.errand) completions_.note(completion(info.errand, info.stripe, {info.offset, info.length}));
+}
+
+Task<Result<bool>> Replicator::done_before(Errand errand, StripeIndex stripe, StripeBytes bytes) {
+    const Completion part = completion(errand, stripe, bytes);
+    CO_TRY(co_await completions_.learn(part));
+    co_return completions_.knows(part);
 }
 
 // ---- recovery

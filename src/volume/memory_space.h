@@ -29,21 +29,25 @@ public:
         std::memcpy(into.data(), memory_.get() + offset, into.size());
         co_return Status{};
     }
-    Task<Status> write(std::uint64_t offset, Slice data, bool fua) override {
+    Task<Status> write(std::uint64_t offset, Slice data, bool fua, Errand errand = {}) override {
+        if (done_before(errand)) co_return Status{};
         ++writes;
         fua_seen += fua;
         CO_TRY(co_await pass());
         std::memcpy(memory_.get() + offset, data.bytes.data(), data.bytes.size());
         allocate(offset, data.bytes.size());
+        errands_.insert({errand.who, errand.number});
         co_return Status{};
     }
-    Task<Status> write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_leave_hole,
-                              bool fua) override {
+    Task<Status> write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_leave_hole, bool fua,
+                              Errand errand = {}) override {
+        if (done_before(errand)) co_return Status{};
         ++zeroes;
         fua_seen += fua;
         CO_TRY(co_await pass());
         std::memset(memory_.get() + offset, 0, length);
         if (!may_leave_hole) allocate(offset, length);
+        errands_.insert({errand.who, errand.number});
         co_return Status{};
     }
     Task<Status> flush() override {
@@ -51,7 +55,13 @@ public:
         CO_TRY(co_await pass());
         co_return Status{};
     }
-    bool allocated(ExtentIndex extent) const override { return allocated_.contains(extent); }
+    Task<Result<std::vector<bool>>> allocation(std::uint64_t offset, std::uint64_t length) override {
+        CO_TRY(co_await pass());
+        std::vector<bool> out;
+        for (std::uint64_t at = offset / kExtentSize; at * kExtentSize < offset + length; ++at)
+            out.push_back(allocated_.contains(ExtentIndex(static_cast<std::uint32_t>(at))));
+        co_return out;
+    }
 
     /// Operations wait until release().
     void hold() { released_.reset(); }
@@ -69,6 +79,9 @@ public:
     std::size_t inside = 0, most_inside = 0;
 
 private:
+    bool done_before(const Errand& errand) const {
+        return errand.repeated && errands_.contains({errand.who, errand.number});
+    }
     Task<Status> pass() {
         most_inside = std::max(most_inside, ++inside);
         co_await released_;
@@ -79,6 +92,7 @@ private:
     std::unique_ptr<std::byte, decltype(&std::free)> memory_;  // calloc: untouched pages cost nothing
     std::size_t size_;
     std::set<ExtentIndex> allocated_;
+    std::set<std::pair<ControllerStart, std::uint64_t>> errands_;  ///< that have been done here
     Event released_;
     Status status_;
 };

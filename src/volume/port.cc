@@ -32,8 +32,8 @@ Task<Status> Port::write_zeroes(std::uint64_t offset, std::uint64_t length, Zero
     if (length == 0) co_return Status{};
     if (mode.fast) {
         // Only a hole is zeroed faster than by writing zeros.
-        const auto runs = allocation(offset, length, 1);
-        const bool all_hole = runs && runs->front().hole && runs->front().length == length;
+        CO_TRY_LET(const auto runs, co_await allocation(offset, length, 1));
+        const bool all_hole = runs.front().hole && runs.front().length == length;
         if (!all_hole || !mode.may_leave_hole) co_return fail(Errc::unsupported);
     }
     co_return co_await group_.write_zeroes(base() + offset, length, mode.may_leave_hole, mode.fua);
@@ -54,28 +54,29 @@ Task<Status> Port::flush() {
     co_return co_await group_.flush();
 }
 
-#undef ENTER
-
-Result<std::vector<AllocationRun>> Port::allocation(std::uint64_t offset, std::uint64_t length,
-                                                    std::size_t max_runs) const {
-    if (gate_.closed() && gate_.inside() == 0) return fail(Errc::not_ready);
-    if (!contains(offset, length)) return fail(Errc::invalid);
+Task<Result<std::vector<AllocationRun>>> Port::allocation(std::uint64_t offset, std::uint64_t length,
+                                                          std::size_t max_runs) {
+    ENTER(offset, length);
     std::vector<AllocationRun> runs;
-    while (length != 0) {
-        const std::uint64_t at = base() + offset;
-        const std::uint64_t piece = std::min(length, kExtentSize - at % kExtentSize);
-        const bool hole = !group_.allocated(ExtentIndex(static_cast<std::uint32_t>(at / kExtentSize)));
-        if (!runs.empty() && runs.back().hole == hole) {
+    if (length == 0) co_return runs;
+    const std::uint64_t first = base() + offset;
+    CO_TRY_LET(const std::vector<bool> zones, co_await group_.allocation(first, length));
+    std::uint64_t left = length;
+    for (const bool zone : zones) {
+        const std::uint64_t at = first + (length - left);
+        const std::uint64_t piece = std::min(left, kExtentSize - at % kExtentSize);
+        if (!runs.empty() && runs.back().hole == !zone) {
             runs.back().length += piece;
         } else {
             if (runs.size() == max_runs) break;
-            runs.push_back({piece, hole});
+            runs.push_back({piece, !zone});
         }
-        offset += piece;
-        length -= piece;
+        left -= piece;
     }
-    return runs;
+    co_return runs;
 }
+
+#undef ENTER
 
 void Port::close() {
     gate_.close();

@@ -70,8 +70,8 @@ public:
     Task<Status> flush();
     /// The allocation of a range by extents, in order, neighbours of one kind joined, at most `max_runs` of
     /// them: they may then cover less than the range.
-    Result<std::vector<AllocationRun>> allocation(std::uint64_t offset, std::uint64_t length,
-                                                  std::size_t max_runs) const;
+    Task<Result<std::vector<AllocationRun>>> allocation(std::uint64_t offset, std::uint64_t length,
+                                                        std::size_t max_runs);
 
     /// Lets nothing in any more. Idempotent.
     void close();

@@ -9,7 +9,10 @@ namespace {
 
 constexpr std::uint64_t kSize = 3 * kExtentSize + 1000;  // not a multiple of anything
 
-Task<void> keep(Task<Status> operation, Status& result) { result = co_await std::move(operation); }
+template <class T>
+Task<void> keep(Task<T> operation, T& result) {
+    result = co_await std::move(operation);
+}
 
 struct Fixture {
     Executor executor;
@@ -18,8 +21,9 @@ struct Fixture {
     std::shared_ptr<Port> port =
         std::make_shared<Port>(executor, space, VirtualDisk{"v0", "", kSize, ExtentIndex(2)});
 
-    Status run(Task<Status> operation) {
-        Status result = fail(Errc::timeout);
+    template <class T>
+    T run(Task<T> operation) {
+        T result = fail(Errc::timeout);
         scope.spawn(keep(std::move(operation), result));
         executor.run_until_idle();
         return result;
@@ -73,11 +77,11 @@ TEST_F(PortTest, FastZerosAreForHolesThatMayStay) {
 TEST_F(PortTest, AllocationJoinsNeighboursAndEndsWithTheDisk) {
     using Runs = std::vector<AllocationRun>;
     space.allocate(3 * kExtentSize, 2 * kExtentSize);
-    EXPECT_EQ(*port->allocation(0, kSize, 16),
+    EXPECT_EQ(*run(port->allocation(0, kSize, 16)),
               (Runs{{kExtentSize, true}, {2 * kExtentSize, false}, {1000, true}}));
-    EXPECT_EQ(*port->allocation(kExtentSize - 7, 20, 16), (Runs{{7, true}, {13, false}}));
-    EXPECT_EQ(*port->allocation(0, kSize, 1), (Runs{{kExtentSize, true}}));
-    EXPECT_EQ(port->allocation(1, kSize, 1), std::unexpected(Error(Errc::invalid)));
+    EXPECT_EQ(*run(port->allocation(kExtentSize - 7, 20, 16)), (Runs{{7, true}, {13, false}}));
+    EXPECT_EQ(*run(port->allocation(0, kSize, 1)), (Runs{{kExtentSize, true}}));
+    EXPECT_EQ(run(port->allocation(1, kSize, 1)), std::unexpected(Error(Errc::invalid)));
 }
 
 TEST_F(PortTest, ClosingFinishesWhatIsInsideAndRefusesTheRest) {
@@ -96,7 +100,7 @@ TEST_F(PortTest, ClosingFinishesWhatIsInsideAndRefusesTheRest) {
     executor.run_until_idle();
     EXPECT_TRUE(first);
     EXPECT_TRUE(port->closed().is_set());
-    EXPECT_EQ(port->allocation(0, 1, 1), std::unexpected(Error(Errc::not_ready)));
+    EXPECT_EQ(run(port->allocation(0, 1, 1)), std::unexpected(Error(Errc::not_ready)));
     EXPECT_EQ(space.flushes, 0u);
 }
 

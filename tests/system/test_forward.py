@@ -47,7 +47,7 @@ def through_a_kill():
 
 
 def judged():
-    """What fio writes and verifies, nbdcopy brings back; nbdinfo reads the export"""
+    """What fio writes and verifies, nbdcopy brings back; nbdinfo reads the export, and the same map everywhere"""
     with Cluster(flags=("--outside", "1")) as c:
         uri = c.uris[2]
         size = int(run("nbdinfo", "--size", uri).stdout)
@@ -55,6 +55,8 @@ def judged():
         run("fio", "--name=f", "--ioengine=nbd", f"--uri={uri}", "--rw=randrw", "--bsrange=4k-256k", "--size=64m",
             "--iodepth=16", "--verify=crc32c", "--verify_fatal=1", "--do_verify=1", "--time_based=0", timeout=180,
             cwd=c.directory)
+        maps = [run("nbdinfo", "--map", one).stdout for one in (uri, c.uris[0])]
+        check(maps[0] == maps[1] and "hole" in maps[0] and "data" in maps[0], f"the map outside: {maps[0]}")
         first, second = f"{c.directory}/first", f"{c.directory}/second"
         run("nbdcopy", uri, first, timeout=180)
         run("nbdcopy", c.uris[0], second, timeout=180)

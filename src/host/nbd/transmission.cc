@@ -187,7 +187,7 @@ void Transmission::start(const Request& request, std::size_t charge) {
         case Command::cache:
             return requests_.spawn(hint(request, charge));
         case Command::block_status:
-            return block_status(request, charge);
+            return requests_.spawn(block_status(request, charge));
         case Command::write:
         case Command::disc:
             break;
@@ -239,10 +239,10 @@ Task<void> Transmission::flush(Request request, std::size_t charge) {
     answer(request, co_await port_.flush(), charge);
 }
 
-void Transmission::block_status(const Request& request, std::size_t charge) {
+Task<void> Transmission::block_status(Request request, std::size_t charge) {
     const std::size_t most = (request.flags & req_one) != 0 ? 1 : kMaxRuns;
-    const auto runs = port_.allocation(request.offset, request.length, most);
-    if (!runs) return answer_error(request, error_of(request, runs.error()), charge);
+    const auto runs = co_await port_.allocation(request.offset, request.length, most);
+    if (!runs) co_return answer_error(request, error_of(request, runs.error()), charge);
     Buffer descriptors(runs->size() * 8);
     for (std::size_t i = 0; i < runs->size(); ++i) {
         const AllocationRun& run = (*runs)[i];

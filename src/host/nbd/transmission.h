@@ -48,7 +48,7 @@ private:
     Task<void> write_zeroes(Request request, std::size_t charge);
     Task<void> hint(Request request, std::size_t charge);
     Task<void> flush(Request request, std::size_t charge);
-    void block_status(const Request& request, std::size_t charge);
+    Task<void> block_status(Request request, std::size_t charge);
 
     /// The reply of a request without data.
     void answer(const Request& request, Status status, std::size_t charge);

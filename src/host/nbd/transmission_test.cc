@@ -34,13 +34,17 @@ struct PlacedSpace final : GroupSpace {
         address = reinterpret_cast<std::uintptr_t>(into.data());
         co_return Status{};
     }
-    Task<Status> write(std::uint64_t, Slice data, bool) override {
+    Task<Status> write(std::uint64_t, Slice data, bool, Errand) override {
         address = reinterpret_cast<std::uintptr_t>(data.bytes.data());
         co_return Status{};
     }
-    Task<Status> write_zeroes(std::uint64_t, std::uint64_t, bool, bool) override { co_return Status{}; }
+    Task<Status> write_zeroes(std::uint64_t, std::uint64_t, bool, bool, Errand) override {
+        co_return Status{};
+    }
     Task<Status> flush() override { co_return Status{}; }
-    bool allocated(ExtentIndex) const override { return true; }
+    Task<Result<std::vector<bool>>> allocation(std::uint64_t, std::uint64_t) override {
+        co_return std::vector{true};
+    }
 };
 
 TEST_F(NbdTransmission, DataLiesInMemoryAsItLiesInItsBlocks) {
