@@ -1,6 +1,6 @@
-// link: cache
-// The two messages of the caches: no head and no payload crashes a decoder, and what one accepts encodes to
-// the same. First byte: how many half blocks of payload there are.
+// link: cache destage
+// The two messages of the caches, and the two of a flush: no head and no payload crashes a decoder, and what
+// one accepts encodes to the same. First byte: how many half blocks of payload there are.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "cache/cache_frames.h"
+#include "destage/flush_frames.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     using namespace braid;
@@ -27,5 +28,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         ASSERT(again.payload.bytes.data() == message.payload.bytes.data());
         ASSERT(payload % kBlockSize == 0);
     }
+    message.type = MessageType::flush_ask;
+    if (const auto ask = decode_flush_ask(message)) ASSERT(encode({}, *ask).head == message.head);
+    message.type = MessageType::flush_done;
+    if (const auto done = decode_flush_done(message)) ASSERT(encode({}, *done).head == message.head);
     return 0;
 }

@@ -20,7 +20,8 @@ struct Nowhere final : Transport {
 void check(const Message& message, const RecordLimits& limits) {
     if (const auto begin = decode_begin(message, limits)) {
         ASSERT(begin->info.length <= limits.stripe_size - begin->info.offset);
-        ASSERT(decode_begin(encode({}, *begin), limits)->info == begin->info);
+        const auto again = decode_begin(encode({}, *begin), limits);
+        ASSERT(again->info == begin->info && again->dirty == begin->dirty);
     }
     if (const auto redo = decode_redo(message, limits)) {
         ASSERT(redo->redo.length <= limits.strip_size - redo->redo.at);

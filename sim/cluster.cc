@@ -28,9 +28,11 @@ Cluster::Cluster(World& world, const Plan& plan, FaultSeen seen)
     options.hosts = plan.hosts;
     options.think_max = plan.think_max;
     options.work = plan.work;
-    options.power_cuts = plan.power_cuts;
+    // With write-back the journal keeps what was flushed; what was not dies with all controllers.
+    const bool dirty = plan.sharing.write_cache == WriteCache::back && plan.dimension > 1;
+    options.power_cuts = plan.power_cuts || (dirty && plan.cluster_kill);
+    options.journal = plan.power_loss == PowerLoss::journal && !dirty;
     options.writes_repeat = resync_needed() || plan.dimension < 2;
-    options.journal = plan.power_loss == PowerLoss::journal;
     hosts_ = std::make_unique<Hosts>(world_, *this, options);
     Operator::Options operations;
     operations.pick = [this](Prng& prng) -> std::optional<Operator::Desk> {
@@ -177,7 +179,7 @@ bool Cluster::rested(Node& node) {
 
 bool Cluster::settled(Node& node) {
     return rested(node) && !recovers(node) && std::ranges::all_of(amfs_of(node), [](Amf* amf) {
-               return amf->replicator().store().orphan_stripes().empty();
+               return amf->replicator().store().orphan_stripes().empty() && amf->replicator().uncopied() == 0;
            });
 }
 

@@ -200,6 +200,9 @@ void Cluster::kill_all(Fault& fault) {
         if (nodes_[i].process->alive) world_.crash(*nodes_[i].process);
         world_.after(fault.pause(100, 1500), [this, i] { start_node(i); });
     }
+    if (plan_.sharing.write_cache != WriteCache::back || plan_.dimension < 2) return;
+    hosts_->power_lost();
+    hosts_->resume();
 }
 
 }  // namespace braid::sim

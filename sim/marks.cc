@@ -93,6 +93,11 @@ constexpr std::array<Entry, kMarks> kTable{{
     {Mark::forward_moved, "forward.moved", ""},
     {Mark::forward_done_before, "forward.done_before", ""},
     {Mark::forward_outlived, "forward.outlived", ""},
+    {Mark::dirty_write, "dirty.write", ""},
+    {Mark::dirty_waits, "dirty.waits", ""},
+    {Mark::destage_full, "destage.full", ""},
+    {Mark::destage_partial, "destage.partial", ""},
+    {Mark::destage_recalled, "destage.recalled", ""},
 }};
 
 constexpr bool in_order() {

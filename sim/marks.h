@@ -95,6 +95,11 @@ enum class Mark : std::uint8_t {
     forward_moved,
     forward_done_before,
     forward_outlived,
+    dirty_write,
+    dirty_waits,
+    destage_full,
+    destage_partial,
+    destage_recalled,
     count,
 };
 

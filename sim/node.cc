@@ -65,7 +65,9 @@ Running::Running(Wires& wires, SharedRecord& record, std::vector<std::unique_ptr
                                   .nbd = shape.nbd,
                                   .ping_timeout = shape.ping_timeout,
                                   .intent_idle = shape.intent_idle,
-                                  .cache = shape.cache}),
+                                  .cache = shape.cache,
+                                  .dirty = shape.dirty,
+                                  .dirty_age = shape.dirty_age}),
       scope(process.executor) {}
 
 std::vector<Amf*> Running::amfs() {

@@ -29,7 +29,9 @@ struct Shape {
     unsigned copies = 0;
     Nanos ping_timeout = 500ms;
     Nanos intent_idle = 2s;
-    std::uint64_t cache = 0;  ///< bytes, of each AMF
+    std::uint64_t cache = 0;         ///< bytes, of each AMF
+    std::uint64_t dirty = 1u << 20;  ///< with write-back, bytes of each AMF
+    Nanos dirty_age = 100ms;
     bool slow_sides = false;  ///< what passes between AMFs of a process takes its time
     std::vector<std::string> nbd =
         {};  ///< where hosts dial a controller; none: they have its ports themselves

@@ -7,6 +7,8 @@
 
 namespace braid::sim {
 
+static void set_write_back(Plan& plan, bool back);
+
 Plan draw_plan(std::uint64_t seed) {
     Prng prng(mix64(seed) ^ 0xb7a1dull);
     Plan plan;
@@ -113,7 +115,18 @@ Plan draw_plan(std::uint64_t seed) {
     }
     Prng outside(mix64(seed) ^ 0xf0e1ull);
     if (outside.chance(1, 4)) plan.outside = outside.chance(1, 4) ? 2 : 1;
+    Prng back(mix64(seed) ^ 0xd1e7ull);
+    if (back.chance(1, 3)) set_write_back(plan, true);
+    plan.dirty = kBlockSize << back.below(10);
+    plan.dirty_age = 1us * back.between(1000, 400'000);
     return plan;
+}
+
+void set_write_back(Plan& plan, bool back) {
+    plan.sharing.write_cache = back ? WriteCache::back : WriteCache::through;
+    // As many deaths as there are copies take what hosts were answered for.
+    if (back && plan.dimension > 1 && plan.last_deaths >= plan.dimension)
+        plan.last_deaths = plan.dimension - 1;
 }
 
 /// What is not as it always was.
@@ -129,6 +142,7 @@ static std::string describe(const SharingOptions& sharing) {
     add("min hold us", sharing.min_hold / 1us, usual.min_hold / 1us);
     add("prefetch", sharing.prefetch, usual.prefetch);
     add("amfs", sharing.amfs, usual.amfs);
+    if (sharing.write_cache != usual.write_cache) out += "; " + std::string(to_string(sharing.write_cache));
     return out;
 }
 
@@ -187,7 +201,15 @@ constexpr Setting setting(std::string_view name, std::uint64_t least) {
     }
 }
 
+constexpr Setting kWriteBack{
+    "write_back", 0,
+    [](const Plan& plan) -> std::uint64_t { return plan.sharing.write_cache == WriteCache::back ? 1 : 0; },
+    [](Plan& plan, std::uint64_t value) { set_write_back(plan, value != 0); }};
+
 constexpr std::array kSettings{
+    kWriteBack,
+    setting<[](auto& p) -> auto& { return p.dirty; }>("dirty", 4096),
+    setting<[](auto& p) -> auto& { return p.dirty_age; }>("dirty_age", 1000),
     setting<[](auto& p) -> auto& { return p.operators; }>("operators", 0),
     setting<[](auto& p) -> auto& { return p.set_sharing; }>("set_sharing", 0),
     setting<[](auto& p) -> auto& { return p.outliers; }>("outliers", 0),

@@ -253,6 +253,9 @@ ScenarioRun::Counts& ScenarioRun::Counts::operator+=(const AmfCounters& counters
     cached += static_cast<std::int64_t>(counters.cached_reads);
     from_peers += static_cast<std::int64_t>(counters.peer_reads);
     unleased += static_cast<std::int64_t>(counters.reads_without_lease);
+    dirtied += static_cast<std::int64_t>(counters.dirty_writes);
+    destaged += static_cast<std::int64_t>(counters.destaged_full + counters.destaged_partial);
+    recalled += static_cast<std::int64_t>(counters.destages_recalled);
     return *this;
 }
 

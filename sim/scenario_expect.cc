@@ -53,6 +53,9 @@ bool ScenarioRun::expect_count(const Step& step) {
         {"cached", now.cached - at_start_.cached},
         {"from-peers", now.from_peers - at_start_.from_peers},
         {"unleased", now.unleased - at_start_.unleased},
+        {"dirtied", now.dirtied - at_start_.dirtied},
+        {"destaged", now.destaged - at_start_.destaged},
+        {"recalled", now.recalled - at_start_.recalled},
         {"kills", static_cast<std::int64_t>(record_.kills - kills_at_start_)},
         {"quarantined", quarantined},
     };

@@ -150,6 +150,9 @@ Answer read_shape(const toml::node& node, Scenario& scenario) {
                         {"ping_timeout", time(shape.ping_timeout, "ping_timeout")},
                         {"intent_idle", time(shape.intent_idle, "intent_idle")},
                         {"cache", size(shape.cache, "cache")},
+                        {"write_cache", word(sharing.write_cache, "write_cache", parse_write_cache)},
+                        {"dirty", size(shape.dirty, "dirty")},
+                        {"dirty_age", time(shape.dirty_age, "dirty_age")},
                         {"thin", flag(scenario.thin, "thin")},
                         {"volatile", flag(scenario.volatile_cache, "volatile")}})) {
         return wrong;

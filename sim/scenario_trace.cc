@@ -214,7 +214,9 @@ std::string Trace::record_text(const Message& message, AmfId from, AmfId to) {
         }
         case MessageType::record_ack: {
             const Result<AckFrame> frame = decode_ack(message);
-            return record_name(frame->id, to) + (frame->part == AckedPart::stored ? " stored" : " ended");
+            return record_name(frame->id, to) + (frame->part == AckedPart::stored  ? " stored"
+                                                 : frame->part == AckedPart::ended ? " ended"
+                                                                                   : " data");
         }
         default:
             if (message.type == kRecordFetch) return ' ' + stripe_name(decode_fetch(message)->first);

@@ -76,6 +76,11 @@ constexpr std::array kCounted = {
     Counted{Mark::cache_local, &AmfCounters::cached_reads},
     Counted{Mark::cache_peer, &AmfCounters::peer_reads},
     Counted{Mark::cache_without_lease, &AmfCounters::reads_without_lease},
+    Counted{Mark::dirty_write, &AmfCounters::dirty_writes},
+    Counted{Mark::dirty_waits, &AmfCounters::dirty_waits},
+    Counted{Mark::destage_full, &AmfCounters::destaged_full},
+    Counted{Mark::destage_partial, &AmfCounters::destaged_partial},
+    Counted{Mark::destage_recalled, &AmfCounters::destages_recalled},
 };
 struct CountedPath {
     WritePath path;

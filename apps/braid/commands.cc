@@ -189,7 +189,7 @@ std::vector<std::pair<std::string, std::string>> SharingRequest::fields() const 
         {"granularity", Json(granularity).dump()}, {"coherency", Json(coherency).dump()},
         {"lock_order", Json(lock_order).dump()},   {"min_hold_us", std::to_string(min_hold_us)},
         {"prefetch", std::to_string(prefetch)},    {"amfs", std::to_string(amfs)},
-        {"power_loss", Json(power_loss).dump()}};
+        {"power_loss", Json(power_loss).dump()},   {"cache", Json(cache).dump()}};
     if (dimension != 0) out.emplace_back("dimension", std::to_string(dimension));
     return out;
 }

@@ -25,6 +25,7 @@ struct SharingRequest {
     std::uint64_t min_hold_us = 0;
     std::string granularity = "stripe", coherency = "arbiter", lock_order = "fifo";
     unsigned prefetch = 32, amfs = 1;
+    std::string cache = "write-through";
     std::string power_loss = "journal";
     unsigned dimension = 0;  ///< 0: as the daemon thinks right
     /// As fields of a request of the control API: key and JSON value.

@@ -96,6 +96,12 @@ void add_sharing(CLI::App* create, SharingRequest& r) {
         ->check(CLI::Range(1, 8));
     create
         ->add_option(
+            "--cache", r.cache,
+            "write-through (default): a host is answered when its write is on the disks; write-back: "
+            "when as many controllers have it as --dimension says")
+        ->check(CLI::IsMember({"write-through", "write-back"}));
+    create
+        ->add_option(
             "--power-loss", r.power_loss,
             "journal (default): no loss of power leaves a stripe half-written; resync: faster writes")
         ->check(CLI::IsMember({"journal", "resync"}));

@@ -73,6 +73,7 @@ Json content_json(PageKind kind, ConstPageBytes bytes) {
                    {"min_hold_us", c->sharing.min_hold / std::chrono::microseconds(1)},
                    {"prefetch", c->sharing.prefetch},
                    {"amfs", c->sharing.amfs},
+                   {"cache", to_string(c->sharing.write_cache)},
                    {"dimension", c->dimension},
                    {"journal_ring_bytes", c->journal.ring_size},
                    {"extents", c->extents},

@@ -7,10 +7,18 @@
 namespace braid::sim {
 
 std::string check_cache(Amf& amf, const std::vector<std::unique_ptr<Media>>& media) {
-    if (amf.cache().size() == 0) return {};
-    std::vector<UnitIndex> held;
-    amf.locks().for_each_held([&](UnitIndex unit, LockMode) { held.push_back(unit); });
+    if (amf.cache().size() == 0 && amf.dirty().empty()) return {};
+    std::vector<UnitIndex> held, held_for_writing;
+    amf.locks().for_each_held([&](UnitIndex unit, LockMode mode) {
+        held.push_back(unit);
+        if (mode == LockMode::write) held_for_writing.push_back(unit);
+    });
     std::ranges::sort(held);
+    std::ranges::sort(held_for_writing);
+    for (const StripeIndex stripe : amf.dirty().stripes()) {
+        if (!std::ranges::binary_search(held_for_writing, amf.units().of_stripe(stripe)))
+            return "stripe " + std::to_string(stripe.v) + " is dirty, and not held for writing";
+    }
     const Tables& tables = amf.tables();
     std::string wrong;
     amf.cache().for_each(

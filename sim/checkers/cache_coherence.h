@@ -1,5 +1,5 @@
 // From outside, at any instant: what an AMF that is alive and in the view remembers is what the members have,
-// and it is of units that it holds.
+// and it is of units that it holds; what is dirty there is of stripes that it holds for writing.
 //
 // Of a mirror the first copy counts, as it does for reads: another one may differ until a resync, when all
 // who knew of the write have died. Not judged: a block of a zone that has gone since (it is never given), and

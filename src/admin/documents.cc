@@ -91,6 +91,9 @@ Json to_json(const GroupInfo& g) {
                 {"min_hold_us", g.sharing.min_hold / std::chrono::microseconds(1)},
                 {"prefetch", g.sharing.prefetch},
                 {"amfs", g.sharing.amfs},
+                {"cache", to_string(g.sharing.write_cache)},
+                {"dirty_bytes", g.dirty_bytes},
+                {"dirty_age_ms", g.dirty_age / std::chrono::milliseconds(1)},
                 {"power_loss", to_string(g.power_loss)},
                 {"journal_bytes", g.journal_bytes},
                 {"dimension", g.dimension},
@@ -448,6 +451,7 @@ static void parse_sharing(Fields& fields, SharingOptions& s) {
     s.min_hold = std::chrono::microseconds(min_hold_us);
     fields.number("prefetch", s.prefetch, kMaxPrefetch);
     fields.number("amfs", s.amfs, kMaxAmfs);
+    fields.word("cache", s.write_cache, parse_write_cache);
 }
 
 AdminResult<CreateGroup> parse_create_group(std::string_view body) {
@@ -481,7 +485,7 @@ AdminResult<SetGroup> parse_set_group(std::string_view body) {
     if (fields.number("min_hold_us", min_hold_us, kMaxMinHold / std::chrono::microseconds(1)))
         r.change.min_hold = std::chrono::microseconds(min_hold_us);
     if (fields.number("prefetch", prefetch, kMaxPrefetch)) r.change.prefetch = prefetch;
-    for (const char* key : {"coherency", "amfs", "granularity", "dimension", "level", "strip_size"})
+    for (const char* key : {"coherency", "amfs", "granularity", "cache", "dimension", "level", "strip_size"})
         fields.fixed(key);
     return fields.finish(std::move(r));
 }

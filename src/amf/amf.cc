@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "amf/dirty_write.h"
 #include "base/log.h"
 
 namespace braid {
@@ -22,6 +23,7 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
       replicator_(executor, transport, group),
       cache_(options.cache),
       peer_cache_(executor, clock, transport, group, options.peer_patience),
+      cleaned_(executor),
       locks_(executor, clock, transport, group, LockOptions{.sharing = config.sharing}, *this),
       tables_(executor, clock, transport, group, table_start, std::move(disks), slot),
       journal_(executor, tables_),
@@ -29,12 +31,18 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
       pieces_(executor, options.pieces),
       gate_(executor),
       read_errors_(disks_.size()),
+      write_back_(config.sharing.write_cache == WriteCache::back && config.dimension > 1),
+      dirty_(config.geometry),
+      room_(executor, options.dirty),
+      flush_answered_(executor),
       scope_(executor) {
     tables_.use_locks(locks_);
     tables_.on_assembled([this] { return replay_journals(executor_, tables_, replayed_); });
     tables_.on_change([this] {
         journal_.wake();
         close_journals_of_the_dead();
+        drop_dirty_of_gone_zones();
+        start_destages();
         if (listener_) listener_();
     });
     const RecordLimits limits{std::uint64_t{extents_} * geometry_.rows_per_extent(), geometry_.stripe_size(),
@@ -58,6 +66,7 @@ Task<Status> Amf::start() {
     }
     ready_ = true;
     scope_.spawn(housekeeping());
+    if (write_back()) scope_.spawn(destage_old());
     close_journals_of_the_dead();
     co_return Status{};
 }
@@ -139,6 +148,7 @@ Task<void> Amf::stop() {
 Task<void> Amf::finish() {
     gate_.close();
     co_await gate_.drained();
+    if (write_back() && ready_) (void)co_await secure_everywhere(true);
     // Records of the dead may be here and nowhere else: they are finished, here or by whoever gathers them.
     while (!replicator_.fenced() && !tables_.offline() &&
            (!recovering_.empty() || !replicator_.store().orphan_stripes().empty())) {
@@ -149,7 +159,7 @@ Task<void> Amf::finish() {
 
 Task<void> Amf::end() {
     stopping_ = true;
-    while (!replicator_.fenced() && (!recovering_.empty() || failing_.any())) {
+    while (!replicator_.fenced() && (!recovering_.empty() || failing_.any() || destages_ != 0)) {
         co_await sleep_for(clock_, 1ms);
     }
     locks_.stop();
@@ -180,6 +190,8 @@ void Amf::adopt(const AmfView& view) {
     peer_cache_.adopt();
     journal_.wake();
     close_journals_of_the_dead();
+    flush_answered_.notify_all();
+    start_destages();
 }
 
 void Amf::deliver(AmfId from, Message message) {
@@ -192,6 +204,8 @@ void Amf::deliver(AmfId from, Message message) {
         locks_.deliver(from, message);
     } else if (message.type == MessageType::cache_fetch || message.type == MessageType::cache_data) {
         deliver_cached(from, message);
+    } else if (message.type == MessageType::flush_ask || message.type == MessageType::flush_done) {
+        deliver_flush(from, message);
     } else {
         replicator_.deliver(from, message);
     }
@@ -208,6 +222,8 @@ AmfConditions Amf::conditions() const {
         if (zone != nullptr && zone->generation == generation) ++out.quarantined_stripes;
     }
     out.recovering_units = recovering_.size();
+    out.dirty_bytes = dirty_.bytes();
+    if (const auto oldest = dirty_.oldest()) out.dirty_age = clock_.now() - *oldest;
     out.replay = replayed_;
     return out;
 }
@@ -251,11 +267,6 @@ Task<Status> Amf::in_pieces(std::vector<Task<Status>> pieces) {
     co_return status;
 }
 
-Task<Status> Amf::then_flush(Task<Status> operation) {
-    CO_TRY(co_await std::move(operation));
-    co_return co_await flush();
-}
-
 /// A write that was answered has made its zone known to all AMFs that have settled since.
 Task<Result<std::vector<bool>>> Amf::allocation(std::uint64_t offset, std::uint64_t length) {
     ASSERT(length != 0 && offset + length <= extents_ * kExtentSize);
@@ -266,31 +277,6 @@ Task<Result<std::vector<bool>>> Amf::allocation(std::uint64_t offset, std::uint6
     for (std::uint64_t at = offset / kExtentSize; at * kExtentSize < offset + length; ++at)
         out.push_back(allocated(ExtentIndex(static_cast<std::uint32_t>(at))));
     co_return out;
-}
-
-/// The members' own caches, all of them: what was answered is on the members. With a journal what was
-/// answered is safe already.
-Task<Status> Amf::flush() {
-    if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
-    const GateGuard inside(gate_);
-    ++counters_.flushes;
-    while (!tables_.settled()) co_await tables_.settled_event();
-    if (tables_.offline()) co_return fail(Errc::offline);
-    if (journal_.is_open()) co_return Status{};
-    MemberMask failed;
-    {
-        DiskBatch batch(executor_);
-        for (std::uint8_t i = 0; i < disks_.size(); ++i) {
-            if (tables_.member_ok(MemberIndex(i))) batch.flush(i, *disks_[i]);
-        }
-        co_await batch.done();
-        for (std::size_t i = 0; i < batch.size(); ++i) {
-            if (!batch.status(i)) failed.set(batch.role(i));
-        }
-    }
-    if (failed.any()) CO_TRY(co_await fail_members(failed));
-    if (tables_.offline()) co_return fail(Errc::offline);
-    co_return Status{};
 }
 
 }  // namespace braid

@@ -4,17 +4,20 @@
 //   operation: [slot] -> unit locks -> stripe lock -> tables settled -> ... -> end -> answer
 //
 // Guarantees: every 4 KiB block is a linearizable register; a write that was answered is on all members that
-// are not failed by agreement; a stripe is half-written only while a record of it is with dimension - 1
-// partners. Needs: adopt() for every view, deliver() for every message of the group, both on the executor;
-// stop() before destruction in an orderly life. A crash just destroys: first whoever calls operations, then
-// this. Never waits for a second stripe while it holds one; never regenerates from a stripe that may be
-// half-written.
+// are not failed by agreement, or, with write-back, at dimension - 1 partners and dirty here until it is; a
+// flush that was answered has put there what was answered before, by whichever AMF; a stripe is half-written
+// only while a record of it is with dimension - 1 partners. Needs: adopt() for every view, deliver() for
+// every message of the group, both on the executor; stop() before destruction in an orderly life. A crash
+// just destroys: first whoever calls operations, then this. Never waits for a second stripe while it holds
+// one; never regenerates from a stripe that may be half-written.
 //
 // Where: amf.cc (life, view, flush), locks.cc (which units an operation takes), read.cc, write.cc,
-// recover.cc, check.cc (parity of one stripe), cached.cc (what is remembered).
+// recover.cc, check.cc (parity of one stripe), cached.cc (what is remembered), destage.cc (write-back),
+// flush.cc.
 #pragma once
 
 #include <array>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -27,6 +30,8 @@
 #include "async/scope.h"
 #include "cache/block_cache.h"
 #include "cache/peer_cache.h"
+#include "destage/dirty_stripes.h"
+#include "destage/flush_frames.h"
 #include "icl/lease.h"
 #include "icl/message.h"
 #include "icl/view.h"
@@ -53,6 +58,11 @@ struct AmfOptions {
     std::size_t cached_operation = 128u << 10;  ///< a larger read or write leaves nothing in the cache
     Nanos peer_patience = 50ms;                 ///< with another AMF's cache; then the members are asked
     const Lease* lease = &always_live();        ///< outlives the AMF
+    // Write-back.
+    std::size_t dirty =
+        32u << 20;              ///< bytes of records at most: hosts wait; from half of it on the oldest go
+    Nanos dirty_age = 1s;       ///< what is older goes
+    std::size_t destages = 16;  ///< stripes at work, besides those that somebody waits for
 };
 
 struct AmfCounters {
@@ -71,6 +81,13 @@ struct AmfCounters {
     // With locks of blocks.
     std::uint64_t whole_stripe_reads = 0;  ///< parts of reads that needed the stripe to hold still, too
     std::uint64_t blocks_kept = 0;         ///< that nobody read before a dead writer's stripe was finished
+    // With write-back.
+    std::uint64_t dirty_writes = 0;       ///< pieces that were answered with no disk touched
+    std::uint64_t destaged_full = 0;      ///< stripes that needed no reads
+    std::uint64_t destaged_partial = 0;   ///< others, or parts of them
+    std::uint64_t destaged_writes = 0;    ///< pieces of hosts' writes in both
+    std::uint64_t destages_recalled = 0;  ///< of both: because somebody wanted the lock
+    std::uint64_t dirty_waits = 0;        ///< pieces that had to wait for room
 };
 
 /// What an operator should know now.
@@ -81,7 +98,9 @@ struct AmfConditions {
     unsigned missing_copies = 0;  ///< copies of a record that there ought to be and are not
     std::size_t quarantined_stripes = 0;
     std::size_t recovering_units = 0;
-    ReplayProgress replay;  ///< of the assembly that this AMF has done, or does
+    std::uint64_t dirty_bytes = 0;  ///< answered, and not on the members yet
+    Nanos dirty_age{};              ///< of the oldest of it
+    ReplayProgress replay;          ///< of the assembly that this AMF has done, or does
 };
 
 /// One stripe under check.
@@ -147,6 +166,7 @@ public:
     const Replicator& replicator() const { return replicator_; }
     const Journal& journal() const { return journal_; }
     const BlockCache& cache() const { return cache_; }
+    const DirtyStripes& dirty() const { return dirty_; }
     const AmfView& view() const { return view_; }
     const AmfCounters& counters() const { return counters_; }
     AmfConditions conditions() const;
@@ -186,6 +206,14 @@ private:
     Task<void> before_release(UnitIndex unit) override;
     void recover(UnitIndex unit) override;
     Task<void> keep_readers_out(UnitIndex unit);
+
+    // flush.cc
+    Task<Status> flush_members();
+    Task<Status> secure_everywhere(bool leaving);
+    Task<Status> secure();
+    Task<Status> copied_elsewhere();
+    Task<void> answer_flush(AmfId from, FlushAsk ask);
+    void deliver_flush(AmfId from, const Message& message);
 
     // amf.cc
     Task<Status> renew_journals(bool open);
@@ -245,8 +273,37 @@ private:
     Task<Status> old_block(Spot spot, std::uint32_t offset, std::span<std::byte> into);
     void forget_blocks(StripeIndex stripe, std::uint32_t offset, std::uint32_t length);
 
+    // destage.cc
+    struct DirtyWrite;
+    struct Room;
+    bool write_back() const { return write_back_; }
+    std::size_t room_for(const StripePiece& piece) const;
+    Task<Room> take_room(std::size_t bytes);
+    Task<Status> write_dirty(StripePiece piece, Slice data, Room room, Errand errand);
+    /// `host`: a host's write, and not one that was made here of several.
+    void add_dirty(StripeIndex stripe, std::uint32_t offset, Slice data, std::unique_ptr<DirtyWrite> write,
+                   bool host);
+    void end_dirty(DirtyStripes::Ticket ticket);
+    Task<Status> read_dirty(StripePiece piece, std::span<std::byte> into, Spot spot, const LockPin& content,
+                            bool whole, bool keep);
+    /// Whatever is dirty of the stripe goes to the members. It takes the local lock of the stripe, and no
+    /// other: whoever has dirty content has the stripe's unit for writing until it is clean.
+    Task<Status> destage(StripeIndex stripe);
+    Task<Status> destage_locked(StripeIndex stripe);
+    Task<Status> destage_pieces(Spot spot, bool over_gaps);
+    Task<Status> destage_piece(Spot spot, DirtyPiece piece);
+    Task<Status> merge(Spot spot, DirtyPiece piece);
+    Task<void> give_up_dirty(StripeIndex stripe);
+    void start_destages();
+    Task<void> destage_chosen(StripeIndex stripe);
+    Task<void> destage_old();
+    Task<Status> destage_some(std::vector<StripeIndex> stripes);
+    void drop_dirty_of_gone_zones();
+    Task<void> cleaned(UnitIndex unit);
+
     // write.cc
-    Task<Status> write_piece(StripePiece piece, Slice data, bool keep, Errand errand);
+    /// `fua`: it must not stay dirty.
+    Task<Status> write_piece(StripePiece piece, Slice data, bool keep, bool fua, Errand errand);
     /// What is done again: whose write, in which zone (a copy).
     struct Orphan {
         const StoredRecord& record;
@@ -257,9 +314,15 @@ private:
     Task<Status> write_locked(StripePiece piece, Slice data, const LockPin* content, const Orphan* orphan,
                               Errand errand = {});
     Task<Result<Slice>> whole_blocks(Spot spot, StripePiece piece, Slice data);
-    /// `in_journal`: what is written down for somebody else's write is done again if power goes.
-    Task<Status> finish(OpenRecord& record, Spot spot, StripeWrite write, Slice data, Redo redo,
-                        bool in_journal = false);
+    /// What a write to the members is.
+    enum class Kind : std::uint8_t {
+        usual,       ///< nobody was told that it is done
+        in_journal,  ///< somebody else's, and what is written down for that is done again if power goes
+        dirty,       ///< a host was told: its record has no end before it is on the members
+    };
+    Task<Status> update(OpenRecord& record, Spot spot, StripeWrite write, Slice data, IntentPin& intent,
+                        Kind kind);
+    Task<Status> finish(OpenRecord& record, Spot spot, StripeWrite write, Slice data, Redo redo, Kind kind);
     void read_old(DiskBatch& batch, const Spot& spot, const StripeWrite& write, const WritePlan& plan,
                   std::span<std::byte> memory, std::array<std::byte*, kMaxMembers>& old);
     Redo make_redo(const StripeWrite& write, const WritePlan& plan, RoleMask targets, const Slice& data,
@@ -289,6 +352,7 @@ private:
     Replicator replicator_;
     BlockCache cache_;
     PeerCache peer_cache_;
+    Event cleaned_;  ///< a stripe is not dirty any more
     LockManager locks_;
     Tables tables_;
     Journal journal_;
@@ -308,6 +372,20 @@ private:
         std::set<std::uint64_t> sequences;
     };
     std::array<ReadRing, kMaxGroupAmfs> rings_;  ///< of the dead, by slot
+    const bool write_back_;
+    DirtyStripes dirty_;
+    Semaphore room_;  ///< bytes that may become dirty
+    std::map<DirtyStripes::Ticket, std::unique_ptr<DirtyWrite>> dirty_writes_;
+    bool room_for_all_ = false;
+    unsigned waiting_for_room_ = 0, chosen_destages_ = 0, destages_ = 0;
+    struct Asking {
+        std::uint64_t number = 0;
+        AmfSet waiting;
+        bool ok = true;
+    };
+    std::vector<Asking> asking_;  ///< flushes of ours that wait for others
+    std::uint64_t next_flush_ = 1;
+    Event flush_answered_;
     std::function<void()> listener_;
     AmfCounters counters_;
     Scope scope_;

@@ -93,7 +93,7 @@ Slice Amf::cached(UnitIndex unit, LockRange range) {
 }
 
 Slice Amf::at_hand(const LockRange& range) {
-    if (!ready_) return {};
+    if (!ready_ || dirty_.find(geometry_.locate(range.offset).stripe) != nullptr) return {};
     Buffer blocks(range.length);
     if (!cache_.read(range.offset, blocks.span(), range.generation) || !options_.lease->live()) return {};
     ++counters_.reads_for_peers;
@@ -141,7 +141,12 @@ bool Amf::old_data_cached(const Spot& spot, unsigned role, StripRange part, std:
 }
 
 Task<Status> Amf::old_block(Spot spot, std::uint32_t offset, std::span<std::byte> into) {
-    if (cache_.read(logical(spot.stripe) + offset, into, spot.zone->generation)) co_return Status{};
+    const std::uint32_t generation = spot.zone->generation;
+    if (dirty_.covers(spot.stripe, generation, {offset, kBlockSize})) {
+        dirty_.overlay(spot.stripe, generation, offset, into);
+        co_return Status{};
+    }
+    if (cache_.read(logical(spot.stripe) + offset, into, generation)) co_return Status{};
     co_return co_await read_blocks(spot, offset, into, true);
 }
 

@@ -83,6 +83,7 @@ std::vector<LockClaim> Amf::claims() const {
 
 Task<void> Amf::before_release(UnitIndex unit) {
     if (unit == kTablesUnit) co_return;
+    co_await cleaned(unit);
     if (!units_.is_blocks(unit)) {
         co_await replicator_.quiesced(units_.first_stripe(unit), units_.stripes());
         co_await journal_.retired(units_.first_stripe(unit), units_.stripes());

@@ -15,7 +15,6 @@
 #include "base/log.h"
 
 namespace braid {
-
 void Amf::recover(UnitIndex unit) {
     if (stopping_) return;  // it stays claimed, until the view lacks us and somebody else claims it
     // Its writer held it until it died: nobody else had it, and what is written again here is not kept.
@@ -43,17 +42,22 @@ Task<void> Amf::recover_unit(UnitIndex unit) {
         if (!co_await replicator_.gather(first, units_.stripes())) co_return;  // fenced
         const auto orphans = replicator_.store().orphans(first, units_.stripes());
         if (orphans.empty()) break;
-        // All copies of the oldest write of the first stripe; the next round takes the next.
+        // All copies of the oldest write of the first stripe; the next round takes the next. A writer that
+        // answers before it writes leaves several, and the stripe is half-written for none but the oldest.
+        const StoredRecord& next = *orphans.front();
         std::vector<StoredRecord> copies;
         for (const StoredRecord* record : orphans) {
-            const bool same = record->info.stripe == orphans.front()->info.stripe &&
-                              record->info.root == orphans.front()->info.root;
+            const bool same = record->info.stripe == next.info.stripe && record->info.root == next.info.root;
             if (same) copies.push_back(*record);
         }
         std::vector<EndFrame> ends;
         for (const StoredRecord& copy : copies)
             ends.push_back({copy.info.id, copy.info.stripe, copy.info.zone, false});
         const Status status = co_await recover_write(std::move(copies));
+        if (!status && status.error().code == Errc::offline && write_back() && !tables_.offline()) {
+            co_await sleep_for(clock_, 1ms);  // not known yet to be so, or not for long
+            continue;
+        }
         if (!status) {
             const Errc reason = status.error().code;
             LOG_ERROR("stripe.not_recovered", {"stripe", ends.front().stripe}, {"reason", to_string(reason)});
@@ -103,8 +107,11 @@ Task<Status> Amf::recover_write(std::vector<StoredRecord> copies) {
     ++counters_.recovered_data;
     const StripePiece piece{best->info.stripe, best->info.offset, best->info.length, 0};
     const Status written = co_await write_locked(piece, best->data, nullptr, &orphan);
-    // Nobody was told that this write was done, so that a stripe too broken to take it stays as it is.
-    if (!written && written.error().code == Errc::media_error) co_return Status{};
+    if (!written && written.error().code == Errc::media_error) {
+        // A stripe too broken to take it stays as it is if nobody was told that this write was done.
+        if (write_back()) co_return fail(Errc::io_error);
+        co_return Status{};
+    }
     co_return written;
 }
 
@@ -126,7 +133,7 @@ Task<Status> Amf::replay(Orphan orphan) {
     OpenRecord again(replicator_);
     again.begin_recovery(record, orphan.attempts);
     const Status status = co_await finish(again, spot(record.info.stripe, orphan.zone), write, record.data,
-                                          *record.redo, in_journal);
+                                          *record.redo, in_journal ? Kind::in_journal : Kind::usual);
     if (!status) intent.keep();
     co_return status;
 }

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "amf/amf.h"
+#include "amf/dirty_write.h"
 #include "amf/intent_pin.h"
 #include "base/log.h"
 
@@ -36,7 +37,7 @@ Task<Status> Amf::write(std::uint64_t offset, Slice data, bool fua, Errand erran
                            first.offset + size <= geometry_.range_of(first.stripe).length;
     if (one_strip) {
         Task<Status> only = write_piece({first.stripe, first.offset, static_cast<std::uint32_t>(size), 0},
-                                        std::move(data), keep, errand);
+                                        std::move(data), keep, fua, errand);
         return fua ? then_flush(std::move(only)) : std::move(only);
     }
     std::vector<Task<Status>> pieces;
@@ -45,7 +46,7 @@ Task<Status> Amf::write(std::uint64_t offset, Slice data, bool fua, Errand erran
         piece.range_offset += from;
         piece.length = length;
         pieces.push_back(write_piece(piece, Slice(data.owner, data.bytes.subspan(piece.range_offset, length)),
-                                     keep, errand));
+                                     keep, fua, errand));
     };
     for_each_stripe(geometry_, {offset, size}, [&](const StripePiece& piece) {
         // The end of one strip and the start of the next have no parity in common: cheaper as two.
@@ -78,18 +79,21 @@ Task<Status> Amf::write_zeroes(std::uint64_t offset, std::uint64_t length, bool 
         const auto size = static_cast<std::uint32_t>(std::min(end - offset, rest));
         if (!may_leave_hole || tables_.zone(geometry_.extent_of(at.stripe)) != nullptr) {
             pieces.push_back(write_piece({at.stripe, at.offset, size, 0}, Slice(zeros_, zeros_.span(0, size)),
-                                         false, errand));
+                                         false, fua, errand));
         }
         offset += size;
         if (pieces.size() == options_.pieces_per_operation || offset == end) {
             status = co_await in_pieces(std::exchange(pieces, {}));
         }
     }
-    if (status && fua) status = co_await flush();
+    if (status && fua) status = co_await flush_members();
     co_return status;
 }
 
-Task<Status> Amf::write_piece(StripePiece piece, Slice data, bool keep, Errand errand) {
+Task<Status> Amf::write_piece(StripePiece piece, Slice data, bool keep, bool fua, Errand errand) {
+    const bool back = write_back() && !fua;
+    Room room;
+    if (back) room = co_await take_room(room_for(piece));
     co_await pieces_.take();
     const SemaphoreGuard slot(pieces_);
     if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
@@ -109,6 +113,9 @@ Task<Status> Amf::write_piece(StripePiece piece, Slice data, bool keep, Errand e
         }
     }
     while (!tables_.settled()) co_await tables_.settled_event();
+    if (back && replicator_.copies() >= replicator_.dimension())
+        co_return co_await write_dirty(piece, std::move(data), std::move(room), errand);
+    if (!dirty_.empty()) CO_TRY(co_await destage_locked(piece.stripe));
     co_return co_await write_locked(piece, std::move(data), keep ? &lock.content : nullptr, nullptr, errand);
 }
 
@@ -142,19 +149,29 @@ Task<Status> Amf::write_locked(StripePiece piece, Slice data, const LockPin* con
     } else {
         record.begin_recovery(orphan->record, orphan->attempts);
     }
+    const Status status = co_await update(record, where, write, data, intent, Kind::usual);
+    if (status && content != nullptr && content->live())
+        remember(logical(piece.stripe) + piece.offset, data.bytes, generation);
+    co_return status;
+}
 
-    // Old data and parity, while the new data is on its way to the partners.
+/// The record has begun: old data and parity, while the new data is on its way to the partners; then the
+/// rest.
+Task<Status> Amf::update(OpenRecord& record, Spot where, StripeWrite write, Slice data, IntentPin& intent,
+                         Kind kind) {
     Buffer memory;
     std::array<std::byte*, kMaxMembers> old{};
     WritePlan plan;
     RoleMask targets;
     RoleMask unreadable;
+    bool reached = true;  // what cannot be read from here can be read by nobody
     while (true) {
         targets = writable(where);
         plan = plan_write(write, geometry_.k, geometry_.m, targets, targets & ~unreadable);
         if (plan.how == How::impossible) {
-            record.end(Effect::none);
-            co_return fail(targets.count() < geometry_.k ? Errc::offline : Errc::media_error);
+            if (kind != Kind::dirty) record.end(Effect::none);
+            const bool lost = targets.count() < geometry_.k || (write_back() && !reached);
+            co_return fail(lost ? Errc::offline : Errc::media_error);
         }
         const std::size_t need = (plan.reads.count() + plan.regenerate.count()) * write.hull().length();
         if (need == 0) break;
@@ -166,14 +183,13 @@ Task<Status> Amf::write_locked(StripePiece piece, Slice data, const LockPin* con
         for (std::size_t i = 0; i < batch.size(); ++i) {
             if (batch.status(i)) continue;
             unreadable.set(batch.role(i));
+            reached = reached && batch.status(i).error().code == Errc::media_error;
             note_read_error(where, batch.role(i), write.hull(), batch.status(i).error());
         }
     }
     ++counters_.stripe_writes[static_cast<std::size_t>(plan.path)];
     const Status status =
-        co_await finish(record, where, write, data, make_redo(write, plan, targets, data, old));
-    if (status && content != nullptr && content->live())
-        remember(logical(piece.stripe) + piece.offset, data.bytes, generation);
+        co_await finish(record, where, write, data, make_redo(write, plan, targets, data, old), kind);
     if (!status) intent.keep();
     co_return status;
 }
@@ -183,6 +199,7 @@ Task<Result<Slice>> Amf::whole_blocks(Spot spot, StripePiece piece, Slice data) 
     const std::uint32_t from = piece.offset / kBlockSize * kBlockSize;
     const std::uint32_t end = piece.offset + piece.length;
     const std::uint32_t to = (end + kBlockSize - 1) / kBlockSize * kBlockSize;
+    if (from == piece.offset && to == end) co_return settled_slice(std::move(data));
     const Buffer blocks(to - from);
     if (from != piece.offset) CO_TRY(co_await old_block(spot, from, blocks.span(0, kBlockSize)));
     const std::uint32_t last = to - kBlockSize;
@@ -274,8 +291,7 @@ Redo Amf::make_redo(const StripeWrite& write, const WritePlan& plan, RoleMask ta
 }
 
 /// From here on the write can be finished without us: parity to the partners, then everything to the disks.
-Task<Status> Amf::finish(OpenRecord& record, Spot spot, StripeWrite write, Slice data, Redo redo,
-                         bool in_journal) {
+Task<Status> Amf::finish(OpenRecord& record, Spot spot, StripeWrite write, Slice data, Redo redo, Kind kind) {
     JournalEntry entry{record.info().id.sequence, spot.stripe, spot.zone->generation, write.offset,
                        write.length};
     // The parity of a whole stripe can be told from its data.
@@ -285,6 +301,7 @@ Task<Status> Amf::finish(OpenRecord& record, Spot spot, StripeWrite write, Slice
         entry.parity_length = redo.length;
         entry.parities = redo.parities;
     }
+    const bool in_journal = kind == Kind::in_journal;
     if (!in_journal) co_await journal_.opened();
     const Journal::Ticket ticket =
         in_journal ? 0 : journal_.put(entry, data, with_parity ? redo.bytes : Slice());
@@ -293,20 +310,20 @@ Task<Status> Amf::finish(OpenRecord& record, Spot spot, StripeWrite write, Slice
     const Status written_down = co_await journal_.durable(ticket);
     if (record.fenced()) co_return fail(Errc::fenced);
     if (!written_down || tables_.offline()) {
-        record.end(Effect::none);  // not a disk was touched for it
+        if (kind != Kind::dirty) record.end(Effect::none);  // not a disk was touched for it
         co_return fail(Errc::offline);
     }
     const RoleMask targets = writable(spot);
     MemberMask failed;
-    const bool recovers = record.info().root != record.info().id;
-    if (recovers && !tables_.still_there(geometry_.extent_of(spot.stripe), *spot.zone)) {
+    const bool portless = kind == Kind::dirty || record.info().root != record.info().id;
+    if (portless && !tables_.still_there(geometry_.extent_of(spot.stripe), *spot.zone)) {
         journal_.done(ticket);
         record.end(Effect::none);  // the volume has been deleted
         co_return Status{};
     }
     {
         std::optional<Tables::ZoneWrite> writing;
-        if (recovers) writing.emplace(tables_);
+        if (portless) writing.emplace(tables_);
         DiskBatch batch(executor_);
         forget_blocks(spot.stripe, write.offset, write.length);
         const ParityPart parity{redo.parities, redo.at, redo.length, redo.bytes.bytes};

@@ -92,6 +92,8 @@ struct GroupInfo {
     std::uint64_t usable_bytes = 0;
     std::uint64_t used_bytes = 0;       ///< extents that have a zone
     unsigned redundancy_remaining = 0;  ///< disks that may still fail
+    std::uint64_t dirty_bytes = 0;      ///< answered by this controller, and not on the disks yet
+    Nanos dirty_age{};                  ///< of the oldest of it
     std::uint64_t dirty_regions = 0;    ///< regions of 4 MiB whose stripes may be half-written (own intents)
     std::vector<MemberCondition> members;
     std::vector<std::string> disks;        ///< by member; empty for a disk that is not found

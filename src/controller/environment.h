@@ -32,6 +32,9 @@ struct ControllerConfig {
     Nanos ping_timeout = 1s;                   ///< silence after which a peer is fenced
     Nanos intent_idle = 10s;                   ///< a region unused for so long leaves the intent page
     std::size_t cache = 64u << 20;             ///< bytes of each group that its AMF remembers; 0: none
+    std::size_t dirty = 32u << 20;             ///< of each group with write-back, bytes that its AMF has
+                                               ///< answered and not written to the members, at most
+    Nanos dirty_age = 1s;                      ///< the same, how long
     nbd::Limits nbd_limits;
 };
 

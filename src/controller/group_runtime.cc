@@ -36,14 +36,17 @@ GroupRuntime::GroupRuntime(const Environment& env, const ControllerConfig& contr
       slot_(own_slot(config, controller.name)),
       changed_(env.executor),
       scope_(env.executor) {
-    AmfPlan plan{
-        uuid_,
-        config,
-        found.members.front().superblock.table_start,
-        {},
-        slot_,
-        0,
-        AmfOptions{.intent_idle = controller.intent_idle, .cache = controller.cache, .lease = &links}};
+    AmfPlan plan{uuid_,
+                 config,
+                 found.members.front().superblock.table_start,
+                 {},
+                 slot_,
+                 0,
+                 AmfOptions{.intent_idle = controller.intent_idle,
+                            .cache = controller.cache,
+                            .lease = &links,
+                            .dirty = controller.dirty,
+                            .dirty_age = controller.dirty_age}};
     OpenDisks disks = by_member(found, config.members.size());
     for (const auto& disk : disks) plan.disks.push_back(disk ? disk->name() : std::string{});
     const auto changed = [this] { on_tables_changed(); };
@@ -86,6 +89,8 @@ AmfReport GroupRuntime::together() const {
         // Of those, each knows all.
         all.quarantined_stripes = std::max(all.quarantined_stripes, one.conditions.quarantined_stripes);
         all.recovering_units += one.conditions.recovering_units;
+        all.dirty_bytes += one.conditions.dirty_bytes;
+        all.dirty_age = std::max(all.dirty_age, one.conditions.dirty_age);
         if (one.conditions.replay.under_way()) all.replay = one.conditions.replay;
         for (std::size_t i = 0; i < one.disks.size(); ++i) out.disks[i] += one.disks[i];
         out.dirty_regions += one.dirty_regions;

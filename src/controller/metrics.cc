@@ -91,6 +91,24 @@ void count_amf(Page& page, const std::string& name, unsigned index, const AmfRep
               false,
               {{"group", name}, {"amf", number}},
               reads == 0 ? 0.0 : static_cast<double>(reads - c.disk_reads) / static_cast<double>(reads)});
+    const Labels labels = {{"group", name}, {"amf", number}};
+    page.add({"braid_dirty_bytes", "Answered to hosts and not on the disks yet.", false, labels,
+              static_cast<double>(amf.conditions.dirty_bytes)});
+    page.add({"braid_dirty_age_seconds", "Of the oldest of it.", false, labels,
+              std::chrono::duration<double>(amf.conditions.dirty_age).count()});
+    page.count("braid_dirty_writes_total",
+               "Parts of writes, a stripe at a time, answered with no disk touched.", labels, c.dirty_writes);
+    page.count("braid_dirty_waits_total", "Of writes, those that had to wait for room.", labels,
+               c.dirty_waits);
+    for (const auto& [kind, value] :
+         {std::pair("full", c.destaged_full), std::pair("partial", c.destaged_partial)}) {
+        page.count("braid_destaged_stripes_total", "Stripes written later than their hosts were answered.",
+                   {{"group", name}, {"amf", number}, {"kind", kind}}, value);
+    }
+    page.count("braid_destaged_writes_total", "Parts of writes in them: by stripes, what one destage saves.",
+               labels, c.destaged_writes);
+    page.count("braid_destages_recalled_total", "Of those stripes, because another AMF wanted the lock.",
+               labels, c.destages_recalled);
     const LockCounters& locks = amf.locks;
     for (const auto& [result, value] : locks.by_result()) {
         page.count("braid_lock_requests_total", "Locks by how they were had.",

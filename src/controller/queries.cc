@@ -47,7 +47,10 @@ GroupInfo Controller::describe(const GroupRuntime& group) const {
     info.dimension = config.dimension;
     info.usable_bytes = config.extents * kExtentSize;
     info.used_bytes = tables.allocated_extents() * kExtentSize;
-    info.dirty_regions = group.together().dirty_regions;
+    const AmfReport amfs = group.together();
+    info.dirty_regions = amfs.dirty_regions;
+    info.dirty_bytes = amfs.conditions.dirty_bytes;
+    info.dirty_age = amfs.conditions.dirty_age;
     for (const std::string& name : config.controllers) {
         if (!name.empty()) info.controllers.push_back(name);
     }

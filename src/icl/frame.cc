@@ -199,6 +199,10 @@ std::string_view to_string(MessageType type) {
             return "cache_fetch";
         case MessageType::cache_data:
             return "cache_data";
+        case MessageType::flush_ask:
+            return "flush_ask";
+        case MessageType::flush_done:
+            return "flush_done";
         case MessageType::completion_ask:
             return "completion_ask";
         case MessageType::completion_tell:

@@ -44,6 +44,8 @@ enum class MessageType : std::uint8_t {
     cache_data = 67,       ///< they, or that they are not there
     completion_ask = 68,   ///< what of a forwarded operation has taken effect
     completion_tell = 69,  ///< that much, as far as the sender knows
+    flush_ask = 70,        ///< what hosts were answered for by the receiver is to be on the members
+    flush_done = 71,       ///< it is
     amf_last = 95,
     // ports of a group on controllers that do not share it
     forward_ports = 96,  ///< group nil: all that there are, from the group's keeper

@@ -13,6 +13,7 @@ std::string_view SharingOptions::complaint(std::size_t controllers, std::uint32_
         return "the 4 KiB blocks under one lock are a power of two and not more than a strip has";
     if (coherency > Coherency::broadcast) return "coherency is arbiter or broadcast";
     if (lock_order > LockOrder::priority) return "lock order is fifo or priority";
+    if (write_cache > WriteCache::back) return "cache is write-through or write-back";
     if (min_hold < Nanos{} || min_hold > kMaxMinHold || min_hold % 1us != Nanos{})
         return "the minimum hold time is 0 to 1000000 microseconds";
     if (prefetch > kMaxPrefetch) return "prefetch is 0 to 63 units";
@@ -26,6 +27,10 @@ std::string_view to_string(Coherency coherency) {
 }
 
 std::string_view to_string(LockOrder order) { return order == LockOrder::priority ? "priority" : "fifo"; }
+
+std::string_view to_string(WriteCache cache) {
+    return cache == WriteCache::back ? "write-back" : "write-through";
+}
 
 std::string to_string(Granularity granularity) {
     const auto& [stripes, blocks] = granularity;
@@ -43,6 +48,13 @@ Result<Coherency> parse_coherency(std::string_view text) {
 Result<LockOrder> parse_lock_order(std::string_view text) {
     for (const LockOrder order : {LockOrder::fifo, LockOrder::priority}) {
         if (text == to_string(order)) return order;
+    }
+    return fail(Errc::invalid);
+}
+
+Result<WriteCache> parse_write_cache(std::string_view text) {
+    for (const WriteCache cache : {WriteCache::through, WriteCache::back}) {
+        if (text == to_string(cache)) return cache;
     }
     return fail(Errc::invalid);
 }

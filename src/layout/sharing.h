@@ -1,6 +1,6 @@
 // How the AMFs of a group share it: what an operator chooses when the group is made, or some of it later, and
-// every AMF of it obeys. Kept in the group's configuration page, shown by `braid group show`. Rows A2 C5 L3
-// L4 L10.
+// every AMF of it obeys. Kept in the group's configuration page, shown by `braid group show`. Rows A2 C1 C5
+// L3 L4 L10.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +25,12 @@ enum class LockOrder : std::uint8_t {
     priority = 1,  ///< hosts before background work, which ages
 };
 
+/// When a host hears that its write is done. The numbers are those on the disk.
+enum class WriteCache : std::uint8_t {
+    through = 0,  ///< when data and parity are on the members
+    back = 1,     ///< when as many AMFs as the dimension says have the data
+};
+
 /// What one lock covers. The stripes are locked by whoever changes something in them, or needs them to hold
 /// still; with `blocks` their content has locks of its own besides, which are all that most reads take.
 struct Granularity {
@@ -47,6 +53,7 @@ struct SharingOptions {
     Nanos min_hold{};
     std::uint8_t prefetch = kDefaultPrefetch;  ///< units that a sequential stream names ahead; 0: none
     std::uint8_t amfs = 1;                     ///< of one controller, 1 .. 8
+    WriteCache write_cache = WriteCache::through;
 
     friend bool operator==(const SharingOptions&, const SharingOptions&) = default;
 
@@ -73,9 +80,11 @@ struct SharingChange {
 
 std::string_view to_string(Coherency coherency);  ///< arbiter, broadcast
 std::string_view to_string(LockOrder order);      ///< fifo, priority
+std::string_view to_string(WriteCache cache);     ///< write-through, write-back
 std::string to_string(Granularity granularity);   ///< block, blocks:N, stripe, stripes:N
 Result<Coherency> parse_coherency(std::string_view text);
 Result<LockOrder> parse_lock_order(std::string_view text);
+Result<WriteCache> parse_write_cache(std::string_view text);
 Result<Granularity> parse_granularity(std::string_view text);
 
 }  // namespace braid

@@ -72,7 +72,8 @@ void put_sharing(FieldWriter& out, const SharingOptions& s) {
     out.put(static_cast<std::uint8_t>(s.amfs - 1));
     out.put(static_cast<std::uint8_t>(s.prefetch ^ kDefaultPrefetch));
     out.put(s.granularity.blocks);
-    out.put(std::uint16_t{0});
+    out.put(static_cast<std::uint8_t>(s.write_cache));
+    out.put(std::uint8_t{0});
     out.put(static_cast<std::uint32_t>(s.min_hold / 1us));
 }
 
@@ -83,7 +84,8 @@ SharingOptions get_sharing(Reader& in) {
     s.amfs = static_cast<std::uint8_t>(in.get<std::uint8_t>() + 1);
     s.prefetch = static_cast<std::uint8_t>(in.get<std::uint8_t>() ^ kDefaultPrefetch);
     s.granularity.blocks = in.get<std::uint16_t>();
-    if (in.get<std::uint16_t>() != 0) in.fail();
+    s.write_cache = static_cast<WriteCache>(in.get<std::uint8_t>());
+    if (in.get<std::uint8_t>() != 0) in.fail();
     s.min_hold = in.get<std::uint32_t>() * Nanos(1us);
     return s;
 }

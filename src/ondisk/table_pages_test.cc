@@ -42,6 +42,7 @@ GroupConfig small_config() {
     config.sharing.min_hold = 500us;
     config.sharing.prefetch = 8;
     config.sharing.amfs = 4;
+    config.sharing.write_cache = WriteCache::back;
     config.dimension = 3;
     config.created = 1;
     config.data_start = 1 << 20;
@@ -145,7 +146,8 @@ TEST(ConfigPage, HasTheDocumentedOffsets) {
     EXPECT_EQ(block.at(1169), 1);  // priority
     EXPECT_EQ(block.at(1170), 3);  // further AMFs of a controller
     EXPECT_EQ(block.at(1171), 8 ^ 32);
-    EXPECT_EQ(block.u32(1172), 0u);    // locks of stripes
+    EXPECT_EQ(block.at(1172), 0);      // locks of stripes
+    EXPECT_EQ(block.at(1174), 1);      // write-back
     EXPECT_EQ(block.u32(1176), 500u);  // microseconds
 }
 
@@ -191,7 +193,7 @@ TEST(ConfigPage, RefusesWhatContradictsItself) {
     EXPECT_TRUE(broken(1170, 5));   // 3 controllers with 6 AMFs each
     EXPECT_TRUE(broken(1171, 64));  // prefetch
     EXPECT_TRUE(broken(1172, 1));   // locks of blocks, and of 4 stripes
-    EXPECT_TRUE(broken(1174, 1));
+    EXPECT_TRUE(broken(1174, 2));
     EXPECT_TRUE(broken(1178, 16));   // more than a second
     EXPECT_TRUE(broken(1180, 17));   // controllers outside
     EXPECT_TRUE(broken(1184, '/'));  // name of one
@@ -305,6 +307,7 @@ TEST(TablePagesProperty, EveryContentComesBack) {
         config.sharing.coherency = *rc::gen::element(Coherency::arbiter, Coherency::broadcast);
         config.sharing.lock_order = *rc::gen::element(LockOrder::fifo, LockOrder::priority);
         config.sharing.min_hold = *rc::gen::inRange(0, 1'000'001) * Nanos(1us);
+        config.sharing.write_cache = *rc::gen::element(WriteCache::through, WriteCache::back);
         config.sharing.prefetch = *rc::gen::inRange<std::uint8_t>(0, kMaxPrefetch + 1);
         if (config.controllers.size() <= 2) config.sharing.amfs = *rc::gen::inRange<std::uint8_t>(1, 9);
         for (auto& name : config.controllers) name = random_name(kMaxControllerNameLength);

@@ -28,6 +28,9 @@ Message make(const Uuid& group, MessageType type) {
     return message;
 }
 
+/// Beside the attempts in a begin frame.
+constexpr std::uint8_t kDirty = 0x80;
+
 bool whole_blocks(std::uint32_t a, std::uint32_t b) { return a % kBlockSize == 0 && b % kBlockSize == 0; }
 
 }  // namespace
@@ -37,7 +40,7 @@ Message encode(const Uuid& group, const BeginFrame& frame) {
     Writer out(message.head);
     put(out, frame.info.id);
     put(out, frame.info.root);
-    out.put(frame.info.attempts);
+    out.put(static_cast<std::uint8_t>(frame.info.attempts | (frame.dirty ? kDirty : 0)));
     out.put(frame.info.stripe);
     out.put(frame.info.zone);
     out.put(frame.info.offset);
@@ -54,7 +57,9 @@ Result<BeginFrame> decode_begin(const Message& message, const RecordLimits& limi
     BeginFrame frame;
     frame.info.id = get_id(in);
     frame.info.root = get_id(in);
-    frame.info.attempts = in.get<std::uint8_t>();
+    const auto attempts = in.get<std::uint8_t>();
+    frame.info.attempts = attempts & (kDirty - 1);
+    frame.dirty = (attempts & kDirty) != 0;
     frame.info.stripe = in.get<StripeIndex>();
     frame.info.zone = in.get<std::uint32_t>();
     frame.info.offset = in.get<std::uint32_t>();
@@ -143,7 +148,7 @@ Result<AckFrame> decode_ack(const Message& message) {
     AckFrame frame;
     frame.id = get_id(in);
     const auto part = in.get<std::uint8_t>();
-    if (!in.done() || part < 1 || part > 2 || !message.payload.bytes.empty()) return fail(Errc::corrupt);
+    if (!in.done() || part < 1 || part > 3 || !message.payload.bytes.empty()) return fail(Errc::corrupt);
     frame.part = static_cast<AckedPart>(part);
     return frame;
 }

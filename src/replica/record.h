@@ -51,6 +51,7 @@ struct BeginFrame {
     RecordInfo info;
     std::uint32_t at = 0;  ///< of these bytes in the new data, a multiple of kMaxRecordFrame
     Slice data;
+    bool dirty = false;  ///< the new data stays here alone for a while: say when it is there
 };
 
 /// The new parity of the bytes [at, at + length) of the strips.
@@ -77,7 +78,11 @@ struct EndFrame {
     bool done = false;
 };
 
-enum class AckedPart : std::uint8_t { stored = 1, ended = 2 };
+enum class AckedPart : std::uint8_t {
+    stored = 1,  ///< data and parity
+    ended = 2,
+    data = 3,  ///< of a dirty record
+};
 
 struct AckFrame {
     RecordId id;

@@ -46,7 +46,10 @@ void Replicator::choose_partners() {
     partners_.clear();
     if (!view_.contains(view_.self)) return;
     std::map<ControllerId, std::vector<AmfId>> ring;
-    for (const AmfMember& member : view_.members) ring[controller_of(member.id)].push_back(member.id);
+    for (const AmfMember& member : view_.members) {
+        const ControllerId on = controller_of(member.id);
+        if (on == controller_of(view_.self) || !leaving_.contains(on)) ring[on].push_back(member.id);
+    }
     auto at = ring.find(controller_of(view_.self));
     for (std::size_t left = std::min<std::size_t>(dimension_, ring.size()) - 1; left != 0; --left) {
         if (++at == ring.end()) at = ring.begin();
@@ -57,6 +60,7 @@ void Replicator::choose_partners() {
 void Replicator::adopt(const AmfView& view) {
     const AmfView before = std::exchange(view_, view);
     store_.adopt(view_);
+    leaving_.clear();
     const auto self = std::ranges::find(view_.members, view_.self, &AmfMember::id);
     choose_partners();
     if (incarnation_.v == 0 && self == view_.members.end()) return;  // not attached yet
@@ -68,12 +72,23 @@ void Replicator::adopt(const AmfView& view) {
         adopt_recovery();
     }
     completions_.adopt(view_, partners_, fenced_);
-    for (Entry& entry : entries_) {
-        if (entry.open != nullptr) entry.open->moved_.notify_all();
-    }
+    wake_open_records();
     ended_.notify_all();
     answered_.notify_all();
     dropped_.notify_all();
+}
+
+void Replicator::wake_open_records() {
+    for (Entry& entry : entries_) {
+        if (entry.open != nullptr) entry.open->moved_.notify_all();
+    }
+}
+
+void Replicator::avoid(AmfId leaver) {
+    if (fenced_ || !leaving_.insert(controller_of(leaver)).second) return;
+    choose_partners();
+    copy_open_records();
+    wake_open_records();
 }
 
 // Ends first: a partner that gets a stripe's next record must have forgotten the one before.
@@ -91,12 +106,21 @@ void Replicator::adopt_own_records(const AmfView& before) {
     }
     for (Entry& entry : entries_) {
         if (entry.open == nullptr) continue;
+        keep_stayed(entry.open->acked_, before, view_);
+        keep_stayed(entry.open->have_data_, before, view_);
+    }
+    copy_open_records();
+}
+
+void Replicator::copy_open_records() {
+    for (Entry& entry : entries_) {
+        if (entry.open == nullptr) continue;
         OpenRecord& record = *entry.open;
-        keep_stayed(record.acked_, before, view_);
         for (AmfId partner : partners_) {
-            if (record.acked_.contains(partner)) continue;
+            const bool has_data = record.have_data_.contains(partner);
+            if (record.acked_.contains(partner) || (has_data && !record.redone_)) continue;
             entry.holders.insert(partner);
-            send_begin(record, partner);
+            if (!has_data) send_begin(record, partner);
             if (record.redone_) send_redo(record, partner);
             ++counters_.resent;
         }
@@ -186,6 +210,12 @@ bool Replicator::older_copies_elsewhere(const OpenRecord& record) const {
     return false;
 }
 
+std::size_t Replicator::uncopied() const {
+    return static_cast<std::size_t>(std::ranges::count_if(entries_, [](const Entry& entry) {
+        return entry.open != nullptr && entry.open->dirty_ && !entry.open->stored();
+    }));
+}
+
 Task<void> Replicator::quiesced(StripeIndex first, std::uint64_t count, StripeBytes bytes) {
     const auto live = [this, first, count, bytes] {
         if (count <= 16) {  // the usual lock units: look where these stripes are
@@ -209,7 +239,8 @@ void Replicator::send_begin(const OpenRecord& record, AmfId to) {
     const auto bytes = record.data_.bytes;
     for (std::uint32_t at = 0; at < record.info_.length; at += kMaxRecordFrame) {
         const std::uint32_t size = std::min(kMaxRecordFrame, record.info_.length - at);
-        const BeginFrame frame{record.info_, at, Slice(record.data_.owner, bytes.subspan(at, size))};
+        const BeginFrame frame{record.info_, at, Slice(record.data_.owner, bytes.subspan(at, size)),
+                               record.dirty_};
         transport_.send(to, encode(group_, frame));
     }
 }
@@ -228,8 +259,9 @@ OpenRecord::~OpenRecord() {
 }
 
 void OpenRecord::begin(StripeIndex stripe, std::uint32_t zone, std::uint32_t offset, Slice data,
-                       const Errand& errand) {
+                       const Errand& errand, bool dirty) {
     ASSERT(slot_ == Replicator::kNone && !data.owner.empty());
+    dirty_ = dirty;
     info_.stripe = stripe;
     info_.zone = zone;
     info_.offset = offset;
@@ -268,6 +300,13 @@ void OpenRecord::redo(Redo redo) {
     redone_ = true;
     if (replicator_.fenced_) return;
     for (AmfId partner : replicator_.partners_) replicator_.send_redo(*this, partner);
+}
+
+bool OpenRecord::stored() const {
+    ASSERT(dirty_);
+    return replicator_.fenced_ || std::ranges::all_of(replicator_.partners_, [this](AmfId partner) {
+               return have_data_.contains(partner);
+           });
 }
 
 bool OpenRecord::waiting() const {

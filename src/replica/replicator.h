@@ -4,6 +4,10 @@
 //
 //   begin() -> redo() -> waiting() false -> [disk writes] -> end() -> acknowledged by all holders: forgotten
 //
+// A dirty one may stay without redo for long: its host is answered when it is stored(). Several of a stripe
+// may be open; only the last one, which covers all of them that it meets, may get a redo, after they have
+// been ended.
+//
 // Guarantees: `waiting()` turns false only when every partner of the present view has begin and redo, and
 // when no earlier record of the same stripe is left at anybody who does not have this one, so that what
 // survives us is always enough to finish the stripe and nothing older can be replayed over it. A view change
@@ -94,8 +98,13 @@ public:
     /// Removes records of the dead here and at everybody alive, and returns when all have acknowledged.
     /// fenced.
     Task<Status> forget(std::vector<EndFrame> ends);
+    /// Puts a stripe of a zone into quarantine, here and at everybody alive, and returns when all know.
+    /// fenced.
+    Task<Status> put_in_quarantine(StripeIndex stripe, std::uint32_t zone);
     /// Goes on when there is no orphan of these bytes here any more. fenced.
     Task<Status> forgotten(StripeIndex stripe, StripeBytes bytes);
+    /// The same of all stripes.
+    Task<Status> all_forgotten();
     /// Stripes that could not be finished, with the generation of their zone: they fail with io_error as long
     /// as it is that one.
     using Quarantine = std::set<std::pair<StripeIndex, std::uint32_t>>;
@@ -107,6 +116,11 @@ public:
     const ReplicatorCounters& counters() const { return counters_; }
     /// Records of ours that are open or whose end is not acknowledged.
     std::size_t live_records() const { return entries_.size() - free_.size(); }
+    /// Open dirty records that a partner does not have.
+    std::size_t uncopied() const;
+    /// Its controller is about to leave in order: no partner of ours stands there from now on, and open
+    /// records get copies elsewhere. Until the next view, which it is asked to leave with.
+    void avoid(AmfId leaver);
 
 private:
     friend class OpenRecord;
@@ -150,6 +164,8 @@ private:
     void note_quarantine(const EndFrame& end);
     void choose_partners();
     void adopt_own_records(const AmfView& before);
+    void copy_open_records();
+    void wake_open_records();
     void adopt_recovery();
     AmfSet others() const;
 
@@ -173,6 +189,7 @@ private:
     Incarnation incarnation_;
     bool fenced_ = false;
     AmfSet partners_;
+    std::set<ControllerId> leaving_;
 
     std::vector<Entry> entries_;
     std::vector<std::uint32_t> free_;
@@ -208,13 +225,17 @@ public:
 
     /// Sends the new data of [offset, offset + data) of the stripe, whose zone has this generation. The bytes
     /// stay unchanged as long as their owner lives, which is not null. `errand`: what it is a part of.
+    /// `dirty`: the members will have it later, see stored().
     void begin(StripeIndex stripe, std::uint32_t zone, std::uint32_t offset, Slice data,
-               const Errand& errand = {});
+               const Errand& errand = {}, bool dirty = false);
     /// The same for a write that finishes an orphan's.
     void begin_recovery(const StoredRecord& orphan, std::uint8_t attempts);
     /// Sends the new parity.
     void redo(Redo redo);
 
+    /// Of a dirty record: all partners of the present view have the data, or we are fenced. Wait as for
+    /// waiting().
+    bool stored() const;
     /// `while (r.waiting()) co_await r.moved().next();` then check fenced().
     bool waiting() const;
     Event& moved() { return moved_; }
@@ -232,8 +253,10 @@ private:
     Slice data_;
     Redo redo_;
     bool redone_ = false;
+    bool dirty_ = false;
     std::uint32_t slot_ = Replicator::kNone;
-    AmfSet acked_;  ///< have all of it
+    AmfSet acked_;      ///< have all of it
+    AmfSet have_data_;  ///< of a dirty one
     Event moved_;
 };
 

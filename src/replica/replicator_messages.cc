@@ -49,9 +49,15 @@ void Replicator::on_begin(AmfId from, const Message& message) {
     if (!frame || !may_send(from, frame->info.id)) return refuse(from, message);
     const RecordId id = frame->info.id;
     if (store_.forgotten(id)) return;
+    const bool dirty = frame->dirty;
     const auto record = store_.begin(std::move(*frame));
     if (!record) return refuse(from, message);
-    if ((*record)->complete() && from == id.origin) acknowledge(from, id, AckedPart::stored);
+    if (from != id.origin) return;
+    if ((*record)->complete()) {
+        acknowledge(from, id, AckedPart::stored);
+    } else if (dirty && (*record)->has_data()) {
+        acknowledge(from, id, AckedPart::data);
+    }
 }
 
 void Replicator::on_redo(AmfId from, const Message& message) {
@@ -86,9 +92,12 @@ void Replicator::on_ack(AmfId from, const Message& message) {
     const Result<AckFrame> ack = decode_ack(message);
     if (!ack) return refuse(from, message);
     if (Entry* entry = find(ack->id)) {
-        if (ack->part == AckedPart::stored && entry->open != nullptr) {
-            entry->open->acked_.insert(from);
-            if (entry->open->redone_ && !entry->open->waiting()) entry->open->moved_.notify_all();
+        if (ack->part != AckedPart::ended && entry->open != nullptr) {
+            OpenRecord& record = *entry->open;
+            if (ack->part == AckedPart::stored) record.acked_.insert(from);
+            if (record.dirty_) record.have_data_.insert(from);
+            if (record.redone_ ? !record.waiting() : record.dirty_ && record.stored())
+                record.moved_.notify_all();
         } else if (ack->part == AckedPart::ended && entry->ended) {
             entry->holders.erase(from);
             if (entry->holders.empty()) {
@@ -185,6 +194,18 @@ Task<Status> Replicator::forget(std::vector<EndFrame> ends) {
     if (fenced_) co_return fail(Errc::fenced);
     for (const EndFrame& end : ends) store_.drop(end.id);
     dropped_.notify_all();
+    co_return Status{};
+}
+
+Task<Status> Replicator::put_in_quarantine(StripeIndex stripe, std::uint32_t zone) {
+    // Under a name of ours that no record has: no table is so large.
+    const RecordId nobody = own_id((next_number_++ << kSlotBits) | ((1u << kSlotBits) - 1));
+    co_return co_await forget({EndFrame{nobody, stripe, zone, true}});
+}
+
+Task<Status> Replicator::all_forgotten() {
+    while (!fenced_ && !store_.orphan_stripes().empty()) co_await dropped_.next();
+    if (fenced_) co_return fail(Errc::fenced);
     co_return Status{};
 }
 

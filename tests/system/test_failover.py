@@ -99,4 +99,13 @@ def raid6_less_two():
         kill_and_hang(c)
 
 
-main(raid6, raid6_less_one, raid6_less_two)
+def write_back():
+    """Hosts are answered before the disks have their data: ctl-b is killed, then stopped"""
+    with Cluster(flags=("--cache", "write-back")) as c:
+        kill_and_hang(c)
+        answered = sum(float(line.rsplit(" ", 1)[1]) for line in c.metrics().splitlines()
+                       if line.startswith("braid_dirty_writes_total{"))
+        check(answered > 100, f"{answered} writes were answered with no disk touched")
+
+
+main(raid6, raid6_less_one, raid6_less_two, write_back)

@@ -1,0 +1,290 @@
+// Write-back (row C1): a host is answered when its update record is with the partners, and its data goes to
+// the members later, together with what else is dirty in the stripe.
+//
+//   write     room -> unit and stripe locked -> record with the data at all partners -> dirty -> answer
+//   destage   stripe locked -> all that is dirty becomes one record, whose copies replace the older ones ->
+//             what every write does: old data, parity, redo, journal, members, end -> clean
+//
+// Guarantees: what is dirty is at dimension - 1 partners; with fewer of them nothing becomes dirty, and what
+// is goes to the members. The stripe's unit stays here, for writing, until the stripe is clean
+// (before_release). When a member is touched for a record, no older one of its stripe is left anywhere: so
+// the records of a dead writer can be finished in their order.
+//
+// No circular wait: who waits for room holds nothing; a destage takes the local lock of its stripe, whose
+// holders wait for partners, members, the journal and the tables lock, never for room or for a place among
+// the pieces.
+#include <algorithm>
+#include <cstring>
+
+#include "amf/amf.h"
+#include "amf/dirty_write.h"
+#include "amf/intent_pin.h"
+#include "base/log.h"
+
+namespace braid {
+
+// ---- writes
+
+std::size_t Amf::room_for(const StripePiece& piece) const {
+    const std::size_t from = piece.offset / kBlockSize * kBlockSize;
+    const std::size_t blocks = (piece.offset + piece.length - from + kBlockSize - 1) / kBlockSize;
+    return std::min(blocks * kBlockSize, options_.dirty);
+}
+
+/// First come, first served.
+Task<Amf::Room> Amf::take_room(std::size_t bytes) {
+    if (!room_.try_take(bytes)) {
+        ++counters_.dirty_waits;
+        const Counted waiting(waiting_for_room_);
+        start_destages();
+        co_await room_.take(bytes);
+    }
+    co_return Room(room_, bytes);
+}
+
+/// The stripe is locked.
+Task<Status> Amf::write_dirty(StripePiece piece, Slice data, Room room, Errand errand) {
+    if (tables_.offline()) co_return fail(Errc::offline);
+    const ExtentIndex extent = geometry_.extent_of(piece.stripe);
+    const Zone* zone = tables_.zone(extent);
+    if (zone == nullptr) {
+        CO_TRY_LET(zone, co_await tables_.allocate_zone(extent));
+    }
+    const std::uint32_t generation = zone->generation;
+    if (replicator_.quarantined(piece.stripe, generation)) co_return fail(Errc::io_error);
+    // Of a volume that has been deleted since.
+    const DirtyStripes::Stripe* before = dirty_.find(piece.stripe);
+    if (before != nullptr && before->generation != generation) CO_TRY(co_await destage_locked(piece.stripe));
+    CO_TRY_LET(data, co_await whole_blocks(spot(piece.stripe, *zone), piece, std::move(data)));
+    const std::uint32_t offset = piece.offset - piece.offset % kBlockSize;
+
+    auto write = std::make_unique<DirtyWrite>(replicator_, std::move(room));
+    write->record.begin(piece.stripe, generation, offset, data, errand, true);
+    while (!write->record.stored()) co_await write->record.moved().next();
+    if (replicator_.fenced()) co_return fail(Errc::fenced);
+    add_dirty(piece.stripe, offset, std::move(data), std::move(write), true);
+    ++counters_.dirty_writes;
+    // A partner died, and nobody is there to take its place.
+    if (replicator_.copies() < replicator_.dimension()) co_return co_await destage_locked(piece.stripe);
+    start_destages();
+    co_return Status{};
+}
+
+/// From here on others may see it.
+void Amf::add_dirty(StripeIndex stripe, std::uint32_t offset, Slice data, std::unique_ptr<DirtyWrite> write,
+                    bool host) {
+    const RecordInfo& info = write->record.info();
+    const DirtyStripes::Ticket ticket = info.id.sequence;
+    const auto covered = dirty_.put(stripe, info.zone, offset, std::move(data), ticket, clock_.now(), host);
+    for (const DirtyStripes::Ticket old : covered) end_dirty(old);
+    dirty_writes_.emplace(ticket, std::move(write));
+}
+
+/// Its bytes are on the members, or a newer record has all of them.
+void Amf::end_dirty(DirtyStripes::Ticket ticket) {
+    dirty_writes_.extract(ticket).mapped()->record.end(Effect::done);
+}
+
+// ---- reads
+
+/// Some of it is dirty. Without a lease the members are asked, whatever is at hand: an answer of theirs says
+/// that nobody has fenced us.
+Task<Status> Amf::read_dirty(StripePiece piece, std::span<std::byte> into, Spot spot, const LockPin& content,
+                             bool whole, bool keep) {
+    const std::uint32_t generation = spot.zone->generation;
+    if (dirty_.covers(piece.stripe, generation, {piece.offset, piece.length})) {
+        dirty_.overlay(piece.stripe, generation, piece.offset, into);
+        if (options_.lease->live()) {
+            ++counters_.cached_reads;
+            co_return Status{};
+        }
+        ++counters_.reads_without_lease;
+    }
+    const std::uint32_t from = piece.offset / kBlockSize * kBlockSize;
+    const std::uint32_t end = (piece.offset + piece.length + kBlockSize - 1) / kBlockSize * kBlockSize;
+    const Buffer blocks(end - from);
+    if (!serve_cached(logical(piece.stripe) + from, blocks.span(), generation))
+        CO_TRY(co_await fetch_blocks(spot, from, blocks.span(), content, whole, keep));
+    dirty_.overlay(piece.stripe, generation, from, blocks.span());
+    std::memcpy(into.data(), blocks.data() + (piece.offset - from), into.size());
+    co_return Status{};
+}
+
+// ---- destage
+
+Task<Status> Amf::destage(StripeIndex stripe) {
+    while (true) {
+        Status status;
+        {
+            const StripeLocks::Guard guard = co_await stripe_locks_.write(stripe);
+            while (!tables_.settled()) co_await tables_.settled_event();
+            status = co_await destage_locked(stripe);
+        }
+        const bool over = replicator_.fenced() || tables_.offline() || dirty_.find(stripe) == nullptr;
+        if (status || over) co_return status;
+        // Members that are not reached from here are declared failed, or we will be offline.
+        co_await sleep_for(clock_, 1ms);
+    }
+}
+
+Task<Status> Amf::destage_locked(StripeIndex stripe) {
+    const DirtyStripes::Stripe* dirty = dirty_.find(stripe);
+    if (dirty == nullptr) co_return Status{};
+    if (replicator_.fenced()) co_return fail(Errc::fenced);
+    if (tables_.offline()) co_return fail(Errc::offline);
+    const Counted busy(destages_);
+    const Zone* present = tables_.zone(geometry_.extent_of(stripe));
+    if (present == nullptr || present->generation != dirty->generation) {
+        for (const DirtyStripes::Ticket ticket : dirty_.drop(stripe, DirtyPiece{0, geometry_.stripe_size()}))
+            end_dirty(ticket);
+        co_return Status{};
+    }
+    const Zone zone = *present;
+    const bool full = dirty->bytes == geometry_.range_of(stripe).length;
+    const std::uint64_t writes = dirty->writes;
+    const bool over_gaps = !units_.fine();  // other blocks may be somebody else's
+    Status status = co_await destage_pieces(spot(stripe, zone), over_gaps);
+    if (!status && status.error().code == Errc::media_error && over_gaps)
+        status = co_await destage_pieces(spot(stripe, zone), false);
+    if (!status && status.error().code == Errc::media_error) {
+        co_await give_up_dirty(stripe);
+        co_return fail(Errc::io_error);
+    }
+    if (status) {
+        ++(full ? counters_.destaged_full : counters_.destaged_partial);
+        counters_.destaged_writes += writes;
+    }
+    co_return status;
+}
+
+/// Each piece one record, then one after the other in the order of these: whoever finishes what is left of
+/// them goes by it, too.
+Task<Status> Amf::destage_pieces(Spot spot, bool over_gaps) {
+    std::map<DirtyStripes::Ticket, DirtyPiece> order;
+    for (const DirtyPiece piece : dirty_.pieces(spot.stripe, over_gaps)) {
+        const auto records = dirty_.records_in(spot.stripe, piece);
+        if (records.size() != 1 || dirty_.find(spot.stripe)->records.at(records.front()) != piece)
+            CO_TRY(co_await merge(spot, piece));
+        order.emplace(dirty_.records_in(spot.stripe, piece).front(), piece);
+    }
+    for (const auto& [ticket, piece] : order) CO_TRY(co_await destage_piece(spot, piece));
+    co_return Status{};
+}
+
+Task<Status> Amf::destage_piece(Spot spot, DirtyPiece piece) {
+    IntentPin intent(tables_, region_of(logical(spot.stripe)));
+    if (!tables_.intent_marked(intent.region)) CO_TRY(co_await tables_.mark_intent(intent.region));
+    const auto records = dirty_.records_in(spot.stripe, piece);
+    ASSERT(records.size() == 1);
+    const Slice data = dirty_.content(spot.stripe, piece);
+    CO_TRY(co_await update(dirty_writes_.at(records.front())->record, spot,
+                           StripeWrite{geometry_.strip_size, piece.offset, piece.length}, data, intent,
+                           Kind::dirty));
+    dirty_.drop(spot.stripe, piece);
+    dirty_writes_.erase(records.front());
+    if (small(piece.length) && !replicator_.fenced())
+        remember(logical(spot.stripe) + piece.offset, data.bytes, spot.zone->generation);
+    co_return Status{};
+}
+
+/// One record of all that is in the piece, in the place of those that made it.
+Task<Status> Amf::merge(Spot spot, DirtyPiece piece) {
+    const std::uint32_t generation = spot.zone->generation;
+    Slice data;
+    if (dirty_.covers(spot.stripe, generation, piece)) {
+        data = dirty_.content(spot.stripe, piece);
+    } else {
+        const Buffer blocks(piece.length);
+        CO_TRY(co_await read_blocks(spot, piece.offset, blocks.span(), true));
+        dirty_.overlay(spot.stripe, generation, piece.offset, blocks.span());
+        data = Slice(blocks);
+    }
+    auto write = std::make_unique<DirtyWrite>(replicator_, Room());
+    write->record.begin(spot.stripe, generation, piece.offset, data, {}, true);
+    while (!write->record.stored()) co_await write->record.moved().next();
+    if (replicator_.fenced()) co_return fail(Errc::fenced);
+    add_dirty(spot.stripe, piece.offset, std::move(data), std::move(write), false);
+    co_return Status{};
+}
+
+/// More strips than the level survives cannot be read, and parity needs them: what hosts were told is done is
+/// lost, and the stripe answers with errors until it is written anew in another zone.
+Task<void> Amf::give_up_dirty(StripeIndex stripe) {
+    LOG_ERROR("stripe.not_destaged", {"stripe", stripe});
+    (void)co_await replicator_.put_in_quarantine(stripe, dirty_.find(stripe)->generation);
+    for (const DirtyStripes::Ticket ticket : dirty_.drop(stripe, DirtyPiece{0, geometry_.stripe_size()}))
+        end_dirty(ticket);
+}
+
+/// Goes on when nothing of the unit is dirty. Where content has units of its own all of the stripe goes: it
+/// has one parity. What cannot be destaged keeps the unit here.
+Task<void> Amf::cleaned(UnitIndex unit) {
+    const bool blocks = units_.is_blocks(unit);
+    const StripePiece piece = blocks ? units_.piece_of(unit) : StripePiece{};
+    const StripeIndex first = blocks ? piece.stripe : units_.first_stripe(unit);
+    const auto dirty = [&] {
+        if (!blocks) return dirty_.stripes(first, units_.stripes());
+        const DirtyStripes::Stripe* stripe = dirty_.find(first);
+        const bool meets =
+            stripe != nullptr && dirty_.meets(first, stripe->generation, {piece.offset, piece.length});
+        return meets ? std::vector{first} : std::vector<StripeIndex>{};
+    };
+    for (const StripeIndex stripe : dirty()) {
+        ++counters_.destages_recalled;
+        scope_.spawn(destage_chosen(stripe));
+    }
+    while (!dirty().empty()) co_await cleaned_.next();
+}
+
+// ---- order
+
+/// Begins with what is due, as many as may be at work.
+void Amf::start_destages() {
+    if (!write_back() || !ready_) return;
+    if (replicator_.fenced() || tables_.offline()) {
+        // Nothing gets clean here any more, and nobody is to wait for that.
+        if (!std::exchange(room_for_all_, true)) room_.give(~std::size_t{0} / 2);
+        return;
+    }
+    const bool all = waiting_for_room_ != 0 || replicator_.copies() < replicator_.dimension();
+    const DirtyStripes::Pressure pressure{clock_.now(), options_.dirty_age, options_.dirty / 2, all};
+    while (chosen_destages_ < options_.destages) {
+        const std::optional<StripeIndex> stripe = dirty_.choose(pressure);
+        if (!stripe) return;
+        scope_.spawn(destage_chosen(*stripe));
+    }
+}
+
+Task<void> Amf::destage_chosen(StripeIndex stripe) {
+    {
+        const Counted one(chosen_destages_);
+        (void)co_await destage(stripe);
+        dirty_.unchoose(stripe);
+        cleaned_.notify_all();
+    }
+    start_destages();
+}
+
+Task<void> Amf::destage_old() {
+    while (true) {
+        co_await sleep_for(clock_, options_.dirty_age / 4);
+        start_destages();
+    }
+}
+
+Task<Status> Amf::destage_some(std::vector<StripeIndex> stripes) {
+    std::vector<Task<Status>> all;
+    for (const StripeIndex stripe : stripes) all.push_back(destage(stripe));
+    co_return co_await in_pieces(std::move(all));
+}
+
+/// Of volumes that are no more.
+void Amf::drop_dirty_of_gone_zones() {
+    for (const StripeIndex stripe : dirty_.stripes()) {
+        const Zone* zone = tables_.zone(geometry_.extent_of(stripe));
+        if (zone == nullptr || zone->generation != dirty_.find(stripe)->generation)
+            scope_.spawn(destage_chosen(stripe));
+    }
+}
+
+}  // namespace braid

@@ -1,0 +1,43 @@
+// What a write holds as long as it is dirty: its record at the partners, and its room.
+#pragma once
+
+#include <utility>
+
+#include "amf/amf.h"
+
+namespace braid {
+
+struct Amf::Room {
+    Room() = default;
+    Room(Semaphore& semaphore, std::size_t units) : semaphore_(&semaphore), units_(units) {}
+    Room(Room&& o) noexcept : semaphore_(std::exchange(o.semaphore_, nullptr)), units_(o.units_) {}
+    Room& operator=(Room&& o) noexcept {
+        std::swap(semaphore_, o.semaphore_);
+        std::swap(units_, o.units_);
+        return *this;
+    }
+    ~Room() {
+        if (semaphore_ != nullptr) semaphore_->give(units_);
+    }
+
+private:
+    Semaphore* semaphore_ = nullptr;
+    std::size_t units_ = 0;
+};
+
+struct Amf::DirtyWrite {
+    DirtyWrite(Replicator& replicator, Room taken) : room(std::move(taken)), record(replicator) {}
+    Room room;
+    OpenRecord record;
+};
+
+/// One more, as long as it lives.
+struct Counted {
+    explicit Counted(unsigned& n) : count(n) { ++count; }
+    Counted(const Counted&) = delete;
+    Counted& operator=(const Counted&) = delete;
+    ~Counted() { --count; }
+    unsigned& count;
+};
+
+}  // namespace braid

@@ -1,0 +1,206 @@
+// A writer with write-back dies at every step of three writes and their destage: what its host was told is
+// there, in the order of the writes; parity is right, no record is left.
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "amf/testing.h"
+
+namespace braid::testing {
+namespace {
+
+constexpr std::size_t kStrip = 16u << 10;
+constexpr std::size_t kArea = 4 * kStrip;
+
+struct Story {
+    const char* name;
+    WorldOptions options;
+    bool recoverer_dies = false;
+};
+
+WorldOptions with_write_back(WorldOptions options) {
+    options.sharing.write_cache = WriteCache::back;
+    options.amf.dirty_age = 20s;
+    return options;
+}
+
+/// The first two meet, the third is in another strip.
+struct Part {
+    std::size_t at, size;
+};
+constexpr std::array kParts = {Part{4096, 8192}, Part{8192, 8192}, Part{2 * kStrip, 4096}};
+
+class Death {
+public:
+    explicit Death(const Story& story) : story_(story), world_(with_write_back(story.options)) {
+        const auto controllers = static_cast<std::uint16_t>(story.options.dimension + 2);
+        for (std::uint16_t id = 1; id <= controllers; ++id) world_.start(id);
+        old_ = pattern(100, kArea);
+        EXPECT_TRUE(world_.write(1, 0, old_));
+        EXPECT_TRUE(world_.run(1, world_.amf(1).flush()));
+        world_.settle();
+    }
+
+    std::size_t count() {
+        start();
+        const std::size_t first = world_.steps();
+        while (!flushed_ && world_.step()) {
+        }
+        EXPECT_TRUE(flushed_ && *flushed_);
+        EXPECT_TRUE(world_.amf(1).dirty().empty());
+        return world_.steps() - first;
+    }
+
+    void die_at(std::size_t step, InFlight fate, std::size_t second_step) {
+        start();
+        for (std::size_t i = 0; i < step; ++i) world_.step();
+        const unsigned answered = answered_;
+        world_.kill(1, fate);
+        world_.adopt();
+        if (story_.recoverer_dies) {
+            for (std::size_t i = 0; i < second_step; ++i) world_.step();
+            for (const auto& [id, node] : world_.nodes) {
+                if (node->amf->conditions().recovering_units == 0) continue;
+                world_.kill(id, fate);
+                world_.adopt();
+                break;
+            }
+        }
+        check(answered);
+        for (const auto& [id, node] : world_.nodes) {
+            redo += node->amf->counters().recovered_redo;
+            data += node->amf->counters().recovered_data;
+        }
+    }
+
+    std::uint64_t redo = 0, data = 0;
+
+private:
+    void start() { world_.node(1).scope->spawn(work(*this)); }
+
+    static Task<void> work(Death& death) {
+        for (std::size_t i = 0; i < kParts.size(); ++i) {
+            const Buffer fresh = pattern(i + 1, kParts[i].size);
+            const Status status = co_await death.world_.amf(1).write(kParts[i].at, Slice(fresh), false);
+            EXPECT_TRUE(status.has_value());
+            ++death.answered_;
+        }
+        death.flushed_ = co_await death.world_.amf(1).flush();
+    }
+
+    void check(unsigned answered) {
+        const std::uint16_t reader = world_.nodes.rbegin()->first;
+        const Buffer got = world_.read(reader, 0, kArea);
+        ASSERT_EQ(got.size(), kArea);
+        for (std::size_t at = 0; at < kArea; at += kBlockSize) {
+            // What may be there: what the last answered write left, or a later one.
+            std::vector<const std::byte*> allowed = {old_.data() + at};
+            std::vector<Buffer> keep;
+            for (std::size_t i = 0; i < kParts.size(); ++i) {
+                if (at < kParts[i].at || at >= kParts[i].at + kParts[i].size) continue;
+                if (i < answered) allowed.clear();
+                keep.push_back(pattern(i + 1, kParts[i].size));
+                allowed.push_back(keep.back().data() + (at - kParts[i].at));
+            }
+            bool fits = false;
+            for (const std::byte* one : allowed)
+                fits = fits || std::memcmp(got.data() + at, one, kBlockSize) == 0;
+            ASSERT_TRUE(fits) << "block at " << at << " is not what its host was told, of " << answered;
+        }
+        world_.run_until([] { return false; }, 100ms);
+        EXPECT_TRUE(world_.unclean(reader, kArea).empty());
+        for (const auto& [id, node] : world_.nodes) {
+            EXPECT_EQ(node->amf->replicator().store().bytes(), 0u) << "record left at " << id;
+            EXPECT_EQ(node->amf->conditions().recovering_units, 0u) << id;
+        }
+    }
+
+    Story story_;
+    World world_;
+    Buffer old_;
+    unsigned answered_ = 0;
+    std::optional<Status> flushed_;
+};
+
+class WriteBackDeaths : public ::testing::TestWithParam<Story> {};
+
+TEST_P(WriteBackDeaths, LeaveWhatHostsWereToldAtEveryStep) {
+    const Story& story = GetParam();
+    const std::size_t steps = Death(story).count();
+    ASSERT_GT(steps, 20u);
+    std::uint64_t redo = 0, data = 0;
+    for (const InFlight fate : {InFlight::lost, InFlight::landed, InFlight::torn, InFlight::mixed}) {
+        for (std::size_t step = 0; step <= steps; ++step) {
+            const std::size_t second = story.recoverer_dies ? 3 + step * 7 % 60 : 0;
+            SCOPED_TRACE(::testing::Message() << "step " << step << " of " << steps << ", fate "
+                                              << static_cast<int>(fate) << ", second " << second);
+            Death death(story);
+            death.die_at(step, fate, second);
+            redo += death.redo;
+            data += death.data;
+            if (HasFatalFailure() || HasNonfatalFailure()) return;
+        }
+    }
+    EXPECT_GT(redo, 5u);
+    EXPECT_GT(data, 20u);
+}
+
+constexpr SharingOptions kBlocks{.granularity = {.blocks = 1}};
+
+INSTANTIATE_TEST_SUITE_P(
+    Writes, WriteBackDeaths,
+    ::testing::Values(Story{"raid5", {.level = Level::raid5, .disks = 5}},
+                      Story{"raid6", {.level = Level::raid6, .disks = 6}},
+                      Story{"mirror", {.level = Level::mirror, .disks = 3, .width = 3}},
+                      Story{"blocks", {.level = Level::raid5, .disks = 5, .sharing = kBlocks}},
+                      Story{"journal", {.level = Level::raid5, .disks = 5, .power_loss = PowerLoss::journal}},
+                      Story{"recoverer_dies", {.level = Level::raid5, .disks = 5, .dimension = 3}, true},
+                      Story{"blocks_recoverer_dies",
+                            {.level = Level::raid5, .disks = 5, .dimension = 3, .sharing = kBlocks},
+                            true}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+WorldOptions small_world() {
+    WorldOptions options = with_write_back({.level = Level::raid5, .disks = 5});
+    options.amf.dirty = 16384;
+    return options;
+}
+
+TEST(WriteBack, AnswersWithoutTouchingAMember) {
+    World world(with_write_back({.level = Level::raid5, .disks = 5}));
+    for (std::uint16_t id = 1; id <= 3; ++id) world.start(id);
+    ASSERT_TRUE(world.write(1, 0, pattern(1, 4096)));
+    const Buffer fresh = pattern(2, 4096);
+    ASSERT_TRUE(world.write(1, 4096, fresh));
+    EXPECT_EQ(world.amf(1).counters().dirty_writes, 2u);
+    EXPECT_EQ(world.amf(1).counters().stripe_writes[0] + world.amf(1).counters().stripe_writes[1], 0u);
+    EXPECT_EQ(world.amf(1).conditions().dirty_bytes, 8192u);
+    const Buffer got = world.read(1, 4096, 4096);
+    EXPECT_EQ(std::memcmp(got.data(), fresh.data(), 4096), 0);
+    const Buffer elsewhere = world.read(2, 4096, 4096);
+    EXPECT_EQ(std::memcmp(elsewhere.data(), fresh.data(), 4096), 0);
+    EXPECT_EQ(world.amf(1).counters().destages_recalled, 1u);
+    EXPECT_EQ(world.amf(1).counters().destaged_partial, 1u);
+    EXPECT_EQ(world.amf(1).counters().destaged_writes, 2u);
+}
+
+TEST(WriteBack, AFullStripeGoesAtOnceAndWithoutReads) {
+    World world(with_write_back({.level = Level::raid5, .disks = 5}));
+    for (std::uint16_t id = 1; id <= 3; ++id) world.start(id);
+    for (std::size_t at = 0; at < kArea; at += 8192) ASSERT_TRUE(world.write(1, at, pattern(at, 8192)));
+    EXPECT_TRUE(world.run_until([&] { return world.amf(1).dirty().empty(); }, 1s));
+    EXPECT_EQ(world.amf(1).counters().destaged_full, 1u);
+    EXPECT_EQ(world.amf(1).counters().stripe_writes[0], 1u);
+}
+
+TEST(WriteBack, HostsThatWriteMoreThanThereIsRoomForAreAllAnswered) {
+    World world(small_world());
+    for (std::uint16_t id = 1; id <= 3; ++id) world.start(id);
+    for (std::size_t i = 0; i < 40; ++i)
+        ASSERT_TRUE(world.write(1, i * 12288, pattern(i, i % 3 == 0 ? 20000 : 5000))) << i;
+    EXPECT_GT(world.amf(1).counters().dirty_waits, 5u);
+    EXPECT_LE(world.amf(1).conditions().dirty_bytes, 16384u + kArea);
+}
+
+}  // namespace
+}  // namespace braid::testing

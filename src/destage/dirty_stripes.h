@@ -1,0 +1,109 @@
+// What hosts have been answered for and the members do not have yet, by stripe (row C1). Pure: no clock, no
+// disk, no message.
+//
+//   put() -> [choose() ->] content() -> the caller writes it -> drop()
+//
+// A stripe has content, in runs that do not overlap, and the update records that partners keep of it, by
+// their tickets, which ascend. Guarantees: content is always what the newest record of each byte says; every
+// byte of it is in a record that is here; a record that a newer one covers wholly is out, and returned, as
+// soon as that one is put. What goes first: stripes that are dirty all over, which need no reads, then the
+// oldest. Needs: one caller at a time per stripe; all of whole blocks.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "base/buffer.h"
+#include "layout/geometry.h"
+
+namespace braid {
+
+/// Bytes of a stripe's data.
+struct DirtyPiece {
+    std::uint32_t offset = 0;
+    std::uint32_t length = 0;
+
+    std::uint32_t end() const { return offset + length; }
+    bool within(const DirtyPiece& o) const { return offset >= o.offset && end() <= o.end(); }
+    friend bool operator==(const DirtyPiece&, const DirtyPiece&) = default;
+};
+
+class DirtyStripes {
+public:
+    using Ticket = std::uint64_t;
+
+    struct Stripe {
+        std::uint32_t generation = 0;         ///< of its zone
+        std::map<std::uint32_t, Slice> runs;  ///< by offset
+        std::map<Ticket, DirtyPiece> records;
+        std::uint32_t bytes = 0;   ///< in runs
+        std::uint64_t writes = 0;  ///< of hosts
+        std::uint64_t order = 0;   ///< in which stripes became dirty
+        Nanos since{};             ///< when it did
+        bool chosen = false;
+    };
+
+    explicit DirtyStripes(const Geometry& geometry) : geometry_(geometry) {}
+
+    /// New content of the bytes from `offset` on. `host`: a host's, not what was put together here of
+    /// several. Returns the older records that it covers wholly. The stripe is not dirty in another zone.
+    std::vector<Ticket> put(StripeIndex stripe, std::uint32_t generation, std::uint32_t offset, Slice data,
+                            Ticket ticket, Nanos now, bool host);
+    /// The piece is on the members: its content goes, and the records in it, which are returned.
+    std::vector<Ticket> drop(StripeIndex stripe, DirtyPiece piece);
+
+    // ---- content
+    const Stripe* find(StripeIndex stripe) const;
+    /// Of the same zone.
+    bool meets(StripeIndex stripe, std::uint32_t generation, DirtyPiece piece) const;
+    bool covers(StripeIndex stripe, std::uint32_t generation, DirtyPiece piece) const;
+    /// Puts what is dirty of the bytes from `offset` on over `into`.
+    void overlay(StripeIndex stripe, std::uint32_t generation, std::uint32_t offset,
+                 std::span<std::byte> into) const;
+    /// What can be written at once: all from the first dirty byte to the last, or each part without gaps for
+    /// itself.
+    std::vector<DirtyPiece> pieces(StripeIndex stripe, bool over_gaps) const;
+    /// A piece without gaps. Copied only if it is of several runs.
+    Slice content(StripeIndex stripe, DirtyPiece piece) const;
+    std::vector<Ticket> records_in(StripeIndex stripe, DirtyPiece piece) const;
+    /// Ascending; those in [first, first + count).
+    std::vector<StripeIndex> stripes(StripeIndex first = StripeIndex(0), std::uint64_t count = ~0ull) const;
+
+    // ---- order
+    struct Pressure {
+        Nanos now{};
+        Nanos age{};            ///< what is older is due
+        std::uint64_t low = 0;  ///< beyond so many bytes of records, too
+        bool all = false;
+    };
+    /// The stripe that should be written next, if one is due; it is not chosen again before unchoose().
+    std::optional<StripeIndex> choose(const Pressure& pressure);
+    void unchoose(StripeIndex stripe);
+
+    bool empty() const { return stripes_.empty(); }
+    std::size_t size() const { return stripes_.size(); }
+    /// Of all records: what this costs here and at each partner.
+    std::uint64_t bytes() const { return bytes_; }
+    /// When the oldest stripe became dirty.
+    std::optional<Nanos> oldest() const;
+
+private:
+    static void cut(Stripe& stripe, DirtyPiece piece);
+    bool full(StripeIndex index, const Stripe& stripe) const {
+        return stripe.bytes == geometry_.range_of(index).length;
+    }
+    void forget(Stripe& stripe, Ticket ticket);
+    void offer(StripeIndex index, Stripe& stripe);
+
+    Geometry geometry_;
+    std::map<StripeIndex, Stripe> stripes_;
+    std::map<std::uint64_t, StripeIndex> by_age_;  ///< by order
+    std::set<std::uint64_t> open_, full_;          ///< orders of those that are not chosen
+    std::uint64_t next_order_ = 1;
+    std::uint64_t bytes_ = 0;
+};
+
+}  // namespace braid
