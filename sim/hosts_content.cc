@@ -178,21 +178,23 @@ bool Hosts::may_be_there(const Lane& lane, std::uint64_t offset, std::byte seen)
 /// read; all others are as this host left them.
 void Hosts::check_private(Lane& lane, const Operation& op) {
     const std::uint64_t from = op.offset - private_base(lane);
-    if (std::memcmp(lane.expected.data() + from, op.data.data(), op.length) == 0) {
-        std::memset(lane.uncertain.data() + from, 0, op.length);
-        return;
-    }
-    for (std::uint64_t i = 0; i < op.length; ++i) {
-        std::byte& expected = lane.expected[from + i];
-        std::uint8_t& uncertain = lane.uncertain[from + i];
-        const std::byte seen = op.data.data()[i];
-        if (seen != expected && (uncertain == 0 || !may_be_there(lane, op.offset + i, seen))) {
-            world_.violation("private byte " + std::to_string(op.offset + i) + " of lane " +
-                             std::to_string(lane.index) + " is not what it wrote");
-            return;
+    const std::span<const std::byte> all = op.data.span(0, op.length);
+    for (std::uint64_t done = 0; done < op.length; done += kSector) {
+        const std::span<const std::byte> seen =
+            all.subspan(done, std::min<std::uint64_t>(kSector, op.length - done));
+        const auto at = static_cast<std::ptrdiff_t>(from + done);
+        if (std::memcmp(&lane.expected[from + done], seen.data(), seen.size()) != 0) {
+            for (std::uint64_t i = 0; i < seen.size(); ++i) {
+                const std::uint64_t byte = from + done + i;
+                if (seen[i] == lane.expected[byte]) continue;
+                if (lane.uncertain[byte] != 0 && may_be_there(lane, op.offset + done + i, seen[i])) continue;
+                world_.violation("private byte " + std::to_string(op.offset + done + i) + " of lane " +
+                                 std::to_string(lane.index) + " is not what it wrote");
+                return;
+            }
+            std::ranges::copy(seen, lane.expected.begin() + at);
         }
-        expected = seen;
-        uncertain = 0;
+        std::fill_n(lane.uncertain.begin() + at, seen.size(), std::uint8_t{0});
     }
 }
 

@@ -170,17 +170,18 @@ void SimDisk::submit(DiskOp& op, Join& join) {
     }
     media_.begun(process_, op);
     if (world.tap != nullptr) world.tap->begins(process_, media_.id(), op);
-    pending_[ticket] = {&op, world.after(latency, [this, ticket] { finish(ticket); })};
+    pending_.push_back({ticket, &op, world.after(latency, [this, ticket] { finish(ticket); })});
 }
 
 void SimDisk::finish(std::uint64_t ticket) {
-    DiskOp& op = *pending_.at(ticket).op;
+    const auto at = pending(ticket);
+    DiskOp& op = *at->op;
     World& world = process_.world;
     if (world.tap != nullptr && world.tap->holds(process_, media_.id(), op)) {
-        pending_.at(ticket).event = world.after(kHeldAgain, [this, ticket] { finish(ticket); });
+        at->event = world.after(kHeldAgain, [this, ticket] { finish(ticket); });
         return;
     }
-    pending_.erase(ticket);
+    pending_.erase(at);
     op.in_flight = nullptr;
     media_.ended(op.verb, op.offset, length_of(op));
     op.status = carry_out(op);
@@ -220,8 +221,9 @@ Status SimDisk::carry_out(DiskOp& op) {
 void SimDisk::abandon(DiskOp& op) {
     World& world = process_.world;
     const auto ticket = reinterpret_cast<std::uint64_t>(op.device_state);
-    world.cancel(pending_.at(ticket).event);
-    pending_.erase(ticket);
+    const auto at = pending(ticket);
+    world.cancel(at->event);
+    pending_.erase(at);
     op.in_flight = nullptr;
     const bool writes = op.verb == DiskVerb::write || op.verb == DiskVerb::zero;
     std::uint64_t fate = writes ? prng_.below(3) : 0;

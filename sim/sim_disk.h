@@ -5,6 +5,7 @@
 // is lost. A disk that was pulled is lost to the handles of before, whatever is plugged in instead.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <optional>
@@ -110,9 +111,13 @@ public:
 
 private:
     struct Pending {
+        std::uint64_t ticket;
         DiskOp* op;
         EventKey event;
     };
+    std::vector<Pending>::iterator pending(std::uint64_t ticket) {
+        return std::ranges::lower_bound(pending_, ticket, {}, &Pending::ticket);
+    }
     void finish(std::uint64_t ticket);
     Status carry_out(DiskOp& op);
 
@@ -121,7 +126,7 @@ private:
     unsigned plugged_;  ///< this is a handle of that disk, not of what was plugged in later
     std::string name_;
     Prng prng_;
-    std::map<std::uint64_t, Pending> pending_;
+    std::vector<Pending> pending_;  ///< by ticket
     std::uint64_t next_ticket_ = 1;
 };
 
