@@ -333,6 +333,7 @@ private:
 
     // recover.cc
     Task<void> recover_unit(UnitIndex unit);
+    Task<std::optional<StripeIndex>> next_to_recover(StripeIndex first);
     Task<Status> recover_write(std::vector<StoredRecord> copies);
     Task<Status> replay(Orphan orphan);
 

@@ -33,6 +33,24 @@ struct Amf::Recovering {
     UnitIndex unit;
 };
 
+/// A stripe of the unit that a dead AMF has left a record of. As long as our journal is not open, one that
+/// stands in a journal of the dead, if there is any: ours opens when all of these are finished, and the
+/// others need it.
+Task<std::optional<StripeIndex>> Amf::next_to_recover(StripeIndex first) {
+    std::vector<RecordInfo> oldest;  // of each stripe
+    for (const StoredRecord* record : replicator_.store().orphans(first, units_.stripes())) {
+        if (oldest.empty() || oldest.back().stripe != record->info.stripe) oldest.push_back(record->info);
+    }
+    if (oldest.empty()) co_return std::nullopt;
+    if (!journal_.is_open()) {
+        for (const RecordInfo& info : oldest) {
+            const Result<bool> found = co_await in_ring_of_the_dead(info);
+            if (found && *found) co_return info.stripe;
+        }
+    }
+    co_return oldest.front().stripe;
+}
+
 /// Without recovered() at the end the unit stays ours, and goes with us to whoever claims it next.
 Task<void> Amf::recover_unit(UnitIndex unit) {
     const Recovering mark(recovering_, unit);
@@ -40,9 +58,11 @@ Task<void> Amf::recover_unit(UnitIndex unit) {
     while (!tables_.settled()) co_await tables_.settled_event();
     while (true) {
         if (!co_await replicator_.gather(first, units_.stripes())) co_return;  // fenced
-        const auto orphans = replicator_.store().orphans(first, units_.stripes());
-        if (orphans.empty()) break;
-        // All copies of the oldest write of the first stripe; the next round takes the next. A writer that
+        const std::optional<StripeIndex> stripe = co_await next_to_recover(first);
+        if (!stripe) break;
+        const auto orphans = replicator_.store().orphans(*stripe, 1);
+        if (orphans.empty()) continue;
+        // All copies of the oldest write of the stripe; the next round takes the next. A writer that
         // answers before it writes leaves several, and the stripe is half-written for none but the oldest.
         const StoredRecord& next = *orphans.front();
         std::vector<StoredRecord> copies;
