@@ -33,16 +33,16 @@ struct Amf::Recovering {
     UnitIndex unit;
 };
 
-/// A stripe of the unit that a dead AMF has left a record of. As long as our journal is not open, one that
-/// stands in a journal of the dead, if there is any: ours opens when all of these are finished, and the
-/// others need it.
+/// A stripe of the unit that a dead AMF has left a record of: first those that stand in a journal of the
+/// dead, which need no place in ours. The others do, and ours may be full, or not open, until no journal of
+/// the dead is needed any more.
 Task<std::optional<StripeIndex>> Amf::next_to_recover(StripeIndex first) {
     std::vector<RecordInfo> oldest;  // of each stripe
     for (const StoredRecord* record : replicator_.store().orphans(first, units_.stripes())) {
         if (oldest.empty() || oldest.back().stripe != record->info.stripe) oldest.push_back(record->info);
     }
     if (oldest.empty()) co_return std::nullopt;
-    if (!journal_.is_open()) {
+    if (tables_.journal_of_the_dead()) {
         for (const RecordInfo& info : oldest) {
             const Result<bool> found = co_await in_ring_of_the_dead(info);
             if (found && *found) co_return info.stripe;
