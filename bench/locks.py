@@ -174,7 +174,7 @@ def ways(count):
 
 
 def sharing(args, result):
-    columns = [(name, f"{count}") for count in (1, 2, 3) for name in ways(count)]
+    columns = [(name, count) for count in (1, 2, 3) for name in ways(count)]
     samples = {column: [] for column in columns}
     cold = {count: [] for count in (1, 2, 3)}
     for _ in range(args.rounds):
@@ -187,10 +187,10 @@ def sharing(args, result):
                 fill(cluster)
                 for name, (common, each) in ways(count).items():
                     shared(args, cluster, common, each, seconds=1)  # who will hold what holds it
-                    samples[name, f"{count}"].append(shared(args, cluster, common, each))
+                    samples[name, count].append(shared(args, cluster, common, each))
     print(f"\nof 1, 2, 3 processes, an operation of each host at a time{'':<4}{'us/op':>8}{'msg/op':>9}{'packets/op':>12}"
           f"{'KiB/op':>9}")
-    rows = [(f"{name}, {count}", samples[name, count]) for name in ways(1) for count in "123"]
+    rows = [(f"{name}, {count}", samples[name, count]) for name in ways(1) for count in (1, 2, 3)]
     rows += [(f"cold stream, per MiB, {count}", found) for count, found in cold.items()]
     for name, found in rows:
         took, messages, packets, size = (statistics.median(column) for column in zip(*found))

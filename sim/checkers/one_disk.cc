@@ -45,7 +45,7 @@ void OneDisk::for_each(Sectors sectors, const Each& each) {
         from += to - at;
         for (std::size_t next = at; at < to; at = next) {
             next = here.next(at);
-            each(here.registers[at], next - at);
+            each(here.registers[at]);
         }
     }
 }
@@ -73,7 +73,7 @@ OneDisk::Value& OneDisk::value_of(Register& values, std::uint64_t value) {
 }
 
 void OneDisk::write_begins(Sectors sectors, std::uint64_t value, Instant invoked) {
-    for_each(sectors, [&](Register& values, std::size_t) {
+    for_each(sectors, [&](Register& values) {
         Value& v = value_of(values, value);
         v.written = true;
         v.write_invoked = invoked;
@@ -83,7 +83,7 @@ void OneDisk::write_begins(Sectors sectors, std::uint64_t value, Instant invoked
 }
 
 void OneDisk::write_done(Sectors sectors, std::uint64_t value, Instant completed, bool durable) {
-    for_each(sectors, [&](Register& values, std::size_t) {
+    for_each(sectors, [&](Register& values) {
         Value& v = value_of(values, value);
         v.write_completion = completed;
         v.durable = durable;
@@ -92,11 +92,11 @@ void OneDisk::write_done(Sectors sectors, std::uint64_t value, Instant completed
 }
 
 void OneDisk::may_repeat(Sectors sectors, std::uint64_t value) {
-    for_each(sectors, [&](Register& values, std::size_t) { value_of(values, value).repeats = true; });
+    for_each(sectors, [&](Register& values) { value_of(values, value).repeats = true; });
 }
 
 void OneDisk::read(Sectors sectors, std::uint64_t value, Instant invoked, Instant completed) {
-    for_each(sectors, [&](Register& values, std::size_t) {
+    for_each(sectors, [&](Register& values) {
         // Before the first write was invoked: contradicts nothing that may come.
         if (value == 0 && values.empty()) return;
         Value& v = value_of(values, value);

@@ -82,7 +82,7 @@ private:
         void split(std::size_t at);
         std::size_t next(std::size_t at) const;
     };
-    /// Calls `each(register, sectors)` for exactly these sectors.
+    /// Calls `each(register)` for those of exactly these sectors.
     template <class Each>
     void for_each(Sectors sectors, const Each& each);
     Page& page(std::uint64_t number);

@@ -73,8 +73,8 @@ void Amf::deliver_cached(AmfId from, const Message& message) {
 LockRange Amf::wanted(const StripePiece& piece) const {
     const Zone* zone = tables_.zone(geometry_.extent_of(piece.stripe));
     if (zone == nullptr || cache_.capacity() == 0) return {};
-    const std::uint32_t from = piece.offset / kBlockSize * kBlockSize;
-    const std::uint32_t end = (piece.offset + piece.length + kBlockSize - 1) / kBlockSize * kBlockSize;
+    const std::uint32_t from = block_floor(piece.offset);
+    const std::uint32_t end = block_ceil(piece.offset + piece.length);
     return {logical(piece.stripe) + from, end - from, zone->generation};
 }
 

@@ -26,9 +26,8 @@ namespace braid {
 // ---- writes
 
 std::size_t Amf::room_for(const StripePiece& piece) const {
-    const std::size_t from = piece.offset / kBlockSize * kBlockSize;
-    const std::size_t blocks = (piece.offset + piece.length - from + kBlockSize - 1) / kBlockSize;
-    return std::min(blocks * kBlockSize, options_.dirty);
+    const std::size_t blocks = block_ceil(piece.offset + piece.length) - block_floor(piece.offset);
+    return std::min(blocks, options_.dirty);
 }
 
 /// First come, first served.
@@ -100,8 +99,8 @@ Task<Status> Amf::read_dirty(StripePiece piece, std::span<std::byte> into, Spot 
         }
         ++counters_.reads_without_lease;
     }
-    const std::uint32_t from = piece.offset / kBlockSize * kBlockSize;
-    const std::uint32_t end = (piece.offset + piece.length + kBlockSize - 1) / kBlockSize * kBlockSize;
+    const std::uint32_t from = block_floor(piece.offset);
+    const std::uint32_t end = block_ceil(piece.offset + piece.length);
     const Buffer blocks(end - from);
     if (!serve_cached(logical(piece.stripe) + from, blocks.span(), generation))
         CO_TRY(co_await fetch_blocks(spot, from, blocks.span(), content, whole, keep));

@@ -10,8 +10,6 @@ namespace braid {
 namespace {
 
 bool aligned(const void* memory) { return reinterpret_cast<std::uintptr_t>(memory) % kBlockSize == 0; }
-std::uint32_t block_floor(std::uint32_t at) { return at / kBlockSize * kBlockSize; }
-std::uint32_t block_ceil(std::uint32_t at) { return (at + kBlockSize - 1) / kBlockSize * kBlockSize; }
 
 constexpr std::size_t kMaxRepairs = 64;  // tasks in the background; what is not repaired now is found again
 

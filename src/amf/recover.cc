@@ -1,9 +1,9 @@
 // Finishing what a dead AMF left (rows O4, O5). The arbiter gave us the unit before anybody else may use it.
 // First every copy that anybody alive has is brought here, then each write is finished from its best copy:
 //
-//   a copy with redo      the disks may be half-written: data and parity are written again, as the record
-//   says them data, no redo         the disks were not touched: the data is written by a normal write data
-//   incomplete       the disks were not touched and nobody was answered: dropped
+//   a copy with redo    the disks may be half-written: data and parity are written again, as the record says
+//   data, no redo       the disks were not touched: the data is written by a normal write
+//   data incomplete     the disks were not touched and nobody was answered: dropped
 //
 // then every copy is forgotten everywhere, and only then may the unit be used. What is done here is itself a
 // record with its own partners before a disk is touched, so that the next AMF can go on if this one dies too.
@@ -15,6 +15,7 @@
 #include "base/log.h"
 
 namespace braid {
+
 void Amf::recover(UnitIndex unit) {
     if (stopping_) return;  // it stays claimed, until the view lacks us and somebody else claims it
     // Its writer held it until it died: nobody else had it, and what is written again here is not kept.

@@ -10,6 +10,10 @@
 
 namespace braid {
 
+/// The first byte of the block that `at` lies in; `at`, or the first byte of the next block.
+constexpr std::uint32_t block_floor(std::uint32_t at) { return at / kBlockSize * kBlockSize; }
+constexpr std::uint32_t block_ceil(std::uint32_t at) { return block_floor(at + kBlockSize - 1); }
+
 enum class WritePath : std::uint8_t { full, rmw, rcw, degraded };
 constexpr std::size_t kWritePaths = 4;
 std::string_view to_string(WritePath path);

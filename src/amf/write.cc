@@ -196,9 +196,9 @@ Task<Status> Amf::update(OpenRecord& record, Spot where, StripeWrite write, Slic
 
 /// The new data with the rest of its first and last block.
 Task<Result<Slice>> Amf::whole_blocks(Spot spot, StripePiece piece, Slice data) {
-    const std::uint32_t from = piece.offset / kBlockSize * kBlockSize;
+    const std::uint32_t from = block_floor(piece.offset);
     const std::uint32_t end = piece.offset + piece.length;
-    const std::uint32_t to = (end + kBlockSize - 1) / kBlockSize * kBlockSize;
+    const std::uint32_t to = block_ceil(end);
     if (from == piece.offset && to == end) co_return settled_slice(std::move(data));
     const Buffer blocks(to - from);
     if (from != piece.offset) CO_TRY(co_await old_block(spot, from, blocks.span(0, kBlockSize)));
