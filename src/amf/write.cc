@@ -2,9 +2,9 @@
 #include <algorithm>
 #include <cstring>
 
-#include "amf/amf.h"
 #include "amf/dirty_write.h"
 #include "amf/intent_pin.h"
+#include "amf/stripe_sums.h"
 #include "base/log.h"
 
 namespace braid {
@@ -164,11 +164,20 @@ Task<Status> Amf::update(OpenRecord& record, Spot where, StripeWrite write, Slic
     WritePlan plan;
     RoleMask targets;
     RoleMask unreadable;
+    RoleMask wrong;
     bool reached = true;  // what cannot be read from here can be read by nobody
+    Sums sums(*this, where, Sums::Use::writing);
+    sums.begin();
     while (true) {
         targets = writable(where);
         plan = plan_write(write, geometry_.k, geometry_.m, targets, targets & ~unreadable);
         if (plan.how == How::impossible) {
+            if (wrong.any() && co_await may_be_half_written(where.stripe)) {
+                unreadable &= ~std::exchange(wrong, {});
+                sums.believe = true;
+                continue;
+            }
+            co_await arrived(sums);
             if (kind != Kind::dirty) record.end(Effect::none);
             const bool lost = targets.count() < geometry_.k || (write_back() && !reached);
             co_return fail(lost ? Errc::offline : Errc::media_error);
@@ -179,17 +188,28 @@ Task<Status> Amf::update(OpenRecord& record, Spot where, StripeWrite write, Slic
         DiskBatch batch(executor_);
         read_old(batch, where, write, plan, memory.span(), old);
         co_await batch.done();
-        if (batch.all_ok()) break;
+        co_await arrived(sums);
+        bool all_ok = true;
         for (std::size_t i = 0; i < batch.size(); ++i) {
-            if (batch.status(i)) continue;
-            unreadable.set(batch.role(i));
-            reached = reached && batch.status(i).error().code == Errc::media_error;
-            note_read_error(where, batch.role(i), write.hull(), batch.status(i).error());
+            const unsigned role = batch.role(i);
+            const StripRange part = old_part(write, plan, role);
+            Status read = batch.status(i);
+            if (read &&
+                !fits(sums, role, part.from, {old[role] + (part.from - write.hull().from), part.length()})) {
+                wrong.set(role);
+                read = fail(Errc::media_error);
+            }
+            if (read) continue;
+            all_ok = false;
+            unreadable.set(role);
+            reached = reached && read.error().code == Errc::media_error;
+            note_read_error(where, role, write.hull(), read.error());
         }
+        if (all_ok) break;
     }
     ++counters_.stripe_writes[static_cast<std::size_t>(plan.path)];
     const Status status =
-        co_await finish(record, where, write, data, make_redo(write, plan, targets, data, old), kind);
+        co_await finish(record, sums, write, data, make_redo(write, plan, targets, data, old), kind);
     if (!status) intent.keep();
     co_return status;
 }
@@ -210,6 +230,11 @@ Task<Result<Slice>> Amf::whole_blocks(Spot spot, StripePiece piece, Slice data) 
     co_return Slice(blocks);
 }
 
+/// An update needs of a data strip only what changes.
+StripRange Amf::old_part(const StripeWrite& write, const WritePlan& plan, unsigned role) const {
+    return plan.how == How::update && role < geometry_.k ? write.part(role) : write.hull();
+}
+
 /// Starts the plan's reads into `memory`; `old[role]` is where the role's hull then is.
 void Amf::read_old(DiskBatch& batch, const Spot& spot, const StripeWrite& write, const WritePlan& plan,
                    std::span<std::byte> memory, std::array<std::byte*, kMaxMembers>& old) {
@@ -220,8 +245,7 @@ void Amf::read_old(DiskBatch& batch, const Spot& spot, const StripeWrite& write,
         old[role] = memory.data() + used;
         used += hull.length();
         if (!plan.reads[role]) continue;
-        // An update needs of a data strip only what changes.
-        const StripRange part = plan.how == How::update && role < geometry_.k ? write.part(role) : hull;
+        const StripRange part = old_part(write, plan, role);
         const std::span<std::byte> into{old[role] + (part.from - hull.from), part.length()};
         if (old_data_cached(spot, role, part, into)) continue;
         const DiskPlace at = place(spot, role);
@@ -291,7 +315,10 @@ Redo Amf::make_redo(const StripeWrite& write, const WritePlan& plan, RoleMask ta
 }
 
 /// From here on the write can be finished without us: parity to the partners, then everything to the disks.
-Task<Status> Amf::finish(OpenRecord& record, Spot spot, StripeWrite write, Slice data, Redo redo, Kind kind) {
+/// The checksums are those of before, or on their way.
+Task<Status> Amf::finish(OpenRecord& record, Sums& sums, StripeWrite write, Slice data, Redo redo,
+                         Kind kind) {
+    const Spot spot = sums.spot;
     JournalEntry entry{record.info().id.sequence, spot.stripe, spot.zone->generation, write.offset,
                        write.length};
     // The parity of a whole stripe can be told from its data.
@@ -308,6 +335,7 @@ Task<Status> Amf::finish(OpenRecord& record, Spot spot, StripeWrite write, Slice
     record.redo(redo);
     while (record.waiting()) co_await record.moved().next();
     const Status written_down = co_await journal_.durable(ticket);
+    co_await arrived(sums);
     if (record.fenced()) co_return fail(Errc::fenced);
     if (!written_down || tables_.offline()) {
         if (kind != Kind::dirty) record.end(Effect::none);  // not a disk was touched for it
@@ -333,7 +361,10 @@ Task<Status> Amf::finish(OpenRecord& record, Spot spot, StripeWrite write, Slice
                            const DiskPlace at = place(spot, role);
                            batch.write(role, *disks_[at.member.v], at.offset + from, bytes);
                        });
+        sums.write(write, data.bytes, parity);
         co_await batch.done();
+        co_await sums.batch.done();
+        failed = sums.failed();
         for (std::size_t i = 0; i < batch.size(); ++i) {
             if (batch.status(i)) continue;
             const MemberIndex member = place(spot, batch.role(i)).member;
@@ -349,6 +380,7 @@ Task<Status> Amf::finish(OpenRecord& record, Spot spot, StripeWrite write, Slice
     // Not before all AMFs know what we went by: who gets the lock next must not look for this data where it
     // is not.
     while (!tables_.agreed()) co_await tables_.agreed_event();
+    sums.keep();
     journal_.done(ticket);
     record.end(Effect::done);
     co_return Status{};

@@ -165,6 +165,7 @@ void GroupConfig::encode(PageBytes page) const {
     out.pad_to(in_content(kConfigSharing));
     put_sharing(out, sharing);
     out.put(static_cast<std::uint16_t>(outside.size()));
+    out.put(static_cast<std::uint16_t>(geometry.checksums ? 1 : 0));
     out.pad_to(in_content(kConfigOutsideNames));
     for (const std::string& controller : outside) out.name(controller, kControllerNameField);
     out.pad_to(in_content(kConfigJournal));
@@ -212,7 +213,9 @@ Result<GroupConfig> GroupConfig::decode(ConstPageBytes page) {
     c.sharing.granularity.stripes = lock_stripes;
     const auto others = in.get<std::uint16_t>();
     if (others > kMaxOutside) return fail(Errc::corrupt);
-    in.raw(kConfigOutsideNames - kConfigOutside - 2);
+    const auto checksums = in.get<std::uint16_t>();
+    if (checksums > 1) in.fail();
+    c.geometry.checksums = checksums == 1;
     for (unsigned i = 0; i < others; ++i) c.outside.push_back(read_name(in, kControllerNameField));
     const bool sharing_ok = in.ok();
     in = Reader(page.subspan(kConfigJournal));
