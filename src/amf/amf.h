@@ -91,7 +91,8 @@ struct AmfCounters {
     std::uint64_t destages_recalled = 0;  ///< of both: because somebody wanted the lock
     std::uint64_t dirty_waits = 0;        ///< pieces that had to wait for room
     // With checksums.
-    std::uint64_t checksum_reads = 0;    ///< of records from the members; otherwise they were at hand
+    std::uint64_t checksum_reads = 0;  ///< of records from the members; otherwise they were at hand
+    std::uint64_t rotten_reads = 0, rotten_updates = 0, rotten_checks = 0;  ///< that met what was not written
     std::uint64_t checksum_repairs = 0;  ///< records of which a copy was old or broken
     std::uint64_t taken_as_found = 0;    ///< blocks of a write that was cut short, beyond what parity tells
     std::array<std::uint64_t, kMaxMembers> mismatches{};  ///< by member: reads that were not what was written
@@ -116,7 +117,7 @@ enum class StripeVerdict : std::uint8_t {
     clean,       ///< all parity that can be read is right
     wrong,       ///< parity is wrong (and still is)
     corrected,   ///< parity was wrong and has been written
-    rotten,      ///< blocks are not what was written, or no block: they are being written again
+    rotten,      ///< blocks were not what had been written: they have been written again
     incomplete,  ///< data is missing: nothing can be said
 };
 
@@ -159,7 +160,8 @@ public:
 
     // ---- for jobs
     bool allocated(ExtentIndex extent) const { return tables_.zone(extent) != nullptr; }
-    /// Compares a stripe's parity with its data and, if asked, writes it where it is wrong.
+    /// Compares a stripe's parity with its data and, if asked, writes it where it is wrong. What checksums
+    /// tell is put right in any case.
     Task<Result<StripeVerdict>> check_stripe(StripeIndex stripe, bool correct);
     /// The AMF that does what one alone should do: the lowest id of the view.
     bool keeper() const { return !view_.members.empty() && view_.members.front().id == view_.self; }
@@ -349,6 +351,8 @@ private:
 
     // check.cc
     struct Checked;
+    struct Repairs;
+    Task<Result<StripeVerdict>> check_locked(StripeIndex stripe, bool correct, Repairs& repairs);
     Task<void> look_at(Checked& checked, bool correct);
     void heal(Checked& checked);
     void heal_row(Checked& checked, std::uint32_t from, RoleMask wrong);

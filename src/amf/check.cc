@@ -1,7 +1,8 @@
 // Parity of one stripe against its data: for scrub (compare only) and resync (compare and write). With
 // checksums it is first found out which blocks are what was written; what is not is made again from those, in
-// memory for what follows, and on its member in the background. Only what cannot be told so is left to the
+// memory for what follows, and then on its member. Only what cannot be told so is left to the
 // comparison: in a stripe under resync the data is right as it is found.
+#include <algorithm>
 #include <cstring>
 
 #include "amf/stripe_sums.h"
@@ -22,6 +23,15 @@ Journal::Ticket Amf::put_parity(const Spot& spot, RoleMask roles, std::span<std:
     }
     return journal_.put(entry, {}, Slice(memory));
 }
+
+/// What of a stripe has to be written again.
+struct Amf::Repairs {
+    std::array<StripRange, kMaxMembers> blocks{};  ///< by role
+    bool sums = false;                             ///< a copy of its checksums
+    bool any() const {
+        return sums || std::ranges::any_of(blocks, [](StripRange range) { return range.length() != 0; });
+    }
+};
 
 /// A stripe as it is on the members, and as it should be.
 struct Amf::Checked {
@@ -44,9 +54,8 @@ struct Amf::Checked {
     std::array<std::byte*, kMaxParity> computed{};
     std::array<const std::byte*, kMaxMembers> columns{};  ///< where the data is
     RoleMask readable, good;
-    std::array<StripRange, kMaxMembers> healed{};  ///< what the member has to get again, by role
-    bool rotten = false;                           ///< some role was healed
-    bool torn = false;                             ///< more is not what was written than the others can tell
+    Repairs repairs;
+    bool torn = false;  ///< more is not what was written than the others can tell
 };
 
 /// Reads all that is there.
@@ -69,19 +78,15 @@ Task<void> Amf::look_at(Checked& c, bool correct) {
     }
 }
 
-/// What does not fit its checksum, from what does: here in memory, and in the background on the member.
+/// What does not fit its checksum, from what does: here in memory; what its member has to get is noted.
 void Amf::heal(Checked& c) {
+    c.repairs.sums = c.sums.stale;
     RoleMask wrong;
     for (unsigned role = 0; role < c.width; ++role)
         wrong[role] = c.good[role] && !fits(c.sums, role, 0, c.content(role));
-    if (c.sums.stale && scope_.running() < kMaxRepairs) scope_.spawn(repair_sums(c.where.stripe));
     if (wrong.none()) return;
+    ++counters_.rotten_checks;
     for (std::uint32_t from = 0; from < c.strip; from += kBlockSize) heal_row(c, from, wrong);
-    for (unsigned role = 0; role < c.width; ++role) {
-        if (c.healed[role].length() == 0) continue;
-        c.rotten = true;
-        if (scope_.running() < kMaxRepairs) scope_.spawn(repair(c.where.stripe, role, c.healed[role]));
-    }
 }
 
 /// One block of each strip.
@@ -106,7 +111,7 @@ void Amf::heal_row(Checked& c, std::uint32_t from, RoleMask suspects) {
     c.torn |= !all_fit;
     for (unsigned role = 0; role < c.width; ++role) {
         if (!wrong[role]) continue;
-        StripRange& range = c.healed[role];
+        StripRange& range = c.repairs.blocks[role];
         if (!all_fit) {
             std::memcpy(blocks[role], found.data() + role * kBlockSize, kBlockSize);
         } else {
@@ -151,6 +156,16 @@ Task<Status> Amf::put_right(Checked& c, RoleMask wrong) {
 Task<Result<StripeVerdict>> Amf::check_stripe(StripeIndex stripe, bool correct) {
     if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
     const GateGuard inside(gate_);
+    Repairs repairs;
+    const Result<StripeVerdict> verdict = co_await check_locked(stripe, correct, repairs);
+    for (unsigned role = 0; role < geometry_.width(); ++role) {
+        if (repairs.blocks[role].length() != 0) co_await repair(stripe, role, repairs.blocks[role]);
+    }
+    if (repairs.sums) co_await repair_sums(stripe);
+    co_return verdict;
+}
+
+Task<Result<StripeVerdict>> Amf::check_locked(StripeIndex stripe, bool correct, Repairs& repairs) {
     const LockMode mode = correct ? LockMode::write : LockMode::read;
     LockPin pin;
     CO_TRY(co_await wait_for_units({units_.of_stripe(stripe)}, mode, pin, {}, true));
@@ -166,6 +181,7 @@ Task<Result<StripeVerdict>> Amf::check_stripe(StripeIndex stripe, bool correct) 
     Checked c(*this, spot(stripe, zone));
     co_await look_at(c, correct);
     heal(c);
+    repairs = c.repairs;
     const unsigned k = geometry_.k;
     for (unsigned role = 0; role < k; ++role) c.columns[role] = c.content(role).data();
     if (k == 1) {  // of a mirror any copy is the data
@@ -175,7 +191,7 @@ Task<Result<StripeVerdict>> Amf::check_stripe(StripeIndex stripe, bool correct) 
         c.good[0] = c.good.any();
     }
     for (unsigned role = 0; role < k; ++role) {
-        if (!c.good[role]) co_return c.rotten ? StripeVerdict::rotten : StripeVerdict::incomplete;
+        if (!c.good[role]) co_return repairs.any() ? StripeVerdict::rotten : StripeVerdict::incomplete;
     }
     code_.encode({c.columns.data(), k}, {c.computed.data(), geometry_.m}, c.strip);
 
@@ -188,11 +204,12 @@ Task<Result<StripeVerdict>> Amf::check_stripe(StripeIndex stripe, bool correct) 
         differs |= other;
     }
     if (!differs && (wrong.none() || !correct))
-        co_return c.rotten || c.sums.stale ? StripeVerdict::rotten : StripeVerdict::clean;
+        co_return repairs.any() ? StripeVerdict::rotten : StripeVerdict::clean;
     if (!tables_.still_there(extent, zone)) co_return StripeVerdict::absent;
     LOG_WARN("stripe.parity_wrong", {"stripe", stripe}, {"strips", wrong.count()}, {"torn", c.torn});
     if (!correct) co_return StripeVerdict::wrong;
     CO_TRY(co_await put_right(c, wrong));
+    repairs.sums = false;
     ++(differs ? counters_.resynced : counters_.repaired);
     co_return StripeVerdict::corrected;
 }

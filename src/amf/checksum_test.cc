@@ -199,6 +199,10 @@ TEST_F(Checksums, OfWhichACopyIsBrokenAreWrittenAgain) {
         EXPECT_EQ(world.amf(1).counters().checksum_repairs, 1u);
         EXPECT_TRUE(is(page(copy(0)), page(copy(1))));
         EXPECT_EQ(check(), StripeVerdict::clean);
+        rot(copy(number));
+        EXPECT_EQ(check(), StripeVerdict::rotten);
+        EXPECT_TRUE(is(page(copy(0)), page(copy(1))));
+        EXPECT_EQ(check(), StripeVerdict::clean);
     }
 }
 

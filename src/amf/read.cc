@@ -100,6 +100,7 @@ Task<Status> Amf::read_blocks(Spot spot, std::uint32_t offset, std::span<std::by
             if (status &&
                 !fits(sums, column, part.from, into.subspan(range.data_at(column), part.length()))) {
                 wrong.set(column);
+                counters_.rotten_reads += whole ? 1 : 0;
                 status = fail(Errc::media_error);
             }
             if (status) {

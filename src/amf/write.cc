@@ -197,6 +197,7 @@ Task<Status> Amf::update(OpenRecord& record, Spot where, StripeWrite write, Slic
             if (read &&
                 !fits(sums, role, part.from, {old[role] + (part.from - write.hull().from), part.length()})) {
                 wrong.set(role);
+                ++counters_.rotten_updates;
                 read = fail(Errc::media_error);
             }
             if (read) continue;
