@@ -256,6 +256,8 @@ private:
     Task<Status> read_blocks(Spot spot, std::uint32_t offset, std::span<std::byte> into, bool whole);
     Task<Status> regenerate(Sums& sums, unsigned role, StripRange range, std::span<std::byte> into,
                             RoleMask unreadable);
+    Task<Status> regenerate_from(Sums& sums, unsigned role, StripRange range, std::span<std::byte> into,
+                                 RoleMask unreadable);
     void note_read_error(const Spot& spot, unsigned role, StripRange range, Error error);
     void note_error_of(MemberIndex member, StripeIndex stripe, Error error);
     Task<void> repair(StripeIndex stripe, unsigned role, StripRange range);
@@ -341,6 +343,13 @@ private:
     };
     Task<Status> update(OpenRecord& record, Spot spot, StripeWrite write, Slice data, IntentPin& intent,
                         Kind kind);
+    /// Roles that an update has to do without.
+    struct Unusable {
+        RoleMask unreadable, wrong;
+        bool reached = true;  ///< what cannot be read from here can be read by nobody
+    };
+    Task<bool> all_old_is_right(const DiskBatch& batch, Sums& sums, StripeWrite write, const WritePlan& plan,
+                                const std::array<std::byte*, kMaxMembers>& old, Unusable& unusable);
     Task<Status> finish(OpenRecord& record, Sums& sums, StripeWrite write, Slice data, Redo redo, Kind kind);
     void read_old(DiskBatch& batch, const Spot& spot, const StripeWrite& write, const WritePlan& plan,
                   std::span<std::byte> memory, std::array<std::byte*, kMaxMembers>& old);

@@ -129,6 +129,19 @@ Task<Status> Amf::read_blocks(Spot spot, std::uint32_t offset, std::span<std::by
 Task<Status> Amf::regenerate(Sums& sums, unsigned role, StripRange range, std::span<std::byte> into,
                              RoleMask unreadable) {
     ++counters_.regenerated;
+    Status status = co_await regenerate_from(sums, role, range, into, unreadable);
+    const bool in_blocks = sums.on() && range.length() > kBlockSize;
+    if (status || !in_blocks || status.error().code != Errc::media_error) co_return status;
+    // Here one strip may be wrong, and there another one.
+    for (std::uint32_t at = range.from; at < range.to; at += kBlockSize) {
+        CO_TRY(co_await regenerate_from(sums, role, {at, at + static_cast<std::uint32_t>(kBlockSize)},
+                                        into.subspan(at - range.from, kBlockSize), {}));
+    }
+    co_return Status{};
+}
+
+Task<Status> Amf::regenerate_from(Sums& sums, unsigned role, StripRange range, std::span<std::byte> into,
+                                  RoleMask unreadable) {
     const Spot spot = sums.spot;
     unreadable.set(role);
     const Buffer memory(std::size_t{geometry_.k} * range.length());
@@ -156,7 +169,11 @@ Task<Status> Amf::regenerate(Sums& sums, unsigned role, StripRange range, std::s
             if (status) continue;
             all_ok = false;
             unreadable.set(from);
-            note_read_error(spot, from, range, status.error());
+            if (sums.use == Sums::Use::looking) {
+                note_error_of(place(spot, from).member, spot.stripe, status.error());
+            } else {
+                note_read_error(spot, from, range, status.error());
+            }
         }
         if (!all_ok) continue;
         strips[role] = into.data();
@@ -213,7 +230,8 @@ Task<void> Amf::repair(StripeIndex stripe, unsigned role, StripRange range) {
     const DiskPlace at = place(where, role);
     if (!writable(where)[role]) co_return;
     const Buffer content(range.length());
-    Sums sums(*this, where, Sums::Use::reading);
+    // What is found wrong meanwhile has its own repair, or has been given up: not one for the other for ever.
+    Sums sums(*this, where, Sums::Use::looking);
     sums.begin();
     co_await arrived(sums);
     if (!co_await regenerate(sums, role, range, content.span(), {})) co_return;

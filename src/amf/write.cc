@@ -163,23 +163,22 @@ Task<Status> Amf::update(OpenRecord& record, Spot where, StripeWrite write, Slic
     std::array<std::byte*, kMaxMembers> old{};
     WritePlan plan;
     RoleMask targets;
-    RoleMask unreadable;
-    RoleMask wrong;
-    bool reached = true;  // what cannot be read from here can be read by nobody
+    Unusable unusable;
     Sums sums(*this, where, Sums::Use::writing);
     sums.begin();
     while (true) {
         targets = writable(where);
-        plan = plan_write(write, geometry_.k, geometry_.m, targets, targets & ~unreadable);
+        plan = plan_write(write, geometry_.k, geometry_.m, targets,
+                          targets & ~(unusable.unreadable | unusable.wrong));
         if (plan.how == How::impossible) {
-            if (wrong.any() && co_await may_be_half_written(where.stripe)) {
-                unreadable &= ~std::exchange(wrong, {});
+            if (unusable.wrong.any() && co_await may_be_half_written(where.stripe)) {
+                unusable.wrong.reset();
                 sums.believe = true;
                 continue;
             }
             co_await arrived(sums);
             if (kind != Kind::dirty) record.end(Effect::none);
-            const bool lost = targets.count() < geometry_.k || (write_back() && !reached);
+            const bool lost = targets.count() < geometry_.k || (write_back() && !unusable.reached);
             co_return fail(lost ? Errc::offline : Errc::media_error);
         }
         const std::size_t need = (plan.reads.count() + plan.regenerate.count()) * write.hull().length();
@@ -189,30 +188,37 @@ Task<Status> Amf::update(OpenRecord& record, Spot where, StripeWrite write, Slic
         read_old(batch, where, write, plan, memory.span(), old);
         co_await batch.done();
         co_await arrived(sums);
-        bool all_ok = true;
-        for (std::size_t i = 0; i < batch.size(); ++i) {
-            const unsigned role = batch.role(i);
-            const StripRange part = old_part(write, plan, role);
-            Status read = batch.status(i);
-            if (read &&
-                !fits(sums, role, part.from, {old[role] + (part.from - write.hull().from), part.length()})) {
-                wrong.set(role);
-                ++counters_.rotten_updates;
-                read = fail(Errc::media_error);
-            }
-            if (read) continue;
-            all_ok = false;
-            unreadable.set(role);
-            reached = reached && read.error().code == Errc::media_error;
-            note_read_error(where, role, write.hull(), read.error());
-        }
-        if (all_ok) break;
+        if (co_await all_old_is_right(batch, sums, write, plan, old, unusable)) break;
     }
     ++counters_.stripe_writes[static_cast<std::size_t>(plan.path)];
     const Status status =
         co_await finish(record, sums, write, data, make_redo(write, plan, targets, data, old), kind);
     if (!status) intent.keep();
     co_return status;
+}
+
+/// Of the old data and parity that was read. What does not fit its checksum is regenerated in its place.
+Task<bool> Amf::all_old_is_right(const DiskBatch& batch, Sums& sums, StripeWrite write, const WritePlan& plan,
+                                 const std::array<std::byte*, kMaxMembers>& old, Unusable& unusable) {
+    bool all = true;
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+        const unsigned role = batch.role(i);
+        const StripRange part = old_part(write, plan, role);
+        const std::span<std::byte> content{old[role] + (part.from - write.hull().from), part.length()};
+        if (const Status& read = batch.status(i); !read) {
+            unusable.unreadable.set(role);
+            unusable.reached = unusable.reached && read.error().code == Errc::media_error;
+            note_read_error(sums.spot, role, write.hull(), read.error());
+            all = false;
+        } else if (!fits(sums, role, part.from, content)) {
+            ++counters_.rotten_updates;
+            note_read_error(sums.spot, role, part, Errc::media_error);
+            if (co_await regenerate(sums, role, part, content, {})) continue;
+            unusable.wrong.set(role);
+            all = false;
+        }
+    }
+    co_return all;
 }
 
 /// The new data with the rest of its first and last block.
