@@ -258,6 +258,7 @@ private:
                             RoleMask unreadable);
     Task<Status> regenerate_from(Sums& sums, unsigned role, StripRange range, std::span<std::byte> into,
                                  RoleMask unreadable);
+    Task<bool> still_right(const Sums& sums, unsigned role, StripRange block, std::span<std::byte> into);
     void note_read_error(const Spot& spot, unsigned role, StripRange range, Error error);
     void note_error_of(MemberIndex member, StripeIndex stripe, Error error);
     Task<void> repair(StripeIndex stripe, unsigned role, StripRange range);
@@ -265,7 +266,10 @@ private:
     // checksums.cc
     Task<void> arrived(Sums& sums);
     bool fits(const Sums& sums, unsigned role, std::uint32_t from, std::span<const std::byte> content);
-    Task<bool> may_be_half_written(StripeIndex stripe);
+    /// Nobody has made it right yet.
+    Task<bool> may_be_half_written(StripeIndex stripe) {
+        return tables_.left_half_written(region_of(logical(stripe)));
+    }
     Task<Status> read_as_found(Spot spot, unsigned role, StripRange range, std::span<std::byte> into);
     Task<void> repair_sums(StripeIndex stripe);
 

@@ -11,8 +11,8 @@
 //   a repaired block                  not: it becomes again what the record says
 //
 // A write that was cut short, and that nobody has a record of, leaves blocks that fit neither the old
-// checksums nor the new ones, perhaps more than parity can tell. They are taken as they are found, if the
-// stripe's region is in somebody's intents; the resync then makes their checksums anew.
+// checksums nor the new ones, perhaps more than parity can tell. They are taken as they are found, if
+// somebody's intents say that this is so; the resync then makes their checksums anew.
 #include <algorithm>
 
 #include "amf/stripe_sums.h"
@@ -96,23 +96,6 @@ bool Amf::fits(const Sums& sums, unsigned role, std::uint32_t from, std::span<co
              {"stripe", sums.spot.stripe}, {"role", role}, {"expected", wrong->expected},
              {"found", wrong->found});
     return false;
-}
-
-/// What somebody left there may have been cut short, and nobody has made it right yet.
-Task<bool> Amf::may_be_half_written(StripeIndex stripe) {
-    const RegionIndex region = region_of(logical(stripe));
-    const auto names = [&](const std::vector<RegionIndex>& regions) {
-        return std::ranges::find(regions, region) != regions.end();
-    };
-    for (std::uint8_t slot = 0; slot < tables_.config().amf_slots(); ++slot) {
-        if (AmfSlot(slot) == tables_.slot()) {
-            if (names(tables_.former_intents())) co_return true;
-            continue;
-        }
-        const Result<Tables::SlotIntents> left = co_await tables_.intents_of(AmfSlot(slot));
-        if (!left || names(left->regions)) co_return true;
-    }
-    co_return false;
 }
 
 Task<Status> Amf::read_as_found(Spot spot, unsigned role, StripRange range, std::span<std::byte> into) {

@@ -134,10 +134,22 @@ Task<Status> Amf::regenerate(Sums& sums, unsigned role, StripRange range, std::s
     if (status || !in_blocks || status.error().code != Errc::media_error) co_return status;
     // Here one strip may be wrong, and there another one.
     for (std::uint32_t at = range.from; at < range.to; at += kBlockSize) {
-        CO_TRY(co_await regenerate_from(sums, role, {at, at + static_cast<std::uint32_t>(kBlockSize)},
-                                        into.subspan(at - range.from, kBlockSize), {}));
+        const StripRange block{at, at + static_cast<std::uint32_t>(kBlockSize)};
+        const auto content = into.subspan(at - range.from, kBlockSize);
+        if (co_await still_right(sums, role, block, content)) continue;
+        CO_TRY(co_await regenerate_from(sums, role, block, content, {}));
     }
     co_return Status{};
+}
+
+/// The member itself has what its checksum says.
+Task<bool> Amf::still_right(const Sums& sums, unsigned role, StripRange block, std::span<std::byte> into) {
+    if (!writable(sums.spot)[role] || !sums.record.known(role, block.from)) co_return false;
+    DiskBatch batch(executor_);
+    const DiskPlace at = place(sums.spot, role);
+    batch.read(role, *disks_[at.member.v], at.offset + block.from, into);
+    co_await batch.done();
+    co_return batch.all_ok() && !sums.record.mismatch(role, block.from, into);
 }
 
 Task<Status> Amf::regenerate_from(Sums& sums, unsigned role, StripRange range, std::span<std::byte> into,
