@@ -214,8 +214,8 @@ bool Cluster::set_up() {
         fail("the group was not created: " + (made ? made->error().detail : std::string("no answer")));
         return false;
     }
-    const std::uint64_t data_start = amf_of(nodes_[0])->tables().config().data_start;
-    for (auto& media : media_) media->data_starts(data_start);
+    const GroupConfig& config = amf_of(nodes_[0])->tables().config();
+    for (auto& media : media_) media->belongs_to(config);
     if (!wait_for(0, first.create_volume({"v", "g", kVolumeSize, false}), volume, 30s) || !*volume) {
         fail("the volume was not created: " + (volume ? volume->error().detail : std::string("no answer")));
         return false;
@@ -261,6 +261,7 @@ Outcome Cluster::run() {
             world_.run_until([] { return false; }, plan_.faults_for);
         }
         if (world_.violated().empty()) settle();
+        if (world_.violated().empty() && plan_.lies) verify_lies();
         if (world_.violated().empty()) final_checks();
         if (world_.violated().empty() && prng_.chance(1, 4)) verify();
         if (world_.violated().empty() && prng_.chance(2, 3)) read_without_some();

@@ -113,6 +113,7 @@ private:
     bool noticed(const Media& media);
     void spoil_blocks(Fault& fault);
     void rot_tables(Fault& fault);
+    void tell_lies(Fault& fault);
     Media* healthy_disk(Prng& prng);
     /// A copy of every record survives whatever this plan does: no resync ever has anything to correct.
     bool covered() const {
@@ -146,7 +147,8 @@ private:
     bool all_answered();
     void open_all_ports();
     void open_outside_ports();
-    void verify();
+    std::uint64_t verify();
+    void verify_lies();
     void final_checks();
     void orderly_end();
 

@@ -57,6 +57,7 @@ void Cluster::one_fault(Fault& fault) {
         Choice{2, p.clocks, &Cluster::jump_clock},
         Choice{3, p.stores, &Cluster::trouble_store},
         Choice{1, p.suspends, &Cluster::suspend},
+        Choice{p.lies ? 6u : 0u, p.lies, &Cluster::tell_lies},
     };
     unsigned all = 0;
     for (const Choice& choice : choices) all += choice.weight;

@@ -200,6 +200,29 @@ void Cluster::spoil_blocks(Fault& fault) {
     }
 }
 
+/// Member 0 says what was not written: a few blocks rot, or writes are lost, or land elsewhere.
+void Cluster::tell_lies(Fault& fault) {
+    Media& media = *media_[0];
+    if (media.plugged() != 1) return;
+    const std::uint64_t count = 1 + fault.prng.below(4);
+    switch (fault.prng.below(3)) {
+        case 0:
+            for (std::uint64_t i = 0; i < count; ++i) {
+                const auto hot = media.hot_block(fault.prng);
+                if (!hot || *hot * kBlockSize < media.data_start()) continue;
+                media.rot(fault.prng, *hot);
+                strikes(fault, Mark::rot_data, *hot, media.id());
+            }
+            return;
+        case 1:
+            media.loses += static_cast<unsigned>(count);
+            return strikes(fault, Mark::lost_write, count, media.id());
+        default:
+            media.misdirects += static_cast<unsigned>(count);
+            return strikes(fault, Mark::misdirected_write, count, media.id());
+    }
+}
+
 /// Tables and superblocks have copies on every member, and the superblock two: one member's are spoilt here,
 /// and always the same one of its two superblocks.
 void Cluster::rot_tables(Fault& fault) {

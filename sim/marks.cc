@@ -43,6 +43,9 @@ constexpr std::array<Entry, kMarks> kTable{{
     {Mark::suspend, "suspend", "all stand still for % us"},
     {Mark::rot_table, "rot_table", "block % of member %, a table page, is spoilt"},
     {Mark::rot_superblock, "rot_superblock", "block % of member %, a superblock, is spoilt"},
+    {Mark::rot_data, "rot_data", "block % of member %, data or checksums, is spoilt"},
+    {Mark::lost_write, "lost_write", "% writes to member % are answered and never there"},
+    {Mark::misdirected_write, "misdirected_write", "% writes to member % land behind their place"},
     {Mark::recovery_with_redo, "recovery.with_redo", ""},
     {Mark::recovery_with_data, "recovery.with_data", ""},
     {Mark::recovery_of_recoverer, "recovery.of_recoverer", ""},
@@ -98,6 +101,13 @@ constexpr std::array<Entry, kMarks> kTable{{
     {Mark::destage_full, "destage.full", ""},
     {Mark::destage_partial, "destage.partial", ""},
     {Mark::destage_recalled, "destage.recalled", ""},
+    {Mark::met_rot, "met.rot", ""},
+    {Mark::met_lost_write, "met.lost_write", ""},
+    {Mark::met_misdirected_write, "met.misdirected_write", ""},
+    {Mark::checksum_in_read, "checksum.in_read", ""},
+    {Mark::checksum_in_update, "checksum.in_update", ""},
+    {Mark::checksum_in_check, "checksum.in_check", ""},
+    {Mark::checksum_copies, "checksum.copies", ""},
 }};
 
 constexpr bool in_order() {

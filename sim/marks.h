@@ -43,6 +43,9 @@ enum class Mark : std::uint8_t {
     suspend,
     rot_table,
     rot_superblock,
+    rot_data,
+    lost_write,
+    misdirected_write,
     // Situations.
     first_situation,
     recovery_with_redo = first_situation,
@@ -100,6 +103,13 @@ enum class Mark : std::uint8_t {
     destage_full,
     destage_partial,
     destage_recalled,
+    met_rot,
+    met_lost_write,
+    met_misdirected_write,
+    checksum_in_read,
+    checksum_in_update,
+    checksum_in_check,
+    checksum_copies,
     count,
 };
 

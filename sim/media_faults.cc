@@ -60,6 +60,7 @@ void Media::plug_in(std::optional<Content> content, bool zeros) {
     dead = false;
     flushed_.clear();
     bad.clear();
+    forget_lies();
     if (content) {
         blocks_ = std::move(*content);
         return;
@@ -69,6 +70,34 @@ void Media::plug_in(std::optional<Content> content, bool zeros) {
         place.block.reset();
         place.zeroed = zeros;
     }
+}
+
+void Media::rot(Prng& prng, std::uint64_t block) {
+    Block bytes;
+    look(block, bytes.data());
+    bytes[prng.below(kBlockSize)] ^= static_cast<std::byte>(1u << prng.below(8));
+    put(block * kBlockSize, bytes);
+    lies_[block] = Mark::met_rot;
+}
+
+bool Media::lies(std::uint64_t at, std::uint64_t length) const {
+    const auto first = lies_.lower_bound(at / kBlockSize);
+    return first != lies_.end() && first->first * kBlockSize < at + length;
+}
+
+/// A write that is answered and is not where it belongs.
+bool Media::goes_wrong(std::uint64_t at, std::span<const std::byte> from) {
+    const bool lost = loses != 0;
+    --(lost ? loses : misdirects);
+    world_.note(lost ? "disk.lost" : "disk.misdirected", id_ << 48 | at / kBlockSize, from.size());
+    for (std::size_t done = 0; done < from.size(); done += kBlockSize) {
+        lies_[(at + done) / kBlockSize] = lost ? Mark::met_lost_write : Mark::met_misdirected_write;
+        const std::uint64_t other = at + from.size() + done;
+        if (lost || other + kBlockSize > size() - kPageSize) continue;
+        put(other, from.subspan(done, kBlockSize));
+        lies_[other / kBlockSize] = Mark::met_misdirected_write;
+    }
+    return true;
 }
 
 std::optional<std::uint64_t> Media::rot(Prng& prng, std::uint64_t from, std::uint64_t to) {

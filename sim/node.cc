@@ -7,8 +7,10 @@
 namespace braid::sim {
 
 Geometry geometry_of(const Shape& shape) {
-    return *Geometry::make(*parse_level(shape.level), shape.disks,
-                           static_cast<std::uint32_t>(shape.strip_size), shape.copies);
+    Geometry geometry = *Geometry::make(*parse_level(shape.level), shape.disks,
+                                        static_cast<std::uint32_t>(shape.strip_size), shape.copies);
+    geometry.checksums = shape.checksums;
+    return geometry;
 }
 
 std::vector<std::unique_ptr<Media>> make_media(World& world, const Shape& shape) {
@@ -45,6 +47,7 @@ CreateGroup group_request(const Shape& shape) {
     group.strip_size = shape.strip_size;
     group.sharing = shape.sharing;
     group.power_loss = shape.power_loss;
+    group.checksums = shape.checksums;
     group.dimension = shape.dimension;
     group.copies = shape.copies;
     for (std::size_t i = 0; i < shape.disks; ++i) group.disks.push_back(disk_name(i));
@@ -67,7 +70,8 @@ Running::Running(Wires& wires, SharedRecord& record, std::vector<std::unique_ptr
                                   .intent_idle = shape.intent_idle,
                                   .cache = shape.cache,
                                   .dirty = shape.dirty,
-                                  .dirty_age = shape.dirty_age}),
+                                  .dirty_age = shape.dirty_age,
+                                  .checksums = shape.checksum_cache}),
       scope(process.executor) {}
 
 std::vector<Amf*> Running::amfs() {

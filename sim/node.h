@@ -25,12 +25,14 @@ struct Shape {
     std::uint64_t strip_size = 16u << 10;
     SharingOptions sharing;
     PowerLoss power_loss = PowerLoss::resync;
+    bool checksums = false;
     unsigned dimension = 2;
     unsigned copies = 0;
     Nanos ping_timeout = 500ms;
     Nanos intent_idle = 2s;
-    std::uint64_t cache = 0;         ///< bytes, of each AMF
-    std::uint64_t dirty = 1u << 20;  ///< with write-back, bytes of each AMF
+    std::uint64_t cache = 0;                  ///< bytes, of each AMF
+    std::uint64_t checksum_cache = 1u << 20;  ///< bytes, of each AMF
+    std::uint64_t dirty = 1u << 20;           ///< with write-back, bytes of each AMF
     Nanos dirty_age = 100ms;
     bool slow_sides = false;  ///< what passes between AMFs of a process takes its time
     std::vector<std::string> nbd =

@@ -119,6 +119,13 @@ Plan draw_plan(std::uint64_t seed) {
     if (back.chance(1, 3)) set_write_back(plan, true);
     plan.dirty = kBlockSize << back.below(10);
     plan.dirty_age = 1us * back.between(1000, 400'000);
+    Prng sums(mix64(seed) ^ 0xc5c5ull);
+    plan.checksums = sums.chance(1, 2);
+    if (sums.chance(1, 3)) plan.checksum_cache = (1 + sums.below(20)) * 4 * kBlockSize;
+    // It counts among those that may fail; of a stripe that nobody has a record of it would be one too many.
+    const bool all_told = plan.dimension >= 2 && plan.last_deaths < plan.dimension && !plan.power_cuts &&
+                          (!plan.cluster_kill || plan.power_loss == PowerLoss::journal);
+    plan.lies = sums.chance(2, 3) && plan.checksums && all_told && plan.disk_faults < parity;
     return plan;
 }
 
@@ -177,10 +184,12 @@ std::string describe(const Plan& plan) {
     if (plan.suspends) out += " suspend";
     if (plan.rot) out += " rot";
     if (plan.swaps) out += " swap";
+    if (plan.lies) out += " lies";
     if (plan.cluster_kill) out += " all-die";
     if (plan.outside != 0) out += "; outside " + std::to_string(plan.outside);
     if (plan.cache != 0) out += "; cache " + std::to_string(plan.cache / kBlockSize) + " blocks";
     if (plan.power_loss == PowerLoss::journal) out += "; journal";
+    if (plan.checksums) out += "; checksums";
     out += describe(plan.sharing);
     out += "; hosts:" + describe(plan.work);
     return out;
@@ -234,6 +243,9 @@ constexpr std::array kSettings{
     setting<[](auto& p) -> auto& { return p.sharing.prefetch; }>("prefetch", 0),
     setting<[](auto& p) -> auto& { return p.sharing.amfs; }>("amfs", 1),
     setting<[](auto& p) -> auto& { return p.slow_sides; }>("slow_sides", 0),
+    setting<[](auto& p) -> auto& { return p.checksums; }>("checksums", 0),
+    setting<[](auto& p) -> auto& { return p.checksum_cache; }>("checksum_cache", 4096),
+    setting<[](auto& p) -> auto& { return p.lies; }>("lies", 0),
     setting<[](auto& p) -> auto& { return p.drain_max; }>("drain_max", 1000),
     setting<[](auto& p) -> auto& { return p.controllers; }>("controllers", 2),
     setting<[](auto& p) -> auto& { return p.outside; }>("outside", 0),

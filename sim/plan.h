@@ -41,6 +41,7 @@ struct Plan : Shape {
     std::uint64_t window = 1u << 20;  ///< of a connection, bytes
     bool rot = false;                 ///< tables and superblocks of one member rot
     bool swaps = false;               ///< of the members that may fail, some come back empty or old
+    bool lies = false;                ///< member 0 says at times what was not written to it
     unsigned outliers = 0;            ///< one of so many disk commands takes up to seconds; 0: none
     Nanos operator_pause = 400ms;
     bool set_sharing = false;   ///< the operator changes how locks are kept, too

@@ -119,8 +119,7 @@ bool ScenarioRun::set_up() {
 bool ScenarioRun::create() {
     Controller& first = nodes_[0].running->controller;
     if (!admin(0, first.create_group(group_request(scenario_.shape)), "create group")) return false;
-    const std::uint64_t data_start = amf(0)->tables().config().data_start;
-    for (auto& media : media_) media->data_starts(data_start);
+    for (auto& media : media_) media->belongs_to(amf(0)->tables().config());
     if (!admin(0, first.create_volume({"v", "g", kVolumeSize, false}), "create volume")) return false;
     if (!admin(0, first.create_ports({"v", {}, false}), "create ports")) return false;
     const std::vector<std::string> outside = outside_names(scenario_.shape);
@@ -250,6 +249,9 @@ ScenarioRun::Counts& ScenarioRun::Counts::operator+=(const AmfCounters& counters
     resynced += static_cast<std::int64_t>(counters.resynced);
     regenerated += static_cast<std::int64_t>(counters.regenerated);
     repaired += static_cast<std::int64_t>(counters.repaired);
+    rotten +=
+        static_cast<std::int64_t>(counters.rotten_reads + counters.rotten_updates + counters.rotten_checks);
+    refreshed += static_cast<std::int64_t>(counters.checksum_repairs);
     cached += static_cast<std::int64_t>(counters.cached_reads);
     from_peers += static_cast<std::int64_t>(counters.peer_reads);
     unleased += static_cast<std::int64_t>(counters.reads_without_lease);
@@ -276,9 +278,12 @@ std::optional<DiskPlace> ScenarioRun::strip_of(const std::string& strip) {
     const StripeIndex stripe = geometry.locate(volume_base_ + offset_of(strip.substr(0, slash))).stripe;
     const Zone* zone = tables->zone(geometry.extent_of(stripe));
     if (zone == nullptr) return std::nullopt;
-    const Role role(static_cast<std::uint8_t>(*role_of_name(strip.substr(slash + 1), geometry)));
-    const DiskPlace at =
-        strip_place(geometry, *zone, geometry.row_of(stripe), role, tables->config().data_start);
+    const unsigned role = *role_of_name(strip.substr(slash + 1), geometry);
+    const Row row = geometry.row_of(stripe);
+    const std::uint64_t start = tables->config().data_start;
+    const DiskPlace at = role < geometry.width()
+                             ? strip_place(geometry, *zone, row, Role(static_cast<std::uint8_t>(role)), start)
+                             : checksum_place(geometry, *zone, row, role - geometry.width(), start);
     return strips_.emplace(strip, at).first->second;
 }
 

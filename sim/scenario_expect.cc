@@ -1,6 +1,7 @@
 // The steps of a scenario that say what must be.
 #include <algorithm>
 
+#include "sim/checkers/checksums.h"
 #include "sim/checkers/parity.h"
 #include "sim/scenario_run.h"
 
@@ -27,7 +28,8 @@ bool ScenarioRun::do_expect(const Step& step) {
             return lives ? wrong("it lives") : true;
         }
         case Verb::expect_parity: {
-            const std::string bad = check_parity(*some_tables(), media_);
+            std::string bad = check_parity(*some_tables(), media_);
+            if (bad.empty()) bad = check_checksums(*some_tables(), media_);
             return bad.empty() ? true : wrong(bad);
         }
         default:
@@ -50,6 +52,8 @@ bool ScenarioRun::expect_count(const Step& step) {
         {"resynced", now.resynced - at_start_.resynced},
         {"regenerated", now.regenerated - at_start_.regenerated},
         {"repaired", now.repaired - at_start_.repaired},
+        {"rotten", now.rotten - at_start_.rotten},
+        {"refreshed", now.refreshed - at_start_.refreshed},
         {"cached", now.cached - at_start_.cached},
         {"from-peers", now.from_peers - at_start_.from_peers},
         {"unleased", now.unleased - at_start_.unleased},

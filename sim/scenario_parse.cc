@@ -147,6 +147,7 @@ Answer read_shape(const toml::node& node, Scenario& scenario) {
                         {"amfs", number(sharing.amfs, "amfs", 1, kMaxAmfs)},
                         {"dimension", number(shape.dimension, "dimension", 1, 8)},
                         {"power_loss", word(shape.power_loss, "power_loss", parse_power_loss)},
+                        {"checksums", flag(shape.checksums, "checksums")},
                         {"ping_timeout", time(shape.ping_timeout, "ping_timeout")},
                         {"intent_idle", time(shape.intent_idle, "intent_idle")},
                         {"cache", size(shape.cache, "cache")},

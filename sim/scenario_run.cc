@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "sim/checkers/at_rest.h"
+#include "sim/checkers/checksums.h"
 #include "sim/checkers/parity.h"
 
 namespace braid::sim {
@@ -281,6 +282,8 @@ bool ScenarioRun::look_at_all(const std::string& when) {
     if (some_tables() == nullptr) return true;  // nobody is there
     const std::string bad = check_parity(*some_tables(), media_);
     if (!bad.empty()) return wrong("parity " + when + ": " + bad);
+    const std::string strange = check_checksums(*some_tables(), media_);
+    if (!strange.empty()) return wrong("checksums " + when + ": " + strange);
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
         for (const Amf* of : amfs(i)) {
             if (of->conditions().quarantined_stripes > quarantined_)

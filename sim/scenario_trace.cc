@@ -14,9 +14,9 @@
 namespace braid::sim {
 namespace {
 
-constexpr std::array<std::string_view, 12> kKinds = {"other", "lock",  "report",  "record",
-                                                     "table", "cache", "forward", "ports",
-                                                     "link",  "disk",  "tables",  "arrival"};
+constexpr std::array<std::string_view, 13> kKinds = {"other", "lock",    "report", "record", "table",
+                                                     "cache", "forward", "ports",  "link",   "disk",
+                                                     "sums",  "tables",  "arrival"};
 constexpr std::array<std::string_view, 3> kParity = {"P", "Q", "R"};
 
 std::string name_of(AmfId id) {
@@ -79,6 +79,9 @@ std::optional<unsigned> role_of_name(std::string_view name, const Geometry& geom
     for (unsigned role = 0; role < geometry.width(); ++role) {
         if (role_name(role, geometry.k) == name) return role;
     }
+    for (unsigned copy = 0; copy < geometry.checksum_copies(); ++copy) {
+        if ('s' + std::to_string(copy) == name) return geometry.width() + copy;
+    }
     return std::nullopt;
 }
 
@@ -138,12 +141,24 @@ std::string Trace::place_of(std::uint64_t member, std::uint64_t offset) const {
         if (zone == nullptr) continue;
         for (const Segment& part : zone->parts()) {
             if (part.member.v != member || part.index.v != segment) continue;
+            if (inside >= geometry_.rows_size()) {
+                const ZonePosition position(static_cast<std::uint8_t>(&part - zone->parts().data()));
+                return checksums_of(ExtentIndex(extent), position, inside - geometry_.rows_size());
+            }
             const unsigned role = role_of_member(geometry_, *zone, row, part.member)->v;
             return stripe_name(geometry_.stripe_of(ExtentIndex(extent), row)) + '/' +
                    role_name(role, geometry_.k);
         }
     }
     return "tables";
+}
+
+/// A copy of a stripe's record, by where it is in its segment's area.
+std::string Trace::checksums_of(ExtentIndex extent, ZonePosition position, std::uint64_t offset) const {
+    const auto number = static_cast<unsigned>(offset / geometry_.checksum_record_size());
+    const unsigned copy = number % geometry_.checksum_copies(), width = geometry_.width();
+    const Row row(number / geometry_.checksum_copies() * width + (position.v + width - copy) % width);
+    return stripe_name(geometry_.stripe_of(extent, row)) + "/s" + std::to_string(copy);
 }
 
 // ---- messages
@@ -337,7 +352,8 @@ bool Trace::holds(const Process& from, const Process& to, std::span<const std::b
 std::string Trace::command_text(const Process& process, std::uint64_t member, const DiskOp& op, bool done,
                                 std::string_view& kind) const {
     std::string place = place_of(member, op.offset);
-    kind = place == "tables" ? "tables" : kind_if_named("disk", place);
+    const bool sums = place.find("/s") != std::string::npos;
+    kind = place == "tables" ? "tables" : kind_if_named(sums ? "sums" : "disk", place);
     const bool reads = op.verb == DiskVerb::read;
     return letter(process) + (done ? reads ? " read " : " wrote " : reads ? " reads " : " writes ") + place;
 }

@@ -5,7 +5,8 @@
 //
 // Controllers are a, b, ...; X is a place of the scenario: a lock unit, and its first stripe (X#1 the next);
 // X+0, X+4K the lock units of its blocks, by their first byte;
-// X/d0 the strips with its data, X/P, X/Q, X/R those with its parity (for a mirror: further copies). What has
+// X/d0 the strips with its data, X/P, X/Q, X/R those with its parity (for a mirror: further copies), X/s0,
+// X/s1 the copies of its checksums. What has
 // no name is `17`, whatever stands before the data `tables`. Words that begin with + are special: +release
 // (let it go when done), +recover, +of a (a record of a dead writer), +for a (finishes one), +quarantine.
 #pragma once
@@ -84,6 +85,7 @@ private:
                              std::string_view& kind) const;
     std::string unit_name(UnitIndex unit) const;
     std::string stripe_name(StripeIndex stripe) const;
+    std::string checksums_of(ExtentIndex extent, ZonePosition position, std::uint64_t offset) const;
     std::string place_of(std::uint64_t member, std::uint64_t offset) const;
     bool is_held(const std::string& text) const;
     void add(std::string_view kind, std::string text);

@@ -27,6 +27,14 @@ Media::Media(World& world, std::uint64_t id, std::uint64_t size)
       blocks_(size / kBlockSize),
       in_flight_(kTablesEnd / kBlockSize, size / kBlockSize - kLabels) {}
 
+void Media::belongs_to(const GroupConfig& config) {
+    data_start_ = config.data_start;
+    in_flight_.judge_from(data_start_ / kBlockSize);
+    if (config.geometry.checksums && config.sharing.granularity.blocks != 0)
+        in_flight_.spare_readers(config.geometry.segment_size() / kBlockSize,
+                                 config.geometry.rows_size() / kBlockSize);
+}
+
 void Media::begun(const Process& process, const DiskOp& op) {
     if (op.verb == DiskVerb::flush) return;
     const bool writes = op.verb != DiskVerb::read;
@@ -67,6 +75,7 @@ Status Media::read(std::uint64_t at, std::span<std::byte> into) {
     for (std::size_t done = 0; done < into.size(); done += kBlockSize) {
         const std::uint64_t number = (at + done) / kBlockSize;
         if (!bad.empty() && bad.contains(number)) return fail(Errc::media_error);
+        if (const auto lie = lies_.find(number); lie != lies_.end()) world_.mark(lie->second);
         look(number, into.data() + done);
     }
     return {};
@@ -90,10 +99,12 @@ Status Media::write(std::uint64_t at, std::span<const std::byte> from) {
         if (!dead && world_.prng.chance(1, 2)) write_torn(at, from);
         return fail(Errc::io_error);
     }
+    if ((loses | misdirects) != 0 && data_start_ != 0 && at >= data_start_ && goes_wrong(at, from)) return {};
     world_.note("disk.write", id_ << 48 | at / kBlockSize, from.size(), crc32c(from));
     for (std::size_t done = 0; done < from.size(); done += kBlockSize) {
         put(at + done, from.subspan(done, kBlockSize));
         if (!bad.empty()) bad.erase((at + done) / kBlockSize);
+        if (!lies_.empty()) lies_.erase((at + done) / kBlockSize);
     }
     if (at >= kTablesEnd) {
         if (recent_.size() < kRecent) recent_.emplace_back();
@@ -122,6 +133,7 @@ Status Media::zero(std::uint64_t at, std::uint64_t length) {
         blocks_[number].block.reset();
         blocks_[number].zeroed = true;
     }
+    lies_.erase(lies_.lower_bound(at / kBlockSize), lies_.lower_bound((at + length) / kBlockSize));
     bad.erase(bad.lower_bound(at / kBlockSize), bad.lower_bound((at + length) / kBlockSize));
     return {};
 }

@@ -14,6 +14,7 @@
 
 #include "base/buffer.h"
 #include "io/disk.h"
+#include "ondisk/table_pages.h"
 #include "sim/checkers/in_flight.h"
 #include "sim/world.h"
 
@@ -34,10 +35,7 @@ public:
     /// A command of `process` is under way, until ended(). Sees who is in whose way.
     void begun(const Process& process, const DiskOp& op);
     void ended(DiskVerb verb, std::uint64_t at, std::uint64_t length);
-    void data_starts(std::uint64_t at) {
-        data_start_ = at;
-        in_flight_.judge_from(at / kBlockSize);
-    }
+    void belongs_to(const GroupConfig& config);
     std::uint64_t data_start() const { return data_start_; }
     /// Sees writes of those who are out of the view.
     void lands(const Process& process);
@@ -62,6 +60,15 @@ public:
     /// With this content; zeros, or garbage, if there is none.
     void plug_in(std::optional<Content> content, bool zeros);
     unsigned plugged() const { return plugged_; }  ///< times
+    /// What a block says is not what was last written there, and the disk does not know: that is told as it
+    /// is read.
+    bool lies(std::uint64_t at, std::uint64_t length) const;
+    void forget_lies() {
+        lies_.clear();
+        loses = misdirects = 0;
+    }
+    /// Flips bits of a block.
+    void rot(Prng& prng, std::uint64_t block);
     /// Spoils a block that has been written, of those given: bits, a sector, or another block's content in
     /// its place. Nothing if it finds none.
     std::optional<std::uint64_t> rot(Prng& prng, std::uint64_t from, std::uint64_t to);
@@ -70,6 +77,8 @@ public:
 
     bool dead = false;            ///< every command of everybody fails
     bool fails_writes = false;    ///< reads are answered as ever
+    unsigned loses = 0;           ///< so many of the next writes of data are answered and never there
+    unsigned misdirects = 0;      ///< so many, then, land right behind their place
     unsigned errors_of_1000 = 0;  ///< commands that fail, by chance
     bool declared = false;        ///< an operator has declared it failed
     unsigned slow = 1;            ///< factor on the latency
@@ -77,6 +86,7 @@ public:
 
 private:
     bool fails(bool changes);
+    bool goes_wrong(std::uint64_t at, std::span<const std::byte> from);
     void remember(std::uint64_t number);
     void put(std::uint64_t at, std::span<const std::byte> from);
     void look(std::uint64_t number, std::byte* into) const;
@@ -89,6 +99,7 @@ private:
     unsigned plugged_ = 1;
     std::uint64_t data_start_ = 0;
     InFlight in_flight_;
+    std::map<std::uint64_t, Mark> lies_;  ///< by block: what to count when it is read
     std::map<std::uint64_t, Place>
         flushed_;  ///< what stood on the disk itself where the cache has something newer
     std::vector<std::uint64_t> recent_;  ///< a ring of blocks written last

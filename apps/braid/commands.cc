@@ -190,6 +190,7 @@ std::vector<std::pair<std::string, std::string>> SharingRequest::fields() const 
         {"lock_order", Json(lock_order).dump()},   {"min_hold_us", std::to_string(min_hold_us)},
         {"prefetch", std::to_string(prefetch)},    {"amfs", std::to_string(amfs)},
         {"power_loss", Json(power_loss).dump()},   {"cache", Json(cache).dump()}};
+    if (!checksums.empty()) out.emplace_back("checksums", Json(checksums).dump());
     if (dimension != 0) out.emplace_back("dimension", std::to_string(dimension));
     return out;
 }

@@ -27,6 +27,7 @@ struct SharingRequest {
     unsigned prefetch = 32, amfs = 1;
     std::string cache = "write-through";
     std::string power_loss = "journal";
+    std::string checksums;   ///< on, off; empty: as the daemon thinks right
     unsigned dimension = 0;  ///< 0: as the daemon thinks right
     /// As fields of a request of the control API: key and JSON value.
     std::vector<std::pair<std::string, std::string>> fields() const;

@@ -106,6 +106,12 @@ void add_sharing(CLI::App* create, SharingRequest& r) {
             "journal (default): no loss of power leaves a stripe half-written; resync: faster writes")
         ->check(CLI::IsMember({"journal", "resync"}));
     create
+        ->add_option(
+            "--checksums", r.checksums,
+            "on (default, from strips of 16K on): every block has a checksum elsewhere, so that rotten, "
+            "lost and misdirected blocks are found and repaired; off")
+        ->check(CLI::IsMember({"on", "off"}));
+    create
         ->add_option("--dimension", r.dimension,
                      "copies of an update record, default 2, or 1 on one controller")
         ->check(CLI::Range(1, 8));

@@ -67,6 +67,7 @@ Json content_json(PageKind kind, ConstPageBytes bytes) {
                    {"data", c->geometry.k},
                    {"parity", c->geometry.m},
                    {"strip_bytes", c->geometry.strip_size},
+                   {"checksums", c->geometry.checksums ? "on" : "off"},
                    {"granularity", to_string(c->sharing.granularity)},
                    {"lock_order", to_string(c->sharing.lock_order)},
                    {"coherency", to_string(c->sharing.coherency)},

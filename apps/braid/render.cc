@@ -127,6 +127,7 @@ std::string group_text(std::string_view document) {
          fmt::format("{}, the oldest {} ms old", size_or_dash(g, "dirty_bytes"), num(g, "dirty_age_ms"))},
         {"loss of power", str(g, "power_loss")},
         {"journal", fmt::format("{} for each AMF", size_or_dash(g, "journal_bytes"))},
+        {"checksums", str(g, "checksums", "off")},
         {"shared by", words(g, "controllers")},
         {"served by", words(g, "attached")}};
     const std::string members = str(g, "members", "");

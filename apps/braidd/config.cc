@@ -132,6 +132,7 @@ std::vector<Key> keys_of(DaemonConfig& c, std::string& provider) {
         {"disks", "delay_us", number(c.disk_delay_us, 0, 1'000'000)},
         {"limits", "memory", size(c.memory, 16ull << 20, 1ull << 40)},
         {"limits", "cache", size(c.cache, 0, 1ull << 40)},
+        {"limits", "checksums", size(c.checksums, 0, 1ull << 40)},
         {"limits", "dirty", size(c.dirty, 1ull << 20, 1ull << 40)},
         {"limits", "dirty_age_ms", number(c.dirty_age_ms, 10, 60'000)},
         {"limits", "spin_us", number(c.spin_us, 0, 10'000)},

@@ -37,9 +37,10 @@ struct DaemonConfig {
     std::uint64_t memory =
         256ull << 20;  ///< bytes that requests of hosts may hold on each data thread, 16 MiB .. 1 TiB
     std::uint64_t cache = 64ull << 20;  ///< bytes of clean data of each group on each data thread, 0 .. 1 TiB
-    std::uint64_t dirty = 32ull << 20;  ///< bytes answered and not written yet, the same, 1 MiB .. 1 TiB
-    std::uint32_t dirty_age_ms = 1000;  ///< 10 .. 60000
-    std::uint32_t spin_us = 50;         ///< 0 .. 10000
+    std::uint64_t checksums = 16ull << 20;  ///< bytes of checksums in memory, the same, 0 .. 1 TiB
+    std::uint64_t dirty = 32ull << 20;      ///< bytes answered and not written yet, the same, 1 MiB .. 1 TiB
+    std::uint32_t dirty_age_ms = 1000;      ///< 10 .. 60000
+    std::uint32_t spin_us = 50;             ///< 0 .. 10000
     LogLevel log_level = LogLevel::info;
 };
 

@@ -64,6 +64,7 @@ ControllerConfig controller_config(const DaemonConfig& config) {
     out.ping_timeout = std::chrono::milliseconds(config.ping_timeout_ms);
     out.cache = config.cache;
     out.dirty = config.dirty;
+    out.checksums = config.checksums;
     out.dirty_age = std::chrono::milliseconds(config.dirty_age_ms);
     out.nbd_limits.total_bytes_in_flight = config.memory;
     out.nbd_limits.bytes_in_flight = std::min<std::size_t>(out.nbd_limits.bytes_in_flight, config.memory / 2);

@@ -194,6 +194,7 @@ int run(int argc, char** argv) {
     std::string range;
     CLI::App app{"Runs simulated clusters and checks the promises on them."};
     app.add_option("--scenario", scenarios.files, "run the scenarios of these files");
+    app.add_flag("--checksums", scenarios.checksums, "their groups keep checksums of blocks");
     app.add_flag("--broadcast", scenarios.broadcast, "their groups acquire by broadcast");
     app.add_option("--granularity", scenarios.granularity, "what one of their locks covers: block, ...")
         ->check([](const std::string& text) {

@@ -20,10 +20,10 @@ bool run_seeds(const std::string& file, const Scenario& scenario, std::size_t va
         if (well) continue;
         const std::string each = scenario.each.empty() ? "" : ", EACH = " + scenario.each[variant];
         std::printf(
-            "FAILED %s (%s), seed %llu%s\n%s:%s\n  repeat: simulate --scenario %s --seed %llu --log%s%s\n",
+            "FAILED %s (%s), seed %llu%s\n%s:%s\n  repeat: simulate --scenario %s --seed %llu --log%s%s%s\n",
             file.c_str(), scenario.title.c_str(), static_cast<unsigned long long>(seed), each.c_str(),
             file.c_str(), outcome.failure.c_str(), file.c_str(), static_cast<unsigned long long>(seed),
-            options.broadcast ? " --broadcast" : "",
+            options.broadcast ? " --broadcast" : "", options.checksums ? " --checksums" : "",
             options.granularity.empty() ? "" : (" --granularity " + options.granularity).c_str());
         return false;
     }
@@ -48,6 +48,7 @@ int run_file(const std::string& file, const ScenarioOptions& options) {
             return 2;
         }
         SharingOptions& sharing = scenario->shape.sharing;
+        if (options.checksums) scenario->shape.checksums = true;
         if (options.broadcast) sharing.coherency = Coherency::broadcast;
         if (!options.granularity.empty()) sharing.granularity = *parse_granularity(options.granularity);
         variants = std::max<std::size_t>(scenario->each.size(), 1);

@@ -11,6 +11,7 @@ struct ScenarioOptions {
     std::vector<std::string> files;
     std::uint64_t first_seed = 1, last_seed = 4;  ///< of each file: other delays, other chances
     bool trace = false;                           ///< also where all is well
+    bool checksums = false;                       ///< the same
     bool broadcast = false;                       ///< whatever the files say
     std::string granularity;                      ///< the same; empty: as they say
 };

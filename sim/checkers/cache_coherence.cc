@@ -49,6 +49,7 @@ std::string check_cached_block(const GroupConfig& config, const GroupState& stat
             strip_place(geometry, zone, geometry.row_of(stripe.stripe), role, config.data_start);
         const Media& disk = *media[place.member.v];
         if (state.members[place.member.v].state == MemberState::failed || disk.plugged() != 1) continue;
+        if (disk.lies(place.offset + strip.offset, kBlockSize)) continue;
         std::array<std::byte, kBlockSize> there;
         disk.peek(place.offset + strip.offset, there);
         if (std::memcmp(there.data(), content.data(), kBlockSize) == 0) return {};

@@ -18,6 +18,12 @@ public:
 
     /// Data begins here. Before anything of it is under way.
     void judge_from(std::uint64_t block) { from_ = block; }
+    /// Behind so many blocks of each segment of so many stands what readers look at whoever writes there,
+    /// because they take it sector by sector: the checksums, where the locks are of blocks.
+    void spare_readers(std::uint64_t segment, std::uint64_t behind) {
+        segment_ = segment;
+        behind_ = behind;
+    }
 
     /// Empty, or who is in whose way.
     /// `anew`: the space is handed out again; who still reads what stood there looks afterwards whether it
@@ -26,6 +32,7 @@ public:
                       bool anew = false) {
         std::string wrong;
         for_each(at, length, [&](Place& place, std::uint64_t block) {
+            if (!writes && spared(block)) return;
             if (anew) place.readers = 0;
             const bool clash = place.writers != 0 || (writes && place.readers != 0);
             if (clash && wrong.empty()) {
@@ -39,7 +46,8 @@ public:
         return wrong;
     }
     void end(std::uint64_t at, std::uint64_t length, bool writes) {
-        for_each(at, length, [&](Place& place, std::uint64_t) {
+        for_each(at, length, [&](Place& place, std::uint64_t block) {
+            if (!writes && spared(block)) return;
             std::uint16_t& count = writes ? place.writers : place.readers;
             if (count != 0) --count;
         });
@@ -57,7 +65,9 @@ private:
             f(places_[block], block);
         }
     }
+    bool spared(std::uint64_t block) const { return segment_ != 0 && (block - from_) % segment_ >= behind_; }
     std::uint64_t from_;
+    std::uint64_t segment_ = 0, behind_ = 0;
     std::vector<Place> places_;
 };
 

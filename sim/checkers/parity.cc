@@ -35,7 +35,8 @@ std::string check_parity(const GroupConfig& config, const GroupState& state, Ext
         for (unsigned role = 0; role < width; ++role) {
             const DiskPlace& place = places[role] = strip_place(
                 geometry, zone, Row(row), Role(static_cast<std::uint8_t>(role)), config.data_start);
-            if (state.members[place.member.v].state == MemberState::failed) {
+            if (state.members[place.member.v].state == MemberState::failed ||
+                media[place.member.v]->lies(place.offset, strip)) {
                 missing.set(role);
                 continue;
             }

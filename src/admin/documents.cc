@@ -95,6 +95,7 @@ Json to_json(const GroupInfo& g) {
                 {"dirty_bytes", g.dirty_bytes},
                 {"dirty_age_ms", g.dirty_age / std::chrono::milliseconds(1)},
                 {"power_loss", to_string(g.power_loss)},
+                {"checksums", g.checksums ? "on" : "off"},
                 {"journal_bytes", g.journal_bytes},
                 {"dimension", g.dimension},
                 {"dirty_regions", g.dirty_regions},
@@ -117,6 +118,7 @@ Json to_json(const JobInfo& j) {
                 {"eta_s", std::move(eta)},
                 {"state", name_of(j.state)},
                 {"mismatches", j.mismatches},
+                {"repaired", j.repaired},
                 {"detail", text_or_null(j.detail)}};
 }
 
@@ -454,6 +456,11 @@ static void parse_sharing(Fields& fields, SharingOptions& s) {
     fields.word("cache", s.write_cache, parse_write_cache);
 }
 
+static Result<bool> parse_on_off(std::string_view text) {
+    if (text == "on" || text == "off") return text == "on";
+    return fail(Errc::invalid);
+}
+
 AdminResult<CreateGroup> parse_create_group(std::string_view body) {
     Fields fields(body);
     CreateGroup r;
@@ -465,6 +472,8 @@ AdminResult<CreateGroup> parse_create_group(std::string_view body) {
     fields.number("dimension", r.dimension, 8);
     parse_sharing(fields, r.sharing);
     fields.word("power_loss", r.power_loss, parse_power_loss);
+    bool checksums = false;
+    if (fields.word("checksums", checksums, parse_on_off)) r.checksums = checksums;
     fields.number("copies", r.copies, 24);
     fields.flag("force", r.force);
     auto request = fields.finish(std::move(r));
@@ -485,7 +494,8 @@ AdminResult<SetGroup> parse_set_group(std::string_view body) {
     if (fields.number("min_hold_us", min_hold_us, kMaxMinHold / std::chrono::microseconds(1)))
         r.change.min_hold = std::chrono::microseconds(min_hold_us);
     if (fields.number("prefetch", prefetch, kMaxPrefetch)) r.change.prefetch = prefetch;
-    for (const char* key : {"coherency", "amfs", "granularity", "cache", "dimension", "level", "strip_size"})
+    for (const char* key :
+         {"coherency", "amfs", "granularity", "cache", "dimension", "level", "strip_size", "checksums"})
         fields.fixed(key);
     return fields.finish(std::move(r));
 }

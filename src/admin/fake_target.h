@@ -48,6 +48,7 @@ public:
             info.disks = g.disks;
             info.sharing = g.sharing;
             info.power_loss = g.power_loss;
+            info.checksums = g.checksums.value_or(true);
             r.groups.push_back(info);
             r.redundancy_remaining = 1;
         }

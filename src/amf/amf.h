@@ -12,8 +12,8 @@
 // one; never regenerates from a stripe that may be half-written.
 //
 // Where: amf.cc (life, view, flush), locks.cc (which units an operation takes), read.cc, write.cc,
-// recover.cc, check.cc (parity of one stripe), cached.cc (what is remembered), destage.cc (write-back),
-// flush.cc.
+// recover.cc, check.cc (parity of one stripe), checksums.cc, cached.cc (what is remembered), destage.cc
+// (write-back), flush.cc.
 #pragma once
 
 #include <array>
@@ -23,6 +23,7 @@
 #include <set>
 #include <vector>
 
+#include "amf/checksum_cache.h"
 #include "amf/disk_batch.h"
 #include "amf/group_space.h"
 #include "amf/stripe_locks.h"
@@ -58,6 +59,7 @@ struct AmfOptions {
     std::size_t cached_operation = 128u << 10;  ///< a larger read or write leaves nothing in the cache
     Nanos peer_patience = 50ms;                 ///< with another AMF's cache; then the members are asked
     const Lease* lease = &always_live();        ///< outlives the AMF
+    std::size_t checksums = 16u << 20;          ///< bytes of checksum records that are remembered
     // Write-back.
     std::size_t dirty =
         32u << 20;              ///< bytes of records at most: hosts wait; from half of it on the oldest go
@@ -88,6 +90,12 @@ struct AmfCounters {
     std::uint64_t destaged_writes = 0;    ///< pieces of hosts' writes in both
     std::uint64_t destages_recalled = 0;  ///< of both: because somebody wanted the lock
     std::uint64_t dirty_waits = 0;        ///< pieces that had to wait for room
+    // With checksums.
+    std::uint64_t checksum_reads = 0;  ///< of records from the members; otherwise they were at hand
+    std::uint64_t rotten_reads = 0, rotten_updates = 0, rotten_checks = 0;  ///< that met what was not written
+    std::uint64_t checksum_repairs = 0;  ///< records of which a copy was old or broken
+    std::uint64_t taken_as_found = 0;    ///< blocks of a write that was cut short, beyond what parity tells
+    std::array<std::uint64_t, kMaxMembers> mismatches{};  ///< by member: reads that were not what was written
 };
 
 /// What an operator should know now.
@@ -109,6 +117,7 @@ enum class StripeVerdict : std::uint8_t {
     clean,       ///< all parity that can be read is right
     wrong,       ///< parity is wrong (and still is)
     corrected,   ///< parity was wrong and has been written
+    rotten,      ///< blocks were not what had been written: they have been written again
     incomplete,  ///< data is missing: nothing can be said
 };
 
@@ -151,7 +160,8 @@ public:
 
     // ---- for jobs
     bool allocated(ExtentIndex extent) const { return tables_.zone(extent) != nullptr; }
-    /// Compares a stripe's parity with its data and, if asked, writes it where it is wrong.
+    /// Compares a stripe's parity with its data and, if asked, writes it where it is wrong. What checksums
+    /// tell is put right in any case.
     Task<Result<StripeVerdict>> check_stripe(StripeIndex stripe, bool correct);
     /// The AMF that does what one alone should do: the lowest id of the view.
     bool keeper() const { return !view_.members.empty() && view_.members.front().id == view_.self; }
@@ -184,6 +194,7 @@ private:
     };
     struct IntentPin;
     struct Recovering;
+    struct Sums;
 
     /// What an operation holds of the group's locks. Where content has units of its own `stripe` is taken
     /// first, by those who need it; else `content` is the stripe's.
@@ -243,10 +254,24 @@ private:
     /// busy: something has to be regenerated, and that needs the stripe to hold still, which it does if
     /// `whole`.
     Task<Status> read_blocks(Spot spot, std::uint32_t offset, std::span<std::byte> into, bool whole);
-    Task<Status> regenerate(Spot spot, unsigned role, StripRange range, std::span<std::byte> into,
+    Task<Status> regenerate(Sums& sums, unsigned role, StripRange range, std::span<std::byte> into,
                             RoleMask unreadable);
+    Task<Status> regenerate_from(Sums& sums, unsigned role, StripRange range, std::span<std::byte> into,
+                                 RoleMask unreadable);
+    Task<bool> still_right(const Sums& sums, unsigned role, StripRange block, std::span<std::byte> into);
     void note_read_error(const Spot& spot, unsigned role, StripRange range, Error error);
+    void note_error_of(MemberIndex member, StripeIndex stripe, Error error);
     Task<void> repair(StripeIndex stripe, unsigned role, StripRange range);
+
+    // checksums.cc
+    Task<void> arrived(Sums& sums);
+    bool fits(const Sums& sums, unsigned role, std::uint32_t from, std::span<const std::byte> content);
+    /// Nobody has made it right yet.
+    Task<bool> may_be_half_written(StripeIndex stripe) {
+        return tables_.left_half_written(region_of(logical(stripe)));
+    }
+    Task<Status> read_as_found(Spot spot, unsigned role, StripRange range, std::span<std::byte> into);
+    Task<void> repair_sums(StripeIndex stripe);
 
     // cached.cc
     /// Where the stripe begins in the logical space.
@@ -322,13 +347,29 @@ private:
     };
     Task<Status> update(OpenRecord& record, Spot spot, StripeWrite write, Slice data, IntentPin& intent,
                         Kind kind);
-    Task<Status> finish(OpenRecord& record, Spot spot, StripeWrite write, Slice data, Redo redo, Kind kind);
+    /// Roles that an update has to do without.
+    struct Unusable {
+        RoleMask unreadable, wrong;
+        bool reached = true;  ///< what cannot be read from here can be read by nobody
+    };
+    Task<bool> all_old_is_right(const DiskBatch& batch, Sums& sums, StripeWrite write, const WritePlan& plan,
+                                const std::array<std::byte*, kMaxMembers>& old, Unusable& unusable);
+    Task<Status> finish(OpenRecord& record, Sums& sums, StripeWrite write, Slice data, Redo redo, Kind kind);
     void read_old(DiskBatch& batch, const Spot& spot, const StripeWrite& write, const WritePlan& plan,
                   std::span<std::byte> memory, std::array<std::byte*, kMaxMembers>& old);
+    /// What of a role read_old() reads.
+    StripRange old_part(const StripeWrite& write, const WritePlan& plan, unsigned role) const;
     Redo make_redo(const StripeWrite& write, const WritePlan& plan, RoleMask targets, const Slice& data,
                    std::array<std::byte*, kMaxMembers>& old) const;
 
     // check.cc
+    struct Checked;
+    struct Repairs;
+    Task<Result<StripeVerdict>> check_locked(StripeIndex stripe, bool correct, Repairs& repairs);
+    Task<void> look_at(Checked& checked, bool correct);
+    void heal(Checked& checked);
+    void heal_row(Checked& checked, std::uint32_t from, RoleMask wrong);
+    Task<Status> put_right(Checked& checked, RoleMask wrong);
     Journal::Ticket put_parity(const Spot& spot, RoleMask roles, std::span<std::byte* const> parity);
 
     // recover.cc
@@ -352,6 +393,7 @@ private:
     bool ready_ = false;
     Replicator replicator_;
     BlockCache cache_;
+    ChecksumCache sums_;
     PeerCache peer_cache_;
     Event cleaned_;  ///< a stripe is not dirty any more
     LockManager locks_;

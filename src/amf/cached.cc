@@ -19,7 +19,11 @@
 
 namespace braid {
 
-void Amf::released(UnitIndex unit) { cache_.drop(unit); }
+void Amf::released(UnitIndex unit) {
+    cache_.drop(unit);
+    if (unit != kTablesUnit && !units_.is_blocks(unit))
+        sums_.drop(units_.first_stripe(unit), units_.stripes());
+}
 
 /// Part of a stripe, any bytes.
 bool Amf::serve_cached(std::uint64_t at, std::span<std::byte> into, std::uint32_t generation) {

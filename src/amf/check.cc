@@ -1,7 +1,11 @@
-// Parity of one stripe against its data: for scrub (compare only) and resync (compare and write).
+// Parity of one stripe against its data: for scrub (compare only) and resync (compare and write). With
+// checksums it is first found out which blocks are what was written; what is not is made again from those, in
+// memory for what follows, and then on its member. Only what cannot be told so is left to the
+// comparison: in a stripe under resync the data is right as it is found.
+#include <algorithm>
 #include <cstring>
 
-#include "amf/amf.h"
+#include "amf/stripe_sums.h"
 #include "base/log.h"
 
 namespace braid {
@@ -20,9 +24,148 @@ Journal::Ticket Amf::put_parity(const Spot& spot, RoleMask roles, std::span<std:
     return journal_.put(entry, {}, Slice(memory));
 }
 
+/// What of a stripe has to be written again.
+struct Amf::Repairs {
+    std::array<StripRange, kMaxMembers> blocks{};  ///< by role
+    bool sums = false;                             ///< a copy of its checksums
+    bool any() const {
+        return sums || std::ranges::any_of(blocks, [](StripRange range) { return range.length() != 0; });
+    }
+};
+
+/// A stripe as it is on the members, and as it should be.
+struct Amf::Checked {
+    Checked(Amf& amf, const Spot& spot)
+        : where(spot),
+          sums(amf, spot, Sums::Use::looking),
+          strip(amf.geometry_.strip_size),
+          k(amf.geometry_.k),
+          width(amf.geometry_.width()),
+          memory((width + amf.geometry_.m) * strip) {
+        for (unsigned j = 0; j < amf.geometry_.m; ++j) computed[j] = memory.data() + (width + j) * strip;
+    }
+    std::span<std::byte> content(unsigned role) const { return memory.span(role * strip, strip); }
+
+    const Spot where;
+    Sums sums;
+    const std::size_t strip;
+    const unsigned k, width;
+    const Buffer memory;
+    std::array<std::byte*, kMaxParity> computed{};
+    std::array<const std::byte*, kMaxMembers> columns{};  ///< where the data is
+    RoleMask readable, good;
+    Repairs repairs;
+    bool torn = false;  ///< more is not what was written than the others can tell
+};
+
+/// Reads all that is there.
+Task<void> Amf::look_at(Checked& c, bool correct) {
+    DiskBatch batch(executor_);
+    c.readable = c.good = writable(c.where);
+    c.sums.begin();
+    for (unsigned role = 0; role < c.width; ++role) {
+        if (!c.readable[role]) continue;
+        const DiskPlace at = place(c.where, role);
+        batch.read(role, *disks_[at.member.v], at.offset, c.content(role));
+    }
+    co_await batch.done();
+    co_await arrived(c.sums);
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+        if (batch.status(i)) continue;
+        c.good.reset(batch.role(i));
+        if (correct) continue;  // parity is written again
+        note_read_error(c.where, batch.role(i), {0, geometry_.strip_size}, batch.status(i).error());
+    }
+}
+
+/// What does not fit its checksum, from what does: here in memory; what its member has to get is noted.
+void Amf::heal(Checked& c) {
+    c.repairs.sums = c.sums.stale;
+    RoleMask wrong;
+    for (unsigned role = 0; role < c.width; ++role)
+        wrong[role] = c.good[role] && !fits(c.sums, role, 0, c.content(role));
+    if (wrong.none()) return;
+    ++counters_.rotten_checks;
+    for (std::uint32_t from = 0; from < c.strip; from += kBlockSize) heal_row(c, from, wrong);
+}
+
+/// One block of each strip.
+void Amf::heal_row(Checked& c, std::uint32_t from, RoleMask suspects) {
+    std::array<std::byte*, kMaxMembers> blocks{};
+    RoleMask present, wrong;
+    const auto block = [&](unsigned role) { return c.content(role).subspan(from, kBlockSize); };
+    for (unsigned role = 0; role < c.width; ++role) {
+        blocks[role] = block(role).data();
+        wrong[role] = suspects[role] && c.sums.record.mismatch(role, from, block(role));
+        present[role] = c.good[role] && !wrong[role];
+    }
+    if (wrong.none()) return;
+    const Buffer found(c.width * kBlockSize);
+    for (unsigned role = 0; role < c.width; ++role) {
+        if (wrong[role]) std::memcpy(found.data() + role * kBlockSize, blocks[role], kBlockSize);
+    }
+    bool all_fit = present.count() >= c.k &&
+                   code_.decode(present, {blocks.data(), c.width}, wrong, kBlockSize).has_value();
+    for (unsigned role = 0; role < c.width && all_fit; ++role)
+        all_fit = !wrong[role] || !c.sums.record.mismatch(role, from, block(role));
+    c.torn |= !all_fit;
+    for (unsigned role = 0; role < c.width; ++role) {
+        if (!wrong[role]) continue;
+        StripRange& range = c.repairs.blocks[role];
+        if (!all_fit) {
+            std::memcpy(blocks[role], found.data() + role * kBlockSize, kBlockSize);
+        } else {
+            range = {range.length() == 0 ? from : range.from, from + static_cast<std::uint32_t>(kBlockSize)};
+        }
+    }
+}
+
+/// Parity that is wrong, and the checksums of everything.
+Task<Status> Amf::put_right(Checked& c, RoleMask wrong) {
+    const Journal::Ticket ticket = wrong.any() ? put_parity(c.where, wrong, c.computed) : 0;
+    CO_TRY(co_await journal_.durable(ticket));
+    if (tables_.offline()) co_return fail(Errc::offline);
+    sums_.drop(c.where.stripe, 1);
+    MemberMask failed;
+    {
+        const Tables::ZoneWrite writing(tables_);
+        DiskBatch batch(executor_);
+        for (unsigned role = 0; role < c.width && c.sums.on(); ++role) {
+            const std::byte* content = role < c.k ? c.columns[role] : c.computed[role - c.k];
+            c.sums.record.set(role, 0, {content, c.strip});
+        }
+        c.sums.write();
+        for (unsigned j = 0; j < geometry_.m; ++j) {
+            if (!wrong[c.k + j]) continue;
+            const DiskPlace at = place(c.where, c.k + j);
+            batch.write(c.k + j, *disks_[at.member.v], at.offset, {c.computed[j], c.strip});
+        }
+        co_await batch.done();
+        co_await c.sums.batch.done();
+        failed = c.sums.failed();
+        for (std::size_t i = 0; i < batch.size(); ++i) {
+            if (!batch.status(i)) failed.set(place(c.where, batch.role(i)).member.v);
+        }
+    }
+    forget_blocks(c.where.stripe, 0, static_cast<std::uint32_t>(geometry_.range_of(c.where.stripe).length));
+    if (failed.any()) CO_TRY(co_await fail_members(failed));
+    journal_.done(ticket);
+    co_return Status{};
+}
+
 Task<Result<StripeVerdict>> Amf::check_stripe(StripeIndex stripe, bool correct) {
     if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
     const GateGuard inside(gate_);
+    Repairs repairs;
+    const Result<StripeVerdict> verdict = co_await check_locked(stripe, correct, repairs);
+    for (unsigned role = 0; role < geometry_.width(); ++role) {
+        if (repairs.blocks[role].length() != 0) co_await repair(stripe, role, repairs.blocks[role]);
+    }
+    if (repairs.sums) co_await repair_sums(stripe);
+    co_return verdict;
+}
+
+Task<Result<StripeVerdict>> Amf::check_locked(StripeIndex stripe, bool correct, Repairs& repairs) {
     const LockMode mode = correct ? LockMode::write : LockMode::read;
     LockPin pin;
     CO_TRY(co_await wait_for_units({units_.of_stripe(stripe)}, mode, pin, {}, true));
@@ -35,76 +178,38 @@ Task<Result<StripeVerdict>> Amf::check_stripe(StripeIndex stripe, bool correct) 
     const Zone zone = *present;
     if (replicator_.quarantined(stripe, zone.generation)) co_return StripeVerdict::incomplete;
 
-    const Spot where = spot(stripe, zone);
-    const RoleMask readable = writable(where);
-    const std::size_t strip = geometry_.strip_size;
+    Checked c(*this, spot(stripe, zone));
+    co_await look_at(c, correct);
+    heal(c);
+    repairs = c.repairs;
     const unsigned k = geometry_.k;
-    const Buffer memory((geometry_.width() + geometry_.m) * strip);
-    std::array<const std::byte*, kMaxMembers> columns{};
-    std::array<std::byte*, kMaxParity> computed{};
-    RoleMask good = readable;
-    {
-        DiskBatch batch(executor_);
-        for (unsigned role = 0; role < geometry_.width(); ++role) {
-            const auto into = memory.span(role * strip, strip);
-            if (role < k) columns[role] = into.data();
-            if (!readable[role]) continue;
-            const DiskPlace at = place(where, role);
-            batch.read(role, *disks_[at.member.v], at.offset, into);
-        }
-        co_await batch.done();
-        for (std::size_t i = 0; i < batch.size(); ++i) {
-            if (batch.status(i)) continue;
-            good.reset(batch.role(i));
-            if (correct) continue;  // parity is written again below
-            note_read_error(where, batch.role(i), {0, geometry_.strip_size}, batch.status(i).error());
-        }
-    }
+    for (unsigned role = 0; role < k; ++role) c.columns[role] = c.content(role).data();
     if (k == 1) {  // of a mirror any copy is the data
-        for (unsigned role = geometry_.width(); role-- > 0;) {
-            if (good[role]) columns[0] = memory.data() + role * strip;
+        for (unsigned role = c.width; role-- > 0;) {
+            if (c.good[role]) c.columns[0] = c.content(role).data();
         }
-        good[0] = good.any();
+        c.good[0] = c.good.any();
     }
     for (unsigned role = 0; role < k; ++role) {
-        if (!good[role]) co_return StripeVerdict::incomplete;
+        if (!c.good[role]) co_return repairs.any() ? StripeVerdict::rotten : StripeVerdict::incomplete;
     }
-    for (unsigned j = 0; j < geometry_.m; ++j) computed[j] = memory.data() + (geometry_.width() + j) * strip;
-    code_.encode({columns.data(), k}, {computed.data(), geometry_.m}, strip);
+    code_.encode({c.columns.data(), k}, {c.computed.data(), geometry_.m}, c.strip);
 
     RoleMask wrong;
-    bool differs = false;
+    bool differs = c.torn;
     for (unsigned j = 0; j < geometry_.m; ++j) {
-        if (!readable[k + j]) continue;
-        const bool other =
-            good[k + j] && std::memcmp(computed[j], memory.data() + (k + j) * strip, strip) != 0;
-        if (other || !good[k + j]) wrong.set(k + j);
+        if (!c.readable[k + j]) continue;
+        const bool other = c.good[k + j] && std::memcmp(c.computed[j], c.content(k + j).data(), c.strip) != 0;
+        if (other || !c.good[k + j]) wrong.set(k + j);
         differs |= other;
     }
-    if (wrong.none() || (!differs && !correct)) co_return StripeVerdict::clean;
+    if (!differs && (wrong.none() || !correct))
+        co_return repairs.any() ? StripeVerdict::rotten : StripeVerdict::clean;
     if (!tables_.still_there(extent, zone)) co_return StripeVerdict::absent;
-    LOG_WARN("stripe.parity_wrong", {"stripe", stripe}, {"strips", wrong.count()});
+    LOG_WARN("stripe.parity_wrong", {"stripe", stripe}, {"strips", wrong.count()}, {"torn", c.torn});
     if (!correct) co_return StripeVerdict::wrong;
-    const Journal::Ticket ticket = put_parity(where, wrong, computed);
-    CO_TRY(co_await journal_.durable(ticket));
-    if (tables_.offline()) co_return fail(Errc::offline);
-    MemberMask failed;
-    {
-        const Tables::ZoneWrite writing(tables_);
-        DiskBatch batch(executor_);
-        for (unsigned j = 0; j < geometry_.m; ++j) {
-            if (!wrong[k + j]) continue;
-            const DiskPlace at = place(where, k + j);
-            batch.write(k + j, *disks_[at.member.v], at.offset, {computed[j], strip});
-        }
-        co_await batch.done();
-        for (std::size_t i = 0; i < batch.size(); ++i) {
-            if (!batch.status(i)) failed.set(place(where, batch.role(i)).member.v);
-        }
-    }
-    forget_blocks(stripe, 0, static_cast<std::uint32_t>(geometry_.range_of(stripe).length));
-    if (failed.any()) CO_TRY(co_await fail_members(failed));
-    journal_.done(ticket);
+    CO_TRY(co_await put_right(c, wrong));
+    repairs.sums = false;
     ++(differs ? counters_.resynced : counters_.repaired);
     co_return StripeVerdict::corrected;
 }

@@ -10,12 +10,13 @@
 
 namespace braid {
 
-class DiskBatch {
+template <std::size_t most>
+class DiskBatchOf {
 public:
-    explicit DiskBatch(Executor& executor) : join_(executor) {}
-    DiskBatch(const DiskBatch&) = delete;
-    DiskBatch& operator=(const DiskBatch&) = delete;
-    ~DiskBatch() { clear(); }
+    explicit DiskBatchOf(Executor& executor) : join_(executor) {}
+    DiskBatchOf(const DiskBatchOf&) = delete;
+    DiskBatchOf& operator=(const DiskBatchOf&) = delete;
+    ~DiskBatchOf() { clear(); }
 
     void read(unsigned role, Disk& disk, std::uint64_t at, std::span<std::byte> into) {
         submit(role, disk, DiskVerb::read, at, into);
@@ -43,7 +44,7 @@ public:
 
 private:
     void submit(unsigned role, Disk& disk, DiskVerb verb, std::uint64_t at, std::span<std::byte> memory) {
-        ASSERT(count_ < kMaxMembers);
+        ASSERT(count_ < most);
         roles_[count_] = static_cast<std::uint8_t>(role);
         DiskOp* op = new (&storage_[count_ * sizeof(DiskOp)]) DiskOp(verb, at, memory);
         ++count_;
@@ -58,8 +59,10 @@ private:
 
     Join join_;
     std::size_t count_ = 0;
-    std::array<std::uint8_t, kMaxMembers> roles_;
-    alignas(DiskOp) std::array<std::byte, kMaxMembers * sizeof(DiskOp)> storage_;
+    std::array<std::uint8_t, most> roles_;
+    alignas(DiskOp) std::array<std::byte, most * sizeof(DiskOp)> storage_;
 };
+
+using DiskBatch = DiskBatchOf<kMaxMembers>;
 
 }  // namespace braid

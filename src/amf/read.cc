@@ -3,15 +3,13 @@
 #include <algorithm>
 #include <cstring>
 
-#include "amf/amf.h"
+#include "amf/stripe_sums.h"
 #include "base/log.h"
 
 namespace braid {
 namespace {
 
 bool aligned(const void* memory) { return reinterpret_cast<std::uintptr_t>(memory) % kBlockSize == 0; }
-
-constexpr std::size_t kMaxRepairs = 64;  // tasks in the background; what is not repaired now is found again
 
 }  // namespace
 
@@ -81,6 +79,9 @@ Task<Status> Amf::read_blocks(Spot spot, std::uint32_t offset, std::span<std::by
     const RoleMask readable = writable(spot);
     RoleMask good;
     RoleMask bad;
+    RoleMask wrong;
+    Sums sums(*this, spot, whole ? Sums::Use::reading : Sums::Use::blocks);
+    sums.begin();
     {
         DiskBatch batch(executor_);
         for (unsigned column = range.first_column(); column <= range.last_column(); ++column) {
@@ -91,13 +92,22 @@ Task<Status> Amf::read_blocks(Spot spot, std::uint32_t offset, std::span<std::by
                        into.subspan(range.data_at(column), part.length()));
         }
         co_await batch.done();
+        co_await arrived(sums);
         for (std::size_t i = 0; i < batch.size(); ++i) {
             const unsigned column = batch.role(i);
-            if (batch.status(i)) {
+            const StripRange part = range.part(column);
+            Status status = batch.status(i);
+            if (status &&
+                !fits(sums, column, part.from, into.subspan(range.data_at(column), part.length()))) {
+                wrong.set(column);
+                counters_.rotten_reads += whole ? 1 : 0;
+                status = fail(Errc::media_error);
+            }
+            if (status) {
                 good.set(column);
             } else if (whole) {  // else it is tried again, and told then
                 bad.set(column);
-                note_read_error(spot, column, range.part(column), batch.status(i).error());
+                note_read_error(spot, column, part, status.error());
             }
         }
     }
@@ -105,16 +115,46 @@ Task<Status> Amf::read_blocks(Spot spot, std::uint32_t offset, std::span<std::by
         if (good[column]) continue;
         if (!whole) co_return fail(Errc::busy);
         const StripRange part = range.part(column);
-        CO_TRY(
-            co_await regenerate(spot, column, part, into.subspan(range.data_at(column), part.length()), bad));
+        const auto target = into.subspan(range.data_at(column), part.length());
+        const Status status = co_await regenerate(sums, column, part, target, bad);
+        if (status) continue;
+        const bool lost = status.error().code != Errc::media_error || !wrong[column];
+        if (lost || !co_await may_be_half_written(spot.stripe)) co_return status;
+        CO_TRY(co_await read_as_found(spot, column, part, target));
     }
     co_return Status{};
 }
 
-/// A part of one strip, from any k others. The stripe is locked and consistent.
-Task<Status> Amf::regenerate(Spot spot, unsigned role, StripRange range, std::span<std::byte> into,
+/// A part of one strip, from any k others. The stripe is locked and consistent; the checksums have arrived.
+Task<Status> Amf::regenerate(Sums& sums, unsigned role, StripRange range, std::span<std::byte> into,
                              RoleMask unreadable) {
     ++counters_.regenerated;
+    Status status = co_await regenerate_from(sums, role, range, into, unreadable);
+    const bool in_blocks = sums.on() && range.length() > kBlockSize;
+    if (status || !in_blocks || status.error().code != Errc::media_error) co_return status;
+    // Here one strip may be wrong, and there another one.
+    for (std::uint32_t at = range.from; at < range.to; at += kBlockSize) {
+        const StripRange block{at, at + static_cast<std::uint32_t>(kBlockSize)};
+        const auto content = into.subspan(at - range.from, kBlockSize);
+        if (co_await still_right(sums, role, block, content)) continue;
+        CO_TRY(co_await regenerate_from(sums, role, block, content, {}));
+    }
+    co_return Status{};
+}
+
+/// The member itself has what its checksum says.
+Task<bool> Amf::still_right(const Sums& sums, unsigned role, StripRange block, std::span<std::byte> into) {
+    if (!writable(sums.spot)[role] || !sums.record.known(role, block.from)) co_return false;
+    DiskBatch batch(executor_);
+    const DiskPlace at = place(sums.spot, role);
+    batch.read(role, *disks_[at.member.v], at.offset + block.from, into);
+    co_await batch.done();
+    co_return batch.all_ok() && !sums.record.mismatch(role, block.from, into);
+}
+
+Task<Status> Amf::regenerate_from(Sums& sums, unsigned role, StripRange range, std::span<std::byte> into,
+                                  RoleMask unreadable) {
+    const Spot spot = sums.spot;
     unreadable.set(role);
     const Buffer memory(std::size_t{geometry_.k} * range.length());
     while (true) {
@@ -132,35 +172,48 @@ Task<Status> Amf::regenerate(Spot spot, unsigned role, StripRange range, std::sp
             batch.read(from, *disks_[at.member.v], at.offset + range.from, target);
         }
         co_await batch.done();
-        if (batch.all_ok()) {
-            strips[role] = into.data();
-            RoleMask wanted;
-            wanted.set(role);
-            co_return code_.decode(present, {strips.data(), geometry_.width()}, wanted, range.length());
-        }
+        bool all_ok = true;
         for (std::size_t i = 0; i < batch.size(); ++i) {
-            if (batch.status(i)) continue;
-            unreadable.set(batch.role(i));
-            note_read_error(spot, batch.role(i), range, batch.status(i).error());
+            const unsigned from = batch.role(i);
+            Status status = batch.status(i);
+            if (status && !fits(sums, from, range.from, {strips[from], range.length()}))
+                status = fail(Errc::media_error);
+            if (status) continue;
+            all_ok = false;
+            unreadable.set(from);
+            if (sums.use == Sums::Use::looking) {
+                note_error_of(place(spot, from).member, spot.stripe, status.error());
+            } else {
+                note_read_error(spot, from, range, status.error());
+            }
         }
+        if (!all_ok) continue;
+        strips[role] = into.data();
+        RoleMask wanted;
+        wanted.set(role);
+        CO_TRY(code_.decode(present, {strips.data(), geometry_.width()}, wanted, range.length()));
+        if (!sums.record || !sums.record.mismatch(role, range.from, into)) co_return Status{};
+        break;  // the others do not fit together
     }
     if (!tables_.offline()) LOG_ERROR("stripe.unreadable", {"stripe", spot.stripe}, {"role", role});
     co_return fail(writable(spot).count() < geometry_.k ? Errc::offline : Errc::media_error);
 }
 
 void Amf::note_read_error(const Spot& spot, unsigned role, StripRange range, Error error) {
+    note_error_of(place(spot, role).member, spot.stripe, error);
+    if (error.code == Errc::media_error && scope_.running() < kMaxRepairs)
+        scope_.spawn(repair(spot.stripe, role, range));
+}
+
+void Amf::note_error_of(MemberIndex member, StripeIndex stripe, Error error) {
     ++counters_.member_errors;
-    const MemberIndex member = place(spot, role).member;
     // In an offline group every read of a lost member fails: once it is known it is not news.
     if (!tables_.offline()) {
-        LOG_WARN("member.read_error", {"member", member}, {"stripe", spot.stripe},
+        LOG_WARN("member.read_error", {"member", member}, {"stripe", stripe},
                  {"reason", to_string(error.code)});
     }
-    if (error.code == Errc::media_error) {
-        if (scope_.running() < kMaxRepairs) scope_.spawn(repair(spot.stripe, role, range));
-    } else if (++read_errors_[member.v] >= options_.read_errors) {
+    if (error.code != Errc::media_error && ++read_errors_[member.v] >= options_.read_errors)
         scope_.spawn(declare_failed(member));
-    }
 }
 
 /// Writes again what could not be read, so that the device can put it elsewhere.
@@ -189,7 +242,11 @@ Task<void> Amf::repair(StripeIndex stripe, unsigned role, StripRange range) {
     const DiskPlace at = place(where, role);
     if (!writable(where)[role]) co_return;
     const Buffer content(range.length());
-    if (!co_await regenerate(where, role, range, content.span(), {})) co_return;
+    // What is found wrong meanwhile has its own repair, or has been given up: not one for the other for ever.
+    Sums sums(*this, where, Sums::Use::looking);
+    sums.begin();
+    co_await arrived(sums);
+    if (!co_await regenerate(sums, role, range, content.span(), {})) co_return;
     if (!tables_.still_there(extent, zone)) co_return;
     bool written = false;
     {

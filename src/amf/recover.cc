@@ -10,8 +10,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "amf/amf.h"
 #include "amf/intent_pin.h"
+#include "amf/stripe_sums.h"
 #include "base/log.h"
 
 namespace braid {
@@ -153,8 +153,10 @@ Task<Status> Amf::replay(Orphan orphan) {
     const StripeWrite write{geometry_.strip_size, record.info.offset, record.info.length};
     OpenRecord again(replicator_);
     again.begin_recovery(record, orphan.attempts);
-    const Status status = co_await finish(again, spot(record.info.stripe, orphan.zone), write, record.data,
-                                          *record.redo, in_journal ? Kind::in_journal : Kind::usual);
+    Sums sums(*this, spot(record.info.stripe, orphan.zone), Sums::Use::writing);
+    sums.begin();
+    const Status status = co_await finish(again, sums, write, record.data, *record.redo,
+                                          in_journal ? Kind::in_journal : Kind::usual);
     if (!status) intent.keep();
     co_return status;
 }

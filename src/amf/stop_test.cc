@@ -29,10 +29,10 @@ TEST(Stop, NothingIsRecoveredByAnAmfThatHasStopped) {
     world.hold(1);
     std::optional<Status> written;
     const Buffer second = pattern(2, 8192);
-    // whole stripe: nothing is read first
+    // whole stripe: no data is read first; two copies of the checksums go along
     const Buffer full = pattern(2, 4 * kStrip);
     world.node(1).scope->spawn(World::keep(world.amf(1).write(0, Slice(full), false), written));
-    ASSERT_TRUE(world.run_until([&] { return world.pending(1) == 5; }, 10s));
+    ASSERT_TRUE(world.run_until([&] { return world.pending(1) == 5 + 2; }, 10s));
     world.held.clear();
     world.kill(1, InFlight::torn);
     world.hold(2);
@@ -64,7 +64,7 @@ TEST(Stop, NoCommandIsInFlightWhenItEnds) {
     std::optional<Status> written, stopped, removed;
     const Buffer full = pattern(2, 4 * kStrip);
     world.node(1).scope->spawn(World::keep(world.amf(1).write(0, Slice(full), false), written));
-    ASSERT_TRUE(world.run_until([&] { return world.pending(1) == 5; }, 10s));
+    ASSERT_TRUE(world.run_until([&] { return world.pending(1) == 5 + 2; }, 10s));
     world.slow = {{1, 2}};  // 1 stands still: it does not acknowledge
     world.node(2).scope->spawn(World::keep(world.amf(2).tables().delete_volume(volume->id), removed));
     world.settle();

@@ -102,6 +102,7 @@ struct WorldOptions {
     std::size_t disks = 5;
     std::uint32_t strip_size = 16u << 10;
     unsigned width = 0;
+    bool checksums = true;
     std::uint8_t dimension = 2;
     SharingOptions sharing{};
     PowerLoss power_loss = PowerLoss::resync;
@@ -383,8 +384,8 @@ inline World::~World() {
 }
 
 inline void World::format() {
-    const Geometry geometry =
-        *Geometry::make(options.level, options.disks, options.strip_size, options.width);
+    Geometry geometry = *Geometry::make(options.level, options.disks, options.strip_size, options.width);
+    geometry.checksums = options.checksums;
     const std::uint64_t share = (options.extents * geometry.width() + options.disks - 1) / options.disks;
     std::uint64_t size = (8u << 20) + (share + 1) * (geometry.segment_size() + (1u << 20));
     if (options.power_loss == PowerLoss::journal) {

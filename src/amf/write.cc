@@ -2,9 +2,9 @@
 #include <algorithm>
 #include <cstring>
 
-#include "amf/amf.h"
 #include "amf/dirty_write.h"
 #include "amf/intent_pin.h"
+#include "amf/stripe_sums.h"
 #include "base/log.h"
 
 namespace braid {
@@ -163,14 +163,22 @@ Task<Status> Amf::update(OpenRecord& record, Spot where, StripeWrite write, Slic
     std::array<std::byte*, kMaxMembers> old{};
     WritePlan plan;
     RoleMask targets;
-    RoleMask unreadable;
-    bool reached = true;  // what cannot be read from here can be read by nobody
+    Unusable unusable;
+    Sums sums(*this, where, Sums::Use::writing);
+    sums.begin();
     while (true) {
         targets = writable(where);
-        plan = plan_write(write, geometry_.k, geometry_.m, targets, targets & ~unreadable);
+        plan = plan_write(write, geometry_.k, geometry_.m, targets,
+                          targets & ~(unusable.unreadable | unusable.wrong));
         if (plan.how == How::impossible) {
+            if (unusable.wrong.any() && co_await may_be_half_written(where.stripe)) {
+                unusable.wrong.reset();
+                sums.believe = true;
+                continue;
+            }
+            co_await arrived(sums);
             if (kind != Kind::dirty) record.end(Effect::none);
-            const bool lost = targets.count() < geometry_.k || (write_back() && !reached);
+            const bool lost = targets.count() < geometry_.k || (write_back() && !unusable.reached);
             co_return fail(lost ? Errc::offline : Errc::media_error);
         }
         const std::size_t need = (plan.reads.count() + plan.regenerate.count()) * write.hull().length();
@@ -179,19 +187,38 @@ Task<Status> Amf::update(OpenRecord& record, Spot where, StripeWrite write, Slic
         DiskBatch batch(executor_);
         read_old(batch, where, write, plan, memory.span(), old);
         co_await batch.done();
-        if (batch.all_ok()) break;
-        for (std::size_t i = 0; i < batch.size(); ++i) {
-            if (batch.status(i)) continue;
-            unreadable.set(batch.role(i));
-            reached = reached && batch.status(i).error().code == Errc::media_error;
-            note_read_error(where, batch.role(i), write.hull(), batch.status(i).error());
-        }
+        co_await arrived(sums);
+        if (co_await all_old_is_right(batch, sums, write, plan, old, unusable)) break;
     }
     ++counters_.stripe_writes[static_cast<std::size_t>(plan.path)];
     const Status status =
-        co_await finish(record, where, write, data, make_redo(write, plan, targets, data, old), kind);
+        co_await finish(record, sums, write, data, make_redo(write, plan, targets, data, old), kind);
     if (!status) intent.keep();
     co_return status;
+}
+
+/// Of the old data and parity that was read. What does not fit its checksum is regenerated in its place.
+Task<bool> Amf::all_old_is_right(const DiskBatch& batch, Sums& sums, StripeWrite write, const WritePlan& plan,
+                                 const std::array<std::byte*, kMaxMembers>& old, Unusable& unusable) {
+    bool all = true;
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+        const unsigned role = batch.role(i);
+        const StripRange part = old_part(write, plan, role);
+        const std::span<std::byte> content{old[role] + (part.from - write.hull().from), part.length()};
+        if (const Status& read = batch.status(i); !read) {
+            unusable.unreadable.set(role);
+            unusable.reached = unusable.reached && read.error().code == Errc::media_error;
+            note_read_error(sums.spot, role, write.hull(), read.error());
+            all = false;
+        } else if (!fits(sums, role, part.from, content)) {
+            ++counters_.rotten_updates;
+            note_read_error(sums.spot, role, part, Errc::media_error);
+            if (co_await regenerate(sums, role, part, content, {})) continue;
+            unusable.wrong.set(role);
+            all = false;
+        }
+    }
+    co_return all;
 }
 
 /// The new data with the rest of its first and last block.
@@ -210,6 +237,11 @@ Task<Result<Slice>> Amf::whole_blocks(Spot spot, StripePiece piece, Slice data) 
     co_return Slice(blocks);
 }
 
+/// An update needs of a data strip only what changes.
+StripRange Amf::old_part(const StripeWrite& write, const WritePlan& plan, unsigned role) const {
+    return plan.how == How::update && role < geometry_.k ? write.part(role) : write.hull();
+}
+
 /// Starts the plan's reads into `memory`; `old[role]` is where the role's hull then is.
 void Amf::read_old(DiskBatch& batch, const Spot& spot, const StripeWrite& write, const WritePlan& plan,
                    std::span<std::byte> memory, std::array<std::byte*, kMaxMembers>& old) {
@@ -220,8 +252,7 @@ void Amf::read_old(DiskBatch& batch, const Spot& spot, const StripeWrite& write,
         old[role] = memory.data() + used;
         used += hull.length();
         if (!plan.reads[role]) continue;
-        // An update needs of a data strip only what changes.
-        const StripRange part = plan.how == How::update && role < geometry_.k ? write.part(role) : hull;
+        const StripRange part = old_part(write, plan, role);
         const std::span<std::byte> into{old[role] + (part.from - hull.from), part.length()};
         if (old_data_cached(spot, role, part, into)) continue;
         const DiskPlace at = place(spot, role);
@@ -291,7 +322,10 @@ Redo Amf::make_redo(const StripeWrite& write, const WritePlan& plan, RoleMask ta
 }
 
 /// From here on the write can be finished without us: parity to the partners, then everything to the disks.
-Task<Status> Amf::finish(OpenRecord& record, Spot spot, StripeWrite write, Slice data, Redo redo, Kind kind) {
+/// The checksums are those of before, or on their way.
+Task<Status> Amf::finish(OpenRecord& record, Sums& sums, StripeWrite write, Slice data, Redo redo,
+                         Kind kind) {
+    const Spot spot = sums.spot;
     JournalEntry entry{record.info().id.sequence, spot.stripe, spot.zone->generation, write.offset,
                        write.length};
     // The parity of a whole stripe can be told from its data.
@@ -308,6 +342,7 @@ Task<Status> Amf::finish(OpenRecord& record, Spot spot, StripeWrite write, Slice
     record.redo(redo);
     while (record.waiting()) co_await record.moved().next();
     const Status written_down = co_await journal_.durable(ticket);
+    co_await arrived(sums);
     if (record.fenced()) co_return fail(Errc::fenced);
     if (!written_down || tables_.offline()) {
         if (kind != Kind::dirty) record.end(Effect::none);  // not a disk was touched for it
@@ -333,7 +368,10 @@ Task<Status> Amf::finish(OpenRecord& record, Spot spot, StripeWrite write, Slice
                            const DiskPlace at = place(spot, role);
                            batch.write(role, *disks_[at.member.v], at.offset + from, bytes);
                        });
+        sums.write(write, data.bytes, parity);
         co_await batch.done();
+        co_await sums.batch.done();
+        failed = sums.failed();
         for (std::size_t i = 0; i < batch.size(); ++i) {
             if (batch.status(i)) continue;
             const MemberIndex member = place(spot, batch.role(i)).member;
@@ -349,6 +387,7 @@ Task<Status> Amf::finish(OpenRecord& record, Spot spot, StripeWrite write, Slice
     // Not before all AMFs know what we went by: who gets the lock next must not look for this data where it
     // is not.
     while (!tables_.agreed()) co_await tables_.agreed_event();
+    sums.keep();
     journal_.done(ticket);
     record.end(Effect::done);
     co_return Status{};

@@ -87,6 +87,7 @@ struct GroupInfo {
     std::uint64_t strip_size = 0;  ///< bytes
     SharingOptions sharing;
     PowerLoss power_loss = PowerLoss::resync;
+    bool checksums = false;           ///< of every block
     std::uint64_t journal_bytes = 0;  ///< of one AMF's journal, on each member that has it
     unsigned dimension = 1;
     std::uint64_t usable_bytes = 0;
@@ -149,6 +150,7 @@ struct JobInfo {
     std::optional<std::uint64_t> rate_bps;  ///< of finished bytes, bytes per second; nothing = not known yet
     JobState state = JobState::running;
     std::uint64_t mismatches = 0;  ///< verify: stripes whose parity does not fit
+    std::uint64_t repaired = 0;    ///< stripes with blocks that were not what had been written
     std::string detail;            ///< why it failed, which stripes
 };
 
@@ -236,8 +238,9 @@ struct CreateGroup {
     unsigned dimension = 0;                ///< copies of an update record; 0: min(controllers, 2)
     SharingOptions sharing;
     PowerLoss power_loss = PowerLoss::journal;
-    unsigned copies = 0;  ///< mirror: copies of each block; 0: 2
-    bool force = false;   ///< overwrite what the disks hold
+    std::optional<bool> checksums;  ///< of every block; nothing: yes, from strips of 16 KiB on
+    unsigned copies = 0;            ///< mirror: copies of each block; 0: 2
+    bool force = false;             ///< overwrite what the disks hold
     bool dry_run = false;
 };
 

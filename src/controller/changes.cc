@@ -159,6 +159,7 @@ Task<AdminResult<Outcome>> Controller::create_group(CreateGroup request) {
     NewGroup wish;
     wish.name = request.name;
     wish.geometry = *geometry;
+    wish.geometry.checksums = request.checksums.value_or(wish.geometry.strip_size >= kMinUsualChecksumStrip);
     wish.controllers = request.controllers;
     if (wish.controllers.empty()) {
         for (const ViewMember& member : view_.members) wish.controllers.push_back(member.name);
@@ -195,6 +196,11 @@ Task<AdminResult<Outcome>> Controller::create_group(CreateGroup request) {
                             " superblocks: " + join(request.disks));
     outcome.steps.push_back("makes " + what + ", " + request.level + ' ' + std::to_string(geometry->k) + '+' +
                             std::to_string(geometry->m) + ", shared by " + join(wish.controllers));
+    if (!wish.geometry.checksums && !request.checksums) {
+        outcome.steps.push_back(
+            "keeps no checksums of blocks: with strips of less than 16 KiB they take much "
+            "of the disks; --checksums on if they shall be kept");
+    }
     if (request.dry_run) co_return outcome;
 
     std::vector<Disk*> raw;

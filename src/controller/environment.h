@@ -35,6 +35,7 @@ struct ControllerConfig {
     std::size_t dirty = 32u << 20;             ///< of each group with write-back, bytes that its AMF has
                                                ///< answered and not written to the members, at most
     Nanos dirty_age = 1s;                      ///< the same, how long
+    std::size_t checksums = 16u << 20;  ///< bytes of checksums that the same remembers, where there are any
     nbd::Limits nbd_limits;
 };
 

@@ -15,7 +15,7 @@ OpenDisks by_member(FoundGroup& found, std::size_t members) {
     return disks;
 }
 
-JobProgress as_job(const ParityProgress& p) { return {p.done_bytes, p.total_bytes, p.mismatches}; }
+JobProgress as_job(const ParityProgress& p) { return {p.done_bytes, p.total_bytes, p.mismatches, p.rotten}; }
 
 ControllerSlot own_slot(const GroupConfig& config, std::string_view name) {
     const auto at = std::find(config.controllers.begin(), config.controllers.end(), name);
@@ -45,6 +45,7 @@ GroupRuntime::GroupRuntime(const Environment& env, const ControllerConfig& contr
                  AmfOptions{.intent_idle = controller.intent_idle,
                             .cache = controller.cache,
                             .lease = &links,
+                            .checksums = controller.checksums,
                             .dirty = controller.dirty,
                             .dirty_age = controller.dirty_age}};
     OpenDisks disks = by_member(found, config.members.size());
@@ -260,8 +261,13 @@ void GroupRuntime::job_ended(std::uint64_t number, const ParityProgress& progres
         detail += (detail.empty() ? "" : "; ") + std::to_string(progress.incomplete) +
                   " stripes lack data of missing members and cannot be judged";
     }
+    if (progress.rotten != 0) {
+        detail += (detail.empty() ? "" : "; ") + std::to_string(progress.rotten) +
+                  " stripes had blocks that were not what had been written: repaired";
+    }
     LOG_INFO("job.ended", {"group", name_}, {"job", number}, {"checked", progress.checked},
-             {"mismatches", progress.mismatches}, {"incomplete", progress.incomplete});
+             {"mismatches", progress.mismatches}, {"repaired", progress.rotten},
+             {"incomplete", progress.incomplete});
     const bool cancelled = !status && status.error().code == Errc::cancelled;
     jobs_.finish(number,
                  status      ? JobState::done

@@ -36,6 +36,7 @@ JobInfo Jobs::describe(const Job& job) const {
     info.done_bytes = progress.done_bytes;
     info.total_bytes = progress.total_bytes;
     info.mismatches = progress.mismatches;
+    info.repaired = progress.repaired;
     const auto elapsed = static_cast<std::uint64_t>((clock_.now() - job.started).count());
     if (elapsed > 100'000'000 && info.done_bytes != 0) {
         const auto rate = static_cast<unsigned __int128>(info.done_bytes) * 1'000'000'000 / elapsed;

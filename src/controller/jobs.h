@@ -12,7 +12,7 @@
 namespace braid {
 
 struct JobProgress {
-    std::uint64_t done_bytes = 0, total_bytes = 0, mismatches = 0;
+    std::uint64_t done_bytes = 0, total_bytes = 0, mismatches = 0, repaired = 0;
 };
 
 class Jobs {

@@ -43,6 +43,7 @@ GroupInfo Controller::describe(const GroupRuntime& group) const {
     info.strip_size = config.geometry.strip_size;
     info.sharing = config.sharing;
     info.power_loss = config.has_journal() ? PowerLoss::journal : PowerLoss::resync;
+    info.checksums = config.geometry.checksums;
     info.journal_bytes = config.journal.ring_size;
     info.dimension = config.dimension;
     info.usable_bytes = config.extents * kExtentSize;

@@ -84,6 +84,9 @@ Task<Status> ParityJob::check(StripeIndex stripe, bool correct) {
         case StripeVerdict::corrected:
             ++progress_.mismatches;
             break;
+        case StripeVerdict::rotten:
+            ++progress_.rotten;
+            break;
         case StripeVerdict::incomplete:
             ++progress_.incomplete;
             break;

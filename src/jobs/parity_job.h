@@ -19,6 +19,7 @@ struct ParityProgress {
     std::uint64_t total_bytes = 0;
     std::uint64_t checked = 0;     ///< stripes that have a zone
     std::uint64_t mismatches = 0;  ///< parity was wrong, corrected or not
+    std::uint64_t rotten = 0;      ///< blocks were not what had been written, and are being put right
     std::uint64_t incomplete = 0;  ///< data is missing: nothing could be said
 };
 

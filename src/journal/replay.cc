@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "layout/stripe_write.h"
+#include "ondisk/checksum_record.h"
 #include "ondisk/journal_batch.h"
 #include "parity/code.h"
 
@@ -33,6 +34,8 @@ struct FoundRing {
 struct Work {
     const JournalEntry* entry = nullptr;
     std::span<const std::byte> payload;
+    const Zone* zone = nullptr;  ///< that the extent has; null if that is another one
+    ChecksumRecord sums;         ///< as the members have them
 };
 
 /// Disk commands that go together, each with its member.
@@ -91,7 +94,8 @@ private:
     Task<Status> write_again(ReplayProgress& progress);
     bool fits(const JournalEntry& entry) const;
     Buffer parity_of(std::span<const std::byte> stripe) const;
-    void add(Commands& commands, const Work& work) const;
+    Task<Status> read_sums(std::vector<Work>& works);
+    void add(Commands& commands, Work& work) const;
     Task<Status> flush();
     Status look_at(const Commands& commands);
 
@@ -199,7 +203,7 @@ std::multimap<Epoch, Work> Replay::in_order() const {
             std::span<const std::byte> rest = found.bytes.span();
             rest = rest.subspan(kPageSize);
             for (const JournalEntry& entry : found.batch.entries) {
-                out.emplace(found.batch.epoch, Work{&entry, rest.first(entry.payload())});
+                out.emplace(found.batch.epoch, Work{&entry, rest.first(entry.payload()), nullptr, {}});
                 rest = rest.subspan(entry.payload());
             }
         }
@@ -230,19 +234,52 @@ Buffer Replay::parity_of(std::span<const std::byte> stripe) const {
     return out;
 }
 
-void Replay::add(Commands& commands, const Work& work) const {
+/// All copies of the checksums of stripes that are about to be written.
+Task<Status> Replay::read_sums(std::vector<Work>& works) {
+    const Geometry& geometry = tables_.geometry();
+    const std::size_t size = geometry.checksum_record_size();
+    const std::size_t of_one = geometry.checksum_copies() * size;
+    if (of_one == 0) co_return Status{};
+    const Buffer memory(std::max<std::size_t>(works.size(), 1) * of_one);
+    Commands commands(executor_);
+    std::vector<Work*> readers;
+    for (std::size_t i = 0; i < works.size(); ++i) {
+        Work& work = works[i];
+        if (work.zone == nullptr) continue;
+        const StripeIndex stripe = work.entry->stripe;
+        work.sums = ChecksumRecord(geometry, {tables_.group(), stripe, work.zone->generation});
+        for (unsigned copy = 0; copy < geometry.checksum_copies(); ++copy) {
+            const DiskPlace at = checksum_place(geometry, *work.zone, geometry.row_of(stripe), copy,
+                                                tables_.config().data_start);
+            if (!ok(at.member)) continue;
+            commands.add(tables_, at.member, DiskVerb::read, at.offset,
+                         memory.span(i * of_one + copy * size, size));
+            readers.push_back(&work);
+        }
+    }
+    co_await commands.join;
+    for (std::size_t i = 0; i < readers.size(); ++i) {
+        const Status& status = commands.ops[i].status;
+        if (status) readers[i]->sums.take(commands.ops[i].memory);
+        // The others have it, or what they have is older: then this member must not be believed later.
+        if (!status && status.error().code == Errc::media_error) commands.ops[i].status = Status{};
+    }
+    co_return look_at(commands);
+}
+
+void Replay::add(Commands& commands, Work& work) const {
     const Geometry& geometry = tables_.geometry();
     const JournalEntry& entry = *work.entry;
-    const Zone* zone = tables_.zone(geometry.extent_of(entry.stripe));
-    if (zone == nullptr || zone->generation != entry.zone) return;
+    const Zone* zone = work.zone;
+    if (zone == nullptr) return;
     ParityPart parity{entry.parities, entry.parity_at, entry.parity_length,
                       work.payload.subspan(entry.length)};
     if (entry.length == geometry.stripe_size() && geometry.k > 1) {
         const Buffer& strips = commands.computed.emplace_back(parity_of(work.payload));
         parity = {static_cast<std::uint8_t>((1u << geometry.m) - 1), 0, geometry.strip_size, strips.span()};
     }
-    for_each_strip(geometry, {geometry.strip_size, entry.offset, entry.length},
-                   work.payload.first(entry.length), parity,
+    const StripeWrite write{geometry.strip_size, entry.offset, entry.length};
+    for_each_strip(geometry, write, work.payload.first(entry.length), parity,
                    [&](unsigned role, std::uint32_t from, std::span<const std::byte> bytes) {
                        const DiskPlace at =
                            strip_place(geometry, *zone, geometry.row_of(entry.stripe),
@@ -250,6 +287,14 @@ void Replay::add(Commands& commands, const Work& work) const {
                        if (ok(at.member))
                            commands.add(tables_, at.member, DiskVerb::write, at.offset + from, bytes);
                    });
+    if (!work.sums) return;
+    work.sums.apply(write, work.payload.first(entry.length), parity);
+    const std::span<const std::byte> record = work.sums.seal();
+    for (unsigned copy = 0; copy < geometry.checksum_copies(); ++copy) {
+        const DiskPlace at =
+            checksum_place(geometry, *zone, geometry.row_of(entry.stripe), copy, tables_.config().data_start);
+        if (ok(at.member)) commands.add(tables_, at.member, DiskVerb::write, at.offset, record);
+    }
 }
 
 /// Many stripes at once, but never two entries of one stripe.
@@ -258,7 +303,7 @@ Task<Status> Replay::write_again(ReplayProgress& progress) {
     const std::multimap<Epoch, Work> all = in_order();
     progress = {all.size(), 0};
     for (auto next = all.begin(); next != all.end();) {
-        Commands commands(executor_);
+        std::vector<Work> works;
         std::set<StripeIndex> stripes;
         std::size_t seen = 0;
         for (; next != all.end() && stripes.size() < kAtOnce; ++next, ++seen) {
@@ -269,8 +314,13 @@ Task<Status> Replay::write_again(ReplayProgress& progress) {
                 continue;
             }
             if (!stripes.insert(work.entry->stripe).second) break;
-            add(commands, work);
+            works.push_back(work);
+            const Zone* zone = tables_.zone(tables_.geometry().extent_of(work.entry->stripe));
+            if (zone != nullptr && zone->generation == work.entry->zone) works.back().zone = zone;
         }
+        CO_TRY(co_await read_sums(works));
+        Commands commands(executor_);
+        for (Work& work : works) add(commands, work);
         co_await commands.join;
         CO_TRY(look_at(commands));
         progress.done += seen;

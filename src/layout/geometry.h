@@ -6,6 +6,10 @@
 // An extent has ceil(64 MiB / (k * strip_size)) rows. Where k does not divide the extent, the last row is
 // partly (or in its high columns wholly) beyond the extent: those blocks are never addressed and count as
 // zeros.
+//
+// With checksums a segment has an area behind its rows for the checksum records of its zone: one for each
+// row, with m + 1 copies on different members, whose places rotate with the rows as the roles do. So a member
+// that lost what was written to it is judged by what others say, as long as no more than m do that.
 #pragma once
 
 #include <algorithm>
@@ -34,6 +38,13 @@ using MemberMask = std::bitset<kMaxMembers>;
 constexpr std::uint32_t kMinStripSize = kBlockSize;
 constexpr std::uint32_t kMaxStripSize = 1u << 20;
 constexpr std::uint32_t kDefaultStripSize = 64u << 10;
+
+/// A checksum record is made of sectors that are written whole or not at all, each with so many checksums.
+constexpr std::uint32_t kChecksumSector = 512;
+constexpr std::uint32_t kChecksumsPerSector = 120;
+/// From this strip size on a group has checksums if nothing else is said: with smaller strips the records, a
+/// block for each stripe and copy, are a large part of the members.
+constexpr std::uint32_t kMinUsualChecksumStrip = 16u << 10;
 
 /// The numbers are those on the disk.
 enum class Level : std::uint8_t { mirror = 1, raid5 = 2, raid6 = 3, raid7_3 = 4 };
@@ -78,6 +89,7 @@ struct Geometry {
     std::uint8_t k = 2;                            ///< data strips of a stripe
     std::uint8_t m = 1;                            ///< parity strips (mirror: further copies)
     std::uint32_t strip_size = kDefaultStripSize;  ///< bytes, a power of two, 4 KiB .. 1 MiB
+    bool checksums = false;                        ///< of every block, in an area of their own
 
     friend bool operator==(const Geometry&, const Geometry&) = default;
 
@@ -95,8 +107,34 @@ struct Geometry {
     std::uint32_t rows_per_extent() const {
         return static_cast<std::uint32_t>((kExtentSize + stripe_size() - 1) / stripe_size());
     }
+    /// Bytes of a zone's rows on each of its members.
+    std::uint64_t rows_size() const { return std::uint64_t{rows_per_extent()} * strip_size; }
     /// Bytes of a zone on each of its members.
-    std::uint64_t segment_size() const { return std::uint64_t{rows_per_extent()} * strip_size; }
+    std::uint64_t segment_size() const { return rows_size() + checksum_area_size(); }
+
+    std::uint32_t blocks_per_strip() const { return strip_size / kBlockSize; }
+    /// Copies of a stripe's checksum record.
+    unsigned checksum_copies() const { return checksums ? m + 1u : 0; }
+    /// Sectors of a checksum record that say something.
+    std::uint32_t checksum_sectors() const {
+        return (width() * blocks_per_strip() + kChecksumsPerSector - 1) / kChecksumsPerSector;
+    }
+    /// Bytes of a checksum record, whole blocks.
+    std::uint32_t checksum_record_size() const {
+        return (checksum_sectors() * kChecksumSector + kBlockSize - 1) / kBlockSize * kBlockSize;
+    }
+    /// Behind the rows of a segment.
+    std::uint64_t checksum_area_size() const {
+        const std::uint64_t turns = (rows_per_extent() + width() - 1) / width();
+        return turns * checksum_copies() * checksum_record_size();
+    }
+    /// Which of the zone's segments holds a copy of a row's record, and where behind the segment's rows.
+    ZonePosition checksum_position(unsigned copy, Row row) const {
+        return ZonePosition(static_cast<std::uint8_t>((row.v + copy) % width()));
+    }
+    std::uint64_t checksum_offset(unsigned copy, Row row) const {
+        return (std::uint64_t{row.v / width()} * checksum_copies() + copy) * checksum_record_size();
+    }
 
     StripeIndex stripe_of(ExtentIndex extent, Row row) const {
         return StripeIndex(std::uint64_t{extent.v} * rows_per_extent() + row.v);

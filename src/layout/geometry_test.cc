@@ -22,6 +22,11 @@ Geometry random_geometry(std::uint32_t least_strip = kMinStripSize) {
     return *geometry;
 }
 
+Geometry with_checksums(Geometry geometry) {
+    geometry.checksums = true;
+    return geometry;
+}
+
 Geometry geometry_of(Level level, std::size_t members, std::uint32_t strip = kDefaultStripSize,
                      unsigned width = 0) {
     const auto geometry = Geometry::make(level, members, strip, width);
@@ -146,6 +151,44 @@ TEST(GeometryProperty, RolesRotateOverAllPositionsAndBack) {
         RC_ASSERT(positions.size() == g.width());
         RC_ASSERT(g.position_of(Role(0), row.next()).v == (g.position_of(Role(0), row).v + 1) % g.width());
     }));
+}
+
+TEST(GeometryProperty, ChecksumRecordsStandBehindTheRowsOnDifferentMembers) {
+    EXPECT_TRUE(rc::check("no two copies share a byte, none is outside, those of a row are apart", [] {
+        const Geometry g = with_checksums(random_geometry(65536));
+        Zone zone;
+        zone.state = ZoneState::allocated;
+        zone.width = static_cast<std::uint8_t>(g.width());
+        for (std::uint8_t i = 0; i < zone.width; ++i)
+            zone.segments[i] = {MemberIndex(i), SegmentIndex(100u + 3u * i)};
+        const std::uint64_t data_start = 5u << 20;
+        std::set<std::pair<std::uint8_t, std::uint64_t>> seen;
+        for (std::uint32_t r = 0; r < g.rows_per_extent(); ++r) {
+            std::set<std::uint8_t> members;
+            for (unsigned copy = 0; copy < g.checksum_copies(); ++copy) {
+                const DiskPlace place = checksum_place(g, zone, Row(r), copy, data_start);
+                const std::uint64_t begin = data_start + (100u + 3u * place.member.v) * g.segment_size();
+                RC_ASSERT(place.offset >= begin + g.rows_size());
+                RC_ASSERT(place.offset + g.checksum_record_size() <= begin + g.segment_size());
+                RC_ASSERT((place.offset - begin - g.rows_size()) % g.checksum_record_size() == 0u);
+                RC_ASSERT(seen.emplace(place.member.v, place.offset).second);
+                RC_ASSERT(members.insert(place.member.v).second);
+            }
+            RC_ASSERT(members.size() == g.m + 1u);
+        }
+    }));
+}
+
+TEST(Geometry, ChecksumRecordsAreWholeBlocksForAllStrips) {
+    Geometry g = with_checksums(geometry_of(Level::raid5, 4));
+    EXPECT_EQ(g.checksum_sectors(), 1u);
+    EXPECT_EQ(g.checksum_record_size(), 4096u);
+    EXPECT_EQ(g.rows_size(), 342u * 65536u);
+    EXPECT_EQ(g.checksum_area_size(), 86u * 2u * 4096u);
+    g = with_checksums(geometry_of(Level::raid7_3, 24, kMaxStripSize));
+    EXPECT_EQ(g.checksum_sectors(), 52u);
+    EXPECT_EQ(g.checksum_record_size(), 7u * 4096u);
+    EXPECT_EQ(geometry_of(Level::raid5, 4).checksum_area_size(), 0u);
 }
 
 TEST(GeometryProperty, TheStripsOfAZoneFillItsSegmentsExactly) {

@@ -24,6 +24,14 @@ DiskPlace strip_place(const Geometry& geometry, const Zone& zone, Row row, Role 
                                 std::uint64_t{row.v} * geometry.strip_size};
 }
 
+DiskPlace checksum_place(const Geometry& geometry, const Zone& zone, Row row, unsigned copy,
+                         std::uint64_t data_start) {
+    ASSERT(zone.allocated() && zone.width == geometry.width() && copy < geometry.checksum_copies());
+    const Segment segment = zone.segments[geometry.checksum_position(copy, row).v];
+    return {segment.member, data_start + segment.index.v * geometry.segment_size() + geometry.rows_size() +
+                                geometry.checksum_offset(copy, row)};
+}
+
 Result<Role> role_of_member(const Geometry& geometry, const Zone& zone, Row row, MemberIndex member) {
     const auto parts = zone.parts();
     const auto found = std::ranges::find(parts, member, &Segment::member);

@@ -41,6 +41,9 @@ struct DiskPlace {
 /// Where the strip of `role` in `row` begins. The zone is allocated and as wide as the geometry.
 DiskPlace strip_place(const Geometry& geometry, const Zone& zone, Row row, Role role,
                       std::uint64_t data_start);
+/// Where a copy, 0 .. checksum_copies() - 1, of the checksum record of `row` begins.
+DiskPlace checksum_place(const Geometry& geometry, const Zone& zone, Row row, unsigned copy,
+                         std::uint64_t data_start);
 /// The role that `member` has in `row`, or nothing if the zone does not use the member.
 Result<Role> role_of_member(const Geometry& geometry, const Zone& zone, Row row, MemberIndex member);
 

@@ -80,6 +80,11 @@ void LockClient::unlink(Entry& e, LockWaiter& waiter) {
 
 // ---- local operations
 
+bool LockClient::holds(UnitIndex unit, LockMode mode) const {
+    const Entry* e = find(unit);
+    return e != nullptr && serves(*e, mode);
+}
+
 bool LockClient::try_pin(UnitIndex unit, LockMode mode) {
     Entry* e = find(unit);
     if (e == nullptr || !serves(*e, mode)) return false;

@@ -73,7 +73,9 @@ public:
 
     void adopt(const AmfView& view, std::span<const LockClaim> claims);
 
-    /// Pins the unit if it is held in a mode that covers `mode` and nobody asked for it.
+    /// The unit is held in a mode that covers `mode`, and nobody asked for it.
+    bool holds(UnitIndex unit, LockMode mode) const;
+    /// Pins the unit if it is so.
     bool try_pin(UnitIndex unit, LockMode mode);
     /// After try_pin() said no: queues `waiter`; it comes out as granted, with its pin, or stays.
     void wait(LockWaiter& waiter);
@@ -167,6 +169,7 @@ private:
 
     Entry& entry(UnitIndex unit);
     Entry* find(UnitIndex unit);
+    const Entry* find(UnitIndex unit) const { return const_cast<LockClient*>(this)->find(unit); }
     static bool serves(const Entry& e, LockMode mode);
     void hold(Entry& e, const LockFrame& frame, Nanos now);
     bool hold_ahead(const LockFrame& frame, Nanos now);

@@ -150,6 +150,8 @@ public:
         pin = LockPin(*this, unit, mode, client_.life());
         return true;
     }
+    /// try_acquire() would not wait now.
+    bool holds(UnitIndex unit, LockMode mode) const { return !stopped_ && client_.holds(unit, mode); }
     /// Waits as long as it takes. `background`: no host waits for it. `range`: what a reader is about to
     /// read; a peer may have it at hand (LockHooks::received). `more`: so many units right behind this one
     /// will be acquired next. cancelled: stop() was called.

@@ -33,7 +33,9 @@ constexpr std::size_t kStateJournalSize = 24;
 static_assert(kStateJournals == 456 && kStateJournals + kMaxGroupAmfs * kStateJournalSize <= kPageSize);
 
 constexpr std::size_t kIntentRegions = 72;
-static_assert(kIntentRegions + kMaxIntentRegions * 4 <= kPageSize);
+constexpr std::size_t kIntentOwner = kIntentRegions + kMaxIntentRegions * 4;
+constexpr std::uint32_t kFormerRegion = 1u << 31;
+static_assert(kIntentOwner == 4072 && kIntentOwner + 10 <= kPageSize);
 
 constexpr std::size_t kVolumeRecordSize = 128;
 constexpr std::size_t kVolumeUsed = 30 + kNameField;
@@ -165,6 +167,7 @@ void GroupConfig::encode(PageBytes page) const {
     out.pad_to(in_content(kConfigSharing));
     put_sharing(out, sharing);
     out.put(static_cast<std::uint16_t>(outside.size()));
+    out.put(static_cast<std::uint16_t>(geometry.checksums ? 1 : 0));
     out.pad_to(in_content(kConfigOutsideNames));
     for (const std::string& controller : outside) out.name(controller, kControllerNameField);
     out.pad_to(in_content(kConfigJournal));
@@ -212,7 +215,9 @@ Result<GroupConfig> GroupConfig::decode(ConstPageBytes page) {
     c.sharing.granularity.stripes = lock_stripes;
     const auto others = in.get<std::uint16_t>();
     if (others > kMaxOutside) return fail(Errc::corrupt);
-    in.raw(kConfigOutsideNames - kConfigOutside - 2);
+    const auto checksums = in.get<std::uint16_t>();
+    if (checksums > 1) in.fail();
+    c.geometry.checksums = checksums == 1;
     for (unsigned i = 0; i < others; ++i) c.outside.push_back(read_name(in, kControllerNameField));
     const bool sharing_ok = in.ok();
     in = Reader(page.subspan(kConfigJournal));
@@ -288,8 +293,12 @@ void Intent::encode(PageBytes page) const {
     out.pad_to(in_content(kIntentRegions));
     for (std::size_t i = 0; i < regions.size(); ++i) {
         ASSERT(i == 0 || regions[i - 1] < regions[i]);
-        out.put(regions[i]);
+        ASSERT(regions[i].v < kFormerRegion);
+        out.put(regions[i].v | (former.contains(regions[i]) ? kFormerRegion : 0));
     }
+    out.pad_to(in_content(kIntentOwner));
+    out.put(incarnation);
+    out.put(owner);
     out.finish();
 }
 
@@ -300,10 +309,15 @@ Result<Intent> Intent::decode(ConstPageBytes page) {
     in = Reader(page.subspan(kIntentRegions));
     Intent intent;
     for (std::uint32_t i = 0; i < count; ++i) {
-        const auto region = in.get<RegionIndex>();
+        const auto entry = in.get<std::uint32_t>();
+        const RegionIndex region(entry & ~kFormerRegion);
         if (i > 0 && region <= intent.regions.back()) return fail(Errc::corrupt);
         intent.regions.push_back(region);
+        if (entry != region.v) intent.former.insert(region);
     }
+    in = Reader(page.subspan(kIntentOwner));
+    intent.incarnation = in.get<Incarnation>();
+    intent.owner = in.get<AmfId>();
     if (!in.ok()) return fail(Errc::corrupt);
     return intent;
 }

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -120,6 +121,10 @@ constexpr RegionIndex region_of(std::uint64_t logical_offset) {
 /// Pages 2 .. 17, one per AMF slot: where that AMF may have left half-written stripes.
 struct Intent {
     std::vector<RegionIndex> regions;  ///< ascending, each once, at most kMaxIntentRegions
+    std::set<RegionIndex> former;  ///< of these, what an earlier life of the slot left: nobody works there
+                                   ///< under a record
+    AmfId owner;                   ///< who says so
+    Incarnation incarnation;
 
     friend bool operator==(const Intent&, const Intent&) = default;
     void encode(PageBytes page) const;

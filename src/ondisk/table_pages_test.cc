@@ -223,6 +223,14 @@ TEST(IntentPage, RefusesTooManyUnsortedAndDoubleRegions) {
     intent.encode(block.span());
     ASSERT_TRUE(Intent::decode(block.view()));
     EXPECT_EQ(*Intent::decode(block.view()), intent);
+    intent.former = {RegionIndex(4)};
+    intent.owner = AmfId(7);
+    intent.incarnation = Incarnation(9);
+    intent.encode(block.span());
+    EXPECT_EQ(*Intent::decode(block.view()), intent);
+    EXPECT_EQ(block.u32(72 + 8), 0x80000004u);
+    EXPECT_EQ(block.u32(4072), 9u);
+    EXPECT_EQ(block.u32(4080), 7u);
     EXPECT_EQ(block.u32(64), 1000u);
     EXPECT_EQ(block.u32(72 + 4 * 999), 1998u);
     block.bytes[72 + 4] = std::byte{0};

@@ -129,10 +129,28 @@ Task<Result<Tables::SlotIntents>> Tables::intents_of(AmfSlot slot) {
     for (const Pick& pick : picks) {
         if (!pick || pick->first.sequence <= out.sequence) continue;
         CO_TRY_LET(Intent intent, Intent::decode(ConstPageBytes(pick->second.span())));
-        out = {std::move(intent.regions), pick->first.sequence};
+        out = {std::move(intent.regions),
+               pick->first.sequence,
+               std::move(intent.former),
+               {intent.owner, intent.incarnation}};
     }
     std::erase_if(out.regions, [this](RegionIndex region) { return region.v >= regions_.size(); });
     co_return out;
+}
+
+/// Of those who are here only what earlier lives left: whatever else they say, they work on it themselves.
+Task<bool> Tables::left_half_written(RegionIndex region) {
+    for (std::uint8_t slot = 0; slot < config_.amf_slots(); ++slot) {
+        if (AmfSlot(slot) == slot_) {
+            if (std::ranges::find(former_intents_, region) != former_intents_.end()) co_return true;
+            continue;
+        }
+        const Result<SlotIntents> left = co_await intents_of(AmfSlot(slot));
+        if (!left) continue;
+        const bool named = std::ranges::find(left->regions, region) != left->regions.end();
+        if (left->former.contains(region) || (named && !view_.contains(left->owner))) co_return true;
+    }
+    co_return false;
 }
 
 Task<Status> Tables::clear_intents_of(AmfSlot slot, std::uint64_t sequence,

@@ -176,9 +176,14 @@ public:
     struct SlotIntents {
         std::vector<RegionIndex> regions;
         std::uint64_t sequence = 0;  ///< of the newest page
+        std::set<RegionIndex> former;
+        AmfMember owner;
     };
     /// What the page of a slot whose AMF is not in the view says, on the disks.
     Task<Result<SlotIntents>> intents_of(AmfSlot slot);
+    /// Somebody has left the region with what may be half-written stripes that no record is about, and nobody
+    /// has resynced it yet, as far as the disks say.
+    Task<bool> left_half_written(RegionIndex region);
     /// Empties that page; does nothing if it is not the one of this sequence any more (its AMF was
     /// here meanwhile), or if `still_absent` says no under the tables lock.
     Task<Status> clear_intents_of(AmfSlot slot, std::uint64_t sequence, std::function<bool()> still_absent);

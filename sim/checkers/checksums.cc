@@ -1,0 +1,78 @@
+#include "sim/checkers/checksums.h"
+
+#include "ondisk/checksum_record.h"
+
+namespace braid::sim {
+namespace {
+
+class Look {
+public:
+    Look(const Tables& tables, const std::vector<std::unique_ptr<Media>>& media)
+        : tables_(tables),
+          media_(media),
+          geometry_(tables.geometry()),
+          size_(geometry_.checksum_record_size()),
+          copies_(std::size_t{geometry_.checksum_copies()} * size_),
+          block_(kBlockSize) {}
+
+    std::string stripe(const Zone& zone, StripeIndex stripe) const {
+        const Row row = geometry_.row_of(stripe);
+        const std::uint64_t start = tables_.config().data_start;
+        ChecksumRecord record(geometry_, {tables_.group(), stripe, zone.generation});
+        std::vector<unsigned> here;
+        for (unsigned copy = 0; copy < geometry_.checksum_copies(); ++copy) {
+            const DiskPlace at = checksum_place(geometry_, zone, row, copy, start);
+            if (!counts(at, size_)) continue;
+            media_[at.member.v]->peek(at.offset, bytes_of(copy));
+            record.take(bytes_of(copy));
+            here.push_back(copy);
+        }
+        const std::string name = "stripe " + std::to_string(stripe.v);
+        for (const unsigned copy : here) {
+            if (!record.current(bytes_of(copy))) return name + ": copy " + std::to_string(copy) + " is old";
+        }
+        for (unsigned role = 0; role < geometry_.width() && !here.empty(); ++role) {
+            DiskPlace at = strip_place(geometry_, zone, row, Role(static_cast<std::uint8_t>(role)), start);
+            for (std::uint32_t from = 0; from < geometry_.strip_size; from += kBlockSize) {
+                const DiskPlace block{at.member, at.offset + from};
+                if (!counts(block, kBlockSize)) continue;
+                media_[at.member.v]->peek(block.offset, block_.span());
+                if (record.mismatch(role, from, block_.span()))
+                    return name + ": role " + std::to_string(role) + ", byte " + std::to_string(from) +
+                           " is not what its checksum says";
+            }
+        }
+        return {};
+    }
+
+private:
+    bool counts(DiskPlace at, std::uint64_t length) const {
+        return tables_.state().members[at.member.v].state == MemberState::ok &&
+               !media_[at.member.v]->lies(at.offset, length);
+    }
+    std::span<std::byte> bytes_of(unsigned copy) const { return copies_.span(copy * size_, size_); }
+
+    const Tables& tables_;
+    const std::vector<std::unique_ptr<Media>>& media_;
+    const Geometry geometry_;
+    const std::size_t size_;
+    const Buffer copies_, block_;
+};
+
+}  // namespace
+
+std::string check_checksums(const Tables& tables, const std::vector<std::unique_ptr<Media>>& media) {
+    const Geometry& geometry = tables.geometry();
+    if (!geometry.checksums) return {};
+    const Look look(tables, media);
+    for (std::uint32_t extent = 0; extent < tables.config().extents; ++extent) {
+        const Zone* zone = tables.zone(ExtentIndex(extent));
+        for (std::uint32_t row = 0; zone != nullptr && row < geometry.rows_per_extent(); ++row) {
+            std::string wrong = look.stripe(*zone, geometry.stripe_of(ExtentIndex(extent), Row(row)));
+            if (!wrong.empty()) return wrong;
+        }
+    }
+    return {};
+}
+
+}  // namespace braid::sim

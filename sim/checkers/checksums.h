@@ -1,0 +1,17 @@
+// The checksums of a group without work, on its bare members: every copy of every record is the same, and
+// every block is what they say. What a member is known to lie about is left out.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sim/sim_disk.h"
+#include "tables/tables.h"
+
+namespace braid::sim {
+
+/// Empty, or what is wrong. Nothing is, in a group without checksums.
+std::string check_checksums(const Tables& tables, const std::vector<std::unique_ptr<Media>>& media);
+
+}  // namespace braid::sim

@@ -1,0 +1,137 @@
+// Every block that comes from a member is compared with its checksum before anybody gets it, or parity is
+// made from it (H8). What does not fit is as if it could not be read: it is regenerated and written again.
+//
+// All copies of a stripe's record are read, beside the data, unless the newest is remembered, which it is
+// while the stripe's unit is held here. So whatever m members say, the newest record is known; and a member
+// that lost a write, or is an older state of itself, does not vouch for itself.
+//
+//   record                            written
+//   data and parity of a write        together with them (write.cc, journal/replay.cc)
+//   parity that a resync writes       together with it (check.cc)
+//   a repaired block                  not: it becomes again what the record says
+//
+// A write that was cut short, and that nobody has a record of, leaves blocks that fit neither the old
+// checksums nor the new ones, perhaps more than parity can tell. They are taken as they are found, if
+// somebody's intents say that this is so; the resync then makes their checksums anew.
+#include <algorithm>
+
+#include "amf/stripe_sums.h"
+#include "base/log.h"
+
+namespace braid {
+
+void Amf::Sums::find() {
+    if (use == Use::looking) return;
+    record = amf.sums_.find(spot.stripe, spot.zone->generation);
+    const bool changes = use == Use::writing;
+    if (use == Use::blocks || (record && !changes)) return;
+    // What is remembered is so because the unit is held.
+    if (record || amf.locks_.holds(amf.units_.of_stripe(spot.stripe), LockMode::read))
+        claim = amf.sums_.claim(spot.stripe);
+}
+
+void Amf::Sums::read_copies() {
+    const unsigned count = amf.geometry_.checksum_copies();
+    copies = Buffer(std::size_t{count} * amf.geometry_.checksum_record_size());
+    for (unsigned copy = 0; copy < count; ++copy) {
+        const DiskPlace at = place(copy);
+        if (amf.tables_.member_ok(at.member))
+            batch.read(copy, *amf.disks_[at.member.v], at.offset, bytes_of(copy));
+    }
+    due = true;
+}
+
+/// Those that begin() has begun to read.
+Task<void> Amf::arrived(Sums& sums) {
+    if (!sums.due) co_return;
+    co_await sums.batch.done();
+    sums.due = false;
+    ++counters_.checksum_reads;
+    sums.record = ChecksumRecord(geometry_, sums.owner());
+    for (std::size_t i = 0; i < sums.batch.size(); ++i) {
+        if (sums.batch.status(i)) sums.record.take(sums.bytes_of(sums.batch.role(i)));
+    }
+    for (std::size_t i = 0; i < sums.batch.size() && sums.use != Sums::Use::blocks; ++i) {
+        const unsigned copy = sums.batch.role(i);
+        const Status& status = sums.batch.status(i);
+        if (!status) note_error_of(sums.place(copy).member, sums.spot.stripe, status.error());
+        const bool unreadable = !status && status.error().code == Errc::media_error;
+        if (!unreadable && (!status || sums.record.current(sums.bytes_of(copy)))) continue;
+        sums.stale = true;
+        LOG_WARN("member.checksums_old", {"member", sums.place(copy).member}, {"stripe", sums.spot.stripe});
+    }
+    sums.batch.clear();
+    if (sums.use == Sums::Use::reading) sums.keep();
+    if (sums.stale && sums.use == Sums::Use::reading && scope_.running() < kMaxRepairs)
+        scope_.spawn(repair_sums(sums.spot.stripe));
+}
+
+void Amf::Sums::write() {
+    if (!on()) return;
+    const std::span<const std::byte> bytes = record.seal();
+    batch.clear();
+    for (unsigned copy = 0; copy < amf.geometry_.checksum_copies(); ++copy) {
+        const DiskPlace at = place(copy);
+        if (amf.tables_.member_ok(at.member)) batch.write(copy, *amf.disks_[at.member.v], at.offset, bytes);
+    }
+}
+
+MemberMask Amf::Sums::failed() const {
+    MemberMask out;
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+        if (!batch.status(i)) out.set(place(batch.role(i)).member.v);
+    }
+    return out;
+}
+
+/// Blocks that were read at `from` of a role's strip.
+bool Amf::fits(const Sums& sums, unsigned role, std::uint32_t from, std::span<const std::byte> content) {
+    if (!sums.record || sums.believe) return true;
+    const auto wrong = sums.record.mismatch(role, from, content);
+    if (!wrong) return true;
+    if (sums.use == Sums::Use::blocks) return false;  // it is looked at again
+    const DiskPlace at = place(sums.spot, role);
+    ++counters_.mismatches[at.member.v];
+    LOG_WARN("member.checksum_wrong", {"member", at.member}, {"offset", at.offset + wrong->offset},
+             {"stripe", sums.spot.stripe}, {"role", role}, {"expected", wrong->expected},
+             {"found", wrong->found});
+    return false;
+}
+
+Task<Status> Amf::read_as_found(Spot spot, unsigned role, StripRange range, std::span<std::byte> into) {
+    LOG_WARN("stripe.taken_as_found", {"stripe", spot.stripe}, {"role", role});
+    counters_.taken_as_found += range.length() / kBlockSize;
+    const DiskPlace at = place(spot, role);
+    DiskBatch batch(executor_);
+    batch.read(role, *disks_[at.member.v], at.offset + range.from, into);
+    co_await batch.done();
+    co_return batch.status(0);
+}
+
+/// Writes all copies again, because one of them is old or broken.
+Task<void> Amf::repair_sums(StripeIndex stripe) {
+    if (!gate_.try_enter()) co_return;
+    const GateGuard inside(gate_);
+    LockPin pin;
+    if (!co_await wait_for_units({units_.of_stripe(stripe)}, LockMode::write, pin, {}, true)) co_return;
+    const StripeLocks::Guard guard = co_await stripe_locks_.write(stripe);
+    while (!tables_.settled()) co_await tables_.settled_event();
+    const ExtentIndex extent = geometry_.extent_of(stripe);
+    const Zone* present = tables_.zone(extent);
+    if (present == nullptr || tables_.offline()) co_return;
+    const Zone zone = *present;
+    Sums sums(*this, spot(stripe, zone), Sums::Use::looking);
+    sums.begin();
+    co_await arrived(sums);
+    if (!sums.stale || !tables_.still_there(extent, zone)) co_return;
+    sums_.drop(stripe, 1);
+    {
+        const Tables::ZoneWrite writing(tables_);
+        sums.write();
+        co_await sums.batch.done();
+    }
+    if (sums.failed().any()) (void)co_await fail_members(sums.failed());
+    ++counters_.checksum_repairs;
+}
+
+}  // namespace braid
