@@ -1,6 +1,6 @@
 // braidd.toml: the facts of this machine. Groups, virtual disks and ports stand on the disks, never here.
 //
-//   [controller]  name = "ctl-a"  state = "/var/lib/braidd"
+//   [controller]  name = "ctl-a"  state = "/var/lib/braidd"  host = "rack1"  site = "north"
 //   [listen]      nbd = ["127.0.0.1:10809", "unix:/run/braidd/nbd.sock"]  peers = "127.0.0.1:0"
 //                 api = ["unix:/run/braidd/api.sock", "127.0.0.1:9420"]
 //   [cluster]     provider = "local"  directory = "/run/braidd/cluster"  ping_timeout_ms = 1000
@@ -25,6 +25,7 @@ enum class DiskEngine : std::uint8_t { automatic, uring, threads };
 
 struct DaemonConfig {
     std::string name;                       ///< required
+    std::string host, site;                 ///< labels: copies of records stand elsewhere, if they can
     std::string state = "/var/lib/braidd";  ///< directory
     std::vector<std::string> nbd;           ///< none: no NBD server
     std::string peers = "127.0.0.1:0";
@@ -38,6 +39,8 @@ struct DaemonConfig {
     std::uint64_t cache = 64ull << 20;  ///< bytes of clean data of each group on each data thread, 0 .. 1 TiB
     std::uint64_t dirty = 32ull << 20;  ///< bytes answered and not written yet, the same, 1 MiB .. 1 TiB
     std::uint32_t dirty_age_ms = 1000;  ///< 10 .. 60000
+    std::uint64_t window = 4ull << 20;  ///< of these, bytes without their copies, the same, 0 .. 1 TiB
+    std::uint32_t window_age_ms = 200;  ///< 1 .. 60000
     std::uint32_t spin_us = 50;         ///< 0 .. 10000
     LogLevel log_level = LogLevel::info;
 };

@@ -85,8 +85,7 @@ Task<Status> Amf::secure() {
 Task<Status> Amf::copied_elsewhere() {
     start_destages();  // with too few partners nothing stays dirty
     const auto needed = [this] {
-        return replicator_.uncopied() != 0 ||
-               (replicator_.copies() < replicator_.dimension() && !dirty_.empty());
+        return replicator_.uncopied() != 0 || (!enough_copies() && !dirty_.empty());
     };
     while (!replicator_.fenced() && !tables_.offline() && needed()) co_await sleep_for(clock_, 1ms);
     co_return Status{};
