@@ -30,7 +30,8 @@ Cluster::Cluster(World& world, const Plan& plan, FaultSeen seen)
     options.work = plan.work;
     // With write-back the journal keeps what was flushed; what was not dies with all controllers.
     const bool dirty = plan.sharing.write_cache == WriteCache::back && plan.dimension > 1;
-    options.power_cuts = plan.power_cuts || (dirty && plan.cluster_kill);
+    options.early = plan.early_answers();
+    options.power_cuts = plan.power_cuts || (dirty && plan.cluster_kill) || options.early;
     options.journal = plan.power_loss == PowerLoss::journal && !dirty;
     options.writes_repeat = resync_needed() || plan.dimension < 2;
     hosts_ = std::make_unique<Hosts>(world_, *this, options);
@@ -188,9 +189,9 @@ std::optional<Ports::Place> Cluster::pick(Prng& prng) {
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
         Node& node = nodes_[(first + i) % nodes_.size()];
         if (!works(node)) continue;
-        if (auto port = node.running->take_turn("v")) {
-            return Place{node.process, std::move(port), &node.running->scope, outside(node)};
-        }
+        const Running::Side side = node.running->take_turn("v");
+        if (side.port != nullptr)
+            return Place{node.process, side.port, &node.running->scope, outside(node), side.index};
     }
     return std::nullopt;
 }

@@ -100,6 +100,11 @@ enum class Mark : std::uint8_t {
     destage_full,
     destage_partial,
     destage_recalled,
+    early_answer,
+    late_copies,
+    all_but_one_of_two,
+    all_but_one_of_three,
+    all_but_one_of_four,
     count,
 };
 

@@ -33,6 +33,7 @@ void Cluster::watch() {
         count_work(node);
         check_resynced(node);
         for (Amf* amf : amfs) {
+            if (amf->conditions().copying_records != 0) world_.mark(Mark::late_copies);
             const std::string wrong = look ? locks_.add(name_of(node, *amf), *amf) : std::string{};
             if (!wrong.empty()) fail("single writer: " + wrong);
             if (!look || node.process->left_view) continue;
@@ -81,6 +82,7 @@ constexpr std::array kCounted = {
     Counted{Mark::destage_full, &AmfCounters::destaged_full},
     Counted{Mark::destage_partial, &AmfCounters::destaged_partial},
     Counted{Mark::destage_recalled, &AmfCounters::destages_recalled},
+    Counted{Mark::early_answer, &AmfCounters::early_answers},
 };
 struct CountedPath {
     WritePath path;
