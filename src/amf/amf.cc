@@ -231,7 +231,7 @@ AmfConditions Amf::conditions() const {
     if (const auto oldest = dirty_.oldest()) out.dirty_age = clock_.now() - *oldest;
     out.uncopied_bytes = early_bytes_;
     out.uncopied_age = early_age();
-    const Replicator::Missing late = replicator_.missing(true);
+    const Replicator::Missing late = replicator_.missing();
     out.copying_records = late.records;
     out.copying_bytes = late.bytes;
     for (const AmfId partner : replicator_.partners()) out.partners.push_back(controller_of(partner));

@@ -146,6 +146,7 @@ void Replicator::copy_open_records() {
         for (AmfId partner : partners_) {
             const bool has_data = record.have_data_.contains(partner);
             if (record.acked_.contains(partner) || (has_data && !record.redone_)) continue;
+            record.late_ = record.dirty_;
             entry->holders.insert(partner);
             if (!has_data) send_begin(record, partner);
             if (record.redone_) send_redo(record, partner);
@@ -237,15 +238,21 @@ bool Replicator::older_copies_elsewhere(const OpenRecord& record) const {
     return false;
 }
 
-Replicator::Missing Replicator::missing(bool late) const {
+Replicator::Missing Replicator::missing() const {
     Missing out;
     for (const Entry& entry : entries_) {
-        if (entry.open == nullptr || !entry.open->dirty_ || entry.open->stored()) continue;
-        if (late && !entry.open->was_stored_) continue;
+        if (entry.open == nullptr || !entry.open->late_ || entry.open->stored()) continue;
         ++out.records;
         out.bytes += entry.length;
     }
     return out;
+}
+
+bool Replicator::copied(std::uint64_t begun) const {
+    return std::ranges::none_of(entries_, [begun](const Entry& entry) {
+        return entry.open != nullptr && entry.open->dirty_ && !entry.open->stored() &&
+               entry.sequence >> kSlotBits <= begun;
+    });
 }
 
 Task<void> Replicator::quiesced(StripeIndex first, std::uint64_t count, StripeBytes bytes) {

@@ -130,14 +130,15 @@ public:
     const ReplicatorCounters& counters() const { return counters_; }
     /// Records of ours that are open or whose end is not acknowledged.
     std::size_t live_records() const { return entries_.size() - free_.size(); }
-    /// Open dirty records that a partner does not have, and their bytes; `late`: only those that partners had
-    /// in an earlier view.
+    /// Open dirty records that are on their way to new partners, and their bytes.
     struct Missing {
         std::size_t records = 0;
         std::uint64_t bytes = 0;
     };
-    Missing missing(bool late) const;
-    std::size_t uncopied() const { return missing(false).records; }
+    Missing missing() const;
+    /// So many records have begun. Whether all partners have those of them that are dirty and open.
+    std::uint64_t begun() const { return next_number_ - 1; }
+    bool copied(std::uint64_t begun) const;
     /// Its controller is about to leave in order: no partner of ours stands there from now on, and open
     /// records get copies elsewhere. Until the next view, which it is asked to leave with.
     void avoid(AmfId leaver);
@@ -285,8 +286,8 @@ private:
     Redo redo_;
     bool redone_ = false;
     bool dirty_ = false;
-    bool receipt_ = false;     ///< it is to be told when it has been sent
-    bool was_stored_ = false;  ///< in some view
+    bool receipt_ = false;  ///< it is to be told when it has been sent
+    bool late_ = false;     ///< it is on its way to a new partner
     std::uint32_t slot_ = Replicator::kNone;
     AmfSet acked_;      ///< have all of it
     AmfSet have_data_;  ///< of a dirty one

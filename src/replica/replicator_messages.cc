@@ -108,8 +108,9 @@ void Replicator::on_ack(AmfId from, const Message& message) {
             OpenRecord& record = *entry->open;
             if (ack->part == AckedPart::stored) record.acked_.insert(from);
             if (record.dirty_) record.have_data_.insert(from);
-            record.was_stored_ |= record.dirty_ && record.stored();
-            if (record.redone_ ? !record.waiting() : record.was_stored_) record.moved_.notify_all();
+            const bool stored = record.dirty_ && record.stored();
+            if (stored) record.late_ = false;
+            if (record.redone_ ? !record.waiting() : stored) record.moved_.notify_all();
         } else if (ack->part == AckedPart::ended && entry->ended) {
             entry->holders.erase(from);
             if (entry->holders.empty()) {
