@@ -180,7 +180,8 @@ bool Cluster::rested(Node& node) {
 
 bool Cluster::settled(Node& node) {
     return rested(node) && !recovers(node) && std::ranges::all_of(amfs_of(node), [](Amf* amf) {
-               return amf->replicator().store().orphan_stripes().empty() && amf->replicator().missing().records == 0;
+               return amf->replicator().store().orphan_stripes().empty() &&
+                      amf->replicator().missing().records == 0;
            });
 }
 

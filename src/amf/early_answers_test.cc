@@ -10,15 +10,18 @@
 namespace braid::testing {
 namespace {
 
-constexpr std::size_t kStripe = 64u << 10;
+/// From one write to the next: each has an arbiter of its own.
+constexpr std::size_t kStripe = std::size_t{64} << 16;
 constexpr std::size_t kWrites = 5;
 
 struct Case {
     Replication mode = Replication::asynchronous;
-    std::uint16_t slow = 0;  ///< nothing reaches this partner, 0: all is well
-    std::size_t from = 0;    ///< from this write on
-    std::size_t step = 0;    ///< at which the writer dies
-    std::size_t second = 0;  ///< steps from there to the death of who finishes its writes; 0: it does not die
+    std::uint16_t slow = 0;   ///< nothing reaches this partner, 0: all is well
+    std::size_t from = 0;     ///< from this write on
+    std::size_t partner = 0;  ///< steps to the death of partner 2; 0: it lives
+    std::size_t step = 0;     ///< steps from there to the death of the writer
+    std::size_t hush = 0;     ///< steps from there until what 5 says to the others comes no more
+    std::size_t second = 0;  ///< steps from there to the death of who finishes the writes; 0: it does not die
     std::uint64_t seed = 0;  ///< of the order in which things happen
 };
 
@@ -51,22 +54,34 @@ public:
     }
 
     void run() {
-        for (std::size_t i = 0; i < case_.step; ++i) world_.step();
-        early = world_.amf(1).counters().early_answers;
+        if (case_.partner != 0) {
+            steps(case_.partner);
+            world_.kill(2, InFlight::mixed);
+            world_.adopt();
+        }
+        steps(case_.step);
         kill(1);
-        for (std::size_t i = 0; i < case_.second; ++i) world_.step();
+        if (case_.hush != 0) {
+            steps(case_.hush);
+            for (const std::uint16_t id : std::array<std::uint16_t, 3>{2, 3, 4}) world_.slow.insert({5, id});
+        }
+        steps(case_.second);
         for (const auto& [id, node] : world_.nodes) {
             if (case_.second == 0 || node->amf->conditions().recovering_units == 0) continue;
             kill(id);
             break;
         }
+        world_.slow.clear();
         check();
     }
 
     std::size_t answered = 0, there = 0;
-    std::uint64_t early = 0;
 
 private:
+    void steps(std::size_t count) {
+        for (std::size_t i = 0; i < count; ++i) world_.step();
+    }
+
     void kill(std::uint16_t id) {
         world_.kill(id, InFlight::mixed);
         world_.slow.clear();
@@ -136,18 +151,34 @@ TEST(EarlyAnswers, LeaveAPrefixAtEveryStep) {
 }
 
 TEST(EarlyAnswers, LeaveAPrefixWhenTheRecovererDiesToo) {
-    for (const std::uint16_t slow : std::array<std::uint16_t, 2>{2, 3}) {
-        for (std::size_t from = 0; from < kWrites; ++from) {
-            for (std::uint64_t seed = 1; seed <= 4; ++seed) {
-                const std::size_t steps = Story({.slow = slow, .from = from, .seed = seed}).count();
-                for (std::size_t second = 1; second < 130; second += 3) {
-                    const std::size_t step = steps - second % 7;
-                    SCOPED_TRACE(::testing::Message() << "slow " << slow << " from " << from << ", seed "
-                                                      << seed << ", step " << step << ", then " << second);
-                    Story({.slow = slow, .from = from, .step = step, .second = second, .seed = seed}).run();
+    for (std::size_t from = 0; from < kWrites; ++from) {
+        for (std::uint64_t seed = 1; seed <= 2; ++seed) {
+            const std::size_t steps = Story({.slow = 3, .from = from, .seed = seed}).count();
+            for (std::size_t hush = 4; hush < 64; hush += 6) {
+                for (std::size_t second = 10; second < 160; second += 30) {
+                    SCOPED_TRACE(::testing::Message() << "from " << from << ", seed " << seed << ", hush "
+                                                      << hush << ", then " << second);
+                    Story({.slow = 3,
+                           .from = from,
+                           .step = steps,
+                           .hush = hush,
+                           .second = second,
+                           .seed = seed})
+                        .run();
                     if (HasFatalFailure() || HasNonfatalFailure()) return;
                 }
             }
+        }
+    }
+}
+
+TEST(EarlyAnswers, LeaveAPrefixAtANewPartner) {
+    for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+        const std::size_t steps = Story({.slow = 3, .seed = seed}).count();
+        for (std::size_t step = 1; step <= 60; ++step) {
+            SCOPED_TRACE(::testing::Message() << "seed " << seed << ", step " << step);
+            Story({.slow = 3, .partner = steps, .step = step, .seed = seed}).run();
+            if (HasFatalFailure() || HasNonfatalFailure()) return;
         }
     }
 }
