@@ -21,8 +21,9 @@ struct Story {
     }
     void dies(std::uint64_t pid) { early.process_died(pid, disk); }
     void read(std::uint64_t sector, std::uint64_t value, Instant at) { disk.read(sector, value, at, at + 1); }
+    std::size_t lost = 0;
     bool good() {
-        early.settle(disk);
+        lost = early.settle(disk);
         return disk.judge().empty();
     }
 };
@@ -39,6 +40,7 @@ TEST(EarlyAnswers, MayBeLostFromTheEnd) {
         story.dies(7);
         for (std::uint64_t i = 1; i <= 3; ++i) story.read(i, i <= left ? i : 0, 100);
         EXPECT_TRUE(story.good()) << left;
+        EXPECT_EQ(story.lost, 3 - left);
     }
 }
 

@@ -329,7 +329,7 @@ void Hosts::gone_when_it_cannot_land(Lane& lane) {
 
 /// Bytes that are not durable are as they last were durably, or as any write since left them.
 void Hosts::power_lost() {
-    early_.settle(one_disk_);
+    world_.mark(Mark::early_lost, early_.settle(one_disk_));
     early_.forget();
     one_disk_.power_lost(instant());
     for (Lane& lane : lanes_) {

@@ -84,7 +84,7 @@ public:
     /// Reads all that was ever written, through the port given, and records it.
     Task<Status> read_all(std::shared_ptr<Port> port);
     std::string judge() {
-        early_.settle(one_disk_);
+        world_.mark(Mark::early_lost, early_.settle(one_disk_));
         return one_disk_.judge();
     }
     std::size_t checked() const { return one_disk_.operations(); }

@@ -99,6 +99,7 @@ constexpr std::array<Entry, kMarks> kTable{{
     {Mark::destage_partial, "destage.partial", ""},
     {Mark::destage_recalled, "destage.recalled", ""},
     {Mark::early_answer, "replication.early_answer", ""},
+    {Mark::early_lost, "replication.early_lost", ""},
     {Mark::late_copies, "replication.late_copies", ""},
     {Mark::all_but_one_of_two, "death.all_but_one_of_two", ""},
     {Mark::all_but_one_of_three, "death.all_but_one_of_three", ""},

@@ -101,6 +101,7 @@ enum class Mark : std::uint8_t {
     destage_partial,
     destage_recalled,
     early_answer,
+    early_lost,
     late_copies,
     all_but_one_of_two,
     all_but_one_of_three,

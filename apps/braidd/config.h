@@ -5,7 +5,7 @@
 //                 api = ["unix:/run/braidd/api.sock", "127.0.0.1:9420"]
 //   [cluster]     provider = "local"  directory = "/run/braidd/cluster"  ping_timeout_ms = 1000
 //   [disks]       scan = ["/srv/disks/d*"]  engine = "auto"
-//   [limits]      memory = "256MiB"  cache = "64MiB"  spin_us = 50
+//   [limits]      memory = "256MiB"  cache = "64MiB"  dirty = "32MiB"  window = "4MiB"  spin_us = 50
 //   [log]         level = "info"
 //
 // Unknown keys, wrong types and syntax errors are errors with line and column. Nothing is guessed.

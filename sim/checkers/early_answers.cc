@@ -30,7 +30,8 @@ void EarlyAnswers::process_died(std::uint64_t pid, OneDisk& disk) {
     }
 }
 
-void EarlyAnswers::settle(OneDisk& disk) {
+std::size_t EarlyAnswers::settle(OneDisk& disk) {
+    std::size_t lost = 0;
     for (auto& [who, writes] : writes_) {
         if (who == 0) continue;
         Instant survives = std::numeric_limits<Instant>::min();  // what was answered before this
@@ -39,11 +40,16 @@ void EarlyAnswers::settle(OneDisk& disk) {
             if (write.durable || disk.seen(write.sectors, write.value)) survives = write.invoked;
         }
         for (Write& write : writes) {
-            if (!write.perhaps_lost || write.completed >= survives) continue;
-            write.perhaps_lost = false;
-            disk.not_lost(write.sectors, write.value);
+            if (!write.perhaps_lost) continue;
+            if (write.completed < survives) {
+                write.perhaps_lost = false;
+                disk.not_lost(write.sectors, write.value);
+            } else if (disk.gone(write.sectors, write.value)) {
+                ++lost;
+            }
         }
     }
+    return lost;
 }
 
 }  // namespace braid::sim

@@ -24,8 +24,8 @@ public:
     /// A flush has an answer.
     void flushed(Instant invoked) { last_flush_ = std::max(last_flush_, invoked); }
     void process_died(std::uint64_t pid, OneDisk& disk);
-    /// Before the one-disk checker judges. How many writes are lost for certain: somebody looked.
-    void settle(OneDisk& disk);
+    /// Before the one-disk checker judges. How many writes are lost: somebody has looked.
+    std::size_t settle(OneDisk& disk);
     /// All died, with all that they knew.
     void forget() { writes_.clear(); }
 

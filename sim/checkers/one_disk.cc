@@ -109,6 +109,18 @@ bool OneDisk::seen(Sectors sectors, std::uint64_t value) {
     return out;
 }
 
+bool OneDisk::gone(Sectors sectors, std::uint64_t value) {
+    bool out = false;
+    for_each(sectors, [&](Register& values) {
+        const Value& v = value_of(values, value);
+        out |= std::ranges::any_of(values, [&](const Value& older) {
+            return older.reads != 0 && older.write_invoked < v.write_invoked &&
+                   last_invocation(older) > v.write_completion;
+        });
+    });
+    return out;
+}
+
 void OneDisk::read(Sectors sectors, std::uint64_t value, Instant invoked, Instant completed) {
     for_each(sectors, [&](Register& values) {
         // Before the first write was invoked: contradicts nothing that may come.

@@ -46,6 +46,8 @@ public:
     void not_lost(Sectors sectors, std::uint64_t value);
     /// Some of it was read.
     bool seen(Sectors sectors, std::uint64_t value);
+    /// Something older than it was read after its answer.
+    bool gone(Sectors sectors, std::uint64_t value);
     /// Writes that were not durable may be gone, each sector for itself. What a sector then holds does not
     /// change by itself any more.
     void power_lost(Instant now);
