@@ -30,7 +30,8 @@ Cluster::Cluster(World& world, const Plan& plan, FaultSeen seen)
     options.work = plan.work;
     // With write-back the journal keeps what was flushed; what was not dies with all controllers.
     const bool dirty = plan.sharing.write_cache == WriteCache::back && plan.dimension > 1;
-    options.power_cuts = plan.power_cuts || (dirty && plan.cluster_kill);
+    options.early = plan.early_answers();
+    options.power_cuts = plan.power_cuts || (dirty && plan.cluster_kill) || options.early;
     options.journal = plan.power_loss == PowerLoss::journal && !dirty;
     options.writes_repeat = resync_needed() || plan.dimension < 2;
     hosts_ = std::make_unique<Hosts>(world_, *this, options);
@@ -179,7 +180,8 @@ bool Cluster::rested(Node& node) {
 
 bool Cluster::settled(Node& node) {
     return rested(node) && !recovers(node) && std::ranges::all_of(amfs_of(node), [](Amf* amf) {
-               return amf->replicator().store().orphan_stripes().empty() && amf->replicator().uncopied() == 0;
+               return amf->replicator().store().orphan_stripes().empty() &&
+                      amf->replicator().missing().records == 0;
            });
 }
 
@@ -188,9 +190,9 @@ std::optional<Ports::Place> Cluster::pick(Prng& prng) {
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
         Node& node = nodes_[(first + i) % nodes_.size()];
         if (!works(node)) continue;
-        if (auto port = node.running->take_turn("v")) {
-            return Place{node.process, std::move(port), &node.running->scope, outside(node)};
-        }
+        const Running::Side side = node.running->take_turn("v");
+        if (side.port != nullptr)
+            return Place{node.process, side.port, &node.running->scope, outside(node), side.index};
     }
     return std::nullopt;
 }

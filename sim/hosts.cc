@@ -92,9 +92,11 @@ void Hosts::next(Lane& lane) {
 void Hosts::issue(Lane& lane, const Ports::Place& place) {
     Operation& op = lane.operation;
     op.invoked = instant();
+    op.who = place.outside ? 0 : answerer(place.process->pid, place.side);
     if (op.kind == Kind::write) {
         stamp(op);
         one_disk_.write_begins(op.sectors(), op.id, op.invoked);
+        if (options_.early) early_.begins(op.who, op.sectors(), op.id, op.invoked);
     }
     lane.state = State::waiting;
     lane.process = place.process->pid;
@@ -184,6 +186,7 @@ void Hosts::succeed(Lane& lane, Operation op) {
             return check_private(lane, op);
         case Kind::write:
             one_disk_.write_done(op.sectors(), op.id, now, op.fua || options_.journal);
+            if (options_.early) early_.done(op.who, op.id, now, op.fua);
             // These happened before now or never will.
             for (const std::uint64_t id : op.former) one_disk_.write_done(op.sectors(), id, now);
             return;
@@ -278,7 +281,27 @@ void Hosts::look_at_the_clock() {
     world_.after(20ms, [this] { look_at_the_clock(); });
 }
 
+/// Bytes of the private area that such a write had are as they last were durably, or as any write since left
+/// them.
+void Hosts::lose_early_answers(std::uint64_t pid) {
+    early_.process_died(pid, one_disk_);
+    for (Lane& lane : lanes_) {
+        const auto lost = [&](const Operation& op) { return op.who == 0 || pid_of(op.who) == pid; };
+        if (std::ranges::none_of(lane.unflushed, lost)) continue;
+        for (Operation& op : lane.unflushed) {
+            lane.unanswered.push_back(op);
+            if (!lost(op)) continue;
+            op.completed = kNever;
+            const auto from = static_cast<std::ptrdiff_t>(op.offset - private_base(lane));
+            const auto length = static_cast<std::ptrdiff_t>(op.length);
+            std::fill_n(lane.uncertain.begin() + from, length, std::uint8_t{1});
+            std::copy_n(lane.durable.begin() + from, length, lane.expected.begin() + from);
+        }
+    }
+}
+
 void Hosts::process_died(const Process& process) {
+    if (options_.early) lose_early_answers(process.pid);
     for (Lane& lane : lanes_) {
         if (lane.host->place && lane.host->place->process->pid == process.pid) lane.host->place.reset();
         const bool has_it = lane.state == State::waiting || lane.state == State::left;
@@ -306,6 +329,8 @@ void Hosts::gone_when_it_cannot_land(Lane& lane) {
 
 /// Bytes that are not durable are as they last were durably, or as any write since left them.
 void Hosts::power_lost() {
+    world_.mark(Mark::early_lost, early_.settle(one_disk_));
+    early_.forget();
     one_disk_.power_lost(instant());
     for (Lane& lane : lanes_) {
         if (lane.state != State::free) forget(lane);

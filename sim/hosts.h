@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "base/buffer.h"
+#include "sim/checkers/early_answers.h"
 #include "sim/checkers/one_disk.h"
 #include "sim/workload.h"
 #include "sim/world.h"
@@ -40,6 +41,7 @@ public:
         std::shared_ptr<Port> port;
         Scope* scope = nullptr;  ///< of the process: operations run in it
         bool outside = false;    ///< the controller does not share the group
+        std::size_t side = 0;    ///< of its AMFs
     };
     /// A port on some living controller by chance, or nothing.
     virtual std::optional<Place> pick(Prng& prng) = 0;
@@ -56,6 +58,7 @@ struct HostOptions {
     Nanos think_max = 2ms;
     bool power_cuts = false;
     bool journal = false;  ///< what was answered survives them
+    bool early = false;    ///< writes are answered before their copies stand
     /// All copies of a record may die: a write through a controller outside of the group may come twice.
     bool writes_repeat = false;
     Workload work;
@@ -80,7 +83,10 @@ public:
     std::string pending() const;
     /// Reads all that was ever written, through the port given, and records it.
     Task<Status> read_all(std::shared_ptr<Port> port);
-    std::string judge() const { return one_disk_.judge(); }
+    std::string judge() {
+        world_.mark(Mark::early_lost, early_.settle(one_disk_));
+        return one_disk_.judge();
+    }
     std::size_t checked() const { return one_disk_.operations(); }
     /// Errors are answers that hosts of a healthy cluster must not see.
     bool errors_allowed = false;
@@ -100,6 +106,7 @@ private:
         bool fast = false;
         Instant invoked = 0;
         Instant completed = kNever;
+        Answerer who = 0;
         Sectors sectors() const { return {offset / kSector, length / kSector}; }
         bool changes_private() const { return kind == Kind::private_write || kind == Kind::private_zero; }
     };
@@ -149,6 +156,7 @@ private:
     void again(Lane& lane);
     void forget(Lane& lane);
     void look_at_the_clock();
+    void lose_early_answers(std::uint64_t pid);
     Task<Result<Operation>> read_range(std::shared_ptr<Port> port, std::uint64_t offset,
                                        std::uint64_t length);
     // hosts_content.cc
@@ -179,6 +187,7 @@ private:
     Prng prng_{0};
     std::set<std::uint64_t> excused_;  ///< processes
     OneDisk one_disk_;
+    EarlyAnswers early_;
     Instant last_instant_ = 0;
     std::uint64_t next_id_ = 1;
     std::uint64_t finished_ = 0, failed_ = 0;

@@ -159,6 +159,7 @@ void Hosts::apply(const Lane& lane, const Operation& op, std::vector<std::byte>&
 /// What had an answer when a flush was asked for, by whomever through whatever controller, is durable.
 void Hosts::flushed(const Operation& flush) {
     one_disk_.flushed(flush.invoked);
+    early_.flushed(flush.invoked);
     for (Lane& lane : lanes_) {
         for (const Operation& op : lane.unflushed) {
             if (op.completed <= flush.invoked) apply(lane, op, lane.durable);

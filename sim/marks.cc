@@ -108,6 +108,12 @@ constexpr std::array<Entry, kMarks> kTable{{
     {Mark::checksum_in_update, "checksum.in_update", ""},
     {Mark::checksum_in_check, "checksum.in_check", ""},
     {Mark::checksum_copies, "checksum.copies", ""},
+    {Mark::early_answer, "replication.early_answer", ""},
+    {Mark::early_lost, "replication.early_lost", ""},
+    {Mark::late_copies, "replication.late_copies", ""},
+    {Mark::all_but_one_of_two, "death.all_but_one_of_two", ""},
+    {Mark::all_but_one_of_three, "death.all_but_one_of_three", ""},
+    {Mark::all_but_one_of_four, "death.all_but_one_of_four", ""},
 }};
 
 constexpr bool in_order() {

@@ -110,6 +110,12 @@ enum class Mark : std::uint8_t {
     checksum_in_update,
     checksum_in_check,
     checksum_copies,
+    early_answer,
+    early_lost,
+    late_copies,
+    all_but_one_of_two,
+    all_but_one_of_three,
+    all_but_one_of_four,
     count,
 };
 

@@ -56,6 +56,14 @@ CreateGroup group_request(const Shape& shape) {
     return group;
 }
 
+static Location location_of(const Shape& shape, std::string_view name) {
+    const auto number = static_cast<std::size_t>(name.back() - 'a');
+    const auto label = [&](const std::vector<std::string>& labels) {
+        return number < labels.size() ? labels[number] : std::string();
+    };
+    return {label(shape.hosts_of), label(shape.sites_of)};
+}
+
 Running::Running(Wires& wires, SharedRecord& record, std::vector<std::unique_ptr<Media>>& media,
                  Process& process, const Shape& shape)
     : network(wires, process),
@@ -65,13 +73,16 @@ Running::Running(Wires& wires, SharedRecord& record, std::vector<std::unique_ptr
       controller(Environment{process.executor, process.clock, network, store, shelf, process.random, threads},
                  ControllerConfig{.name = process.name,
                                   .peer_address = "sim:0",
+                                  .location = location_of(shape, process.name),
                                   .nbd = shape.nbd,
                                   .ping_timeout = shape.ping_timeout,
                                   .intent_idle = shape.intent_idle,
                                   .cache = shape.cache,
                                   .dirty = shape.dirty,
                                   .dirty_age = shape.dirty_age,
-                                  .checksums = shape.checksum_cache}),
+                                  .checksums = shape.checksum_cache,
+                                  .window = shape.window,
+                                  .window_age = shape.window_age}),
       scope(process.executor) {}
 
 std::vector<Amf*> Running::amfs() {
@@ -99,9 +110,16 @@ std::vector<std::shared_ptr<Port>> Running::sides(std::string_view port) {
     return out;
 }
 
-std::shared_ptr<Port> Running::take_turn(std::string_view port) {
+Running::Side Running::take_turn(std::string_view port) {
     const auto all = sides(port);
-    return all.empty() ? nullptr : all[controller.registry().take_turn(port) % all.size()];
+    if (all.empty()) return {};
+    Side out{all[controller.registry().take_turn(port) % all.size()]};
+    for (const auto& [uuid, group] : controller.groups()) {
+        for (unsigned i = 0; i < group->amfs() && group->seat(i).made(); ++i) {
+            if (group->seat(i).runtime().port(port) == out.port) out.index = i;
+        }
+    }
+    return out;
 }
 
 Amf* Running::amf() {

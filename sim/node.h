@@ -34,6 +34,13 @@ struct Shape {
     std::uint64_t checksum_cache = 1u << 20;  ///< bytes, of each AMF
     std::uint64_t dirty = 1u << 20;           ///< with write-back, bytes of each AMF
     Nanos dirty_age = 100ms;
+    std::uint64_t window = 4u << 20;  ///< of it, bytes answered before their copies stand
+    Nanos window_age = 200ms;
+    std::vector<std::string> hosts_of = {}, sites_of = {};  ///< labels of the controllers, by number
+    bool early_answers() const {
+        return sharing.write_cache == WriteCache::back && dimension > 1 &&
+               sharing.replication != Replication::synchronous;
+    }
     bool slow_sides = false;  ///< what passes between AMFs of a process takes its time
     std::vector<std::string> nbd =
         {};  ///< where hosts dial a controller; none: they have its ports themselves
@@ -64,7 +71,11 @@ struct Running {
     /// controller.
     std::vector<std::shared_ptr<Port>> sides(std::string_view port);
     /// For one more host: the sides take turns.
-    std::shared_ptr<Port> take_turn(std::string_view port);
+    struct Side {
+        std::shared_ptr<Port> port;  ///< null: there is none
+        std::size_t index = 0;       ///< of the AMF
+    };
+    Side take_turn(std::string_view port);
     bool serving();
     /// For a controller outside of the group: it has joined, and has a port of "v" if these tables say so.
     bool fits(const Tables* tables);

@@ -126,11 +126,26 @@ Plan draw_plan(std::uint64_t seed) {
     const bool all_told = plan.dimension >= 2 && plan.last_deaths < plan.dimension && !plan.power_cuts &&
                           (!plan.cluster_kill || plan.power_loss == PowerLoss::journal);
     plan.lies = sums.chance(2, 3) && plan.checksums && all_told && plan.disk_faults < parity;
+    Prng modes(mix64(seed) ^ 0x30de5ull);
+    const auto mode = static_cast<Replication>(modes.below(3));
+    const bool go_on = modes.chance(1, 3);
+    plan.window = kBlockSize << modes.below(11);
+    plan.window_age = 1us * modes.between(100, 300'000);
+    for (std::size_t i = 0; i < plan.controllers && modes.chance(3, 4); ++i) {
+        plan.hosts_of.push_back("h" + std::to_string(modes.below(3)));
+        plan.sites_of.push_back("s" + std::to_string(modes.below(2)));
+    }
+    if (plan.sharing.write_cache == WriteCache::back) {
+        plan.sharing.replication = mode;
+        plan.sharing.few_partners = go_on ? FewPartners::go_on : FewPartners::write_through;
+    }
     return plan;
 }
 
 void set_write_back(Plan& plan, bool back) {
     plan.sharing.write_cache = back ? WriteCache::back : WriteCache::through;
+    if (!back) plan.sharing.replication = Replication::synchronous;
+    if (!back) plan.sharing.few_partners = FewPartners::write_through;
     // As many deaths as there are copies take what hosts were answered for.
     if (back && plan.dimension > 1 && plan.last_deaths >= plan.dimension)
         plan.last_deaths = plan.dimension - 1;
@@ -150,6 +165,8 @@ static std::string describe(const SharingOptions& sharing) {
     add("prefetch", sharing.prefetch, usual.prefetch);
     add("amfs", sharing.amfs, usual.amfs);
     if (sharing.write_cache != usual.write_cache) out += "; " + std::string(to_string(sharing.write_cache));
+    if (sharing.replication != usual.replication) out += ", " + std::string(to_string(sharing.replication));
+    if (sharing.few_partners != usual.few_partners) out += ", goes on with few partners";
     return out;
 }
 
@@ -215,8 +232,19 @@ constexpr Setting kWriteBack{
     [](const Plan& plan) -> std::uint64_t { return plan.sharing.write_cache == WriteCache::back ? 1 : 0; },
     [](Plan& plan, std::uint64_t value) { set_write_back(plan, value != 0); }};
 
+constexpr Setting kReplication{
+    "replication", 0, [](const Plan& plan) { return static_cast<std::uint64_t>(plan.sharing.replication); },
+    [](Plan& plan, std::uint64_t value) {
+        if (plan.sharing.write_cache == WriteCache::back)
+            plan.sharing.replication = static_cast<Replication>(value);
+    }};
+
 constexpr std::array kSettings{
     kWriteBack,
+    kReplication,
+    setting<[](auto& p) -> auto& { return p.sharing.few_partners; }>("few_partners", 0),
+    setting<[](auto& p) -> auto& { return p.window; }>("window", 0),
+    setting<[](auto& p) -> auto& { return p.window_age; }>("window_age", 0),
     setting<[](auto& p) -> auto& { return p.dirty; }>("dirty", 4096),
     setting<[](auto& p) -> auto& { return p.dirty_age; }>("dirty_age", 1000),
     setting<[](auto& p) -> auto& { return p.operators; }>("operators", 0),

@@ -2,6 +2,7 @@
 // looked at, the dead come back. Or all die and power is lost with them. Many deaths in a short time, each
 // with the look that shows what it left.
 #include <algorithm>
+#include <array>
 
 #include "sim/cluster.h"
 
@@ -74,6 +75,11 @@ void Cluster::kill_for_good(Fault& fault, std::size_t index) {
         strikes(fault, Mark::death_in_round, process->pid, which);
         world_.crash(*process);
     };
+    if (!recoverers && (at_once || gone_ == 1) && gone_ + 1 == plan_.dimension && gone_ <= 3) {
+        constexpr std::array kWhich = {Mark::all_but_one_of_two, Mark::all_but_one_of_three,
+                                       Mark::all_but_one_of_four};
+        world_.mark(kWhich[gone_ - 1]);
+    }
     for (unsigned i = 0; i < gone_; ++i) {
         Process* process = nodes_[(index + i * step) % nodes_.size()].process.get();
         if (i == 0) {

@@ -58,7 +58,11 @@ void ScenarioRun::died(std::size_t index) {
     for (const Amf* of : amfs(index)) of_dead_ += of->counters();
     node.running.reset();
     for (Operation& operation : operations_) {
-        if (operation.node != index || operation.state != State::open) continue;
+        if (operation.node != index) continue;
+        const bool early = operation.verb == Verb::write || operation.verb == Verb::zero;
+        if (operation.state == State::answered && early && operation.status && early_answers_)
+            content_.answer_lost(operation.content);
+        if (operation.state != State::open) continue;
         operation.state = State::lost;
         if (is_write(operation.verb)) content_.write_lost(operation.content);
     }
@@ -258,6 +262,7 @@ ScenarioRun::Counts& ScenarioRun::Counts::operator+=(const AmfCounters& counters
     dirtied += static_cast<std::int64_t>(counters.dirty_writes);
     destaged += static_cast<std::int64_t>(counters.destaged_full + counters.destaged_partial);
     recalled += static_cast<std::int64_t>(counters.destages_recalled);
+    early += static_cast<std::int64_t>(counters.early_answers);
     return *this;
 }
 

@@ -15,7 +15,7 @@ void Content::for_each_sector(const Op& op, F f) {
 
 Content::Operation Content::begin(std::uint64_t offset, std::uint64_t length, bool zeros) {
     ASSERT(offset % kSector == 0 && length % kSector == 0);
-    ops_.push_back({offset, length, zeros, true, clock_++, 0, {}});
+    ops_.push_back({offset, length, zeros, true, false, clock_++, 0, {}});
     return ops_.size() - 1;
 }
 
@@ -52,6 +52,18 @@ void Content::write_done(Operation write, bool durable) {
 void Content::write_lost(Operation write) {
     ops_[write].open = false;
     ops_[write].ended = clock_++;
+}
+
+void Content::answer_lost(Operation write) {
+    if (ops_[write].seen) return;
+    const std::uint64_t now = clock_++;
+    for_each_sector(ops_[write], [&](std::uint64_t number) {
+        Sector& sector = sectors_[number];
+        if (sector.certain != write || sector.durable == write) return;
+        sector.certain = sector.durable;
+        sector.since = now;
+        sector.maybe = sector.recent;
+    });
 }
 
 void Content::put(Operation write, std::uint64_t sector, std::byte* into) const {
@@ -96,6 +108,7 @@ std::string Content::read_done(Operation read, std::span<const std::byte> seen) 
         for (const Operation write : allowed) {
             put(write, number, content.data());
             if (std::memcmp(content.data(), bytes, kSector) != 0) continue;
+            ops_[write].seen = true;
             if (sector.maybe.erase(write) != 0) {
                 sector.certain = write;
                 sector.since = op.ended;

@@ -24,6 +24,8 @@ public:
     void write_done(Operation write, bool durable);
     /// It has no answer any more, or an error.
     void write_lost(Operation write);
+    /// Whoever answered it may have taken it along, unless somebody has read it or it is durable.
+    void answer_lost(Operation write);
     /// What the write puts at its place.
     Buffer bytes_of(Operation write) const;
 
@@ -40,6 +42,7 @@ private:
         std::uint64_t offset = 0, length = 0;
         bool zeros = false;
         bool open = true;
+        bool seen = false;                   ///< some of it was read
         std::uint64_t begun = 0, ended = 0;  ///< places in the order of events; ended 0: not yet
         std::map<std::uint64_t, std::set<Operation>> allowed;  ///< of a read, by sector
     };

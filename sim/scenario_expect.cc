@@ -1,5 +1,6 @@
 // The steps of a scenario that say what must be.
 #include <algorithm>
+#include <set>
 
 #include "sim/checkers/checksums.h"
 #include "sim/checkers/parity.h"
@@ -17,6 +18,15 @@ bool ScenarioRun::do_expect(const Step& step) {
             const Amf* of = amf(controller_of(step.arguments[0]));
             const unsigned copies = of == nullptr ? 0 : of->replicator().copies();
             return std::to_string(copies) == step.arguments[1] ? true : wrong(std::to_string(copies));
+        }
+        case Verb::expect_partners: {
+            std::set<std::string> wanted(step.arguments.begin() + 1, step.arguments.end()), there;
+            const Amf* of = amf(controller_of(step.arguments[0]));
+            for (const AmfId id : of == nullptr ? AmfSet{} : of->replicator().partners())
+                there.insert(std::string(1, static_cast<char>('a' + controller_of(id).v - 1)));
+            std::string all;
+            for (const std::string& one : there) all += one + ' ';
+            return wanted == there ? true : wrong(all);
         }
         case Verb::expect_packets:
             return expect_packets(step);
@@ -60,6 +70,7 @@ bool ScenarioRun::expect_count(const Step& step) {
         {"dirtied", now.dirtied - at_start_.dirtied},
         {"destaged", now.destaged - at_start_.destaged},
         {"recalled", now.recalled - at_start_.recalled},
+        {"early", now.early - at_start_.early},
         {"kills", static_cast<std::int64_t>(record_.kills - kills_at_start_)},
         {"quarantined", quarantined},
     };

@@ -154,6 +154,12 @@ Answer read_shape(const toml::node& node, Scenario& scenario) {
                         {"write_cache", word(sharing.write_cache, "write_cache", parse_write_cache)},
                         {"dirty", size(shape.dirty, "dirty")},
                         {"dirty_age", time(shape.dirty_age, "dirty_age")},
+                        {"replication", word(sharing.replication, "replication", parse_replication)},
+                        {"few_partners", word(sharing.few_partners, "few_partners", parse_few_partners)},
+                        {"window", size(shape.window, "window")},
+                        {"window_age", time(shape.window_age, "window_age")},
+                        {"hosts", list(shape.hosts_of, "hosts")},
+                        {"sites", list(shape.sites_of, "sites")},
                         {"thin", flag(scenario.thin, "thin")},
                         {"volatile", flag(scenario.volatile_cache, "volatile")}})) {
         return wrong;

@@ -163,6 +163,17 @@ Task<AdminResult<braid::Outcome>> ScenarioRun::request(const Step& step, Control
         case Verb::set_prefetch:
             return controller.set_group(
                 {"g", {.prefetch = static_cast<std::uint8_t>(std::stoul(step.arguments[1]))}});
+        case Verb::set_replication:
+            early_answers_ |= step.arguments[1] != "synchronous";
+            return controller.set_group({"g", {.replication = parse_replication(step.arguments[1]).value()}});
+        case Verb::set_few_partners:
+            return controller.set_group(
+                {"g", {.few_partners = parse_few_partners(step.arguments[1]).value()}});
+        case Verb::set_partners: {
+            SetGroup request{"g", {}, name(1), {}};
+            for (std::size_t i = 2; i < step.arguments.size(); ++i) request.partners.push_back(name(i));
+            return controller.set_group(std::move(request));
+        }
         default:
             return controller.fence_controller(name(1), false);
     }

@@ -55,7 +55,7 @@ private:
     struct Counts {
         std::int64_t replayed = 0, rewritten = 0, dropped = 0, resynced = 0, regenerated = 0, repaired = 0,
                      cached = 0, from_peers = 0, unleased = 0, dirtied = 0, destaged = 0, recalled = 0,
-                     rotten = 0, refreshed = 0;
+                     rotten = 0, refreshed = 0, early = 0;
         Counts& operator+=(const AmfCounters& counters);
     };
 
@@ -153,6 +153,8 @@ private:
     };
     Sent sent_by(std::size_t index);
     std::vector<Sent> sent_before_;  ///< by each when the phase began
+    bool early_answers_ =
+        scenario_.shape.early_answers();  ///< hosts may miss what a dead controller told them
     std::uint64_t kills_at_start_ = 0;
     std::size_t quarantined_ = 0;    ///< stripes that the scenario says are
     std::uint64_t volume_base_ = 0;  ///< in the group's logical space

@@ -33,6 +33,7 @@ void Cluster::watch() {
         count_work(node);
         check_resynced(node);
         for (Amf* amf : amfs) {
+            if (amf->conditions().copying_records != 0) world_.mark(Mark::late_copies);
             const std::string wrong = look ? locks_.add(name_of(node, *amf), *amf) : std::string{};
             if (!wrong.empty()) fail("single writer: " + wrong);
             if (!look || node.process->left_view) continue;
@@ -85,6 +86,7 @@ constexpr std::array kCounted = {
     Counted{Mark::checksum_in_update, &AmfCounters::rotten_updates},
     Counted{Mark::checksum_in_check, &AmfCounters::rotten_checks},
     Counted{Mark::checksum_copies, &AmfCounters::checksum_repairs},
+    Counted{Mark::early_answer, &AmfCounters::early_answers},
 };
 struct CountedPath {
     WritePath path;

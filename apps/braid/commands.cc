@@ -8,6 +8,7 @@
 #include <functional>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <thread>
 
 #include "braid/load.h"
@@ -189,7 +190,8 @@ std::vector<std::pair<std::string, std::string>> SharingRequest::fields() const 
         {"granularity", Json(granularity).dump()}, {"coherency", Json(coherency).dump()},
         {"lock_order", Json(lock_order).dump()},   {"min_hold_us", std::to_string(min_hold_us)},
         {"prefetch", std::to_string(prefetch)},    {"amfs", std::to_string(amfs)},
-        {"power_loss", Json(power_loss).dump()},   {"cache", Json(cache).dump()}};
+        {"power_loss", Json(power_loss).dump()},   {"cache", Json(cache).dump()},
+        {"replication", Json(replication).dump()}, {"few_partners", Json(few_partners).dump()}};
     if (!checksums.empty()) out.emplace_back("checksums", Json(checksums).dump());
     if (dimension != 0) out.emplace_back("dimension", std::to_string(dimension));
     return out;
@@ -231,6 +233,15 @@ int group_set(const Globals& g, const std::string& name, const GroupChange& c) {
     put("lock_order", c.lock_order);
     put("min_hold_us", c.min_hold_us);
     put("prefetch", c.prefetch);
+    put("replication", c.replication);
+    put("few_partners", c.few_partners);
+    if (c.partners) {
+        const std::size_t equals = c.partners->find('=');
+        body["partners_of"] = c.partners->substr(0, equals);
+        body["partners"] = Json::array();
+        std::istringstream names(c.partners->substr(equals + 1));
+        for (std::string partner; std::getline(names, partner, ',');) body["partners"].push_back(partner);
+    }
     put("coherency", c.coherency);
     put("amfs", c.amfs);
     return change(g, "/api/v1/groups/" + path_part(name) + "/set", body);

@@ -25,7 +25,7 @@ struct SharingRequest {
     std::uint64_t min_hold_us = 0;
     std::string granularity = "stripe", coherency = "arbiter", lock_order = "fifo";
     unsigned prefetch = 32, amfs = 1;
-    std::string cache = "write-through";
+    std::string cache = "write-through", replication = "synchronous", few_partners = "write-through";
     std::string power_loss = "journal";
     std::string checksums;   ///< on, off; empty: as the daemon thinks right
     unsigned dimension = 0;  ///< 0: as the daemon thinks right
@@ -33,11 +33,12 @@ struct SharingRequest {
     std::vector<std::pair<std::string, std::string>> fields() const;
 };
 
-/// What is not there stays as it is. The last two are fixed: the daemon says so.
+/// What is not there stays as it is. The last two are fixed: the daemon says so. `partners`: CTL=CTL,CTL.
 struct GroupChange {
     std::optional<std::string> lock_order;
     std::optional<std::uint64_t> min_hold_us;
     std::optional<unsigned> prefetch;
+    std::optional<std::string> replication, few_partners, partners;
     std::optional<std::string> coherency;
     std::optional<unsigned> amfs;
 };

@@ -101,6 +101,17 @@ void add_sharing(CLI::App* create, SharingRequest& r) {
             "when as many controllers have it as --dimension says")
         ->check(CLI::IsMember({"write-through", "write-back"}));
     create
+        ->add_option("--replication", r.replication,
+                     "with write-back: synchronous (default): a host is answered when the partners have its "
+                     "write; pseudo-synchronous: when it was sent to them; asynchronous: before")
+        ->check(CLI::IsMember({"synchronous", "pseudo-synchronous", "asynchronous"}));
+    create
+        ->add_option(
+            "--few-partners", r.few_partners,
+            "with write-back, when fewer controllers are up than --dimension asks for: write-through "
+            "(default), or continue with fewer copies")
+        ->check(CLI::IsMember({"continue", "write-through"}));
+    create
         ->add_option(
             "--power-loss", r.power_loss,
             "journal (default): no loss of power leaves a stripe half-written; resync: faster writes")
@@ -136,8 +147,9 @@ void add_groups(CLI::App& app, Words& w) {
     create->add_option("--copies", r.copies, "mirror: copies of each block");
     add_sharing(create, r.sharing);
     create->add_flag("--force", r.force, "overwrite what the disks hold");
-    CLI::App* const set = verb(w, group, "set", "change how its locks are kept, while it is in use",
-                               [&w] { return group_set(w.globals, w.name, w.group_change); });
+    CLI::App* const set =
+        verb(w, group, "set", "change how its locks and copies are kept, while it is in use",
+             [&w] { return group_set(w.globals, w.name, w.group_change); });
     GroupChange& c = w.group_change;
     set->add_option("NAME", w.name)->required();
     set->add_option("--lock-order", c.lock_order, "fifo or priority: hosts before jobs")
@@ -146,6 +158,18 @@ void add_groups(CLI::App& app, Words& w) {
         ->check(CLI::Range(0, 1'000'000));
     set->add_option("--prefetch", c.prefetch, "locks a sequential stream asks for ahead")
         ->check(CLI::Range(0, 63));
+    set->add_option("--replication", c.replication,
+                    "with write-back: synchronous, pseudo-synchronous or asynchronous")
+        ->check(CLI::IsMember({"synchronous", "pseudo-synchronous", "asynchronous"}));
+    set->add_option("--few-partners", c.few_partners, "with write-back: continue or write-through")
+        ->check(CLI::IsMember({"continue", "write-through"}));
+    set->add_option("--partners", c.partners,
+                    "CTL=CTL,CTL: where copies of a controller's records stand, if these are up; CTL=: "
+                    "wherever is best")
+        ->check([](const std::string& text) {
+            return text.find('=') == std::string::npos || text.front() == '=' ? "CTL=CTL,CTL or CTL="
+                                                                              : std::string();
+        });
     set->add_option("--coherency", c.coherency)->group("");  // understood, to be refused with the reason
     set->add_option("--amfs", c.amfs)->group("");
     verb(w, group, "list", "all groups", [&w] { return group_list(w.globals); });

@@ -118,6 +118,8 @@ std::vector<Key> keys_of(DaemonConfig& c, std::string& provider) {
     return {
         {"controller", "name", text(c.name)},
         {"controller", "state", text(c.state)},
+        {"controller", "host", text(c.host)},
+        {"controller", "site", text(c.site)},
         {"listen", "nbd", texts(c.nbd)},
         {"listen", "peers", text(c.peers)},
         {"listen", "api", texts(c.api)},
@@ -135,6 +137,8 @@ std::vector<Key> keys_of(DaemonConfig& c, std::string& provider) {
         {"limits", "checksums", size(c.checksums, 0, 1ull << 40)},
         {"limits", "dirty", size(c.dirty, 1ull << 20, 1ull << 40)},
         {"limits", "dirty_age_ms", number(c.dirty_age_ms, 10, 60'000)},
+        {"limits", "window", size(c.window, 0, 1ull << 40)},
+        {"limits", "window_age_ms", number(c.window_age_ms, 1, 60'000)},
         {"limits", "spin_us", number(c.spin_us, 0, 10'000)},
         {"log", "level",
          one_of<LogLevel>(c.log_level, {{"debug", LogLevel::debug},
@@ -280,6 +284,14 @@ std::expected<DaemonConfig, ConfigError> parse_config(std::string_view text) {
             ConfigError{fmt::format("'{}' is not a controller's name: 1 to 31 letters, digits, '.', '_', "
                                     "'-', not beginning with '.' or '-'",
                                     config.name)});
+    }
+    for (const std::string* label : {&config.host, &config.site}) {
+        if (!label->empty() && !valid_controller_name(*label)) {
+            return std::unexpected(ConfigError{
+                fmt::format("'{}' is not a label of a host or site: 1 to 31 letters, digits, '.', "
+                            "'_', '-', not beginning with '.' or '-'",
+                            *label)});
+        }
     }
     if (config.scan.empty()) {
         return std::unexpected(

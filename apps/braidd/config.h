@@ -1,11 +1,11 @@
 // braidd.toml: the facts of this machine. Groups, virtual disks and ports stand on the disks, never here.
 //
-//   [controller]  name = "ctl-a"  state = "/var/lib/braidd"
+//   [controller]  name = "ctl-a"  state = "/var/lib/braidd"  host = "rack1"  site = "north"
 //   [listen]      nbd = ["127.0.0.1:10809", "unix:/run/braidd/nbd.sock"]  peers = "127.0.0.1:0"
 //                 api = ["unix:/run/braidd/api.sock", "127.0.0.1:9420"]
 //   [cluster]     provider = "local"  directory = "/run/braidd/cluster"  ping_timeout_ms = 1000
 //   [disks]       scan = ["/srv/disks/d*"]  engine = "auto"
-//   [limits]      memory = "256MiB"  cache = "64MiB"  spin_us = 50
+//   [limits]      memory = "256MiB"  cache = "64MiB"  dirty = "32MiB"  window = "4MiB"  spin_us = 50
 //   [log]         level = "info"
 //
 // Unknown keys, wrong types and syntax errors are errors with line and column. Nothing is guessed.
@@ -25,6 +25,7 @@ enum class DiskEngine : std::uint8_t { automatic, uring, threads };
 
 struct DaemonConfig {
     std::string name;                       ///< required
+    std::string host, site;                 ///< labels: copies of records stand elsewhere, if they can
     std::string state = "/var/lib/braidd";  ///< directory
     std::vector<std::string> nbd;           ///< none: no NBD server
     std::string peers = "127.0.0.1:0";
@@ -40,6 +41,8 @@ struct DaemonConfig {
     std::uint64_t checksums = 16ull << 20;  ///< bytes of checksums in memory, the same, 0 .. 1 TiB
     std::uint64_t dirty = 32ull << 20;      ///< bytes answered and not written yet, the same, 1 MiB .. 1 TiB
     std::uint32_t dirty_age_ms = 1000;      ///< 10 .. 60000
+    std::uint64_t window = 4ull << 20;      ///< of these, bytes without their copies, the same, 0 .. 1 TiB
+    std::uint32_t window_age_ms = 200;      ///< 1 .. 60000
     std::uint32_t spin_us = 50;             ///< 0 .. 10000
     LogLevel log_level = LogLevel::info;
 };

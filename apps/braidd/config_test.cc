@@ -24,11 +24,22 @@ TEST(Config, SmallestFileHasTheDocumentedDefaults) {
     EXPECT_EQ(c->cache, 64ull << 20);
 }
 
+TEST(Config, LabelsAreWordsLikeNames) {
+    EXPECT_TRUE(parse_config("[controller]\nname = \"a\"\nhost = \"\"\n[disks]\nscan = [\"/d\"]\n"));
+    for (const char* label : {"two words", "-x", "12345678901234567890123456789012"}) {
+        const std::string text =
+            "[controller]\nname = \"a\"\nsite = \"" + std::string(label) + "\"\n[disks]\nscan = [\"/d\"]\n";
+        EXPECT_NE(error_of(text).text.find("is not a label"), std::string::npos) << label;
+    }
+}
+
 TEST(Config, EveryKeyIsRead) {
     const auto c = parse_config(R"(
 [controller]
 name = "b"
 state = "/s"
+host = "rack-1"
+site = "north"
 [listen]
 nbd = ["127.0.0.1:10809", "unix:/run/n"]
 peers = "unix:/run/p"
@@ -44,12 +55,17 @@ delay_us = 100
 [limits]
 memory = "1GiB"
 cache = "8MiB"
+window = "2MiB"
+window_age_ms = 50
 spin_us = 0
 [log]
 level = "debug"
 )");
     ASSERT_TRUE(c) << c.error().text;
     EXPECT_EQ(c->state, "/s");
+    EXPECT_EQ(c->host + '/' + c->site, "rack-1/north");
+    EXPECT_EQ(c->window, 2ull << 20);
+    EXPECT_EQ(c->window_age_ms, 50u);
     EXPECT_EQ(c->nbd, (std::vector<std::string>{"127.0.0.1:10809", "unix:/run/n"}));
     EXPECT_EQ(c->peers, "unix:/run/p");
     EXPECT_EQ(c->api, std::vector<std::string>{"unix:/run/a"});

@@ -95,6 +95,32 @@ void OneDisk::may_repeat(Sectors sectors, std::uint64_t value) {
     for_each(sectors, [&](Register& values) { value_of(values, value).repeats = true; });
 }
 
+void OneDisk::perhaps_lost(Sectors sectors, std::uint64_t value) {
+    for_each(sectors, [&](Register& values) { value_of(values, value).perhaps_lost = true; });
+}
+
+void OneDisk::not_lost(Sectors sectors, std::uint64_t value) {
+    for_each(sectors, [&](Register& values) { value_of(values, value).perhaps_lost = false; });
+}
+
+bool OneDisk::seen(Sectors sectors, std::uint64_t value) {
+    bool out = false;
+    for_each(sectors, [&](Register& values) { out |= value_of(values, value).reads != 0; });
+    return out;
+}
+
+bool OneDisk::gone(Sectors sectors, std::uint64_t value) {
+    bool out = false;
+    for_each(sectors, [&](Register& values) {
+        const Value& v = value_of(values, value);
+        out |= std::ranges::any_of(values, [&](const Value& older) {
+            return older.reads != 0 && older.write_invoked < v.write_invoked &&
+                   last_invocation(older) > v.write_completion;
+        });
+    });
+    return out;
+}
+
 void OneDisk::read(Sectors sectors, std::uint64_t value, Instant invoked, Instant completed) {
     for_each(sectors, [&](Register& values) {
         // Before the first write was invoked: contradicts nothing that may come.
@@ -133,7 +159,7 @@ std::string OneDisk::judge_register(const Register& values) {
             return "value " + std::to_string(value) + " was read before it was written";
         }
         const Instant first = first_completion(v), last = last_invocation(v);
-        if (first == kNever) continue;  // never answered, never seen
+        if (first == kNever || lost(v)) continue;  // never seen, and not answered, or gone since
         zones.push_back({value, std::min(first, last), std::max(first, last), first < last});
     }
     std::sort(zones.begin(), zones.end(), [](const Zone& a, const Zone& b) {
@@ -167,11 +193,11 @@ void OneDisk::power_lost(Instant now) {
                 std::ranges::any_of(values, [](const Value& v) { return v.survivor && v.reads != 0; });
             Instant replaced = std::numeric_limits<Instant>::min();  // what ended before this is gone
             for (const Value& v : values) {
-                const bool durable = v.durable || v.write_completion <= last_flush_;
+                const bool durable = !lost(v) && (v.durable || v.write_completion <= last_flush_);
                 if (durable && v.write_completion != kNever) replaced = std::max(replaced, v.write_invoked);
             }
             std::erase_if(values, [&](const Value& v) {
-                return first_completion(v) < replaced || (v.survivor && known && v.reads == 0);
+                return (first_completion(v) < replaced && !lost(v)) || (v.survivor && known && v.reads == 0);
             });
             for (Value& v : values) {
                 const std::uint64_t value = v.value;

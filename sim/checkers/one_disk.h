@@ -40,6 +40,14 @@ public:
 
     /// A flush has an answer: what was done when it was invoked is durable.
     void flushed(Instant invoked) { last_flush_ = std::max(last_flush_, invoked); }
+    /// Who had answered this write may have taken it along: it was never there, or it is as it was answered.
+    void perhaps_lost(Sectors sectors, std::uint64_t value);
+    /// It has not.
+    void not_lost(Sectors sectors, std::uint64_t value);
+    /// Some of it was read.
+    bool seen(Sectors sectors, std::uint64_t value);
+    /// Something older than it was read after its answer.
+    bool gone(Sectors sectors, std::uint64_t value);
     /// Writes that were not durable may be gone, each sector for itself. What a sector then holds does not
     /// change by itself any more.
     void power_lost(Instant now);
@@ -64,7 +72,10 @@ private:
         bool written = false;   ///< 0 is, before all time
         bool survivor = false;  ///< may have been there when power came back
         bool durable = false;
+        bool perhaps_lost = false;
     };
+    /// Nobody has seen it, and nobody need.
+    static bool lost(const Value& v) { return v.perhaps_lost && v.reads == 0; }
     /// Ends and beginnings that bind the value.
     static Instant first_completion(const Value& v) {
         return v.repeats ? v.first_completion : std::min(v.first_completion, v.open_completion);

@@ -73,6 +73,8 @@ Json to_json(const GroupInfo& g) {
     }
     Json disks = Json::array();
     for (const std::string& disk : g.disks) disks.push_back(text_or_null(disk));
+    Json named = Json::object();
+    for (const auto& [controller, partners] : g.named_partners) named[controller] = partners;
     return Json{{"name", g.name},
                 {"id", to_string(g.id)},
                 {"level", g.level},
@@ -92,6 +94,12 @@ Json to_json(const GroupInfo& g) {
                 {"prefetch", g.sharing.prefetch},
                 {"amfs", g.sharing.amfs},
                 {"cache", to_string(g.sharing.write_cache)},
+                {"replication", to_string(g.sharing.replication)},
+                {"few_partners", to_string(g.sharing.few_partners)},
+                {"partners", g.partners},
+                {"named_partners", std::move(named)},
+                {"uncopied_bytes", g.uncopied_bytes},
+                {"uncopied_age_ms", g.uncopied_age / std::chrono::milliseconds(1)},
                 {"dirty_bytes", g.dirty_bytes},
                 {"dirty_age_ms", g.dirty_age / std::chrono::milliseconds(1)},
                 {"power_loss", to_string(g.power_loss)},
@@ -454,6 +462,8 @@ static void parse_sharing(Fields& fields, SharingOptions& s) {
     fields.number("prefetch", s.prefetch, kMaxPrefetch);
     fields.number("amfs", s.amfs, kMaxAmfs);
     fields.word("cache", s.write_cache, parse_write_cache);
+    fields.word("replication", s.replication, parse_replication);
+    fields.word("few_partners", s.few_partners, parse_few_partners);
 }
 
 static Result<bool> parse_on_off(std::string_view text) {
@@ -494,6 +504,12 @@ AdminResult<SetGroup> parse_set_group(std::string_view body) {
     if (fields.number("min_hold_us", min_hold_us, kMaxMinHold / std::chrono::microseconds(1)))
         r.change.min_hold = std::chrono::microseconds(min_hold_us);
     if (fields.number("prefetch", prefetch, kMaxPrefetch)) r.change.prefetch = prefetch;
+    Replication replication{};
+    if (fields.word("replication", replication, parse_replication)) r.change.replication = replication;
+    FewPartners few_partners{};
+    if (fields.word("few_partners", few_partners, parse_few_partners)) r.change.few_partners = few_partners;
+    fields.text("partners_of", r.partners_of);
+    fields.texts("partners", r.partners);
     for (const char* key :
          {"coherency", "amfs", "granularity", "cache", "dimension", "level", "strip_size", "checksums"})
         fields.fixed(key);

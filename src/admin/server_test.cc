@@ -110,13 +110,11 @@ TEST_F(AdminServer, ShortDiskNamesBecomeFullOnes) {
 }
 
 TEST_F(AdminServer, HowAGroupIsSharedIsAskedForAndShown) {
-    const Json options{{"granularity", "blocks:4"},
-                       {"coherency", "broadcast"},
-                       {"lock_order", "priority"},
-                       {"min_hold_us", 250},
-                       {"power_loss", "resync"},
-                       {"prefetch", 0},
-                       {"amfs", 2}};
+    const Json options{{"granularity", "blocks:4"},  {"coherency", "broadcast"},
+                       {"lock_order", "priority"},   {"min_hold_us", 250},
+                       {"power_loss", "resync"},     {"prefetch", 0},
+                       {"cache", "write-back"},      {"replication", "asynchronous"},
+                       {"few_partners", "continue"}, {"amfs", 2}};
     Json wish = group({"d0", "d1", "d2", "d3"});
     wish.update(options);
     post("/api/v1/groups", wish);
@@ -141,10 +139,13 @@ TEST_F(AdminServer, WhatOfAGroupCanBeSetIsSetAndTheRestIsRefusedWithTheReason) {
     EXPECT_EQ(shown["prefetch"], 32) << "was not named";
     post("/api/v1/groups/g0/set", {{"prefetch", 0}, {"lock_order", nullptr}});
     post("/api/v1/groups/g0/set?dry_run=1", {{"min_hold_us", 7}});
+    post("/api/v1/groups/g0/set", {{"replication", "pseudo-synchronous"}, {"few_partners", "continue"}});
     shown = get("/api/v1/groups/g0");
     EXPECT_EQ(shown["prefetch"], 0);
     EXPECT_EQ(shown["min_hold_us"], 500);
     EXPECT_EQ(shown["lock_order"], "priority");
+    EXPECT_EQ(shown["replication"], "pseudo-synchronous");
+    EXPECT_EQ(shown["few_partners"], "continue");
     const auto refused = [&](const Json& body) { return post("/api/v1/groups/g0/set", body, 400)["detail"]; };
     EXPECT_EQ(refused({{"coherency", "broadcast"}}),
               "coherency is chosen when a group is made and stays as it is");

@@ -32,14 +32,17 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
       pieces_(executor, options.pieces),
       gate_(executor),
       read_errors_(disks_.size()),
+      slot_(slot),
       write_back_(config.sharing.write_cache == WriteCache::back && config.dimension > 1),
       dirty_(config.geometry),
       room_(executor, options.dirty),
+      copied_(executor),
       flush_answered_(executor),
       scope_(executor) {
     tables_.use_locks(locks_);
     tables_.on_assembled([this] { return replay_journals(executor_, tables_, replayed_); });
     tables_.on_change([this] {
+        obey_sharing();
         journal_.wake();
         close_journals_of_the_dead();
         drop_dirty_of_gone_zones();
@@ -56,6 +59,7 @@ Amf::~Amf() = default;
 Task<Status> Amf::load() {
     CO_TRY(co_await tables_.load());
     while (!tables_.settled()) co_await tables_.settled_event();
+    obey_sharing();
     co_return Status{};
 }
 
@@ -160,7 +164,8 @@ Task<void> Amf::finish() {
 
 Task<void> Amf::end() {
     stopping_ = true;
-    while (!replicator_.fenced() && (!recovering_.empty() || failing_.any() || destages_ != 0)) {
+    while (!replicator_.fenced() &&
+           (!recovering_.empty() || failing_.any() || destages_ != 0 || !uncopied_.empty())) {
         co_await sleep_for(clock_, 1ms);
     }
     locks_.stop();
@@ -225,6 +230,13 @@ AmfConditions Amf::conditions() const {
     out.recovering_units = recovering_.size();
     out.dirty_bytes = dirty_.bytes();
     if (const auto oldest = dirty_.oldest()) out.dirty_age = clock_.now() - *oldest;
+    out.uncopied_bytes = early_bytes_;
+    out.uncopied_age = early_age();
+    const Replicator::Missing late = replicator_.missing();
+    out.copying_records = late.records;
+    out.copying_bytes = late.bytes;
+    for (const AmfId partner : replicator_.partners()) out.partners.push_back(controller_of(partner));
+    out.nearest = replicator_.nearest();
     out.replay = replayed_;
     return out;
 }

@@ -5,18 +5,20 @@
 //
 // Guarantees: every 4 KiB block is a linearizable register; a write that was answered is on all members that
 // are not failed by agreement, or, with write-back, at dimension - 1 partners and dirty here until it is; a
-// flush that was answered has put there what was answered before, by whichever AMF; a stripe is half-written
-// only while a record of it is with dimension - 1 partners. Needs: adopt() for every view, deliver() for
-// every message of the group, both on the executor; stop() before destruction in an orderly life. A crash
-// just destroys: first whoever calls operations, then this. Never waits for a second stripe while it holds
-// one; never regenerates from a stripe that may be half-written.
+// flush that was answered has put there what was answered before, by whichever AMF (with early answers of
+// what a dead AMF had answered a prefix, and nobody has read what is lost); a stripe is half-written only
+// while a record of it is with dimension - 1 partners. Needs: adopt() for every view, deliver() for every
+// message of the group, both on the executor; stop() before destruction in an orderly life. A crash just
+// destroys: first whoever calls operations, then this. Never waits for a second stripe while it holds one;
+// never regenerates from a stripe that may be half-written.
 //
 // Where: amf.cc (life, view, flush), locks.cc (which units an operation takes), read.cc, write.cc,
-// recover.cc, check.cc (parity of one stripe), checksums.cc, cached.cc (what is remembered), destage.cc
-// (write-back), flush.cc.
+// recover.cc, check.cc (parity of one stripe), checksums.cc, cached.cc (what is remembered), destage.cc and
+// copies.cc (write-back), flush.cc.
 #pragma once
 
 #include <array>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -26,6 +28,7 @@
 #include "amf/checksum_cache.h"
 #include "amf/disk_batch.h"
 #include "amf/group_space.h"
+#include "amf/options.h"
 #include "amf/stripe_locks.h"
 #include "amf/stripe_plan.h"
 #include "async/scope.h"
@@ -33,7 +36,6 @@
 #include "cache/peer_cache.h"
 #include "destage/dirty_stripes.h"
 #include "destage/flush_frames.h"
-#include "icl/lease.h"
 #include "icl/message.h"
 #include "icl/view.h"
 #include "io/clock.h"
@@ -46,70 +48,6 @@
 #include "tables/tables.h"
 
 namespace braid {
-
-struct AmfOptions {
-    std::size_t pieces = 1024;              ///< stripe pieces at work at once, all operations together
-    std::size_t pieces_per_operation = 16;  ///< of one large operation
-    unsigned recovery_attempts =
-        2;                     ///< recoveries of one write that may die before its stripe is quarantined
-    unsigned read_errors = 2;  ///< io_errors of reads after which a member is declared failed
-    Nanos intent_idle = 5s;    ///< a region is clean when nobody has written there for so long
-    Nanos housekeeping = 1s;
-    std::size_t cache = 0;                      ///< bytes of clean blocks that are remembered; 0: none
-    std::size_t cached_operation = 128u << 10;  ///< a larger read or write leaves nothing in the cache
-    Nanos peer_patience = 50ms;                 ///< with another AMF's cache; then the members are asked
-    const Lease* lease = &always_live();        ///< outlives the AMF
-    std::size_t checksums = 16u << 20;          ///< bytes of checksum records that are remembered
-    // Write-back.
-    std::size_t dirty =
-        32u << 20;              ///< bytes of records at most: hosts wait; from half of it on the oldest go
-    Nanos dirty_age = 1s;       ///< what is older goes
-    std::size_t destages = 16;  ///< stripes at work, besides those that somebody waits for
-};
-
-struct AmfCounters {
-    std::uint64_t reads = 0, read_bytes = 0, writes = 0, written_bytes = 0, flushes = 0;
-    std::array<std::uint64_t, kWritePaths> stripe_writes{};
-    std::uint64_t regenerated = 0;  ///< strips computed for a read
-    std::uint64_t repaired = 0;     ///< unreadable blocks written again
-    std::uint64_t member_errors = 0;
-    std::uint64_t recovered_redo = 0, recovered_data = 0, recovered_dropped = 0;
-    std::uint64_t resynced = 0;     ///< stripes whose parity was wrong and was written
-    std::uint64_t done_before = 0;  ///< parts of repeated errands that were not done again
-    // Parts of reads, a stripe at a time: from the own cache, another AMF's, the members.
-    std::uint64_t cached_reads = 0, peer_reads = 0, disk_reads = 0;
-    std::uint64_t reads_without_lease = 0;  ///< were here and had to come from the members
-    std::uint64_t reads_for_peers = 0;      ///< answered from here
-    // With locks of blocks.
-    std::uint64_t whole_stripe_reads = 0;  ///< parts of reads that needed the stripe to hold still, too
-    std::uint64_t blocks_kept = 0;         ///< that nobody read before a dead writer's stripe was finished
-    // With write-back.
-    std::uint64_t dirty_writes = 0;       ///< pieces that were answered with no disk touched
-    std::uint64_t destaged_full = 0;      ///< stripes that needed no reads
-    std::uint64_t destaged_partial = 0;   ///< others, or parts of them
-    std::uint64_t destaged_writes = 0;    ///< pieces of hosts' writes in both
-    std::uint64_t destages_recalled = 0;  ///< of both: because somebody wanted the lock
-    std::uint64_t dirty_waits = 0;        ///< pieces that had to wait for room
-    // With checksums.
-    std::uint64_t checksum_reads = 0;  ///< of records from the members; otherwise they were at hand
-    std::uint64_t rotten_reads = 0, rotten_updates = 0, rotten_checks = 0;  ///< that met what was not written
-    std::uint64_t checksum_repairs = 0;  ///< records of which a copy was old or broken
-    std::uint64_t taken_as_found = 0;    ///< blocks of a write that was cut short, beyond what parity tells
-    std::array<std::uint64_t, kMaxMembers> mismatches{};  ///< by member: reads that were not what was written
-};
-
-/// What an operator should know now.
-struct AmfConditions {
-    bool fenced = false;
-    bool offline = false;  ///< more members are gone than the level survives: nothing is read or written
-    unsigned failed_members = 0;
-    unsigned missing_copies = 0;  ///< copies of a record that there ought to be and are not
-    std::size_t quarantined_stripes = 0;
-    std::size_t recovering_units = 0;
-    std::uint64_t dirty_bytes = 0;  ///< answered, and not on the members yet
-    Nanos dirty_age{};              ///< of the oldest of it
-    ReplayProgress replay;          ///< of the assembly that this AMF has done, or does
-};
 
 /// One stripe under check.
 enum class StripeVerdict : std::uint8_t {
@@ -302,12 +240,12 @@ private:
     struct DirtyWrite;
     struct Room;
     bool write_back() const { return write_back_; }
+    Replication replication() const { return tables_.config().sharing.replication; }
     std::size_t room_for(const StripePiece& piece) const;
     Task<Room> take_room(std::size_t bytes);
     Task<Status> write_dirty(StripePiece piece, Slice data, Room room, Errand errand);
     /// `host`: a host's write, and not one that was made here of several.
-    void add_dirty(StripeIndex stripe, std::uint32_t offset, Slice data, std::unique_ptr<DirtyWrite> write,
-                   bool host);
+    void add_dirty(std::uint32_t offset, Slice data, std::unique_ptr<DirtyWrite> write, bool host);
     void end_dirty(DirtyStripes::Ticket ticket);
     Task<Status> read_dirty(StripePiece piece, std::span<std::byte> into, Spot spot, const LockPin& content,
                             bool whole, bool keep);
@@ -324,6 +262,14 @@ private:
     Task<void> destage_old();
     Task<Status> destage_some(std::vector<StripeIndex> stripes);
     void drop_dirty_of_gone_zones();
+    // copies.cc
+    void obey_sharing();
+    bool enough_copies() const;
+    Nanos early_age() const;
+    Replication mode_for(std::size_t bytes) const;
+    Task<Status> answerable(DirtyWrite& write);
+    Task<Status> copied(StripeIndex stripe, DirtyPiece piece);
+    Task<void> watch_copies();
     Task<void> cleaned(UnitIndex unit);
 
     // write.cc
@@ -410,6 +356,7 @@ private:
     std::vector<UnitIndex> recovering_;
     bool stopping_ = false;  ///< no recovery begins any more
     bool closing_journals_ = false;
+    const AmfSlot slot_;
     struct ReadRing {
         std::uint64_t life = 0;
         std::set<std::uint64_t> sequences;
@@ -421,6 +368,10 @@ private:
     std::map<DirtyStripes::Ticket, std::unique_ptr<DirtyWrite>> dirty_writes_;
     bool room_for_all_ = false;
     unsigned waiting_for_room_ = 0, chosen_destages_ = 0, destages_ = 0;
+    std::deque<DirtyWrite*> uncopied_;  ///< in the order in which they began; others are at all partners
+    std::uint64_t early_bytes_ = 0;     ///< of those of them whose host does not wait for that
+    bool watching_copies_ = false;
+    Event copied_;  ///< one of them is
     struct Asking {
         std::uint64_t number = 0;
         AmfSet waiting;

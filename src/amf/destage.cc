@@ -5,8 +5,9 @@
 //   destage   stripe locked -> all that is dirty becomes one record, whose copies replace the older ones ->
 //             what every write does: old data, parity, redo, journal, members, end -> clean
 //
-// Guarantees: what is dirty is at dimension - 1 partners; with fewer of them nothing becomes dirty, and what
-// is goes to the members. The stripe's unit stays here, for writing, until the stripe is clean
+// Guarantees: what is dirty is at dimension - 1 partners, or on its way there and nobody has seen it
+// (copies.cc); with fewer of them nothing becomes dirty, and what is goes to the members, unless the group's
+// policy says otherwise. The stripe's unit stays here, for writing, until the stripe is clean
 // (before_release). When a member is touched for a record, no older one of its stripe is left anywhere: so
 // the records of a dead writer can be finished in their order.
 //
@@ -57,29 +58,35 @@ Task<Status> Amf::write_dirty(StripePiece piece, Slice data, Room room, Errand e
     CO_TRY_LET(data, co_await whole_blocks(spot(piece.stripe, *zone), piece, std::move(data)));
     const std::uint32_t offset = piece.offset - piece.offset % kBlockSize;
 
-    auto write = std::make_unique<DirtyWrite>(replicator_, std::move(room));
-    write->record.begin(piece.stripe, generation, offset, data, errand, true);
-    while (!write->record.stored()) co_await write->record.moved().next();
-    if (replicator_.fenced()) co_return fail(Errc::fenced);
-    add_dirty(piece.stripe, offset, std::move(data), std::move(write), true);
+    const Replication mode = mode_for(data.bytes.size());
+    auto write = std::make_unique<DirtyWrite>(replicator_, std::move(room), mode, clock_.now());
+    DirtyWrite& mine = *write;
+    mine.record.begin(piece.stripe, generation, offset, data, errand, true,
+                      mode == Replication::pseudo_synchronous);
+    add_dirty(offset, std::move(data), std::move(write), true);
+    CO_TRY(co_await answerable(mine));
     ++counters_.dirty_writes;
     // A partner died, and nobody is there to take its place.
-    if (replicator_.copies() < replicator_.dimension()) co_return co_await destage_locked(piece.stripe);
+    if (!enough_copies()) co_return co_await destage_locked(piece.stripe);
     start_destages();
     co_return Status{};
 }
 
-/// From here on others may see it.
-void Amf::add_dirty(StripeIndex stripe, std::uint32_t offset, Slice data, std::unique_ptr<DirtyWrite> write,
-                    bool host) {
+/// Its record has begun. Others see it when it has its copies.
+void Amf::add_dirty(std::uint32_t offset, Slice data, std::unique_ptr<DirtyWrite> write, bool host) {
     const RecordInfo& info = write->record.info();
     const DirtyStripes::Ticket ticket = info.id.sequence;
-    const auto covered = dirty_.put(stripe, info.zone, offset, std::move(data), ticket, clock_.now(), host);
-    for (const DirtyStripes::Ticket old : covered) end_dirty(old);
+    const auto covered =
+        dirty_.put(info.stripe, info.zone, offset, std::move(data), ticket, clock_.now(), host);
+    for (const DirtyStripes::Ticket old : covered)
+        write->covered.push_back(std::move(dirty_writes_.extract(old).mapped()));
+    if (write->mode != Replication::synchronous) early_bytes_ += info.length;
+    uncopied_.push_back(write.get());
     dirty_writes_.emplace(ticket, std::move(write));
+    if (!std::exchange(watching_copies_, true)) scope_.spawn(watch_copies());
 }
 
-/// Its bytes are on the members, or a newer record has all of them.
+/// Its bytes are on the members, or nobody wants them any more.
 void Amf::end_dirty(DirtyStripes::Ticket ticket) {
     dirty_writes_.extract(ticket).mapped()->record.end(Effect::done);
 }
@@ -127,9 +134,9 @@ Task<Status> Amf::destage(StripeIndex stripe) {
 }
 
 Task<Status> Amf::destage_locked(StripeIndex stripe) {
+    if (dirty_.find(stripe) == nullptr) co_return Status{};
+    CO_TRY(co_await copied(stripe, {0, geometry_.stripe_size()}));
     const DirtyStripes::Stripe* dirty = dirty_.find(stripe);
-    if (dirty == nullptr) co_return Status{};
-    if (replicator_.fenced()) co_return fail(Errc::fenced);
     if (tables_.offline()) co_return fail(Errc::offline);
     const Counted busy(destages_);
     const Zone* present = tables_.zone(geometry_.extent_of(stripe));
@@ -198,12 +205,11 @@ Task<Status> Amf::merge(Spot spot, DirtyPiece piece) {
         dirty_.overlay(spot.stripe, generation, piece.offset, blocks.span());
         data = Slice(blocks);
     }
-    auto write = std::make_unique<DirtyWrite>(replicator_, Room());
-    write->record.begin(spot.stripe, generation, piece.offset, data, {}, true);
-    while (!write->record.stored()) co_await write->record.moved().next();
-    if (replicator_.fenced()) co_return fail(Errc::fenced);
-    add_dirty(spot.stripe, piece.offset, std::move(data), std::move(write), false);
-    co_return Status{};
+    auto write = std::make_unique<DirtyWrite>(replicator_, Room(), Replication::synchronous, clock_.now());
+    DirtyWrite& merged = *write;
+    merged.record.begin(spot.stripe, generation, piece.offset, data, {}, true);
+    add_dirty(piece.offset, std::move(data), std::move(write), false);
+    co_return co_await answerable(merged);
 }
 
 /// More strips than the level survives cannot be read, and parity needs them: what hosts were told is done is
@@ -245,7 +251,7 @@ void Amf::start_destages() {
         if (!std::exchange(room_for_all_, true)) room_.give(~std::size_t{0} / 2);
         return;
     }
-    const bool all = waiting_for_room_ != 0 || replicator_.copies() < replicator_.dimension();
+    const bool all = waiting_for_room_ != 0 || !enough_copies();
     const DirtyStripes::Pressure pressure{clock_.now(), options_.dirty_age, options_.dirty / 2, all};
     while (chosen_destages_ < options_.destages) {
         const std::optional<StripeIndex> stripe = dirty_.choose(pressure);

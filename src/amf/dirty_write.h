@@ -26,9 +26,16 @@ private:
 };
 
 struct Amf::DirtyWrite {
-    DirtyWrite(Replicator& replicator, Room taken) : room(std::move(taken)), record(replicator) {}
+    DirtyWrite(Replicator& replicator, Room taken, Replication replication, Nanos now)
+        : room(std::move(taken)), record(replicator), mode(replication), since(now) {}
     Room room;
     OpenRecord record;
+    Replication mode;  ///< when its host is answered
+    Nanos since;
+    bool copied = false;  ///< all partners had it at one time
+    /// Older ones all of whose bytes it has: they end when it is copied, and not before, because a partner
+    /// may have them and not it.
+    std::vector<std::unique_ptr<DirtyWrite>> covered;
 };
 
 /// One more, as long as it lives.

@@ -84,9 +84,8 @@ Task<Status> Amf::secure() {
 /// What is dirty here does not need who is about to leave.
 Task<Status> Amf::copied_elsewhere() {
     start_destages();  // with too few partners nothing stays dirty
-    const auto needed = [this] {
-        return replicator_.uncopied() != 0 ||
-               (replicator_.copies() < replicator_.dimension() && !dirty_.empty());
+    const auto needed = [this, begun = replicator_.begun()] {
+        return !replicator_.copied(begun) || (!enough_copies() && !dirty_.empty());
     };
     while (!replicator_.fenced() && !tables_.offline() && needed()) co_await sleep_for(clock_, 1ms);
     co_return Status{};

@@ -59,8 +59,10 @@ Task<Status> Amf::read_locked(StripePiece piece, std::span<std::byte> into, cons
         co_return Status{};
     }
     if (replicator_.quarantined(piece.stripe, zone->generation)) co_return fail(Errc::io_error);
-    if (!dirty_.empty() && dirty_.meets(piece.stripe, zone->generation, {piece.offset, piece.length}))
+    if (!dirty_.empty() && dirty_.meets(piece.stripe, zone->generation, {piece.offset, piece.length})) {
+        CO_TRY(co_await copied(piece.stripe, {piece.offset, piece.length}));
         co_return co_await read_dirty(piece, into, spot(piece.stripe, *zone), content, whole, keep);
+    }
     if (serve_cached(logical(piece.stripe) + piece.offset, into, zone->generation)) co_return Status{};
     const std::uint32_t from = block_floor(piece.offset);
     const std::uint32_t to = block_ceil(piece.offset + piece.length);

@@ -58,7 +58,10 @@ Task<void> Amf::recover_unit(UnitIndex unit) {
     const StripeIndex first = units_.first_stripe(unit);
     while (!tables_.settled()) co_await tables_.settled_event();
     while (true) {
-        if (!co_await replicator_.gather(first, units_.stripes())) co_return;  // fenced
+        // Early answers: what was answered first is not to be lost to a second death when the rest is safe.
+        const bool all = replication() != Replication::synchronous;
+        if (!co_await (all ? replicator_.gather_all() : replicator_.gather(first, units_.stripes())))
+            co_return;  // fenced
         const std::optional<StripeIndex> stripe = co_await next_to_recover(first);
         if (!stripe) break;
         const auto orphans = replicator_.store().orphans(*stripe, 1);

@@ -113,7 +113,7 @@ Task<Status> Amf::write_piece(StripePiece piece, Slice data, bool keep, bool fua
         }
     }
     while (!tables_.settled()) co_await tables_.settled_event();
-    if (back && replicator_.copies() >= replicator_.dimension())
+    if (back && enough_copies())
         co_return co_await write_dirty(piece, std::move(data), std::move(room), errand);
     if (!dirty_.empty()) CO_TRY(co_await destage_locked(piece.stripe));
     co_return co_await write_locked(piece, std::move(data), keep ? &lock.content : nullptr, nullptr, errand);

@@ -146,7 +146,7 @@ Task<Result<ClusterRecord>> LocalMembership::enter(const JoinRequest& request) {
     if (next.cluster.is_nil()) next.cluster = random_.uuid();
     CO_TRY(co_await clear_dead(next, request.name));
     const Result<ControllerId> id =
-        add_member(next, request.name, request.address, store_.self(), request.groups);
+        add_member(next, request.name, request.address, store_.self(), request.groups, request.location);
     if (!id) {
         LOG_ERROR("cluster.join_refused", {"name", request.name}, {"error", to_string(id.error().code)});
         co_return std::unexpected(id.error());

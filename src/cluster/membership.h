@@ -21,6 +21,7 @@ struct JoinRequest {
     std::string name;     ///< 1 .. 31 bytes, unique among the living
     std::string address;  ///< where the peers dial us
     ServedGroups groups;  ///< attached from the start
+    Location location{};
 };
 
 /// Who we are in the cluster since the join.

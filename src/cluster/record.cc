@@ -8,7 +8,7 @@ namespace braid {
 namespace {
 
 constexpr std::uint32_t kMagic = 0x4d647262;  // "brdM"
-constexpr std::uint16_t kVersion = 3;
+constexpr std::uint16_t kVersion = 4;
 constexpr std::size_t kCoverAt = 12;  // what the checksum covers begins here
 
 void put_member(Writer& w, const ViewMember& member) {
@@ -18,6 +18,8 @@ void put_member(Writer& w, const ViewMember& member) {
     w.string(member.address);
     w.put(member.process.pid);
     w.put(member.process.start_time);
+    w.string(member.location.host);
+    w.string(member.location.site);
     w.put(static_cast<std::uint16_t>(member.groups.size()));
     for (const Attachment& attached : member.groups) {
         w.put(attached.group);
@@ -34,6 +36,8 @@ ViewMember get_member(Reader& r) {
     member.address = r.string(kMaxAddress);
     member.process.pid = r.get<std::uint64_t>();
     member.process.start_time = r.get<std::uint64_t>();
+    member.location.host = r.string(kMaxLabel);
+    member.location.site = r.string(kMaxLabel);
     const std::size_t groups = r.get<std::uint16_t>();
     if (groups > kMaxAttachedGroups) r.fail();
     for (std::size_t i = 0; i < groups && r.ok(); ++i) {

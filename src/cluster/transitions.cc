@@ -34,8 +34,9 @@ ClusterRecord successor(const ClusterRecord& record) {
 }
 
 Result<ControllerId> add_member(ClusterRecord& next, const std::string& name, const std::string& address,
-                                ProcessRef process, const ServedGroups& groups) {
+                                ProcessRef process, const ServedGroups& groups, const Location& location) {
     View& view = next.view;
+    if (location.host.size() > kMaxLabel || location.site.size() > kMaxLabel) return fail(Errc::invalid);
     if (name.empty() || name.size() > kMaxControllerName || address.empty() || address.size() > kMaxAddress) {
         return fail(Errc::invalid);
     }
@@ -52,7 +53,7 @@ Result<ControllerId> add_member(ClusterRecord& next, const std::string& name, co
 
     const ControllerId id = known->id;
     const auto at = std::ranges::lower_bound(view.members, id, {}, &ViewMember::id);
-    view.members.insert(at, ViewMember{id, Incarnation(view.epoch.v), name, address, process, {}});
+    view.members.insert(at, ViewMember{id, Incarnation(view.epoch.v), name, address, process, {}, location});
     TRY(set_groups(next, id, groups));
     return id;
 }

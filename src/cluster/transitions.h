@@ -12,10 +12,11 @@ namespace braid {
 ClusterRecord successor(const ClusterRecord& record);
 
 /// A start of the controller `name`: its known id or the next free one; its incarnation is the record's
-/// epoch. exists: a member has the name; no_space: too many; invalid: a name or address that is empty or too
-/// long.
+/// epoch. exists: a member has the name; no_space: too many; invalid: a name or address that is empty, or one
+/// or a label that is too long.
 Result<ControllerId> add_member(ClusterRecord& next, const std::string& name, const std::string& address,
-                                ProcessRef process, const ServedGroups& groups);
+                                ProcessRef process, const ServedGroups& groups,
+                                const Location& location = {});
 /// This very incarnation is out: fenced, or left in order.
 bool remove_member(ClusterRecord& next, ControllerId id, Incarnation incarnation, bool fenced);
 /// Exactly these groups are attached from now on. no_space: too many.

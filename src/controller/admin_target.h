@@ -93,9 +93,13 @@ struct GroupInfo {
     std::uint64_t usable_bytes = 0;
     std::uint64_t used_bytes = 0;       ///< extents that have a zone
     unsigned redundancy_remaining = 0;  ///< disks that may still fail
-    std::uint64_t dirty_bytes = 0;      ///< answered by this controller, and not on the disks yet
-    Nanos dirty_age{};                  ///< of the oldest of it
-    std::uint64_t dirty_regions = 0;    ///< regions of 4 MiB whose stripes may be half-written (own intents)
+    std::vector<std::string> partners;  ///< of this controller's AMFs, now
+    std::vector<std::pair<std::string, std::vector<std::string>>> named_partners;  ///< by an operator
+    std::uint64_t dirty_bytes = 0;     ///< answered by this controller, and not on the disks yet
+    std::uint64_t uncopied_bytes = 0;  ///< of it: that have not all their copies yet
+    Nanos uncopied_age{};              ///< of the oldest of that
+    Nanos dirty_age{};                 ///< of the oldest of it
+    std::uint64_t dirty_regions = 0;   ///< regions of 4 MiB whose stripes may be half-written (own intents)
     std::vector<MemberCondition> members;
     std::vector<std::string> disks;        ///< by member; empty for a disk that is not found
     std::vector<std::string> controllers;  ///< those that share it
@@ -246,7 +250,9 @@ struct CreateGroup {
 
 struct SetGroup {
     std::string name;
-    SharingChange change;
+    SharingChange change;               ///< without partners
+    std::string partners_of;            ///< whose partners are set, if not empty: a controller
+    std::vector<std::string> partners;  ///< controllers; none: nobody is preferred any more
     bool dry_run = false;
 };
 

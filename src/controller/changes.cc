@@ -18,6 +18,27 @@ std::string join(const std::vector<std::string>& names) {
     return out;
 }
 
+/// A controller's slot, and those of its partners.
+AdminResult<std::pair<std::uint8_t, std::uint16_t>> named_partners(const GroupConfig& config,
+                                                                   const std::string& controller,
+                                                                   const std::vector<std::string>& partners) {
+    const auto slot_of = [&](const std::string& name) -> AdminResult<std::uint8_t> {
+        const auto slot = config.slot_of(name);
+        if (slot && !is_outside(*slot)) return slot->v;
+        return refuse(Errc::not_found, "controller " + name + " does not share group " + config.name,
+                      "braid group show " + config.name);
+    };
+    const auto of = slot_of(controller);
+    if (!of) return std::unexpected(of.error());
+    std::pair<std::uint8_t, std::uint16_t> out{*of, std::uint16_t{0}};
+    for (const std::string& name : partners) {
+        const auto partner = slot_of(name);
+        if (!partner) return std::unexpected(partner.error());
+        out.second = static_cast<std::uint16_t>(out.second | 1u << *partner);
+    }
+    return out;
+}
+
 }  // namespace
 
 std::shared_ptr<GroupRuntime> Controller::find_group(std::string_view name) const {
@@ -313,6 +334,11 @@ Task<AdminResult<Outcome>> Controller::set_group(SetGroup request) {
     Tables& tables = (*group)->tables();
     const GroupConfig& config = tables.config();
     const std::string what = "group " + config.name;
+    if (!request.partners_of.empty()) {
+        const auto named = named_partners(config, request.partners_of, request.partners);
+        if (!named) co_return std::unexpected(named.error());
+        request.change.partners = *named;
+    }
     if (request.change == SharingChange{})
         co_return refuse(Errc::invalid, what + ": nothing is to be set", "braid group set --help");
     const SharingOptions before = config.sharing, after = request.change.applied_to(before);
@@ -329,6 +355,16 @@ Task<AdminResult<Outcome>> Controller::set_group(SetGroup request) {
     step("lock order", std::string(to_string(before.lock_order)), std::string(to_string(after.lock_order)));
     step("minimum hold", us(before.min_hold), us(after.min_hold));
     step("prefetch", std::to_string(before.prefetch), std::to_string(after.prefetch));
+    step("replication", std::string(to_string(before.replication)),
+         std::string(to_string(after.replication)));
+    step("few partners", std::string(to_string(before.few_partners)),
+         std::string(to_string(after.few_partners)));
+    if (before.partners != after.partners) {
+        outcome.steps.push_back(request.partners.empty()
+                                    ? "lets " + what + " choose the partners of " + request.partners_of
+                                    : "keeps records of " + request.partners_of + " in " + what + " at " +
+                                          join(request.partners) + " where these are up");
+    }
     if (outcome.steps.empty()) outcome.steps.push_back(what + " is so already");
     if (request.dry_run) co_return outcome;
     const Status status = co_await tables.set_sharing(request.change);

@@ -41,7 +41,8 @@ Task<Status> Controller::start() {
     nbd_.on_hand_over(
         [this](unsigned side, nbd::Handed handed) { sides_.take_over(side, std::move(handed)); });
     CO_TRY_LET(std::string address, icl_.listen(config_.peer_address));
-    const auto joined = co_await membership_->join(JoinRequest{config_.name, std::move(address), {}});
+    const auto joined =
+        co_await membership_->join(JoinRequest{config_.name, std::move(address), {}, config_.location});
     if (!joined) co_return std::unexpected(joined.error());
     for (const std::string& where : config_.nbd) CO_TRY(nbd_.listen(where));
     co_await rescan();

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "host/nbd/limits.h"
+#include "icl/view.h"
 #include "io/clock.h"
 #include "io/disk.h"
 #include "io/member_store.h"
@@ -28,6 +29,7 @@ struct Environment {
 struct ControllerConfig {
     std::string name;                          ///< unique in the cluster, at most 31 bytes
     std::string peer_address = "127.0.0.1:0";  ///< where the other controllers dial this one
+    Location location;                         ///< labels of at most 31 bytes: partners stand elsewhere
     std::vector<std::string> nbd;              ///< where hosts dial it; none: no NBD server
     Nanos ping_timeout = 1s;                   ///< silence after which a peer is fenced
     Nanos intent_idle = 10s;                   ///< a region unused for so long leaves the intent page
@@ -36,6 +38,8 @@ struct ControllerConfig {
                                                ///< answered and not written to the members, at most
     Nanos dirty_age = 1s;                      ///< the same, how long
     std::size_t checksums = 16u << 20;  ///< bytes of checksums that the same remembers, where there are any
+    std::size_t window = 4u << 20;      ///< of that, bytes without all their copies, at most
+    Nanos window_age = 200ms;           ///< the same, how long
     nbd::Limits nbd_limits;
 };
 

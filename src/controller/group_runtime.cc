@@ -47,7 +47,9 @@ GroupRuntime::GroupRuntime(const Environment& env, const ControllerConfig& contr
                             .lease = &links,
                             .checksums = controller.checksums,
                             .dirty = controller.dirty,
-                            .dirty_age = controller.dirty_age}};
+                            .dirty_age = controller.dirty_age,
+                            .window = controller.window,
+                            .window_age = controller.window_age}};
     OpenDisks disks = by_member(found, config.members.size());
     for (const auto& disk : disks) plan.disks.push_back(disk ? disk->name() : std::string{});
     const auto changed = [this] { on_tables_changed(); };
@@ -92,6 +94,12 @@ AmfReport GroupRuntime::together() const {
         all.recovering_units += one.conditions.recovering_units;
         all.dirty_bytes += one.conditions.dirty_bytes;
         all.dirty_age = std::max(all.dirty_age, one.conditions.dirty_age);
+        all.uncopied_bytes += one.conditions.uncopied_bytes;
+        all.uncopied_age = std::max(all.uncopied_age, one.conditions.uncopied_age);
+        all.copying_records += one.conditions.copying_records;
+        all.copying_bytes += one.conditions.copying_bytes;
+        all.nearest = std::max(all.nearest, one.conditions.nearest);
+        if (all.partners.empty()) all.partners = one.conditions.partners;
         if (one.conditions.replay.under_way()) all.replay = one.conditions.replay;
         for (std::size_t i = 0; i < one.disks.size(); ++i) out.disks[i] += one.disks[i];
         out.dirty_regions += one.dirty_regions;

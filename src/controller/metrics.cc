@@ -96,6 +96,14 @@ void count_amf(Page& page, const std::string& name, unsigned index, const AmfRep
               static_cast<double>(amf.conditions.dirty_bytes)});
     page.add({"braid_dirty_age_seconds", "Of the oldest of it.", false, labels,
               std::chrono::duration<double>(amf.conditions.dirty_age).count()});
+    page.add({"braid_uncopied_bytes", "Answered to hosts and not at all partners yet.", false, labels,
+              static_cast<double>(amf.conditions.uncopied_bytes)});
+    page.add({"braid_uncopied_age_seconds", "Of the oldest of it.", false, labels,
+              std::chrono::duration<double>(amf.conditions.uncopied_age).count()});
+    page.add({"braid_copying_bytes", "Of open writes, on their way to new partners.", false, labels,
+              static_cast<double>(amf.conditions.copying_bytes)});
+    page.count("braid_early_answers_total", "Of dirty writes, those answered before they had their copies.",
+               labels, c.early_answers);
     page.count("braid_dirty_writes_total",
                "Parts of writes, a stripe at a time, answered with no disk touched.", labels, c.dirty_writes);
     page.count("braid_dirty_waits_total", "Of writes, those that had to wait for room.", labels,

@@ -52,6 +52,18 @@ GroupInfo Controller::describe(const GroupRuntime& group) const {
     info.dirty_regions = amfs.dirty_regions;
     info.dirty_bytes = amfs.conditions.dirty_bytes;
     info.dirty_age = amfs.conditions.dirty_age;
+    info.uncopied_bytes = amfs.conditions.uncopied_bytes;
+    info.uncopied_age = amfs.conditions.uncopied_age;
+    for (const ControllerId partner : amfs.conditions.partners)
+        info.partners.push_back(controller_name(partner));
+    for (std::uint8_t slot = 0; slot < config.controllers.size(); ++slot) {
+        if (config.sharing.partners[slot] == 0) continue;
+        auto& named = info.named_partners.emplace_back(config.controllers[slot], std::vector<std::string>{});
+        for (std::uint8_t other = 0; other < config.controllers.size(); ++other) {
+            if ((config.sharing.partners[slot] >> other & 1) != 0)
+                named.second.push_back(config.controllers[other]);
+        }
+    }
     for (const std::string& name : config.controllers) {
         if (!name.empty()) info.controllers.push_back(name);
     }
@@ -169,10 +181,29 @@ void Controller::add_conditions(StatusReport& report) {
         }
         const AmfConditions amf = group->together().conditions;
         if (amf.missing_copies != 0) {
+            const bool back = info.sharing.write_cache == WriteCache::back && info.dimension > 1;
+            const bool goes_on = info.sharing.few_partners == FewPartners::go_on;
             add("COPIES_REDUCED", Severity::warning, info.name,
                 "open writes have " + std::to_string(info.dimension - amf.missing_copies) +
-                    " copies instead of " + std::to_string(info.dimension),
+                    " copies instead of " + std::to_string(info.dimension) +
+                    (!back     ? ""
+                     : goes_on ? ", and hosts are answered with these"
+                               : ", so hosts are answered when the disks have their writes"),
                 "start the controllers that are down");
+        }
+        if (amf.copying_bytes != 0) {
+            add("COPYING", Severity::info, info.name,
+                std::to_string(amf.copying_records) + " open writes of " + std::to_string(amf.copying_bytes) +
+                    " bytes are on their way to new partners",
+                "wait, it ends by itself");
+        }
+        if (amf.nearest != Nearness::apart) {
+            const bool host = amf.nearest == Nearness::same_host;
+            add("PARTNER_NEAR", Severity::warning, info.name,
+                "records of " + config_.name + " are kept on its own " + (host ? "host" : "site") +
+                    ": what fails with it takes them along",
+                std::string("start a controller on another ") + (host ? "host" : "site") +
+                    ", or see braid group set " + info.name + " --partners");
         }
         if (amf.recovering_units != 0) {
             add("RECOVERING", Severity::info, info.name,

@@ -12,7 +12,8 @@ constexpr std::size_t kCrcAt = 44;
 }  // namespace
 
 void encode_frame(Bytes& out, Epoch epoch, const Message& message) {
-    ASSERT(message.type != MessageType{} && message.type <= MessageType::last);
+    ASSERT(message.type != MessageType{} && message.type <= MessageType::last &&
+           message.type != MessageType::record_sent);
     ASSERT(message.head.size() <= kMaxFrameHead && message.payload.bytes.size() <= kMaxFramePayload);
     const std::size_t begin = out.size();
     Writer w(out);
@@ -38,6 +39,7 @@ Result<FrameHeader> decode_frame_header(FrameHeaderBytes bytes, const FrameLimit
     FrameHeader header;
     const auto type = r.get<std::uint8_t>();
     if (type == 0 || type > static_cast<std::uint8_t>(MessageType::last)) return fail(Errc::corrupt);
+    if (type == static_cast<std::uint8_t>(MessageType::record_sent)) return fail(Errc::corrupt);
     header.type = static_cast<MessageType>(type);
     header.from_index = r.get<std::uint8_t>();
     header.to_index = r.get<std::uint8_t>();
@@ -183,6 +185,8 @@ std::string_view to_string(MessageType type) {
             return "record_end";
         case MessageType::record_ack:
             return "record_ack";
+        case MessageType::record_sent:
+            return "record_sent";
         case MessageType::table_update:
             return "table_update";
         case MessageType::table_ack:

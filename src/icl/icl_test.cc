@@ -23,6 +23,28 @@ TEST_F(IclTest, MessagesArriveInOrderWithTheirPayloads) {
     EXPECT_EQ(a.icl.counters().at(b.id).received.messages[32], 3u);
 }
 
+TEST_F(IclTest, AReceiptComesWhenTheMessageHasLeftInItsEpoch) {
+    both_up();
+    const auto with_receipt = [](std::string name) {
+        Message out = note(name);
+        out.receipt = text(name + " has left");
+        return out;
+    };
+    b.icl.send(amf_id(a.id), with_receipt("one"));
+    EXPECT_TRUE(b.got.empty());
+    run();
+    EXPECT_EQ(a.got, Strings{"2:one"});
+    EXPECT_EQ(b.got, Strings{"1:one has left"});
+    b.icl.send(amf_id(a.id), with_receipt("two"));
+    adopt_both(3);
+    run();
+    b.icl.send(amf_id(a.id), with_receipt("three"));
+    network.cut_all();
+    run();
+    EXPECT_EQ(b.got, Strings{"1:one has left"}) << "neither what was dropped nor what was cut off has left";
+    EXPECT_EQ(a.got, Strings{"2:one"});
+}
+
 TEST_F(IclTest, FreshPeerKeepsMessagesUntilItsSession) {
     a.start(Incarnation(1));
     b.start(Incarnation(2));

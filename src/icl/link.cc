@@ -1,6 +1,7 @@
 #include "icl/link.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace braid {
 
@@ -70,6 +71,12 @@ void Link::collect() {
         queued_bytes_ -= size;
         encode_frame(heads_, queued.epoch, queued.message);
         ++counters_->sent.messages[static_cast<std::size_t>(queued.message.type)];
+        if (!queued.message.receipt.empty()) {
+            receipts_.push_back(
+                {queued.epoch,
+                 {queued.message.group, MessageType::record_sent, std::move(queued.message.receipt), Slice(),
+                  queued.message.to_index, queued.message.from_index}});
+        }
         if (queued.message.payload.bytes.empty()) continue;
         parts.push_back({heads_.size(), queued.message.payload.bytes});
         payloads_.push_back(std::move(queued.message.payload));
@@ -98,7 +105,12 @@ Task<void> Link::write_queue() {
         const Status sent = co_await write_pieces(executor_, *stream_, pieces_);
         payloads_.clear();
         writing_ = false;
-        if (!sent) close();
+        std::vector<Queued> receipts = std::exchange(receipts_, {});
+        if (!sent) {
+            close();
+        } else if (sent_) {
+            for (Queued& receipt : receipts) sent_(receipt.epoch, std::move(receipt.message));
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -37,6 +38,11 @@ public:
     Link(Executor& executor, const Clock& clock, std::unique_ptr<ByteStream> stream);
     Link(const Link&) = delete;
     Link& operator=(const Link&) = delete;
+
+    /// Told of the receipt of each message that asked for one, in the epoch in which it was queued, when the
+    /// stream has taken all of it.
+    using Sent = std::function<void(Epoch epoch, Message receipt)>;
+    void on_sent(Sent sent) { sent_ = std::move(sent); }
 
     /// Dropped if the link is closed.
     void enqueue(Epoch epoch, Message message);
@@ -91,10 +97,12 @@ private:
     bool writing_ = false;
     Event wake_;
     Event resume_;
+    Sent sent_;
 
     // of the write in flight
     Bytes heads_;  // headers and heads, one after the other
     std::vector<Slice> payloads_;
+    std::vector<Queued> receipts_;
     std::vector<std::span<const std::byte>> pieces_;
 };
 

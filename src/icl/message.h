@@ -31,6 +31,7 @@ enum class MessageType : std::uint8_t {
     record_redo = 33,
     record_end = 34,
     record_ack = 35,
+    record_sent = 36,  ///< never on a link: a message's receipt
     // tables
     table_update = 48,
     table_ack = 49,
@@ -66,6 +67,9 @@ struct Message {
     Slice payload;
     std::uint8_t from_index = 0;  ///< which of its controller's AMFs of the group sends
     std::uint8_t to_index = 0;
+    /// If not empty: the head of a `record_sent` that the sending AMF gets, as from the receiver, when this
+    /// message has left the process. Never on the wire.
+    Bytes receipt{};
 };
 
 /// Takes the messages of one group (or, for the nil group, of the controller). Called on the executor, one at

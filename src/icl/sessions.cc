@@ -131,6 +131,9 @@ void Icl::session_starts(Peer& peer, const LinkRef& link) {
     peer.link = link;
     peer.heard_at = clock_.now();
     link->count_for(peer.counters);
+    link->on_sent([this, id = peer.id](Epoch epoch, Message receipt) {
+        if (epoch == epoch_) deliver(id, std::move(receipt));
+    });
     ++peer.counters.sessions;
     ping(peer);
     LOG_INFO("icl.up", {"peer", peer.id}, {"epoch", epoch_}, {"address", link->peer_name()});

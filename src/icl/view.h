@@ -23,6 +23,12 @@ struct Attachment {
     friend bool operator==(const Attachment&, const Attachment&) = default;
 };
 
+/// Where a controller stands, as its operator says: what may fail together has one label. Empty: not said.
+struct Location {
+    std::string host, site;
+    friend bool operator==(const Location&, const Location&) = default;
+};
+
 struct ViewMember {
     ControllerId id;
     Incarnation incarnation;  ///< epoch of the view that first held this start of the controller
@@ -30,6 +36,7 @@ struct ViewMember {
     std::string address;      ///< where its peers dial it
     ProcessRef process;
     std::vector<Attachment> groups;  ///< sorted by group
+    Location location{};
 
     const Attachment* attachment(const Uuid& group) const {
         const auto at = std::ranges::lower_bound(groups, group, {}, &Attachment::group);
@@ -77,6 +84,11 @@ struct AmfView {
     Epoch epoch;
     AmfId self;
     std::vector<AmfMember> members;  ///< those attached to the group, sorted by id
+    struct OnController {
+        std::string name;
+        Location location;
+    };
+    std::map<ControllerId, OnController> controllers{};  ///< theirs
 
     bool contains(AmfId id) const {
         for (const AmfMember& m : members) {
@@ -96,6 +108,7 @@ inline AmfView amf_view(const View& view, const Uuid& group, AmfId self) {
         const Attachment* attached = m.attachment(group);
         for (unsigned i = 0; attached != nullptr && i < attached->amfs; ++i)
             out.members.push_back({amf_id(m.id, i), attached->since});
+        if (attached != nullptr) out.controllers[m.id] = {m.name, m.location};
     }
     std::ranges::sort(out.members);
     return out;

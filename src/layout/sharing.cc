@@ -14,6 +14,20 @@ std::string_view SharingOptions::complaint(std::size_t controllers, std::uint32_
     if (coherency > Coherency::broadcast) return "coherency is arbiter or broadcast";
     if (lock_order > LockOrder::priority) return "lock order is fifo or priority";
     if (write_cache > WriteCache::back) return "cache is write-through or write-back";
+    if (replication > Replication::asynchronous)
+        return "replication is synchronous, pseudo-synchronous or asynchronous";
+    if (few_partners > FewPartners::go_on) return "few partners: continue or write-through";
+    if (write_cache == WriteCache::through && replication != Replication::synchronous)
+        return "replication other than synchronous needs --cache write-back: with write-through a host is "
+               "answered when its write is on the disks";
+    if (write_cache == WriteCache::through && few_partners != FewPartners::write_through)
+        return "with fewer partners only a group with --cache write-back can continue: write-through it is "
+               "anyway";
+    for (std::size_t slot = 0; slot < partners.size(); ++slot) {
+        if ((partners[slot] >> slot & 1) != 0) return "a controller is not its own partner";
+        const std::uint32_t used = slot < controllers ? (1u << controllers) - 1 : 0;
+        if ((partners[slot] & ~used) != 0) return "partners are among the controllers of the group";
+    }
     if (min_hold < Nanos{} || min_hold > kMaxMinHold || min_hold % 1us != Nanos{})
         return "the minimum hold time is 0 to 1000000 microseconds";
     if (prefetch > kMaxPrefetch) return "prefetch is 0 to 63 units";
@@ -30,6 +44,21 @@ std::string_view to_string(LockOrder order) { return order == LockOrder::priorit
 
 std::string_view to_string(WriteCache cache) {
     return cache == WriteCache::back ? "write-back" : "write-through";
+}
+
+std::string_view to_string(Replication mode) {
+    switch (mode) {
+        case Replication::pseudo_synchronous:
+            return "pseudo-synchronous";
+        case Replication::asynchronous:
+            return "asynchronous";
+        default:
+            return "synchronous";
+    }
+}
+
+std::string_view to_string(FewPartners policy) {
+    return policy == FewPartners::go_on ? "continue" : "write-through";
 }
 
 std::string to_string(Granularity granularity) {
@@ -55,6 +84,21 @@ Result<LockOrder> parse_lock_order(std::string_view text) {
 Result<WriteCache> parse_write_cache(std::string_view text) {
     for (const WriteCache cache : {WriteCache::through, WriteCache::back}) {
         if (text == to_string(cache)) return cache;
+    }
+    return fail(Errc::invalid);
+}
+
+Result<Replication> parse_replication(std::string_view text) {
+    for (const Replication mode :
+         {Replication::synchronous, Replication::pseudo_synchronous, Replication::asynchronous}) {
+        if (text == to_string(mode)) return mode;
+    }
+    return fail(Errc::invalid);
+}
+
+Result<FewPartners> parse_few_partners(std::string_view text) {
+    for (const FewPartners policy : {FewPartners::write_through, FewPartners::go_on}) {
+        if (text == to_string(policy)) return policy;
     }
     return fail(Errc::invalid);
 }

@@ -1,12 +1,14 @@
 // How the AMFs of a group share it: what an operator chooses when the group is made, or some of it later, and
 // every AMF of it obeys. Kept in the group's configuration page, shown by `braid group show`. Rows A2 C1 C5
-// L3 L4 L10.
+// L3 L4 L10 R3 R4.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/result.h"
 #include "base/types.h"
@@ -29,6 +31,20 @@ enum class LockOrder : std::uint8_t {
 enum class WriteCache : std::uint8_t {
     through = 0,  ///< when data and parity are on the members
     back = 1,     ///< when as many AMFs as the dimension says have the data
+};
+
+/// With write-back: when a host hears that its write is done. The numbers are those on the disk.
+enum class Replication : std::uint8_t {
+    synchronous = 0,         ///< when all partners have it
+    pseudo_synchronous = 1,  ///< when it has left the process for all of them
+    asynchronous = 2,        ///< before
+};
+
+/// With write-back: what becomes of writes while fewer partners are left than the dimension asks for. The
+/// numbers are those on the disk.
+enum class FewPartners : std::uint8_t {
+    write_through = 0,  ///< they go to the members before the answer
+    go_on = 1,          ///< they are dirty with fewer copies, if need be with none
 };
 
 /// What one lock covers. The stripes are locked by whoever changes something in them, or needs them to hold
@@ -54,6 +70,11 @@ struct SharingOptions {
     std::uint8_t prefetch = kDefaultPrefetch;  ///< units that a sequential stream names ahead; 0: none
     std::uint8_t amfs = 1;                     ///< of one controller, 1 .. 8
     WriteCache write_cache = WriteCache::through;
+    Replication replication = Replication::synchronous;
+    FewPartners few_partners = FewPartners::write_through;
+    /// By controller slot: the slots of the controllers that an operator has named as its partners, a bit
+    /// each; none: nobody is preferred.
+    std::array<std::uint16_t, kMaxControllers> partners{};
 
     friend bool operator==(const SharingOptions&, const SharingOptions&) = default;
 
@@ -68,11 +89,17 @@ struct SharingChange {
     std::optional<LockOrder> lock_order;
     std::optional<Nanos> min_hold;
     std::optional<std::uint8_t> prefetch;
+    std::optional<Replication> replication{};
+    std::optional<FewPartners> few_partners{};
+    std::optional<std::pair<std::uint8_t, std::uint16_t>> partners{};  ///< of one slot
 
     SharingOptions applied_to(SharingOptions options) const {
         if (lock_order) options.lock_order = *lock_order;
         if (min_hold) options.min_hold = *min_hold;
         if (prefetch) options.prefetch = *prefetch;
+        if (replication) options.replication = *replication;
+        if (few_partners) options.few_partners = *few_partners;
+        if (partners) options.partners.at(partners->first) = partners->second;
         return options;
     }
     friend bool operator==(const SharingChange&, const SharingChange&) = default;
@@ -81,10 +108,14 @@ struct SharingChange {
 std::string_view to_string(Coherency coherency);  ///< arbiter, broadcast
 std::string_view to_string(LockOrder order);      ///< fifo, priority
 std::string_view to_string(WriteCache cache);     ///< write-through, write-back
+std::string_view to_string(Replication mode);     ///< synchronous, pseudo-synchronous, asynchronous
+std::string_view to_string(FewPartners policy);   ///< write-through, continue
 std::string to_string(Granularity granularity);   ///< block, blocks:N, stripe, stripes:N
 Result<Coherency> parse_coherency(std::string_view text);
 Result<LockOrder> parse_lock_order(std::string_view text);
 Result<WriteCache> parse_write_cache(std::string_view text);
+Result<Replication> parse_replication(std::string_view text);
+Result<FewPartners> parse_few_partners(std::string_view text);
 Result<Granularity> parse_granularity(std::string_view text);
 
 }  // namespace braid

@@ -23,6 +23,22 @@ TEST(SharingOptions, AreRefusedWhereTheyContradictTheGroup) {
     EXPECT_NE(said({.amfs = 8}, 3), "");
 }
 
+TEST(SharingOptions, ModesAreOfWriteBack) {
+    constexpr auto kBack = WriteCache::back;
+    EXPECT_EQ(said({.write_cache = kBack, .replication = Replication::asynchronous}), "");
+    EXPECT_NE(said({.replication = Replication::asynchronous}), "");
+    EXPECT_NE(said({.replication = Replication::pseudo_synchronous}), "");
+    EXPECT_EQ(said({.write_cache = kBack, .few_partners = FewPartners::go_on}), "");
+    EXPECT_NE(said({.few_partners = FewPartners::go_on}), "");
+}
+
+TEST(SharingOptions, PartnersAreOthersOfTheGroup) {
+    EXPECT_EQ(said({.partners = {0b10, 0b01}}), "");
+    EXPECT_NE(said({.partners = {0b01}}), "") << "itself";
+    EXPECT_NE(said({.partners = {0b100}}), "") << "a slot that nobody has";
+    EXPECT_NE(said({.partners = {0, 0, 0b01}}), "") << "of a slot that nobody has";
+}
+
 TEST(SharingOptions, LocksAreOfBlocksOrOfStripes) {
     EXPECT_EQ(said({.granularity = {.stripes = 1u << 20}}), "");
     EXPECT_NE(said({.granularity = {.stripes = (1u << 20) + 1}}), "");
@@ -39,6 +55,11 @@ TEST(SharingOptions, HaveNamesThatComeBack) {
         EXPECT_EQ(parse_coherency(to_string(c)), c);
     for (const LockOrder o : {LockOrder::fifo, LockOrder::priority})
         EXPECT_EQ(parse_lock_order(to_string(o)), o);
+    for (const Replication r :
+         {Replication::synchronous, Replication::pseudo_synchronous, Replication::asynchronous})
+        EXPECT_EQ(parse_replication(to_string(r)), r);
+    for (const FewPartners f : {FewPartners::write_through, FewPartners::go_on})
+        EXPECT_EQ(parse_few_partners(to_string(f)), f);
     for (const Granularity g : {Granularity{}, {.stripes = 7}, {.blocks = 1}, {.blocks = 16}})
         EXPECT_EQ(parse_granularity(to_string(g)), g);
     EXPECT_EQ(to_string(Granularity{.blocks = 1}), "block");

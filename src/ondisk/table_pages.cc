@@ -75,7 +75,8 @@ void put_sharing(FieldWriter& out, const SharingOptions& s) {
     out.put(static_cast<std::uint8_t>(s.prefetch ^ kDefaultPrefetch));
     out.put(s.granularity.blocks);
     out.put(static_cast<std::uint8_t>(s.write_cache));
-    out.put(std::uint8_t{0});
+    out.put(static_cast<std::uint8_t>(static_cast<unsigned>(s.few_partners) << 4 |
+                                      static_cast<unsigned>(s.replication)));
     out.put(static_cast<std::uint32_t>(s.min_hold / 1us));
 }
 
@@ -87,7 +88,9 @@ SharingOptions get_sharing(Reader& in) {
     s.prefetch = static_cast<std::uint8_t>(in.get<std::uint8_t>() ^ kDefaultPrefetch);
     s.granularity.blocks = in.get<std::uint16_t>();
     s.write_cache = static_cast<WriteCache>(in.get<std::uint8_t>());
-    if (in.get<std::uint8_t>() != 0) in.fail();
+    const auto answers = in.get<std::uint8_t>();
+    s.replication = static_cast<Replication>(answers & 0x0f);
+    s.few_partners = static_cast<FewPartners>(answers >> 4);
     s.min_hold = in.get<std::uint32_t>() * Nanos(1us);
     return s;
 }
@@ -174,13 +177,17 @@ void GroupConfig::encode(PageBytes page) const {
     out.put(static_cast<std::uint32_t>(journal.ring_size / kPageSize));
     out.zeros(4);
     out.put(journal.key);
+    for (const std::uint16_t slots : sharing.partners) out.put(slots);
     out.finish();
 }
 
 bool GroupConfig::may_become(GroupConfig next) const {
     next.outside = outside;
+    const SharingOptions& s = sharing;
     next.sharing =
-        SharingChange{sharing.lock_order, sharing.min_hold, sharing.prefetch}.applied_to(next.sharing);
+        SharingChange{s.lock_order, s.min_hold, s.prefetch, s.replication, s.few_partners}.applied_to(
+            next.sharing);
+    next.sharing.partners = s.partners;
     return next == *this;
 }
 
@@ -224,6 +231,7 @@ Result<GroupConfig> GroupConfig::decode(ConstPageBytes page) {
     c.journal.ring_size = std::uint64_t{in.get<std::uint32_t>()} * kPageSize;
     in.raw(4);
     c.journal.key = in.get<std::uint64_t>();
+    for (std::uint16_t& slots : c.sharing.partners) slots = in.get<std::uint16_t>();
     if (!names_ok || !members_ok || !sharing_ok || !in.ok() || !is_valid(c)) return fail(Errc::corrupt);
     return c;
 }

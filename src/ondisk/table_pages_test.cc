@@ -43,6 +43,9 @@ GroupConfig small_config() {
     config.sharing.prefetch = 8;
     config.sharing.amfs = 4;
     config.sharing.write_cache = WriteCache::back;
+    config.sharing.replication = Replication::asynchronous;
+    config.sharing.few_partners = FewPartners::go_on;
+    config.sharing.partners = {0b110, 0b001};
     config.dimension = 3;
     config.created = 1;
     config.data_start = 1 << 20;
@@ -58,6 +61,12 @@ TEST(GroupConfig, OnlyHowLocksAreKeptAndWhoHasSlotsOutsideMayChange) {
     const GroupConfig before = small_config();
     GroupConfig after = before;
     after.sharing = SharingChange{LockOrder::fifo, 5ms, std::uint8_t{3}}.applied_to(before.sharing);
+    ASSERT_NE(after, before);
+    EXPECT_TRUE(before.may_become(after));
+    after.sharing = SharingChange{.replication = Replication::pseudo_synchronous,
+                                  .few_partners = FewPartners::write_through,
+                                  .partners = std::pair{std::uint8_t{2}, std::uint16_t{1}}}
+                        .applied_to(before.sharing);
     ASSERT_NE(after, before);
     EXPECT_TRUE(before.may_become(after));
     after.outside.push_back("ctl-z");
@@ -156,6 +165,7 @@ TEST(ConfigPage, OfBeforeThereWereSharingOptionsHasTheirDefaults) {
     Block block;
     config.encode(block.span());
     std::fill_n(block.bytes.begin() + 1168, 12, std::byte{0});
+    std::fill_n(block.bytes.begin() + 1712, 32, std::byte{0});
     config.sharing = SharingOptions{.granularity = config.sharing.granularity};  // its stripes stood at 136
     const auto decoded = GroupConfig::decode(block.view());
     ASSERT_TRUE(decoded);
@@ -171,12 +181,15 @@ TEST(ConfigPage, RefusesWhatContradictsItself) {
         const auto decoded = GroupConfig::decode(block.view());
         return !decoded && decoded.error().code == Errc::corrupt;
     };
-    EXPECT_TRUE(broken(64, ' '));   // name
-    EXPECT_TRUE(broken(127, 'x'));  // name without end
-    EXPECT_TRUE(broken(128, 9));    // level
-    EXPECT_TRUE(broken(129, 22));   // k
-    EXPECT_TRUE(broken(130, 1));    // m of another level
-    EXPECT_TRUE(broken(131, 9));    // dimension
+    EXPECT_TRUE(broken(64, ' '));     // name
+    EXPECT_TRUE(broken(127, 'x'));    // name without end
+    EXPECT_TRUE(broken(1175, 3));     // replication mode
+    EXPECT_TRUE(broken(1175, 0x22));  // policy
+    EXPECT_TRUE(broken(1712, 1));     // its own partner
+    EXPECT_TRUE(broken(128, 9));      // level
+    EXPECT_TRUE(broken(129, 22));     // k
+    EXPECT_TRUE(broken(130, 1));      // m of another level
+    EXPECT_TRUE(broken(131, 9));      // dimension
     EXPECT_TRUE(broken(131, 0));
     EXPECT_TRUE(broken(133, 1));    // strip size
     EXPECT_TRUE(broken(136, 0));    // lock unit
@@ -316,6 +329,14 @@ TEST(TablePagesProperty, EveryContentComesBack) {
         config.sharing.lock_order = *rc::gen::element(LockOrder::fifo, LockOrder::priority);
         config.sharing.min_hold = *rc::gen::inRange(0, 1'000'001) * Nanos(1us);
         config.sharing.write_cache = *rc::gen::element(WriteCache::through, WriteCache::back);
+        if (config.sharing.write_cache == WriteCache::back) {
+            config.sharing.replication = static_cast<Replication>(*rc::gen::inRange(0, 3));
+            config.sharing.few_partners = *rc::gen::element(FewPartners::write_through, FewPartners::go_on);
+        }
+        for (std::size_t i = 0; i < config.controllers.size(); ++i) {
+            const auto used = static_cast<int>(1u << config.controllers.size());
+            config.sharing.partners[i] = static_cast<std::uint16_t>(*rc::gen::inRange(0, used) & ~(1 << i));
+        }
         config.sharing.prefetch = *rc::gen::inRange<std::uint8_t>(0, kMaxPrefetch + 1);
         if (config.controllers.size() <= 2) config.sharing.amfs = *rc::gen::inRange<std::uint8_t>(1, 9);
         for (auto& name : config.controllers) name = random_name(kMaxControllerNameLength);

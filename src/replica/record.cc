@@ -148,7 +148,7 @@ Result<AckFrame> decode_ack(const Message& message) {
     AckFrame frame;
     frame.id = get_id(in);
     const auto part = in.get<std::uint8_t>();
-    if (!in.done() || part < 1 || part > 3 || !message.payload.bytes.empty()) return fail(Errc::corrupt);
+    if (!in.done() || part < 1 || part > 4 || !message.payload.bytes.empty()) return fail(Errc::corrupt);
     frame.part = static_cast<AckedPart>(part);
     return frame;
 }

@@ -82,6 +82,7 @@ enum class AckedPart : std::uint8_t {
     stored = 1,  ///< data and parity
     ended = 2,
     data = 3,  ///< of a dirty record
+    sent = 4,  ///< it has left the process: told by our own link, never by a partner
 };
 
 struct AckFrame {

@@ -226,6 +226,95 @@ TEST(Replicator, GathersOrphansAndForgetsThemEverywhere) {
     EXPECT_TRUE(fourth.quarantined(StripeIndex(7), 3));
 }
 
+/// The numbers of the stripes whose records a replicator keeps, in the order of their names.
+std::vector<std::uint64_t> stripes_of(const Replicator& replicator) {
+    std::vector<std::uint64_t> out;
+    for (const auto& [id, record] : replicator.store().all()) out.push_back(record.info.stripe.v);
+    return out;
+}
+
+TEST(Replicator, ANewPartnerGetsOpenRecordsInTheOrderInWhichTheyBegan) {
+    Ring ring(2);
+    Replicator& writer = ring.join(1);
+    ring.join(5);
+    auto first = std::make_unique<OpenRecord>(writer);
+    first->begin(StripeIndex(1), 3, 0, bytes(kBlockSize, 1), {}, true);
+    OpenRecord second(writer);
+    second.begin(StripeIndex(2), 3, 0, bytes(kBlockSize, 1), {}, true);
+    ring.carry_all();
+    first->end(Effect::done);
+    ring.carry_all();
+    OpenRecord third(writer);  // in the place that the first one had
+    third.begin(StripeIndex(3), 3, 0, bytes(kBlockSize, 1), {}, true);
+    ring.join(3);  // stands before 5 in the ring
+    for (const std::size_t have : {1u, 2u}) {
+        ring.carry(1, 3, 1);
+        const std::vector<std::uint64_t> order{2, 3};
+        EXPECT_EQ(
+            stripes_of(ring.peers[3]->replicator),
+            std::vector<std::uint64_t>(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(have)));
+    }
+    second.end(Effect::done);
+    third.end(Effect::done);
+}
+
+TEST(Replicator, WhoFinishesARecordHandsOnAllOfItsWriterFirst) {
+    Ring ring(3);
+    Replicator& writer = ring.join(1);
+    Replicator& second = ring.join(2);
+    Replicator& third = ring.join(3);
+    Replicator& fourth = ring.join(4);
+    for (auto& [id, peer] : ring.peers) {
+        peer->replicator.configure(3, RecordLimits{.stripes = 64});
+        peer->replicator.keep_order(true);
+    }
+    std::vector<std::unique_ptr<OpenRecord>> records;
+    for (std::uint64_t stripe = 1; stripe <= 3; ++stripe) {
+        records.push_back(std::make_unique<OpenRecord>(writer));
+        records.back()->begin(StripeIndex(stripe), 3, 0, bytes(kBlockSize, 1), {}, true);
+    }
+    ring.carry(1, 2);     // has all
+    ring.carry(1, 3, 1);  // has one
+    records.clear();
+    ring.leave(1);
+
+    Scope scope(ring.executor);
+    bool gathered = false;
+    scope.spawn(flag_ok(third.gather_all(), gathered));
+    ring.carry_all();
+    ASSERT_TRUE(gathered);
+    EXPECT_EQ(stripes_of(third), (std::vector<std::uint64_t>{1, 2, 3}));
+    OpenRecord finishes(second);
+    finishes.begin_recovery(*second.store().orphans(StripeIndex(3), 1).front(), 1);
+    ring.carry(2, 4, 3);
+    EXPECT_EQ(stripes_of(fourth), (std::vector<std::uint64_t>{1, 2, 3})) << "before the record itself";
+    ring.carry_all();
+    EXPECT_EQ(ring.stored(4), 4u);
+    finishes.end(Effect::done);
+}
+
+TEST(Replicator, KnowsWhatHasLeft) {
+    Ring ring(2);
+    Replicator& writer = ring.join(1);
+    ring.join(2);
+    OpenRecord record(writer);
+    record.begin(StripeIndex(1), 3, 0, bytes(9u << 20, 1), {}, true, true);  // two frames
+    auto& link = ring.links[{1, 2}];
+    ASSERT_EQ(link.size(), 2u);
+    EXPECT_TRUE(link.front().message.receipt.empty());
+    ASSERT_FALSE(link.back().message.receipt.empty());
+    EXPECT_FALSE(record.sent());
+    const Message receipt{kGroup, MessageType::record_sent, link.back().message.receipt, {}};
+    writer.deliver(AmfId(2), receipt);
+    EXPECT_TRUE(record.sent());
+    EXPECT_FALSE(record.stored());
+    ring.adopt();
+    EXPECT_FALSE(record.sent()) << "what was under way is lost";
+    ring.carry_all();
+    EXPECT_TRUE(record.sent());
+    record.end(Effect::done);
+}
+
 TEST(Replicator, IsFencedWhenItLeavesTheView) {
     Ring ring(2);
     Replicator& writer = ring.join(1);

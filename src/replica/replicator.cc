@@ -42,25 +42,47 @@ AmfSet Replicator::others() const {
     return out;
 }
 
-void Replicator::choose_partners() {
-    partners_.clear();
-    if (!view_.contains(view_.self)) return;
-    std::map<ControllerId, std::vector<AmfId>> ring;
-    for (const AmfMember& member : view_.members) {
-        const ControllerId on = controller_of(member.id);
-        if (on == controller_of(view_.self) || !leaving_.contains(on)) ring[on].push_back(member.id);
+/// True: they are others than before.
+bool Replicator::choose_partners() {
+    const AmfSet before = std::exchange(partners_, {});
+    nearest_ = Nearness::apart;
+    if (!view_.contains(view_.self)) return true;
+    std::map<ControllerId, std::vector<AmfId>> amfs;
+    for (const AmfMember& member : view_.members) amfs[controller_of(member.id)].push_back(member.id);
+    const auto known = [&](ControllerId id) {
+        const auto at = view_.controllers.find(id);
+        return at == view_.controllers.end() ? AmfView::OnController{} : at->second;
+    };
+    const ControllerId self = controller_of(view_.self);
+    std::vector<PartnerCandidate> others;
+    for (const auto& [id, theirs] : amfs) {
+        if (id == self || leaving_.contains(id)) continue;
+        const AmfView::OnController& on = known(id);
+        const bool named = std::ranges::find(preferred_, on.name) != preferred_.end();
+        others.push_back({id, on.location, named});
     }
-    auto at = ring.find(controller_of(view_.self));
-    for (std::size_t left = std::min<std::size_t>(dimension_, ring.size()) - 1; left != 0; --left) {
-        if (++at == ring.end()) at = ring.begin();
-        partners_.insert(at->second[amf_index(view_.self) % at->second.size()]);
+    const PartnerChoice choice = braid::choose_partners(self, known(self).location, others, dimension_ - 1);
+    nearest_ = choice.nearest;
+    for (const ControllerId id : choice.partners) {
+        const std::vector<AmfId>& theirs = amfs.at(id);
+        partners_.insert(theirs[amf_index(view_.self) % theirs.size()]);
     }
+    return partners_.size() != before.size() ||
+           !std::ranges::all_of(before, [this](AmfId id) { return partners_.contains(id); });
+}
+
+void Replicator::prefer(std::vector<std::string> controllers) {
+    if (std::exchange(preferred_, std::move(controllers)) == preferred_) return;
+    if (fenced_ || !choose_partners()) return;
+    copy_open_records();
+    wake_open_records();
 }
 
 void Replicator::adopt(const AmfView& view) {
     const AmfView before = std::exchange(view_, view);
     store_.adopt(view_);
     leaving_.clear();
+    handed_on_.clear();
     const auto self = std::ranges::find(view_.members, view_.self, &AmfMember::id);
     choose_partners();
     if (incarnation_.v == 0 && self == view_.members.end()) return;  // not attached yet
@@ -108,18 +130,24 @@ void Replicator::adopt_own_records(const AmfView& before) {
         if (entry.open == nullptr) continue;
         keep_stayed(entry.open->acked_, before, view_);
         keep_stayed(entry.open->have_data_, before, view_);
+        entry.open->sent_to_.clear();
     }
     copy_open_records();
 }
 
+/// In the order in which they began.
 void Replicator::copy_open_records() {
+    std::map<std::uint64_t, Entry*> open;
     for (Entry& entry : entries_) {
-        if (entry.open == nullptr) continue;
-        OpenRecord& record = *entry.open;
+        if (entry.open != nullptr) open.emplace(entry.sequence, &entry);
+    }
+    for (const auto& [sequence, entry] : open) {
+        OpenRecord& record = *entry->open;
         for (AmfId partner : partners_) {
             const bool has_data = record.have_data_.contains(partner);
             if (record.acked_.contains(partner) || (has_data && !record.redone_)) continue;
-            entry.holders.insert(partner);
+            record.late_ = record.dirty_;
+            entry->holders.insert(partner);
             if (!has_data) send_begin(record, partner);
             if (record.redone_) send_redo(record, partner);
             ++counters_.resent;
@@ -210,10 +238,21 @@ bool Replicator::older_copies_elsewhere(const OpenRecord& record) const {
     return false;
 }
 
-std::size_t Replicator::uncopied() const {
-    return static_cast<std::size_t>(std::ranges::count_if(entries_, [](const Entry& entry) {
-        return entry.open != nullptr && entry.open->dirty_ && !entry.open->stored();
-    }));
+Replicator::Missing Replicator::missing() const {
+    Missing out;
+    for (const Entry& entry : entries_) {
+        if (entry.open == nullptr || !entry.open->late_ || entry.open->stored()) continue;
+        ++out.records;
+        out.bytes += entry.length;
+    }
+    return out;
+}
+
+bool Replicator::copied(std::uint64_t begun) const {
+    return std::ranges::none_of(entries_, [begun](const Entry& entry) {
+        return entry.open != nullptr && entry.open->dirty_ && !entry.open->stored() &&
+               entry.sequence >> kSlotBits <= begun;
+    });
 }
 
 Task<void> Replicator::quiesced(StripeIndex first, std::uint64_t count, StripeBytes bytes) {
@@ -236,12 +275,17 @@ Task<void> Replicator::quiesced(StripeIndex first, std::uint64_t count, StripeBy
 }
 
 void Replicator::send_begin(const OpenRecord& record, AmfId to) {
+    hand_on(record.info_, to);
     const auto bytes = record.data_.bytes;
     for (std::uint32_t at = 0; at < record.info_.length; at += kMaxRecordFrame) {
         const std::uint32_t size = std::min(kMaxRecordFrame, record.info_.length - at);
         const BeginFrame frame{record.info_, at, Slice(record.data_.owner, bytes.subspan(at, size)),
                                record.dirty_};
-        transport_.send(to, encode(group_, frame));
+        Message message = encode(group_, frame);
+        // What is sent with the last frame is sent.
+        if (record.receipt_ && at + size == record.info_.length)
+            message.receipt = encode(group_, AckFrame{record.info_.id, AckedPart::sent}).head;
+        transport_.send(to, std::move(message));
     }
 }
 
@@ -259,9 +303,10 @@ OpenRecord::~OpenRecord() {
 }
 
 void OpenRecord::begin(StripeIndex stripe, std::uint32_t zone, std::uint32_t offset, Slice data,
-                       const Errand& errand, bool dirty) {
+                       const Errand& errand, bool dirty, bool receipt) {
     ASSERT(slot_ == Replicator::kNone && !data.owner.empty());
     dirty_ = dirty;
+    receipt_ = receipt;
     info_.stripe = stripe;
     info_.zone = zone;
     info_.offset = offset;
@@ -306,6 +351,12 @@ bool OpenRecord::stored() const {
     ASSERT(dirty_);
     return replicator_.fenced_ || std::ranges::all_of(replicator_.partners_, [this](AmfId partner) {
                return have_data_.contains(partner);
+           });
+}
+
+bool OpenRecord::sent() const {
+    return stored() || std::ranges::all_of(replicator_.partners_, [this](AmfId partner) {
+               return sent_to_.contains(partner) || have_data_.contains(partner);
            });
 }
 

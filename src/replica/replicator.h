@@ -13,9 +13,13 @@
 // survives us is always enough to finish the stripe and nothing older can be replayed over it. A view change
 // gives open records to the new partners and repeats ends that were not acknowledged.
 //
-// Partners stand on the `dimension - 1` controllers that follow ours in the ring of the view, one on each: a
+// Partners stand on `dimension - 1` controllers of the view, one on each, which partners.h chooses: a
 // controller dies with all its AMFs, so a second copy there would be worth nothing, and one here neither.
 // Fewer if fewer controllers are alive.
+//
+// A prefix survives (H20): every partner gets our records in the order in which they began, also those that
+// it gets later because it is a new one. So if one of them is anywhere when we die, all that began before it
+// are, unless they have ended; and before another AMF finishes one of them, its partners get all of them.
 // Needs: adopt() before everything else of the new view; the Replicator outlives all OpenRecords.
 #pragma once
 
@@ -30,6 +34,7 @@
 #include "icl/view.h"
 #include "replica/amf_set.h"
 #include "replica/completions.h"
+#include "replica/partners.h"
 #include "replica/record.h"
 #include "replica/record_store.h"
 
@@ -78,6 +83,10 @@ public:
     unsigned copies() const { return static_cast<unsigned>(1 + partners_.size()); }
     unsigned dimension() const { return dimension_; }
     const AmfSet& partners() const { return partners_; }
+    /// What our controller shares with the nearest of theirs.
+    Nearness nearest() const { return nearest_; }
+    /// Controllers by name that an operator wants records of ours to be on.
+    void prefer(std::vector<std::string> controllers);
 
     /// Goes on when nobody holds a record of ours for these bytes of the stripes in [first, first + count)
     /// any more: the lock may leave. Never, if a record of them was left without an end: then we have to
@@ -95,6 +104,11 @@ public:
     const RecordStore& store() const { return store_; }
     /// Brings all orphans of these stripes that anybody alive has into our store. fenced.
     Task<Status> gather(StripeIndex first, std::uint32_t count);
+    /// All orphans there are; does something once in a view.
+    Task<Status> gather_all();
+    /// Hosts may have been answered before their records had their copies: before a partner gets a record
+    /// that finishes one of a dead AMF's it gets all others of that one that are here.
+    void keep_order(bool on) { in_order_ = on; }
     /// Removes records of the dead here and at everybody alive, and returns when all have acknowledged.
     /// fenced.
     Task<Status> forget(std::vector<EndFrame> ends);
@@ -116,8 +130,15 @@ public:
     const ReplicatorCounters& counters() const { return counters_; }
     /// Records of ours that are open or whose end is not acknowledged.
     std::size_t live_records() const { return entries_.size() - free_.size(); }
-    /// Open dirty records that a partner does not have.
-    std::size_t uncopied() const;
+    /// Open dirty records that are on their way to new partners, and their bytes.
+    struct Missing {
+        std::size_t records = 0;
+        std::uint64_t bytes = 0;
+    };
+    Missing missing() const;
+    /// So many records have begun. Whether all partners have those of them that are dirty and open.
+    std::uint64_t begun() const { return next_number_ - 1; }
+    bool copied(std::uint64_t begun) const;
     /// Its controller is about to leave in order: no partner of ours stands there from now on, and open
     /// records get copies elsewhere. Until the next view, which it is asked to leave with.
     void avoid(AmfId leaver);
@@ -162,17 +183,19 @@ private:
     Completion completion(const Errand& errand, StripeIndex stripe, StripeBytes bytes) const;
     void note_done(const RecordInfo& info);
     void note_quarantine(const EndFrame& end);
-    void choose_partners();
+    bool choose_partners();
     void adopt_own_records(const AmfView& before);
     void copy_open_records();
     void wake_open_records();
     void adopt_recovery();
+    void hand_on(const RecordInfo& finished, AmfId to);
     AmfSet others() const;
 
     void on_begin(AmfId from, const Message& message);
     void on_redo(AmfId from, const Message& message);
     void on_end(AmfId from, const Message& message);
     void on_ack(AmfId from, const Message& message);
+    void on_sent(AmfId to, const Message& message);
     void on_fetch(AmfId from, const Message& message);
     void on_fetched(AmfId from, const Message& message);
     void refuse(AmfId from, const Message& message);
@@ -189,6 +212,8 @@ private:
     Incarnation incarnation_;
     bool fenced_ = false;
     AmfSet partners_;
+    Nearness nearest_ = Nearness::apart;
+    std::vector<std::string> preferred_;
     std::set<ControllerId> leaving_;
 
     std::vector<Entry> entries_;
@@ -204,6 +229,10 @@ private:
     RecordStore store_;
     std::vector<Forgetting> forgetting_;
     std::vector<Gathering> gathering_;
+    bool in_order_ = false;
+    bool gathering_all_ = false;
+    Epoch gathered_all_;                               ///< in this view
+    std::set<std::pair<AmfMember, AmfId>> handed_on_;  ///< whose records to whom, in this view
     std::uint64_t next_ticket_ = 1;
     Event answered_;
     Event dropped_;  ///< an orphan
@@ -227,7 +256,7 @@ public:
     /// stay unchanged as long as their owner lives, which is not null. `errand`: what it is a part of.
     /// `dirty`: the members will have it later, see stored().
     void begin(StripeIndex stripe, std::uint32_t zone, std::uint32_t offset, Slice data,
-               const Errand& errand = {}, bool dirty = false);
+               const Errand& errand = {}, bool dirty = false, bool receipt = false);
     /// The same for a write that finishes an orphan's.
     void begin_recovery(const StoredRecord& orphan, std::uint8_t attempts);
     /// Sends the new parity.
@@ -236,6 +265,9 @@ public:
     /// Of a dirty record: all partners of the present view have the data, or we are fenced. Wait as for
     /// waiting().
     bool stored() const;
+    /// Of a dirty record that asked for receipts: it has left this process for all partners of the present
+    /// view, or is stored(). Wait as for waiting().
+    bool sent() const;
     /// `while (r.waiting()) co_await r.moved().next();` then check fenced().
     bool waiting() const;
     Event& moved() { return moved_; }
@@ -254,9 +286,12 @@ private:
     Redo redo_;
     bool redone_ = false;
     bool dirty_ = false;
+    bool receipt_ = false;  ///< it is to be told when it has been sent
+    bool late_ = false;     ///< it is on its way to a new partner
     std::uint32_t slot_ = Replicator::kNone;
     AmfSet acked_;      ///< have all of it
     AmfSet have_data_;  ///< of a dirty one
+    AmfSet sent_to_;    ///< of one with receipts, in this view
     Event moved_;
 };
 

@@ -17,6 +17,8 @@ void Replicator::deliver(AmfId from, const Message& message) {
             return on_end(from, message);
         case MessageType::record_ack:
             return on_ack(from, message);
+        case MessageType::record_sent:
+            return on_sent(from, message);
         case kRecordFetch:
             return on_fetch(from, message);
         case kRecordFetched:
@@ -88,16 +90,27 @@ void Replicator::note_quarantine(const EndFrame& end) {
     LOG_ERROR("stripe.quarantined", {"stripe", end.stripe});
 }
 
+/// Our own link says so, not the partner.
+void Replicator::on_sent(AmfId to, const Message& message) {
+    const Result<AckFrame> ack = decode_ack(message);
+    if (!ack || ack->part != AckedPart::sent) return refuse(to, message);
+    Entry* const entry = find(ack->id);
+    if (entry == nullptr || entry->open == nullptr) return;
+    entry->open->sent_to_.insert(to);
+    entry->open->moved_.notify_all();
+}
+
 void Replicator::on_ack(AmfId from, const Message& message) {
     const Result<AckFrame> ack = decode_ack(message);
-    if (!ack) return refuse(from, message);
+    if (!ack || ack->part == AckedPart::sent) return refuse(from, message);
     if (Entry* entry = find(ack->id)) {
         if (ack->part != AckedPart::ended && entry->open != nullptr) {
             OpenRecord& record = *entry->open;
             if (ack->part == AckedPart::stored) record.acked_.insert(from);
             if (record.dirty_) record.have_data_.insert(from);
-            if (record.redone_ ? !record.waiting() : record.dirty_ && record.stored())
-                record.moved_.notify_all();
+            const bool stored = record.dirty_ && record.stored();
+            if (stored) record.late_ = false;
+            if (record.redone_ ? !record.waiting() : stored) record.moved_.notify_all();
         } else if (ack->part == AckedPart::ended && entry->ended) {
             entry->holders.erase(from);
             if (entry->holders.empty()) {
@@ -149,6 +162,36 @@ Task<Status> Replicator::gather(StripeIndex first, std::uint32_t count) {
     }
     if (fenced_) co_return fail(Errc::fenced);
     co_return Status{};
+}
+
+Task<Status> Replicator::gather_all() {
+    constexpr std::uint32_t kMost = 1u << 31;
+    while (gathered_all_ != view_.epoch) {
+        if (fenced_) co_return fail(Errc::fenced);
+        if (gathering_all_) {
+            co_await answered_.next();
+            continue;
+        }
+        const Epoch epoch = view_.epoch;
+        gathering_all_ = true;
+        for (std::uint64_t first = 0; first < limits_.stripes && !fenced_; first += kMost)
+            (void)co_await gather(StripeIndex(first), kMost);
+        gathering_all_ = false;
+        if (view_.epoch == epoch) gathered_all_ = epoch;
+        answered_.notify_all();
+    }
+    if (fenced_) co_return fail(Errc::fenced);
+    co_return Status{};
+}
+
+/// In the order in which they began, so that also what has come of them is without a hole.
+void Replicator::hand_on(const RecordInfo& finished, AmfId to) {
+    const RecordId& root = finished.root;
+    if (!in_order_ || finished.id == root) return;
+    if (!handed_on_.insert({AmfMember{root.origin, root.incarnation}, to}).second) return;
+    for (const auto& [id, record] : store_.all()) {
+        if (id.origin == root.origin && id.incarnation == root.incarnation) send_stored(record, to);
+    }
 }
 
 void Replicator::on_fetch(AmfId from, const Message& message) {

@@ -139,7 +139,9 @@ Task<Status> Tables::set_sharing(SharingChange change) {
         co_return fail(Errc::invalid);
     if (config == config_) co_return Status{};
     LOG_INFO("group.set", {"group", config_.name}, {"lock_order", to_string(config.sharing.lock_order)},
-             {"min_hold_us", config.sharing.min_hold / 1us}, {"prefetch", unsigned{config.sharing.prefetch}});
+             {"min_hold_us", config.sharing.min_hold / 1us}, {"prefetch", unsigned{config.sharing.prefetch}},
+             {"replication", to_string(config.sharing.replication)},
+             {"few_partners", to_string(config.sharing.few_partners)});
     CO_TRY(co_await commit(kConfigPage, std::move(config)));
     co_return co_await end_change();
 }

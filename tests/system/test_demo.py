@@ -68,6 +68,12 @@ def verbs():
             check((shown["min_hold_us"], shown["lock_order"], shown["prefetch"]) == (500, "priority", 4), f"{name}: {shown}")
         refused = c.braid("group", "set", "g0", "--amfs", 2, expect=2)
         check("stays as it is" in refused.stderr, refused.stderr)
+        refused = c.braid("group", "set", "g0", "--replication", "asynchronous", expect=2)
+        check("needs --cache write-back" in refused.stderr, refused.stderr)
+        partner = c.names[2]
+        c.braid("group", "set", "g0", "--partners", f"{c.names[0]}={partner}")
+        shown = json.loads(c.braid("--json", "group", "show", "g0", controller=c.names[0]).stdout)
+        check((shown["partners"], shown["named_partners"]) == ([partner], {c.names[0]: [partner]}), f"{shown}")
 
 
 main(captive_environment, kill_of_the_demo, verbs)

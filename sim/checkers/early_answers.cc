@@ -1,0 +1,55 @@
+#include "sim/checkers/early_answers.h"
+
+#include <algorithm>
+
+namespace braid::sim {
+
+void EarlyAnswers::begins(Answerer who, Sectors sectors, std::uint64_t value, Instant invoked) {
+    writes_[who].push_back({value, sectors, invoked});
+}
+
+void EarlyAnswers::done(Answerer who, std::uint64_t value, Instant completed, bool durable) {
+    const auto all = writes_.find(who);
+    if (all == writes_.end()) return;
+    const auto write = std::ranges::find(all->second.rbegin(), all->second.rend(), value, &Write::value);
+    if (write == all->second.rend()) return;
+    write->completed = completed;
+    write->durable = durable;
+}
+
+/// What a controller outside was told by one of those inside may go with any of them.
+void EarlyAnswers::process_died(std::uint64_t pid, OneDisk& disk) {
+    for (auto& [who, writes] : writes_) {
+        if (who != 0 && pid_of(who) != pid) continue;
+        for (Write& write : writes) {
+            const bool answered = write.completed != kNever;
+            if (!answered || write.durable || write.completed <= last_flush_) continue;
+            write.perhaps_lost = true;
+            disk.perhaps_lost(write.sectors, write.value);
+        }
+    }
+}
+
+std::size_t EarlyAnswers::settle(OneDisk& disk) {
+    std::size_t lost = 0;
+    for (auto& [who, writes] : writes_) {
+        if (who == 0) continue;
+        Instant survives = std::numeric_limits<Instant>::min();  // what was answered before this
+        for (const Write& write : writes) {
+            if (write.invoked <= survives) continue;
+            if (write.durable || disk.seen(write.sectors, write.value)) survives = write.invoked;
+        }
+        for (Write& write : writes) {
+            if (!write.perhaps_lost) continue;
+            if (write.completed < survives) {
+                write.perhaps_lost = false;
+                disk.not_lost(write.sectors, write.value);
+            } else if (disk.gone(write.sectors, write.value)) {
+                ++lost;
+            }
+        }
+    }
+    return lost;
+}
+
+}  // namespace braid::sim

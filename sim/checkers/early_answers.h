@@ -1,0 +1,45 @@
+// What a controller that answers before its copies stand may take along when it dies (row R4, H20): of what
+// each of its AMFs had answered, and no flush has covered since, a part from the end. So if any write of such
+// an AMF is seen, or was FUA, all that had their answer before it was invoked are there, too. The one-disk
+// checker judges what follows.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "sim/checkers/one_disk.h"
+
+namespace braid::sim {
+
+/// An AMF of one process, or 0: some AMF behind a controller outside of the group.
+using Answerer = std::uint64_t;
+constexpr Answerer answerer(std::uint64_t pid, std::size_t side) { return pid * 16 + side; }
+constexpr std::uint64_t pid_of(Answerer who) { return who / 16; }
+
+class EarlyAnswers {
+public:
+    void begins(Answerer who, Sectors sectors, std::uint64_t value, Instant invoked);
+    void done(Answerer who, std::uint64_t value, Instant completed, bool durable);
+    /// A flush has an answer.
+    void flushed(Instant invoked) { last_flush_ = std::max(last_flush_, invoked); }
+    void process_died(std::uint64_t pid, OneDisk& disk);
+    /// Before the one-disk checker judges. How many writes are lost: somebody has looked.
+    std::size_t settle(OneDisk& disk);
+    /// All died, with all that they knew.
+    void forget() { writes_.clear(); }
+
+private:
+    struct Write {
+        std::uint64_t value = 0;
+        Sectors sectors{0};
+        Instant invoked = 0;
+        Instant completed = kNever;
+        bool durable = false;
+        bool perhaps_lost = false;
+    };
+    std::map<Answerer, std::vector<Write>> writes_;  ///< by value
+    Instant last_flush_ = std::numeric_limits<Instant>::min();
+};
+
+}  // namespace braid::sim
