@@ -25,7 +25,6 @@ TEST(Config, SmallestFileHasTheDocumentedDefaults) {
 }
 
 TEST(Config, LabelsAreWordsLikeNames) {
-    EXPECT_TRUE(parse_config("[controller]\nname = \"a\"\nhost = \"\"\n[disks]\nscan = [\"/d\"]\n"));
     for (const char* label : {"two words", "-x", "12345678901234567890123456789012"}) {
         const std::string text =
             "[controller]\nname = \"a\"\nsite = \"" + std::string(label) + "\"\n[disks]\nscan = [\"/d\"]\n";
