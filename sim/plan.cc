@@ -122,10 +122,10 @@ Plan draw_plan(std::uint64_t seed) {
     Prng sums(mix64(seed) ^ 0xc5c5ull);
     plan.checksums = sums.chance(1, 2);
     if (sums.chance(1, 3)) plan.checksum_cache = (1 + sums.below(20)) * 4 * kBlockSize;
-    // It counts among those that may fail; of a stripe that nobody has a record of it would be one too many.
-    const bool all_told = plan.dimension >= 2 && plan.last_deaths < plan.dimension && !plan.power_cuts &&
-                          (!plan.cluster_kill || plan.power_loss == PowerLoss::journal);
-    plan.lies = sums.chance(2, 3) && plan.checksums && all_told && plan.disk_faults < parity;
+    // It counts among those that may fail. Without a journal what a dead controller was at is taken as found.
+    const bool told = plan.power_loss == PowerLoss::journal && plan.dimension >= 2 &&
+                      plan.last_deaths < plan.dimension && !plan.power_cuts;
+    plan.lies = sums.chance(2, 3) && plan.checksums && told && plan.disk_faults < parity;
     return plan;
 }
 

@@ -167,7 +167,19 @@ void Controller::add_conditions(StatusReport& report) {
                     (failed ? " was declared failed" : " is not found"),
                 "check the disk and its cables; its place stays empty until it is rebuilt");
         }
-        const AmfConditions amf = group->together().conditions;
+        const AmfReport all = group->together();
+        const AmfConditions& amf = all.conditions;
+        for (std::size_t i = 0; i < info.members.size(); ++i) {
+            if (all.mismatches[i] == 0) continue;
+            const std::string disk =
+                info.disks[i].empty() ? info.name + "/" + std::to_string(i) : info.disks[i];
+            add("DISK_LIES", Severity::warning, disk,
+                "gave " + std::to_string(all.mismatches[i]) +
+                    " times what had not been written there, since this controller started; found by "
+                    "checksum "
+                    "and repaired",
+                "braid group verify " + info.name + "; if it comes again, replace the disk");
+        }
         if (amf.missing_copies != 0) {
             add("COPIES_REDUCED", Severity::warning, info.name,
                 "open writes have " + std::to_string(info.dimension - amf.missing_copies) +
