@@ -51,8 +51,8 @@ def cpu_seconds(pids):
 class Server:
     """A contestant: URIs to drive, and the processes whose CPU counts."""
 
-    def __init__(self, name, uris, pids, stop):
-        self.name, self.uris, self.pids, self.stop = name, uris, pids, stop
+    def __init__(self, name, uris, pids, stop, apis=()):
+        self.name, self.uris, self.pids, self.stop, self.apis = name, uris, pids, stop, apis
 
 
 def wait_for(reached, what, seconds=60):
@@ -89,7 +89,7 @@ def start_braid(build, scratch, level, disks, controllers, variant=("", "")):
     env["BRAID_API"] = state["controllers"][0]["api"]
     status = json.loads(subprocess.check_output([f"{build}/bin/braid", "status", "--json"], env=env))
     return Server(name, [f"nbd://{c['nbd']}/v0" for c in state["controllers"]],
-                  [c["pid"] for c in status["controllers"]], lambda: end(process))
+                  [c["pid"] for c in status["controllers"]], lambda: end(process), [c["api"] for c in state["controllers"]])
 
 
 def start_peer(name, words, socket_path):
@@ -136,23 +136,37 @@ def warm(server):
         subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
 
 
-def fio(server, options, seconds, area=SIZE_MIB):
-    """Operations per second over all URIs at once, and server CPU seconds per operation."""
+def run_fio(server, options, seconds, area=SIZE_MIB):
+    """What fio says of each URI's job, all at once."""
     share = SIZE_MIB // len(server.uris)
     words = ["fio", "--output-format=json", "--ioengine=nbd", "--time_based", f"--runtime={seconds}", "--norandommap",
              "--randrepeat=0", "--group_reporting=1", *options]
     for i, uri in enumerate(server.uris):
         words += [f"--name=c{i}", f"--uri={uri}", f"--offset={i * share}M", f"--size={min(share, area)}M"]
     # Options before the first --name are global for fio; each --name begins a job of its own.
-    before = cpu_seconds(server.pids)
     done = subprocess.run(words, capture_output=True, text=True, timeout=seconds + 60)
-    used = cpu_seconds(server.pids) - before
     if done.returncode != 0:
         sys.exit(f"compare: fio on {server.name}: {done.stderr or done.stdout}")
-    jobs = json.loads(done.stdout[done.stdout.index("{"):])["jobs"]
+    return json.loads(done.stdout[done.stdout.index("{"):])["jobs"]
+
+
+def fio(server, options, seconds, area=SIZE_MIB):
+    """Operations per second over all URIs at once, and server CPU seconds per operation."""
+    before = cpu_seconds(server.pids)
+    jobs = run_fio(server, options, seconds, area)
+    used = cpu_seconds(server.pids) - before
     operations = sum(j["read"]["total_ios"] + j["write"]["total_ios"] for j in jobs)
     rate = sum(j["read"]["iops"] + j["write"]["iops"] for j in jobs)
     return rate, used / max(operations, 1)
+
+
+def fio_latency(server, options, seconds):
+    """Writes per second through the first URI; median and 99th percentile in microseconds, with the fsync if there is one for each."""
+    alone = Server(server.name, server.uris[:1], server.pids, server.stop)
+    [job] = run_fio(alone, options, seconds)
+    part = job["sync"]["lat_ns"] if "--fsync=1" in options else job["write"]["clat_ns"]
+    percentiles = part.get("percentile", {})
+    return job["write"]["iops"], [percentiles.get(p, 0) / 1000 for p in ("50.000000", "99.000000")]
 
 
 def fill(server):

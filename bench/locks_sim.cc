@@ -3,7 +3,8 @@
 // operation, for one AMF of the group to eight.
 //
 //   locks_sim [--amfs 1,2,3,4,8] [--per-controller 1] [--granularity stripe] [--coherency arbiter]
-//             [--prefetch 32] [--min-hold 0] [--dimension 1] [--seed 1] [--only WORD]
+//             [--prefetch 32] [--min-hold 0] [--dimension 1] [--cache write-through] [--power-loss resync]
+//             [--disk 50] [--seed 1] [--only WORD]
 //
 // `lock msg`: about locks, between AMFs, whatever way they take; `msg`, `packets`, `bytes`: on the links
 // between controllers, everything included; `us`: until the host has its answer; `lock rtt`: how long it
@@ -22,7 +23,7 @@ namespace braid::sim {
 namespace {
 
 constexpr Nanos kLink = 25us;  ///< one way
-constexpr Nanos kDisk = 50us;
+Nanos disk_latency = 50us;
 
 /// What one operation of a host is.
 struct Access {
@@ -58,7 +59,7 @@ public:
     Bench(Shape shape, std::uint64_t seed)
         : shape_(std::move(shape)), world_(seed), wires_(world_), prng_(seed) {
         world_.knobs.link_latency_min = world_.knobs.link_latency_max = kLink;
-        world_.knobs.disk_latency_min = world_.knobs.disk_latency_max = kDisk;
+        world_.knobs.disk_latency_min = world_.knobs.disk_latency_max = disk_latency;
         world_.knobs.stream_window = 64u << 20;
         media_ = make_media(world_, shape_);
         for (std::size_t i = 0; i < shape_.controllers; ++i) start(i);
@@ -274,8 +275,9 @@ int main(int argc, char** argv) {
     CLI::App app("Exact costs of sharing, in the simulator.");
     std::vector<std::size_t> amfs{1, 2, 3, 4, 8};
     std::size_t per_controller = 1;
-    std::string coherency = "arbiter", granularity = "stripe", only;
-    std::uint64_t min_hold_us = 0, seed = 1;
+    std::string coherency = "arbiter", granularity = "stripe", cache = "write-through", power_loss = "resync",
+                only;
+    std::uint64_t min_hold_us = 0, disk_us = 50, seed = 1;
     Shape shape{.ping_timeout = 600s, .intent_idle = 600s};
     shape.dimension = 1;
     app.add_option("--amfs", amfs, "of the group, in all")->delimiter(',');
@@ -285,6 +287,11 @@ int main(int argc, char** argv) {
     app.add_option("--prefetch", shape.sharing.prefetch);
     app.add_option("--min-hold", min_hold_us, "microseconds");
     app.add_option("--dimension", shape.dimension, "copies of an update record");
+    app.add_option("--cache", cache, "write-through or write-back")
+        ->check(CLI::IsMember({"write-through", "write-back"}));
+    app.add_option("--power-loss", power_loss, "journal or resync")
+        ->check(CLI::IsMember({"journal", "resync"}));
+    app.add_option("--disk", disk_us, "microseconds of each disk command");
     app.add_option("--seed", seed);
     app.add_option("--only", only, "rows whose name has this in it");
     CLI11_PARSE(app, argc, argv);
@@ -296,6 +303,9 @@ int main(int argc, char** argv) {
     shape.sharing.granularity = *locks;
     shape.sharing.coherency = *parse_coherency(coherency);
     shape.sharing.min_hold = std::chrono::microseconds(min_hold_us);
+    shape.sharing.write_cache = *parse_write_cache(cache);
+    shape.power_loss = *parse_power_loss(power_loss);
+    disk_latency = std::chrono::microseconds(disk_us);
     shape.sharing.amfs = static_cast<std::uint8_t>(per_controller);
     fmt::print(
         "| {:<44} | AMFs | lock msg | msg     | packets | msg/packet | bytes     | us       | lock rtt |\n",

@@ -25,7 +25,7 @@ void Cluster::settle() {
         media->loses = media->misdirects = 0;
     }
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
-        if (nodes_[i].process->paused) world_.resume(*nodes_[i].process);
+        nodes_[i].process->paused = 0;
         nodes_[i].process->no_disks = false;
     }
     const auto all_serve = [&] {

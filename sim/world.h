@@ -84,7 +84,7 @@ public:
     SimClock clock;
     SimRandom random;
     bool alive = true;
-    bool paused = false;
+    unsigned paused = 0;            ///< how many want it to stand still
     bool no_disks = false;          ///< its paths are cut: every disk command of it fails
     std::size_t orphans = 0;        ///< disk commands that may still land after its death
     bool left_view = false;         ///< the record of members names it no more: it must not change a disk
@@ -114,8 +114,9 @@ public:
     std::shared_ptr<Process> start_process(std::string name);
     /// From an event, never from inside the process: `destroy`, then everybody who asked is told.
     void crash(Process& process);
-    void pause(Process& process) { process.paused = true; }
-    void resume(Process& process) { process.paused = false; }
+    /// It stands still until everybody who wanted that has resumed it.
+    void pause(Process& process) { ++process.paused; }
+    void resume(Process& process) { process.paused -= process.paused != 0 ? 1 : 0; }
     Process* find(std::uint64_t pid);
 
     /// Folds what happened into the trace hash, and prints it when tracing.

@@ -189,11 +189,11 @@ void Demo::write_config(const Daemon& d) const {
         "[controller]\nname = {}\nstate = {}\n\n"
         "[listen]\nnbd = [{}]\npeers = {}\napi = [{}]\n\n"
         "[cluster]\nprovider = \"local\"\ndirectory = {}\nping_timeout_ms = {}\n\n"
-        "[disks]\nscan = [{}]\n\n[limits]\nspin_us = {}\n",
+        "[disks]\nscan = [{}]\ndelay_us = {}\n\n[limits]\nspin_us = {}\n",
         quoted(d.controller.name), quoted(d.directory), quoted(d.controller.nbd),
         quoted(fmt::format("unix:{}/{}.peer", socket_directory_, d.controller.name)),
         quoted(d.controller.api), quoted(directory_ + "/cluster"), options_.ping_timeout_ms,
-        quoted(directory_ + "/disks/d*"), options_.spin_us);
+        quoted(directory_ + "/disks/d*"), options_.disk_delay_us, options_.spin_us);
 }
 
 bool Demo::start(Daemon& daemon) {

@@ -21,6 +21,7 @@ struct DemoOptions {
     std::string run;    ///< captive command; empty: stay in the foreground
     unsigned ping_timeout_ms = 1000;
     unsigned spin_us = 50;
+    unsigned disk_delay_us = 0;
 };
 
 /// Starts it, runs it, stops it. The exit code of the captive command, else kOk after Ctrl-C.

@@ -251,6 +251,8 @@ void add_demo(CLI::App& app, Words& w) {
     d->add_option("--ping-timeout-ms", w.demo.ping_timeout_ms, "default 1000")
         ->check(CLI::Range(10, 600'000));
     d->add_option("--spin-us", w.demo.spin_us, "default 50")->check(CLI::Range(0, 10'000));
+    d->add_option("--disk-delay-us", w.demo.disk_delay_us, "before each disk command, default 0")
+        ->check(CLI::Range(0, 1'000'000));
     for (const auto& [name, help] : {std::pair{"kill", "end a controller with SIGKILL"},
                                      {"stop", "halt a controller with SIGSTOP"},
                                      {"cont", "let a halted controller go on"},

@@ -129,6 +129,7 @@ std::vector<Key> keys_of(DaemonConfig& c, std::string& provider) {
          one_of<DiskEngine>(c.engine, {{"auto", DiskEngine::automatic},
                                        {"uring", DiskEngine::uring},
                                        {"threads", DiskEngine::threads}})},
+        {"disks", "delay_us", number(c.disk_delay_us, 0, 1'000'000)},
         {"limits", "memory", size(c.memory, 16ull << 20, 1ull << 40)},
         {"limits", "cache", size(c.cache, 0, 1ull << 40)},
         {"limits", "checksums", size(c.checksums, 0, 1ull << 40)},

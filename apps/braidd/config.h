@@ -33,6 +33,7 @@ struct DaemonConfig {
     std::uint32_t ping_timeout_ms = 1000;  ///< 10 .. 600000
     std::vector<std::string> scan;         ///< required: glob patterns
     DiskEngine engine = DiskEngine::automatic;
+    std::uint32_t disk_delay_us = 0;  ///< before each command, for measurements, 0 .. 1000000
     std::uint64_t memory =
         256ull << 20;  ///< bytes that requests of hosts may hold on each data thread, 16 MiB .. 1 TiB
     std::uint64_t cache = 64ull << 20;  ///< bytes of clean data of each group on each data thread, 0 .. 1 TiB

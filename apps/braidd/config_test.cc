@@ -40,6 +40,7 @@ ping_timeout_ms = 250
 [disks]
 scan = ["/a*", "/b"]
 engine = "threads"
+delay_us = 100
 [limits]
 memory = "1GiB"
 cache = "8MiB"
@@ -56,6 +57,7 @@ level = "debug"
     EXPECT_EQ(c->ping_timeout_ms, 250u);
     EXPECT_EQ(c->scan.size(), 2u);
     EXPECT_EQ(c->engine, DiskEngine::threads);
+    EXPECT_EQ(c->disk_delay_us, 100u);
     EXPECT_EQ(c->memory, 1ull << 30);
     EXPECT_EQ(c->cache, 8ull << 20);
     EXPECT_EQ(c->spin_us, 0u);

@@ -52,6 +52,10 @@ LoopOptions loop_options(const DaemonConfig& config) {
     return options;
 }
 
+ShelfOptions shelf_options(const DaemonConfig& config) {
+    return {config.scan, std::chrono::microseconds(config.disk_delay_us)};
+}
+
 ControllerConfig controller_config(const DaemonConfig& config) {
     ControllerConfig out;
     out.name = config.name;
@@ -80,7 +84,7 @@ public:
           loop_(loop),
           thread_(loop),
           network_(loop),
-          sides_(loop, loop_options(config), config.scan),
+          sides_(loop, loop_options(config), shelf_options(config)),
           controller_(Environment{loop.executor(), loop.clock(), network_, members, shelf, random_, sides_},
                       controller_config(config)),
           signals_(signals),
@@ -183,7 +187,7 @@ int serve(const DaemonConfig& config) {
     set_log_level(config.log_level);
     const UniqueFd signals = take_signals();
     Loop loop(loop_options(config));
-    FileShelf shelf(loop, config.scan);
+    FileShelf shelf(loop, shelf_options(config));
     auto members = FileMemberStore::open(loop, config.cluster_directory,
                                          [&shelf](std::uint64_t pid) { return shelf.may_still_write(pid); });
     if (!members) {

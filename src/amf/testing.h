@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "amf/amf.h"
+#include "amf/testing_media.h"
 #include "base/prng.h"
 #include "io/random.h"
 #include "ondisk/space.h"
@@ -20,18 +21,6 @@ namespace braid::testing {
 
 class World;
 
-/// What is on a disk, whoever reads it.
-struct Media {
-    std::uint64_t size = 0;
-    std::map<std::uint64_t, Buffer> pages;  ///< by 4 KiB page; absent: zeros
-    std::set<std::uint64_t> bad;            ///< pages that fail to read until they are written
-    bool dead = false;                      ///< every command fails
-    std::int64_t fail_writes_after = -1;    ///< dies at the write with this number from now; -1: does not
-    std::uint64_t writes = 0;
-    std::vector<std::pair<DiskVerb, std::uint64_t>>
-        done;  ///< commands that changed something, with their place
-};
-
 class MemoryDisk final : public Disk {
 public:
     /// While `*cut` every command of this path fails, and what is on the media is none the wiser.
@@ -39,10 +28,12 @@ public:
         : world_(world), media_(media), name_(std::move(name)), cut_(cut) {}
     std::uint64_t size() const override { return media_.size; }
     const std::string& name() const override { return name_; }
+    const Media& media() const { return media_; }
     void submit(DiskOp& op, Join& join) override;
     void abandon(DiskOp& op) override;
-    /// Does the first `share` of 4 quarters of the command.
-    Status perform(DiskOp& op, unsigned share = 4);
+    /// Does the command, or those of a write's sectors.
+    Status perform(DiskOp& op) { return perform(op, {0, op.memory.size() / kSectorSize}); }
+    Status perform(DiskOp& op, Landing part);
 
 private:
     World& world_;
@@ -121,11 +112,13 @@ struct WorldOptions {
 };
 
 /// What becomes of the writes in flight of a controller that is killed.
-enum class InFlight { lost, landed, torn, mixed };
+enum class InFlight { lost, landed, torn, mixed, chosen };
 
 class World {
 public:
     explicit World(WorldOptions options);
+    /// Another one of the same group, with nothing but these disks.
+    World(const World& like, const std::vector<Pages>& disks);
     ~World();
 
     // ---- controllers
@@ -203,9 +196,17 @@ public:
     std::map<std::uint16_t, std::unique_ptr<Node>> nodes;
     InFlight fate = InFlight::lost;
     std::set<std::pair<std::uint16_t, std::uint16_t>>
-        slow;                          ///< links, from and to, that deliver nothing for now
-    std::set<const Disk*> held;        ///< paths whose data commands do not end for now
-    std::size_t abandoned_writes = 0;  ///< destroyed in flight: a real disk does not allow it
+        slow;                            ///< links, from and to, that deliver nothing for now
+    std::set<const Disk*> held;          ///< paths whose data commands do not end for now
+    std::size_t abandoned_writes = 0;    ///< destroyed in flight: a real disk does not allow it
+    std::vector<std::size_t> abandoned;  ///< by the last who was killed: sectors of each write
+    std::vector<Landing> landings;       ///< InFlight::chosen: what becomes of these
+    /// From now on what a power cut may undo is kept.
+    void keep_unstable();
+    /// What a power cut may undo now, in the order in which it was written; of the disks that are not dead.
+    std::vector<Unstable> unstable() const;
+    /// Changes with everything that changes what a power cut would leave.
+    std::uint64_t disk_events() const { return disk_events_; }
     void hold(std::uint16_t id) {
         for (const auto& disk : nodes.at(id)->disks) held.insert(disk.get());
     }
@@ -241,6 +242,7 @@ private:
     void complete(std::size_t index);
     void deliver(std::pair<std::uint16_t, std::uint16_t> link);
     std::deque<Command> commands_;
+    std::uint64_t disk_events_ = 0;
     std::map<std::pair<std::uint16_t, std::uint16_t>, std::deque<Letter>> links_;
     bool messages_first_ = false;
     std::size_t steps_ = 0;
@@ -267,10 +269,12 @@ inline void MemoryDisk::submit(DiskOp& op, Join& join) {
     join.add();
     op.join = &join;
     op.in_flight = this;
+    if (op.verb != DiskVerb::read) ++world_.disk_events_;
+    if (op.verb == DiskVerb::flush) op.progress = media_.flushed + media_.unflushed.size();
     world_.commands_.push_back({this, &op});
 }
 
-inline Status MemoryDisk::perform(DiskOp& op, unsigned share) {
+inline Status MemoryDisk::perform(DiskOp& op, Landing part) {
     if (cut_ != nullptr && *cut_) return fail(Errc::io_error);
     if (op.verb == DiskVerb::write) {
         ++media_.writes;
@@ -281,29 +285,28 @@ inline Status MemoryDisk::perform(DiskOp& op, unsigned share) {
     if (op.verb != DiskVerb::read) media_.done.emplace_back(op.verb, op.offset);
     const std::uint64_t first = op.offset / kBlockSize;
     if (op.verb == DiskVerb::zero) {
+        ASSERT(!media_.keeps_unstable);
         const auto end = media_.pages.lower_bound((op.offset + op.zero_length) / kBlockSize);
         media_.pages.erase(media_.pages.lower_bound(first), end);
         return {};
     }
+    if (op.verb == DiskVerb::flush) {
+        media_.flush(op.progress);
+        return {};
+    }
     const std::size_t blocks = op.memory.size() / kBlockSize;
-    const std::size_t sectors = blocks * 8 * share / 4;
+    if (op.verb == DiskVerb::write) {
+        media_.write(op.offset, op.memory, part);
+        return {};
+    }
     for (std::size_t i = 0; i < blocks; ++i) {
         const auto memory = op.memory.subspan(i * kBlockSize, kBlockSize);
-        if (op.verb == DiskVerb::read) {
-            if (media_.bad.contains(first + i)) return fail(Errc::media_error);
-            const auto page = media_.pages.find(first + i);
-            if (page == media_.pages.end()) {
-                std::memset(memory.data(), 0, kBlockSize);
-            } else {
-                std::memcpy(memory.data(), page->second.data(), kBlockSize);
-            }
+        if (media_.bad.contains(first + i)) return fail(Errc::media_error);
+        const auto page = media_.pages.find(first + i);
+        if (page == media_.pages.end()) {
+            std::memset(memory.data(), 0, kBlockSize);
         } else {
-            if (sectors <= i * 8) break;
-            Buffer& page = media_.pages[first + i];
-            if (page.empty()) page = Buffer::zeroed(kBlockSize);
-            std::memcpy(page.data(), memory.data(),
-                        std::min<std::size_t>(kBlockSize, (sectors - i * 8) * 512));
-            media_.bad.erase(first + i);
+            std::memcpy(memory.data(), page->second.data(), kBlockSize);
         }
     }
     return {};
@@ -314,6 +317,8 @@ inline void MemoryDisk::abandon(DiskOp& op) {
     op.in_flight = nullptr;
     if (op.verb != DiskVerb::write) return;
     ++world_.abandoned_writes;
+    const std::size_t sectors = op.memory.size() / kSectorSize;
+    world_.abandoned.push_back(sectors);
     switch (world_.fate) {
         case InFlight::lost:
             break;
@@ -321,10 +326,13 @@ inline void MemoryDisk::abandon(DiskOp& op) {
             (void)perform(op);
             break;
         case InFlight::torn:
-            (void)perform(op, 2);
+            (void)perform(op, {0, sectors / 2});
             break;
         case InFlight::mixed:
-            (void)perform(op, static_cast<unsigned>(world_.prng.below(5)));
+            (void)perform(op, {0, sectors * world_.prng.below(5) / 4});
+            break;
+        case InFlight::chosen:
+            (void)perform(op, world_.landings.at(world_.abandoned.size() - 1));
             break;
     }
 }
@@ -357,6 +365,19 @@ inline void Node::send(AmfId to, Message message) {
 }
 
 inline World::World(WorldOptions o) : options(o), prng(o.seed + 1) { format(); }
+inline World::World(const World& like, const std::vector<Pages>& disks)
+    : options(like.options),
+      prng(like.options.seed + 1),
+      group(like.group),
+      config(like.config),
+      table_start(like.table_start),
+      epoch(like.epoch) {
+    for (const Pages& pages : disks) {
+        media.push_back(std::make_unique<Media>());
+        media.back()->size = like.media.front()->size;
+        media.back()->pages = pages;
+    }
+}
 inline World::~World() {
     fate = InFlight::lost;
     nodes.clear();
@@ -414,6 +435,7 @@ inline Node& World::start(std::uint16_t id) {
 
 inline void World::kill(std::uint16_t id, InFlight how) {
     fate = how;
+    abandoned.clear();
     nodes.erase(id);
     fate = InFlight::lost;
     for (auto& [link, letters] : links_) {
@@ -431,8 +453,28 @@ inline void World::adopt() {
     }
 }
 
+inline void World::keep_unstable() {
+    for (auto& one : media) {
+        one->keeps_unstable = true;
+        one->stable = one->pages;
+    }
+}
+
+inline std::vector<Unstable> World::unstable() const {
+    std::vector<Unstable> out;
+    for (std::size_t member = 0; member < media.size(); ++member) {
+        for (const auto& [at, bytes] : media[member]->unflushed) out.push_back({member, at, bytes});
+        for (const Command& command : commands_) {
+            if (command.op->verb == DiskVerb::write && &command.disk->media() == media[member].get())
+                out.push_back({member, command.op->offset, Buffer::copy_of(command.op->memory)});
+        }
+    }
+    return out;
+}
+
 inline void World::complete(std::size_t index) {
     const Command command = commands_[index];
+    if (command.op->verb != DiskVerb::read) ++disk_events_;
     commands_.erase(commands_.begin() + static_cast<std::ptrdiff_t>(index));
     command.op->status = command.disk->perform(*command.op);
     command.op->in_flight = nullptr;

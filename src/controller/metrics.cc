@@ -210,6 +210,11 @@ std::vector<Metric> Controller::metrics() {
                 page.count("braid_disk_io_bytes_total", "Bytes moved by this controller.",
                            {{"disk", disk->name()}, {"op", op}}, bytes);
             }
+            for (const auto& [op, count] : {std::pair("read", c.reads), std::pair("write", c.writes),
+                                            std::pair("zero", c.zeroes), std::pair("flush", c.flushes)}) {
+                page.count("braid_disk_operations_total", "Commands of this controller.",
+                           {{"disk", disk->name()}, {"op", op}}, count);
+            }
         }
     }
     for (const Forwarder::GroupReport& group : forwarder_.groups()) count_forwarded(page, group);

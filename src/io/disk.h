@@ -83,7 +83,7 @@ public:
     /// Starts `op` and adds it to `join`, which is told later, never before this returns.
     virtual void submit(DiskOp& op, Join& join) = 0;
     virtual void abandon(DiskOp& op) = 0;
-    const DiskCounters& counters() const { return counters_; }
+    virtual const DiskCounters& counters() const { return counters_; }
 
 protected:
     DiskCounters counters_;

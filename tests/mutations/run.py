@@ -168,10 +168,11 @@ def ways_of(mutation, options):
     if options.search:
         base = random.randrange(1, 1 << 40)
         return ([] if options.swarm else names) + [(base, base + options.seeds - 1)]
+    seeds = [(1, options.seeds)]
+    if "seed" in mutation:  # no scenario found it: another seed does sooner
+        return [(mutation["seed"], mutation["seed"])] + seeds + names
     recorded = [mutation["scenario"]] if "scenario" in mutation else []
-    if "seed" in mutation:
-        recorded.append((mutation["seed"], mutation["seed"]))
-    return recorded + [name for name in names if name not in recorded] + [(1, options.seeds)]
+    return recorded + [name for name in names if name not in recorded] + seeds
 
 
 def hunt(program, mutation, options):

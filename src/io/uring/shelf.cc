@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "io/delayed_disk.h"
 #include "io/uring/disk.h"
 #include "io/uring/unique_fd.h"
 
@@ -46,7 +47,7 @@ struct Probe {
 
 std::vector<std::string> FileShelf::scan() {
     std::vector<std::string> names;
-    for (const std::string& pattern : patterns_) {
+    for (const std::string& pattern : options_.patterns) {
         glob_t found{};
         if (::glob(pattern.c_str(), GLOB_NOSORT, nullptr, &found) == 0) {
             names.insert(names.end(), found.gl_pathv, found.gl_pathv + found.gl_pathc);
@@ -59,7 +60,7 @@ std::vector<std::string> FileShelf::scan() {
 }
 
 bool FileShelf::matches(const std::string& name) const {
-    return std::ranges::any_of(patterns_, [&](const std::string& pattern) {
+    return std::ranges::any_of(options_.patterns, [&](const std::string& pattern) {
         return ::fnmatch(pattern.c_str(), name.c_str(), FNM_PATHNAME | FNM_PERIOD) == 0;
     });
 }
@@ -67,7 +68,9 @@ bool FileShelf::matches(const std::string& name) const {
 Result<std::unique_ptr<Disk>> FileShelf::open(std::string_view name) {
     const std::string path(name);
     if (!matches(path)) return fail(Errc::refused);
-    return UringDisk::open(loop_, path);
+    auto disk = UringDisk::open(loop_, path);
+    if (!disk || options_.delay == Nanos{}) return disk;
+    return std::make_unique<DelayedDisk>(loop_.executor(), loop_.clock(), std::move(*disk), options_.delay);
 }
 
 Result<DiskContent> FileShelf::probe(std::string_view name) {

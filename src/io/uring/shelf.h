@@ -11,9 +11,14 @@
 
 namespace braid {
 
+struct ShelfOptions {
+    std::vector<std::string> patterns;
+    Nanos delay{};  ///< before each command
+};
+
 class FileShelf final : public DiskShelf {
 public:
-    FileShelf(Loop& loop, std::vector<std::string> patterns) : loop_(loop), patterns_(std::move(patterns)) {}
+    FileShelf(Loop& loop, ShelfOptions options) : loop_(loop), options_(std::move(options)) {}
 
     std::vector<std::string> scan() override;
     /// refused also for a path that no pattern matches.
@@ -27,7 +32,7 @@ private:
     bool matches(const std::string& name) const;
 
     Loop& loop_;
-    const std::vector<std::string> patterns_;
+    const ShelfOptions options_;
 };
 
 }  // namespace braid

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <fstream>
 
+#include "base/buffer.h"
 #include "io/uring/test_engines.h"
 
 namespace braid {
@@ -32,14 +33,14 @@ TEST_F(ShelfTest, ScanListsWhatThePatternsMatchSortedAndOnce) {
     make("d1");
     make("d0");
     make("e0");
-    FileShelf shelf(loop, {directory / "d*", directory / "?0", directory / "none*"});
+    FileShelf shelf(loop, {.patterns = {directory / "d*", directory / "?0", directory / "none*"}});
     EXPECT_EQ(shelf.scan(), (std::vector<std::string>{directory / "d0", directory / "d1", directory / "e0"}));
 }
 
 TEST_F(ShelfTest, OpensOnlyWhatThePatternsMatch) {
     make("d0");
     make("e0");
-    FileShelf shelf(loop, {directory / "d*"});
+    FileShelf shelf(loop, {.patterns = {directory / "d*"}});
     auto disk = shelf.open(directory / "d0");
     ASSERT_TRUE(disk);
     EXPECT_EQ((*disk)->size(), 16u << 20);
@@ -51,8 +52,37 @@ TEST_F(ShelfTest, OpensOnlyWhatThePatternsMatch) {
     EXPECT_EQ(shelf.probe(directory / "d7").error().code, Errc::not_found);
 }
 
+Task<void> write_and_read(Loop& loop, Disk& disk, bool& equal) {
+    const Buffer data = Buffer::zeroed(4 * kBlockSize);
+    data.data()[5] = std::byte{7};
+    Join writes(loop.executor());
+    DiskOp first = DiskOp::write(0, data.span());
+    DiskOp second = DiskOp::write(1 << 20, data.span());
+    disk.submit(first, writes);
+    disk.submit(second, writes);
+    co_await writes;
+    const Buffer got(data.size());
+    const Status read_back = co_await read(loop.executor(), disk, 1 << 20, got.span());
+    equal = first.status && second.status && read_back && std::ranges::equal(got.span(), data.span());
+    loop.stop();
+}
+
+TEST_F(ShelfTest, DelaysEachCommand) {
+    FileShelf shelf(loop, {.patterns = {directory / "*"}, .delay = 20ms});
+    const auto disk = shelf.open(make("slow"));
+    ASSERT_TRUE(disk);
+    bool equal = false;
+    Scope scope(loop.executor());
+    const Nanos before = loop.clock().now();
+    scope.spawn(write_and_read(loop, **disk, equal));
+    loop.run();
+    EXPECT_TRUE(equal);
+    EXPECT_GE(loop.clock().now() - before, 40ms);
+    EXPECT_EQ((*disk)->counters().writes, 2u);
+}
+
 TEST_F(ShelfTest, ProbeNamesWhatItFinds) {
-    FileShelf shelf(loop, {directory / "*"});
+    FileShelf shelf(loop, {.patterns = {directory / "*"}});
     EXPECT_TRUE(shelf.probe(make("blank"))->empty);
 
     // The swap header: its signature at the end of the first page, version 1, a last page.
@@ -74,7 +104,7 @@ TEST_F(ShelfTest, ProbeFindsAFileSystem) {
     const std::string path = make("ext4");
     if (std::system(("mkfs.ext4 -q -F " + path + " >/dev/null 2>&1").c_str()) != 0)
         GTEST_SKIP() << "no mkfs.ext4";
-    FileShelf shelf(loop, {directory / "*"});
+    FileShelf shelf(loop, {.patterns = {directory / "*"}});
     EXPECT_EQ(shelf.probe(path)->what, "ext4 file system");
 }
 

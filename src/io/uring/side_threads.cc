@@ -45,7 +45,7 @@ bool Channel::run() {
 
 class LoopSides::Side final : public SideThread {
 public:
-    Side(Loop& first, LoopOptions options, std::vector<std::string> disks, unsigned number)
+    Side(Loop& first, LoopOptions options, ShelfOptions disks, unsigned number)
         : to_first_(first), first_inbox_(*this), first_(first) {
         std::binary_semaphore up{0};
         thread_ = std::thread([this, &up, options, number, patterns = std::move(disks)] {
@@ -77,7 +77,7 @@ public:
 private:
     /// What lives on the side's thread.
     struct Here {
-        Here(LoopOptions options, std::vector<std::string> disks)
+        Here(LoopOptions options, ShelfOptions disks)
             : loop(options), shelf(loop, std::move(disks)), network(loop) {}
         Loop loop;
         FileShelf shelf;
@@ -103,7 +103,7 @@ private:
         Side& side;
     };
 
-    void live(LoopOptions options, const std::vector<std::string>& disks, std::binary_semaphore& up) {
+    void live(LoopOptions options, const ShelfOptions& disks, std::binary_semaphore& up) {
         Here here(options, disks);
         here_ = &here;
         to_side_ = std::make_unique<Channel>(here.loop);
@@ -124,7 +124,7 @@ private:
     std::thread thread_;
 };
 
-LoopSides::LoopSides(Loop& first, LoopOptions options, std::vector<std::string> disks)
+LoopSides::LoopSides(Loop& first, LoopOptions options, ShelfOptions disks)
     : first_(first), options_(options), disks_(std::move(disks)) {}
 
 LoopSides::~LoopSides() = default;

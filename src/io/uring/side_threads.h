@@ -11,6 +11,7 @@
 #include "io/side_thread.h"
 #include "io/spsc_queue.h"
 #include "io/uring/loop.h"
+#include "io/uring/shelf.h"
 
 namespace braid {
 
@@ -43,8 +44,8 @@ private:
 
 class LoopSides final : public SideThreads {
 public:
-    /// `disks`: patterns as of FileShelf. On the thread of `first`, which outlives this.
-    LoopSides(Loop& first, LoopOptions options, std::vector<std::string> disks);
+    /// On the thread of `first`, which outlives this.
+    LoopSides(Loop& first, LoopOptions options, ShelfOptions disks);
     ~LoopSides() override;
     SideThread* side(unsigned number) override;
 
@@ -52,7 +53,7 @@ private:
     class Side;
     Loop& first_;
     LoopOptions options_;
-    std::vector<std::string> disks_;
+    ShelfOptions disks_;
     std::vector<std::unique_ptr<Side>> sides_;
 };
 
