@@ -122,10 +122,6 @@ Plan draw_plan(std::uint64_t seed) {
     Prng sums(mix64(seed) ^ 0xc5c5ull);
     plan.checksums = sums.chance(1, 2);
     if (sums.chance(1, 3)) plan.checksum_cache = (1 + sums.below(20)) * 4 * kBlockSize;
-    // It counts among those that may fail; of a stripe that nobody has a record of it would be one too many.
-    const bool all_told = plan.dimension >= 2 && plan.last_deaths < plan.dimension && !plan.power_cuts &&
-                          (!plan.cluster_kill || plan.power_loss == PowerLoss::journal);
-    plan.lies = sums.chance(2, 3) && plan.checksums && all_told && plan.disk_faults < parity;
     Prng modes(mix64(seed) ^ 0x30de5ull);
     const auto mode = static_cast<Replication>(modes.below(3));
     const bool go_on = modes.chance(1, 3);
@@ -139,6 +135,12 @@ Plan draw_plan(std::uint64_t seed) {
         plan.sharing.replication = mode;
         plan.sharing.few_partners = go_on ? FewPartners::go_on : FewPartners::write_through;
     }
+    // It counts among those that may fail. Without a journal, or with
+    // fewer partners than there ought to be, what a dead controller was at is taken as found.
+    const bool told = plan.power_loss == PowerLoss::journal && plan.dimension >= 2 &&
+                      plan.last_deaths < plan.dimension && !plan.power_cuts &&
+                      plan.sharing.few_partners != FewPartners::go_on;
+    plan.lies = sums.chance(2, 3) && plan.checksums && told && plan.disk_faults < parity;
     return plan;
 }
 

@@ -204,6 +204,10 @@ private:
     // checksums.cc
     Task<void> arrived(Sums& sums);
     bool fits(const Sums& sums, unsigned role, std::uint32_t from, std::span<const std::byte> content);
+    /// The same; or nobody can say what should be there.
+    Task<bool> right_or_in_doubt(Sums& sums, unsigned role, std::uint32_t from,
+                                 std::span<const std::byte> content);
+    Task<void> believe_if_in_doubt(Sums& sums);
     /// Nobody has made it right yet.
     Task<bool> may_be_half_written(StripeIndex stripe) {
         return tables_.left_half_written(region_of(logical(stripe)));
@@ -313,7 +317,7 @@ private:
     struct Repairs;
     Task<Result<StripeVerdict>> check_locked(StripeIndex stripe, bool correct, Repairs& repairs);
     Task<void> look_at(Checked& checked, bool correct);
-    void heal(Checked& checked);
+    Task<void> heal(Checked& checked);
     void heal_row(Checked& checked, std::uint32_t from, RoleMask wrong);
     Task<Status> put_right(Checked& checked, RoleMask wrong);
     Journal::Ticket put_parity(const Spot& spot, RoleMask roles, std::span<std::byte* const> parity);

@@ -79,13 +79,16 @@ Task<void> Amf::look_at(Checked& c, bool correct) {
 }
 
 /// What does not fit its checksum, from what does: here in memory; what its member has to get is noted.
-void Amf::heal(Checked& c) {
+Task<void> Amf::heal(Checked& c) {
     c.repairs.sums = c.sums.stale;
     RoleMask wrong;
     for (unsigned role = 0; role < c.width; ++role)
         wrong[role] = c.good[role] && !fits(c.sums, role, 0, c.content(role));
-    if (wrong.none()) return;
+    if (wrong.none()) co_return;
     ++counters_.rotten_checks;
+    co_await believe_if_in_doubt(c.sums);
+    c.torn = c.sums.believe;
+    if (c.torn) co_return;
     for (std::uint32_t from = 0; from < c.strip; from += kBlockSize) heal_row(c, from, wrong);
 }
 
@@ -180,7 +183,7 @@ Task<Result<StripeVerdict>> Amf::check_locked(StripeIndex stripe, bool correct, 
 
     Checked c(*this, spot(stripe, zone));
     co_await look_at(c, correct);
-    heal(c);
+    co_await heal(c);
     repairs = c.repairs;
     const unsigned k = geometry_.k;
     for (unsigned role = 0; role < k; ++role) c.columns[role] = c.content(role).data();

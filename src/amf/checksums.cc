@@ -11,8 +11,8 @@
 //   a repaired block                  not: it becomes again what the record says
 //
 // A write that was cut short, and that nobody has a record of, leaves blocks that fit neither the old
-// checksums nor the new ones, perhaps more than parity can tell. They are taken as they are found, if
-// somebody's intents say that this is so; the resync then makes their checksums anew.
+// checksums nor the new ones. Where somebody's intents say that this may be so, and the group has no journal,
+// all is taken as it is found; with one, what parity cannot tell. The resync then makes the checksums anew.
 #include <algorithm>
 
 #include "amf/stripe_sums.h"
@@ -96,6 +96,20 @@ bool Amf::fits(const Sums& sums, unsigned role, std::uint32_t from, std::span<co
              {"stripe", sums.spot.stripe}, {"role", role}, {"expected", wrong->expected},
              {"found", wrong->found});
     return false;
+}
+
+/// Without a journal nothing that is made from several blocks of a half-written stripe outlives the next loss
+/// of power for certain, and what a host has read must: so all of it is as it is found.
+Task<void> Amf::believe_if_in_doubt(Sums& sums) {
+    if (!sums.on() || tables_.config().has_journal() || std::exchange(sums.asked, true)) co_return;
+    sums.believe = co_await may_be_half_written(sums.spot.stripe);
+}
+
+Task<bool> Amf::right_or_in_doubt(Sums& sums, unsigned role, std::uint32_t from,
+                                  std::span<const std::byte> content) {
+    if (fits(sums, role, from, content)) co_return true;
+    if (sums.use != Sums::Use::blocks) co_await believe_if_in_doubt(sums);
+    co_return sums.believe;
 }
 
 Task<Status> Amf::read_as_found(Spot spot, unsigned role, StripRange range, std::span<std::byte> into) {

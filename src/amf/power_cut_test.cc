@@ -304,11 +304,20 @@ TEST_P(PowerCuts, OfRecoveries) {
     tell(count);
 }
 
-const WorldOptions kRaid5{.level = Level::raid5, .disks = 5, .power_loss = PowerLoss::journal};
-const WorldOptions kRaid6{.level = Level::raid6, .disks = 6, .power_loss = PowerLoss::journal};
-const WorldOptions kMirror{.level = Level::mirror, .disks = 3, .power_loss = PowerLoss::journal};
-const WorldOptions kWide{.level = Level::raid5, .disks = 10, .power_loss = PowerLoss::journal};
-const WorldOptions kResync{.level = Level::raid5, .disks = 5};
+WorldOptions options_of(Level level, std::size_t disks, PowerLoss power_loss, bool checksums = false) {
+    WorldOptions options{.level = level, .disks = disks};
+    options.power_loss = power_loss;
+    options.checksums = checksums;
+    return options;
+}
+const WorldOptions kRaid5 = options_of(Level::raid5, 5, PowerLoss::journal);
+const WorldOptions kRaid6 = options_of(Level::raid6, 6, PowerLoss::journal);
+const WorldOptions kMirror = options_of(Level::mirror, 3, PowerLoss::journal);
+const WorldOptions kWide = options_of(Level::raid5, 10, PowerLoss::journal);
+const WorldOptions kResync = options_of(Level::raid5, 5, PowerLoss::resync);
+const WorldOptions kRaid5Sums = options_of(Level::raid5, 5, PowerLoss::journal, true);
+const WorldOptions kRaid6Sums = options_of(Level::raid6, 6, PowerLoss::journal, true);
+const WorldOptions kMirrorSums = options_of(Level::mirror, 3, PowerLoss::journal, true);
 
 INSTANTIATE_TEST_SUITE_P(
     Of, PowerCuts,
@@ -331,6 +340,25 @@ INSTANTIATE_TEST_SUITE_P(
               .together = true},
         Story{
             .name = "resync", .options = kResync, .writes = {{4096, 4096}}, .two_torn = true, .nested = true},
+        Story{.name = "checksums",
+              .options = kRaid5Sums,
+              .writes = {{4096, 4096}},
+              .two_torn = true,
+              .nested = true,
+              .takes = Takes::minutes_if_nested},
+        Story{.name = "checksums_of_a_mirror",
+              .options = kMirrorSums,
+              .writes = {{4096, 4096}},
+              .nested = true,
+              .takes = Takes::minutes_if_nested},
+        Story{.name = "checksums_of_a_stripe",
+              .options = kRaid5Sums,
+              .writes = {{0, 16384}},
+              .takes = Takes::minutes},
+        Story{.name = "checksums_of_raid6",
+              .options = kRaid6Sums,
+              .writes = {{4096, 4096}},
+              .takes = Takes::minutes},
         Story{.name = "ten_in_flight", .options = kWide, .writes = {{0, 36864}}, .takes = Takes::minutes},
         Story{.name = "write_back",
               .options = kRaid5,

@@ -99,8 +99,8 @@ Task<Status> Amf::read_blocks(Spot spot, std::uint32_t offset, std::span<std::by
             const unsigned column = batch.role(i);
             const StripRange part = range.part(column);
             Status status = batch.status(i);
-            if (status &&
-                !fits(sums, column, part.from, into.subspan(range.data_at(column), part.length()))) {
+            if (status && !co_await right_or_in_doubt(sums, column, part.from,
+                                                      into.subspan(range.data_at(column), part.length()))) {
                 wrong.set(column);
                 counters_.rotten_reads += whole ? 1 : 0;
                 status = fail(Errc::media_error);
@@ -178,7 +178,7 @@ Task<Status> Amf::regenerate_from(Sums& sums, unsigned role, StripRange range, s
         for (std::size_t i = 0; i < batch.size(); ++i) {
             const unsigned from = batch.role(i);
             Status status = batch.status(i);
-            if (status && !fits(sums, from, range.from, {strips[from], range.length()}))
+            if (status && !co_await right_or_in_doubt(sums, from, range.from, {strips[from], range.length()}))
                 status = fail(Errc::media_error);
             if (status) continue;
             all_ok = false;
@@ -194,7 +194,7 @@ Task<Status> Amf::regenerate_from(Sums& sums, unsigned role, StripRange range, s
         RoleMask wanted;
         wanted.set(role);
         CO_TRY(code_.decode(present, {strips.data(), geometry_.width()}, wanted, range.length()));
-        if (!sums.record || !sums.record.mismatch(role, range.from, into)) co_return Status{};
+        if (!sums.record || sums.believe || !sums.record.mismatch(role, range.from, into)) co_return Status{};
         break;  // the others do not fit together
     }
     if (!tables_.offline()) LOG_ERROR("stripe.unreadable", {"stripe", spot.stripe}, {"role", role});
@@ -248,6 +248,7 @@ Task<void> Amf::repair(StripeIndex stripe, unsigned role, StripRange range) {
     Sums sums(*this, where, Sums::Use::looking);
     sums.begin();
     co_await arrived(sums);
+    co_await believe_if_in_doubt(sums);
     if (!co_await regenerate(sums, role, range, content.span(), {})) co_return;
     if (!tables_.still_there(extent, zone)) co_return;
     bool written = false;

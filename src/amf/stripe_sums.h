@@ -59,6 +59,7 @@ struct Amf::Sums {
     ChecksumCache::Claim claim = 0;
     bool due = false;      ///< copies are being read
     bool stale = false;    ///< a copy is not what it should be
+    bool asked = false;    ///< whether the stripe is in doubt
     bool believe = false;  ///< what is found is right, whatever the record says
     Buffer copies;
     DiskBatchOf<kMaxParity + 1> batch;  ///< roles: copies

@@ -210,7 +210,7 @@ Task<bool> Amf::all_old_is_right(const DiskBatch& batch, Sums& sums, StripeWrite
             unusable.reached = unusable.reached && read.error().code == Errc::media_error;
             note_read_error(sums.spot, role, write.hull(), read.error());
             all = false;
-        } else if (!fits(sums, role, part.from, content)) {
+        } else if (!co_await right_or_in_doubt(sums, role, part.from, content)) {
             ++counters_.rotten_updates;
             note_read_error(sums.spot, role, part, Errc::media_error);
             if (co_await regenerate(sums, role, part, content, {})) continue;

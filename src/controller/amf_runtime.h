@@ -51,6 +51,8 @@ struct AmfReport {
     std::size_t cache_bytes = 0, cache_capacity = 0;
     std::size_t held_units = 0, units_in_use = 0;
     std::size_t dirty_regions = 0;
+    std::array<std::uint64_t, kMaxMembers>
+        mismatches{};                              ///< by member: what it said was not what was written
     std::vector<DiskCounters> disks;               ///< by member
     std::map<std::string, std::size_t> in_flight;  ///< by port
     std::optional<ParityProgress> resync;          ///< of what its earlier life left, while there is any

@@ -102,6 +102,8 @@ AmfReport GroupRuntime::together() const {
         if (all.partners.empty()) all.partners = one.conditions.partners;
         if (one.conditions.replay.under_way()) all.replay = one.conditions.replay;
         for (std::size_t i = 0; i < one.disks.size(); ++i) out.disks[i] += one.disks[i];
+        for (std::size_t i = 0; i < out.mismatches.size(); ++i)
+            out.mismatches[i] += one.counters.mismatches[i];
         out.dirty_regions += one.dirty_regions;
         for (const auto& [port, inside] : one.in_flight) out.in_flight[port] += inside;
     }

@@ -117,6 +117,25 @@ void count_amf(Page& page, const std::string& name, unsigned index, const AmfRep
                labels, c.destaged_writes);
     page.count("braid_destages_recalled_total", "Of those stripes, because another AMF wanted the lock.",
                labels, c.destages_recalled);
+    for (const auto& [found_by, value] :
+         {std::pair("read", c.rotten_reads), std::pair("update", c.rotten_updates),
+          std::pair("check", c.rotten_checks)}) {
+        page.count("braid_checksum_mismatches_total",
+                   "Operations that met blocks which were not what was written.",
+                   {{"group", name}, {"amf", number}, {"found_by", found_by}}, value);
+    }
+    for (std::size_t i = 0; i < c.mismatches.size(); ++i) {
+        if (c.mismatches[i] == 0) continue;
+        page.count("braid_member_checksum_mismatches_total",
+                   "The same by member: what it said was not what was written.",
+                   {{"group", name}, {"amf", number}, {"member", std::to_string(i)}}, c.mismatches[i]);
+    }
+    page.count("braid_checksum_record_reads_total", "Checksums of a stripe that had to be read.", labels,
+               c.checksum_reads);
+    page.count("braid_checksum_record_repairs_total", "Of which a copy was old or broken.", labels,
+               c.checksum_repairs);
+    page.count("braid_blocks_repaired_total", "Strips or blocks that were written again.", labels,
+               c.repaired);
     const LockCounters& locks = amf.locks;
     for (const auto& [result, value] : locks.by_result()) {
         page.count("braid_lock_requests_total", "Locks by how they were had.",

@@ -179,7 +179,19 @@ void Controller::add_conditions(StatusReport& report) {
                     (failed ? " was declared failed" : " is not found"),
                 "check the disk and its cables; its place stays empty until it is rebuilt");
         }
-        const AmfConditions amf = group->together().conditions;
+        const AmfReport all = group->together();
+        const AmfConditions& amf = all.conditions;
+        for (std::size_t i = 0; i < info.members.size(); ++i) {
+            if (all.mismatches[i] == 0) continue;
+            const std::string disk =
+                info.disks[i].empty() ? info.name + "/" + std::to_string(i) : info.disks[i];
+            add("DISK_LIES", Severity::warning, disk,
+                "gave " + std::to_string(all.mismatches[i]) +
+                    " times what had not been written there, since this controller started; found by "
+                    "checksum "
+                    "and repaired",
+                "braid group verify " + info.name + "; if it comes again, replace the disk");
+        }
         if (amf.missing_copies != 0) {
             const bool back = info.sharing.write_cache == WriteCache::back && info.dimension > 1;
             const bool goes_on = info.sharing.few_partners == FewPartners::go_on;

@@ -13,7 +13,7 @@ using testing::pattern;
 using testing::World;
 
 TEST(ParityJob, CountsWrongStripesAndResyncCorrectsThem) {
-    World world({.level = Level::raid6, .disks = 6, .strip_size = 16u << 10});
+    World world({.level = Level::raid6, .disks = 6, .strip_size = 16u << 10, .checksums = false});
     world.start(1);
     const Buffer data = pattern(1, 1u << 20);
     ASSERT_TRUE(world.write(1, 0, data));
@@ -39,6 +39,27 @@ TEST(ParityJob, CountsWrongStripesAndResyncCorrectsThem) {
     EXPECT_EQ(job.progress().mismatches, rotten);
     ASSERT_TRUE(world.run(1, job.scrub()));
     EXPECT_EQ(job.progress().mismatches, 0u);
+    const Buffer back = world.read(1, 0, data.size());
+    EXPECT_EQ(std::memcmp(back.data(), data.data(), data.size()), 0);
+}
+
+TEST(ParityJob, WithChecksumsPutsRightWhatIsNotWhatWasWritten) {
+    World world({.level = Level::raid6, .disks = 6, .strip_size = 16u << 10});
+    world.start(1);
+    const Buffer data = pattern(1, 1u << 20);
+    ASSERT_TRUE(world.write(1, 0, data));
+    const Zone& zone = *world.amf(1).tables().zone(ExtentIndex(0));
+    for (std::uint8_t role : {std::uint8_t{1}, std::uint8_t{5}}) {
+        const DiskPlace at =
+            strip_place(world.config.geometry, zone, Row(3), Role(role), world.config.data_start);
+        world.media[at.member.v]->pages[at.offset / kBlockSize] = pattern(role, kBlockSize);
+    }
+    ParityJob job(world.amf(1));
+    ASSERT_TRUE(world.run(1, job.scrub()));
+    EXPECT_EQ(job.progress().rotten, 1u);
+    EXPECT_EQ(job.progress().mismatches, 0u);
+    ASSERT_TRUE(world.run(1, job.scrub()));
+    EXPECT_EQ(job.progress().rotten, 0u);
     const Buffer back = world.read(1, 0, data.size());
     EXPECT_EQ(std::memcmp(back.data(), data.data(), data.size()), 0);
 }
