@@ -4,7 +4,7 @@
 //
 //   locks_sim [--amfs 1,2,3,4,8] [--per-controller 1] [--granularity stripe] [--coherency arbiter]
 //             [--prefetch 32] [--min-hold 0] [--dimension 1] [--cache write-through] [--power-loss resync]
-//             [--disk 50] [--seed 1] [--only WORD]
+//             [--replication synchronous] [--link 25] [--disk 50] [--seed 1] [--only WORD]
 //
 // `lock msg`: about locks, between AMFs, whatever way they take; `msg`, `packets`, `bytes`: on the links
 // between controllers, everything included; `us`: until the host has its answer; `lock rtt`: how long it
@@ -22,7 +22,7 @@
 namespace braid::sim {
 namespace {
 
-constexpr Nanos kLink = 25us;  ///< one way
+Nanos link_latency = 25us;  ///< one way
 Nanos disk_latency = 50us;
 
 /// What one operation of a host is.
@@ -58,7 +58,7 @@ class Bench {
 public:
     Bench(Shape shape, std::uint64_t seed)
         : shape_(std::move(shape)), world_(seed), wires_(world_), prng_(seed) {
-        world_.knobs.link_latency_min = world_.knobs.link_latency_max = kLink;
+        world_.knobs.link_latency_min = world_.knobs.link_latency_max = link_latency;
         world_.knobs.disk_latency_min = world_.knobs.disk_latency_max = disk_latency;
         world_.knobs.stream_window = 64u << 20;
         media_ = make_media(world_, shape_);
@@ -97,7 +97,7 @@ public:
             "| {:<44} | {:>4} | {:>8.2f} | {:>7.2f} | {:>7.2f} | {:>10} | {:>9.0f} | {:>8.1f} | {:>8.2f} |\n",
             work.name, shape_.controllers * shape_.sharing.amfs, each(c.lock_messages), each(c.messages),
             each(c.packets), gathered, each(c.bytes), each(static_cast<std::uint64_t>(time_.count())) / 1e3,
-            each(c.lock_wait_ns) / static_cast<double>((2 * kLink).count()));
+            each(c.lock_wait_ns) / static_cast<double>((2 * link_latency).count()));
     }
 
 private:
@@ -276,8 +276,8 @@ int main(int argc, char** argv) {
     std::vector<std::size_t> amfs{1, 2, 3, 4, 8};
     std::size_t per_controller = 1;
     std::string coherency = "arbiter", granularity = "stripe", cache = "write-through", power_loss = "resync",
-                only;
-    std::uint64_t min_hold_us = 0, disk_us = 50, seed = 1;
+                replication = "synchronous", only;
+    std::uint64_t min_hold_us = 0, disk_us = 50, link_us = 25, seed = 1;
     Shape shape{.ping_timeout = 600s, .intent_idle = 600s};
     shape.dimension = 1;
     app.add_option("--amfs", amfs, "of the group, in all")->delimiter(',');
@@ -291,6 +291,9 @@ int main(int argc, char** argv) {
         ->check(CLI::IsMember({"write-through", "write-back"}));
     app.add_option("--power-loss", power_loss, "journal or resync")
         ->check(CLI::IsMember({"journal", "resync"}));
+    app.add_option("--replication", replication, "with write-back: or pseudo-synchronous, asynchronous")
+        ->check(CLI::IsMember({"synchronous", "pseudo-synchronous", "asynchronous"}));
+    app.add_option("--link", link_us, "microseconds of each message");
     app.add_option("--disk", disk_us, "microseconds of each disk command");
     app.add_option("--seed", seed);
     app.add_option("--only", only, "rows whose name has this in it");
@@ -304,7 +307,9 @@ int main(int argc, char** argv) {
     shape.sharing.coherency = *parse_coherency(coherency);
     shape.sharing.min_hold = std::chrono::microseconds(min_hold_us);
     shape.sharing.write_cache = *parse_write_cache(cache);
+    shape.sharing.replication = *parse_replication(replication);
     shape.power_loss = *parse_power_loss(power_loss);
+    link_latency = std::chrono::microseconds(link_us);
     disk_latency = std::chrono::microseconds(disk_us);
     shape.sharing.amfs = static_cast<std::uint8_t>(per_controller);
     fmt::print(
