@@ -183,7 +183,6 @@ public:
 private:
     static WorldOptions with(const Story& story) {
         WorldOptions options = story.options;
-        options.checksums = false;  // their commands are too many to go through all of them
         options.strip_size = kStrip;
         options.sharing.write_cache = story.write_back ? WriteCache::back : WriteCache::through;
         options.amf.dirty_age = 20s;
