@@ -32,7 +32,9 @@ LOADS = [
 ]
 WAYS = [("write-through", "--cache write-through"), ("write-back", "--cache write-back"),
         ("through, no journal", "--cache write-through --power-loss resync"),
-        ("back, no journal", "--cache write-back --power-loss resync")]
+        ("back, no journal", "--cache write-back --power-loss resync"),
+        ("through, no checksums", "--cache write-through --checksums off"),
+        ("back, no checksums", "--cache write-back --checksums off")]
 
 
 def get_metrics(api):
@@ -92,10 +94,10 @@ def main():
                 order = range(len(ways)) if turn % 2 == 0 else reversed(range(len(ways)))
                 for i in order:
                     samples[i].append(run(servers[i], options, args.seconds))
-            print(f"\n{load:<22}{'per second':>12}{'ratio':>8}{'median us':>12}{'p99 us':>10}{'commands':>10}{'whole':>8}")
+            print(f"\n{load:<24}{'per second':>12}{'ratio':>8}{'median us':>12}{'p99 us':>10}{'commands':>10}{'whole':>8}")
             medians = [[statistics.median(column) for column in zip(*rows)] for rows in samples]
             for (name, _), (rate, median, high, commands, whole) in zip(ways, medians):
-                print(f"  {name:<20}{rate:>12.0f}{rate / medians[0][0]:>8.2f}{median:>12.0f}{high:>10.0f}{commands:>10.2f}{whole:>8.0%}")
+                print(f"  {name:<22}{rate:>12.0f}{rate / medians[0][0]:>8.2f}{median:>12.0f}{high:>10.0f}{commands:>10.2f}{whole:>8.0%}")
             sys.stdout.flush()
     finally:
         for server in servers:
