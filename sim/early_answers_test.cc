@@ -17,9 +17,9 @@ struct Story {
         disk.write_begins(value, value, at);
         early.begins(who, value, value, at);
         disk.write_done(value, value, at + 5, fua);
-        early.done(who, value, at + 5, fua);
+        early.done(who, value, at + 5, fua, disk);
     }
-    void dies(std::uint64_t pid) { early.process_died(pid, disk); }
+    void dies(std::uint64_t pid, Instant now = 50) { early.process_died(pid, now, disk); }
     void read(std::uint64_t sector, std::uint64_t value, Instant at) { disk.read(sector, value, at, at + 1); }
     std::size_t lost = 0;
     bool good() {
@@ -49,6 +49,17 @@ TEST(EarlyAnswers, AreNotLostWithoutADeath) {
     story.dies(8);
     story.read(3, 0, 100);
     EXPECT_FALSE(story.good());
+}
+
+TEST(EarlyAnswers, ThatAreHeardOutsideAfterADeathMayBeLost) {
+    for (const Instant death : {Instant{19}, Instant{23}}) {
+        Story story;
+        story.write(0, 1);
+        story.dies(7, death);
+        story.write(0, 2);  // from instant 20 on
+        story.read(2, 0, 100);
+        EXPECT_EQ(story.good(), death == 23);
+    }
 }
 
 TEST(EarlyAnswers, LeaveNoHole) {

@@ -186,7 +186,7 @@ void Hosts::succeed(Lane& lane, Operation op) {
             return check_private(lane, op);
         case Kind::write:
             one_disk_.write_done(op.sectors(), op.id, now, op.fua || options_.journal);
-            if (options_.early) early_.done(op.who, op.id, now, op.fua);
+            if (options_.early) early_.done(op.who, op.id, now, op.fua, one_disk_);
             // These happened before now or never will.
             for (const std::uint64_t id : op.former) one_disk_.write_done(op.sectors(), id, now);
             return;
@@ -198,6 +198,9 @@ void Hosts::succeed(Lane& lane, Operation op) {
             if (!options_.power_cuts) return;
             if (options_.journal) return apply(lane, op, lane.durable);
             lane.unflushed.push_back(std::move(op));
+            if (options_.early &&
+                early_.told_by_the_dead(lane.unflushed.back().who, lane.unflushed.back().invoked))
+                may_be_lost(lane, [&](const Operation& one) { return &one == &lane.unflushed.back(); });
             return;
         }
         case Kind::trim:
@@ -283,21 +286,23 @@ void Hosts::look_at_the_clock() {
 
 /// Bytes of the private area that such a write had are as they last were durably, or as any write since left
 /// them.
-void Hosts::lose_early_answers(std::uint64_t pid) {
-    early_.process_died(pid, one_disk_);
-    for (Lane& lane : lanes_) {
-        const auto lost = [&](const Operation& op) { return op.who == 0 || pid_of(op.who) == pid; };
-        if (std::ranges::none_of(lane.unflushed, lost)) continue;
-        for (Operation& op : lane.unflushed) {
-            lane.unanswered.push_back(op);
-            if (!lost(op)) continue;
-            op.completed = kNever;
-            const auto from = static_cast<std::ptrdiff_t>(op.offset - private_base(lane));
-            const auto length = static_cast<std::ptrdiff_t>(op.length);
-            std::fill_n(lane.uncertain.begin() + from, length, std::uint8_t{1});
-            std::copy_n(lane.durable.begin() + from, length, lane.expected.begin() + from);
-        }
+void Hosts::may_be_lost(Lane& lane, const std::function<bool(const Operation&)>& lost) {
+    if (std::ranges::none_of(lane.unflushed, lost)) return;
+    for (Operation& op : lane.unflushed) {
+        lane.unanswered.push_back(op);
+        if (!lost(op)) continue;
+        op.completed = kNever;
+        const auto from = static_cast<std::ptrdiff_t>(op.offset - private_base(lane));
+        const auto length = static_cast<std::ptrdiff_t>(op.length);
+        std::fill_n(lane.uncertain.begin() + from, length, std::uint8_t{1});
+        std::copy_n(lane.durable.begin() + from, length, lane.expected.begin() + from);
     }
+}
+
+void Hosts::lose_early_answers(std::uint64_t pid) {
+    early_.process_died(pid, instant(), one_disk_);
+    for (Lane& lane : lanes_)
+        may_be_lost(lane, [&](const Operation& op) { return op.who == 0 || pid_of(op.who) == pid; });
 }
 
 void Hosts::process_died(const Process& process) {

@@ -159,6 +159,10 @@ int wait_for_job(const Globals& g, const std::string& path, std::chrono::steady_
                     {kFailed, fmt::format("{} stripes have a parity that does not fit their data{}{}",
                                           mismatches, detail.empty() ? "" : ": ", detail)});
             }
+            const auto repaired = job.is_object() ? job.value("repaired", std::uint64_t{0}) : 0;
+            if (repaired > 0 && !g.json)
+                print(fmt::format("{} stripes had blocks that were not what was written; they are repaired\n",
+                                  repaired));
             if (state != "done") return report({kFailed, fmt::format("the job {}: {}", state, detail)});
             return kOk;
         }

@@ -8,17 +8,21 @@ void EarlyAnswers::begins(Answerer who, Sectors sectors, std::uint64_t value, In
     writes_[who].push_back({value, sectors, invoked});
 }
 
-void EarlyAnswers::done(Answerer who, std::uint64_t value, Instant completed, bool durable) {
+void EarlyAnswers::done(Answerer who, std::uint64_t value, Instant completed, bool durable, OneDisk& disk) {
     const auto all = writes_.find(who);
     if (all == writes_.end()) return;
     const auto write = std::ranges::find(all->second.rbegin(), all->second.rend(), value, &Write::value);
     if (write == all->second.rend()) return;
     write->completed = completed;
     write->durable = durable;
+    if (durable || !told_by_the_dead(who, write->invoked)) return;
+    write->perhaps_lost = true;
+    disk.perhaps_lost(write->sectors, value);
 }
 
 /// What a controller outside was told by one of those inside may go with any of them.
-void EarlyAnswers::process_died(std::uint64_t pid, OneDisk& disk) {
+void EarlyAnswers::process_died(std::uint64_t pid, Instant now, OneDisk& disk) {
+    last_death_ = now;
     for (auto& [who, writes] : writes_) {
         if (who != 0 && pid_of(who) != pid) continue;
         for (Write& write : writes) {

@@ -20,10 +20,12 @@ constexpr std::uint64_t pid_of(Answerer who) { return who / 16; }
 class EarlyAnswers {
 public:
     void begins(Answerer who, Sectors sectors, std::uint64_t value, Instant invoked);
-    void done(Answerer who, std::uint64_t value, Instant completed, bool durable);
+    void done(Answerer who, std::uint64_t value, Instant completed, bool durable, OneDisk& disk);
+    /// Of a write that has its answer: it may come from one of the group who has died since.
+    bool told_by_the_dead(Answerer who, Instant invoked) const { return who == 0 && invoked < last_death_; }
     /// A flush has an answer.
     void flushed(Instant invoked) { last_flush_ = std::max(last_flush_, invoked); }
-    void process_died(std::uint64_t pid, OneDisk& disk);
+    void process_died(std::uint64_t pid, Instant now, OneDisk& disk);
     /// Before the one-disk checker judges. How many writes are lost: somebody has looked.
     std::size_t settle(OneDisk& disk);
     /// All died, with all that they knew.
@@ -40,6 +42,7 @@ private:
     };
     std::map<Answerer, std::vector<Write>> writes_;  ///< by value
     Instant last_flush_ = std::numeric_limits<Instant>::min();
+    Instant last_death_ = std::numeric_limits<Instant>::min();
 };
 
 }  // namespace braid::sim

@@ -5,7 +5,7 @@ import signal
 import time
 
 import nbd_client
-from harness import Cluster, check, main, say, wait_until
+from harness import Cluster, Failed, check, main, say, wait_until
 from writer import Writer, wrong_blocks
 
 BLOCKS = 4096
@@ -51,25 +51,42 @@ def orderly():
         c.verify()
 
 
+def flip_a_byte(cluster):
+    """Of a block that holds something, on one disk, behind the array's back. What the block is to hold."""
+    marker = os.urandom(4096)
+    connection = nbd_client.Connection(cluster.uris[0])
+    connection.write(8 << 20, marker)
+    connection.disconnect()
+    cluster.verify()
+    for i in range(4):  # data, or a parity that equals it because the rest of the stripe is zeros
+        with open(f"{cluster.directory}/demo/disks/d{i}", "r+b") as disk:
+            at = disk.read().rfind(marker[:64])  # before the data: the journals
+            if at >= 0:
+                disk.seek(at + 100)
+                disk.write(bytes([marker[100] ^ 1]))
+                return marker
+    raise Failed("the data stands on no disk")
+
+
 def flipped_byte():
-    """`group verify` says so (exit 1) when a byte of a disk changed behind the array's back"""
-    with Cluster(disks=4, disk_size="256MiB", volume_size="64MiB", level="raid5") as c:
-        marker = os.urandom(4096)
-        connection = nbd_client.Connection(c.uris[0])
-        connection.write(8 << 20, marker)
-        connection.disconnect()
-        c.verify()
-        flipped = False
-        for i in range(4):  # data, or a parity that equals it because the rest of the stripe is zeros
-            with open(f"{c.directory}/demo/disks/d{i}", "r+b") as disk:
-                at = -1 if flipped else disk.read().rfind(marker[:64])  # before the data: the journals
-                if at >= 0:
-                    disk.seek(at + 100)
-                    disk.write(bytes([marker[100] ^ 1]))
-                    flipped = True
-        check(flipped, "the data stands on a disk")
+    """without checksums `group verify` says that a byte of a disk changed behind the array's back (exit 1)"""
+    with Cluster(disks=4, disk_size="256MiB", volume_size="64MiB", level="raid5", flags=["--checksums", "off"]) as c:
+        flip_a_byte(c)
         done = c.braid("group", "verify", "g0", expect=1)
         check("1 stripes" in done.stderr, f"the mismatch is told: {done.stdout}{done.stderr}")
 
 
-main(whole_cluster, orderly, flipped_byte)
+def repaired_byte():
+    """with checksums `group verify` repairs it, and says so"""
+    with Cluster(disks=4, disk_size="256MiB", volume_size="64MiB", level="raid5") as c:
+        marker = flip_a_byte(c)
+        done = c.braid("group", "verify", "g0")
+        check("1 stripes had blocks" in done.stdout, f"the repair is told: {done.stdout}{done.stderr}")
+        done = c.braid("group", "verify", "g0")
+        check("stripes had blocks" not in done.stdout, f"once: {done.stdout}{done.stderr}")
+        connection = nbd_client.Connection(c.uris[1])
+        check(connection.read(8 << 20, 4096) == marker, "the block is what was written")
+        connection.disconnect()
+
+
+main(whole_cluster, orderly, flipped_byte, repaired_byte)
