@@ -57,6 +57,7 @@ Cluster::Cluster(World& world, const Plan& plan, FaultSeen seen)
     };
     record_.replaced = [this](Epoch before) { count_view(before); };
     operations.pause_max = plan.operator_pause;
+    operations.may_lose = dirty && (plan.cluster_kill || plan.early_answers());
     operations.outside = outside_names(plan);
     operations.verify_is_clean = covered() && plan.disk_faults == 0;  // an unreadable strip counts
     if (plan.set_sharing) operations.set_sharing = Prng(mix64(plan.seed) ^ 0x5e76ull);

@@ -16,6 +16,7 @@ void Operator::next_later() {
 }
 
 void Operator::process_died(const Process& process) {
+    for (Slot& slot : slots_) slot.may_be_older |= options_.may_lose;
     if (!busy_ || process.pid != pid_) return;
     // Done or not, nobody knows. A slot may have the new value; the second disk may be there or not.
     if (action_ == Action::create || action_ == Action::remove) known_ = false;
@@ -157,7 +158,10 @@ Task<void> Operator::write_slot(Operator& self, std::uint64_t turn, std::shared_
     const Status status = co_await port->write(place(slot), Slice(content(slot, value)), false);
     self.world_.after(Nanos{0}, [&self, turn, slot, status] {
         if (self.busy_ && self.turn_ == turn && status) {
-            self.slots_[slot].value = std::exchange(self.slots_[slot].maybe, 0);
+            Slot& written = self.slots_[slot];
+            written.older.push_back(written.value);
+            written.value = std::exchange(written.maybe, 0);
+            written.may_be_older = false;
         }
         self.end(turn, {status.has_value(), status ? Errc{} : status.error().code, "write", {}});
     });
@@ -178,8 +182,11 @@ void Operator::check_slot(std::size_t slot, const Buffer& seen) {
     const auto is = [&](std::uint64_t value) {
         return std::memcmp(content(slot, value).data(), seen.data(), kSlotSize) == 0;
     };
+    const bool may_be_older = std::exchange(s.may_be_older, false);
     if (s.maybe != 0 && is(s.maybe)) {
         s.value = s.maybe;
+    } else if (const auto older = std::ranges::find_if(s.older, is); may_be_older && older != s.older.end()) {
+        if (!is(s.value)) s.value = *older;
     } else if (!is(s.value)) {
         world_.violation("the second disk's slot " + std::to_string(slot) + " holds neither value " +
                          std::to_string(s.value) + " nor " + std::to_string(s.maybe));

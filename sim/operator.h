@@ -13,6 +13,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "controller/controller.h"
 #include "sim/world.h"
@@ -30,7 +31,8 @@ public:
     struct Options {
         std::function<std::optional<Desk>(Prng&)> pick;
         std::function<std::optional<std::string>()>
-            may_fail_disk;  ///< its name; counts as failed from then on
+            may_fail_disk;      ///< its name; counts as failed from then on
+        bool may_lose = false;  ///< a death may take what was answered and not flushed
         bool verify_is_clean = false;
         std::vector<std::string> outside;  ///< controllers that do not share the group
         std::optional<Prng> set_sharing;   ///< where from it draws how locks are kept; none: it leaves that
@@ -65,6 +67,8 @@ private:
     /// A piece of the second disk: `value` was written there last, 0 is never; perhaps if not `certain`.
     struct Slot {
         std::uint64_t value = 0, maybe = 0;
+        std::vector<std::uint64_t> older{};
+        bool may_be_older = false;  ///< somebody who may have had the only copies of `value` has died
     };
     struct Answer {
         bool ok = false;
