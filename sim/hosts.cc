@@ -286,16 +286,20 @@ void Hosts::look_at_the_clock() {
 
 /// Bytes of the private area that such a write had are as they last were durably, or as any write since left
 /// them.
+void Hosts::back_to_durable(Lane& lane, const Operation& op) const {
+    const auto from = static_cast<std::ptrdiff_t>(op.offset - private_base(lane));
+    const auto length = static_cast<std::ptrdiff_t>(op.length);
+    std::fill_n(lane.uncertain.begin() + from, length, std::uint8_t{1});
+    std::copy_n(lane.durable.begin() + from, length, lane.expected.begin() + from);
+}
+
 void Hosts::may_be_lost(Lane& lane, const std::function<bool(const Operation&)>& lost) {
     if (std::ranges::none_of(lane.unflushed, lost)) return;
     for (Operation& op : lane.unflushed) {
         lane.unanswered.push_back(op);
         if (!lost(op)) continue;
         op.completed = kNever;
-        const auto from = static_cast<std::ptrdiff_t>(op.offset - private_base(lane));
-        const auto length = static_cast<std::ptrdiff_t>(op.length);
-        std::fill_n(lane.uncertain.begin() + from, length, std::uint8_t{1});
-        std::copy_n(lane.durable.begin() + from, length, lane.expected.begin() + from);
+        back_to_durable(lane, op);
     }
 }
 
@@ -340,10 +344,7 @@ void Hosts::power_lost() {
     for (Lane& lane : lanes_) {
         if (lane.state != State::free) forget(lane);
         for (Operation& op : lane.unflushed) {
-            const auto from = static_cast<std::ptrdiff_t>(op.offset - private_base(lane));
-            const auto length = static_cast<std::ptrdiff_t>(op.length);
-            std::fill_n(lane.uncertain.begin() + from, length, std::uint8_t{1});
-            std::copy_n(lane.durable.begin() + from, length, lane.expected.begin() + from);
+            back_to_durable(lane, op);
             lane.unanswered.push_back(std::move(op));
         }
         lane.unflushed.clear();

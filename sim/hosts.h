@@ -156,6 +156,7 @@ private:
     void again(Lane& lane);
     void forget(Lane& lane);
     void look_at_the_clock();
+    void back_to_durable(Lane& lane, const Operation& op) const;
     void may_be_lost(Lane& lane, const std::function<bool(const Operation&)>& lost);
     void lose_early_answers(std::uint64_t pid);
     Task<Result<Operation>> read_range(std::shared_ptr<Port> port, std::uint64_t offset,

@@ -4,6 +4,7 @@
 // the rest is old or new by blocks.
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cstring>
 #include <iostream>
 

@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <charconv>
+#include <initializer_list>
 
 namespace braid {
 
@@ -67,40 +68,34 @@ std::string to_string(Granularity granularity) {
     return stripes == 1 ? "stripe" : "stripes:" + std::to_string(stripes);
 }
 
-Result<Coherency> parse_coherency(std::string_view text) {
-    for (const Coherency coherency : {Coherency::arbiter, Coherency::broadcast}) {
-        if (text == to_string(coherency)) return coherency;
+/// The one that is called so.
+template <class Choice>
+static Result<Choice> parse_one_of(std::initializer_list<Choice> choices, std::string_view text) {
+    for (const Choice choice : choices) {
+        if (text == to_string(choice)) return choice;
     }
     return fail(Errc::invalid);
+}
+
+Result<Coherency> parse_coherency(std::string_view text) {
+    return parse_one_of({Coherency::arbiter, Coherency::broadcast}, text);
 }
 
 Result<LockOrder> parse_lock_order(std::string_view text) {
-    for (const LockOrder order : {LockOrder::fifo, LockOrder::priority}) {
-        if (text == to_string(order)) return order;
-    }
-    return fail(Errc::invalid);
+    return parse_one_of({LockOrder::fifo, LockOrder::priority}, text);
 }
 
 Result<WriteCache> parse_write_cache(std::string_view text) {
-    for (const WriteCache cache : {WriteCache::through, WriteCache::back}) {
-        if (text == to_string(cache)) return cache;
-    }
-    return fail(Errc::invalid);
+    return parse_one_of({WriteCache::through, WriteCache::back}, text);
 }
 
 Result<Replication> parse_replication(std::string_view text) {
-    for (const Replication mode :
-         {Replication::synchronous, Replication::pseudo_synchronous, Replication::asynchronous}) {
-        if (text == to_string(mode)) return mode;
-    }
-    return fail(Errc::invalid);
+    return parse_one_of(
+        {Replication::synchronous, Replication::pseudo_synchronous, Replication::asynchronous}, text);
 }
 
 Result<FewPartners> parse_few_partners(std::string_view text) {
-    for (const FewPartners policy : {FewPartners::write_through, FewPartners::go_on}) {
-        if (text == to_string(policy)) return policy;
-    }
-    return fail(Errc::invalid);
+    return parse_one_of({FewPartners::write_through, FewPartners::go_on}, text);
 }
 
 Result<Granularity> parse_granularity(std::string_view text) {
