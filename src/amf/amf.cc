@@ -243,11 +243,26 @@ AmfConditions Amf::conditions() const {
 
 // ---- members
 
+Places Amf::strip_at(const Spot& spot, unsigned role) const {
+    return strip_places(geometry_, zone_of(spot), spot.row, Role(static_cast<std::uint8_t>(role)),
+                        data_start_, [this](MemberIndex member) { return tables_.member_ok(member); });
+}
+
+Places Amf::record_at(const Spot& spot, unsigned copy) const {
+    return checksum_places(geometry_, zone_of(spot), spot.row, copy, data_start_,
+                           [this](MemberIndex member) { return tables_.member_ok(member); });
+}
+
 RoleMask Amf::writable(const Spot& spot) const {
     RoleMask out;
-    for (unsigned role = 0; role < geometry_.width(); ++role) {
-        out[role] = tables_.member_ok(place(spot, role).member);
-    }
+    for (unsigned role = 0; role < geometry_.width(); ++role) out[role] = strip_at(spot, role).writes != 0;
+    return out;
+}
+
+RoleMask Amf::readable(const Spot& spot) const {
+    RoleMask out;
+    for (unsigned role = 0; role < geometry_.width(); ++role)
+        out[role] = strip_at(spot, role).read.has_value();
     return out;
 }
 

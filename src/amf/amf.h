@@ -13,8 +13,8 @@
 // never regenerates from a stripe that may be half-written.
 //
 // Where: amf.cc (life, view, flush), locks.cc (which units an operation takes), read.cc, write.cc,
-// recover.cc, check.cc (parity of one stripe), checksums.cc, cached.cc (what is remembered), destage.cc and
-// copies.cc (write-back), flush.cc.
+// recover.cc, check.cc (parity of one stripe), move.cc (segments that move), checksums.cc, cached.cc (what is
+// remembered), destage.cc and copies.cc (write-back), flush.cc.
 #pragma once
 
 #include <array>
@@ -101,6 +101,11 @@ public:
     /// Compares a stripe's parity with its data and, if asked, writes it where it is wrong. What checksums
     /// tell is put right in any case.
     Task<Result<StripeVerdict>> check_stripe(StripeIndex stripe, bool correct);
+    /// Copies, or regenerates, one row of a zone whose segment moves, at the move's target. The caller has
+    /// seen in `epoch` that nobody who is not here has left its stripe half-written. busy: look again at the
+    /// move and the view.
+    Task<Status> move_row(StripeIndex stripe, Epoch epoch);
+    Task<Status> flush_member(MemberIndex member);
     /// The AMF that does what one alone should do: the lowest id of the view.
     bool keeper() const { return !view_.members.empty() && view_.members.front().id == view_.self; }
 
@@ -173,11 +178,16 @@ private:
     Spot spot(StripeIndex stripe, const Zone& zone) const {
         return {stripe, geometry_.row_of(stripe), &zone};
     }
-    DiskPlace place(const Spot& spot, unsigned role) const {
-        return strip_place(geometry_, *spot.zone, spot.row, Role(static_cast<std::uint8_t>(role)),
-                           data_start_);
+    ExtentIndex extent(const Spot& spot) const { return geometry_.extent_of(spot.stripe); }
+    /// As it is now: a segment of it may have gone elsewhere since the spot was made.
+    const Zone& zone_of(const Spot& spot) const {
+        return tables_.still_there(extent(spot), *spot.zone) ? *tables_.zone(extent(spot)) : *spot.zone;
     }
+    /// The places of a role, and of a copy of the checksums: now, for commands that are sent now.
+    Places strip_at(const Spot& spot, unsigned role) const;
+    Places record_at(const Spot& spot, unsigned copy) const;
     RoleMask writable(const Spot& spot) const;
+    RoleMask readable(const Spot& spot) const;
     Task<void> declare_failed(MemberIndex member);
     Task<Status> fail_members(MemberMask members);
     Task<void> housekeeping();
@@ -197,7 +207,7 @@ private:
     Task<Status> regenerate_from(Sums& sums, unsigned role, StripRange range, std::span<std::byte> into,
                                  RoleMask unreadable);
     Task<bool> still_right(const Sums& sums, unsigned role, StripRange block, std::span<std::byte> into);
-    void note_read_error(const Spot& spot, unsigned role, StripRange range, Error error);
+    void note_read_error(MemberIndex member, const Spot& spot, unsigned role, StripRange range, Error error);
     void note_error_of(MemberIndex member, StripeIndex stripe, Error error);
     Task<void> repair(StripeIndex stripe, unsigned role, StripRange range);
 
@@ -321,6 +331,10 @@ private:
     void heal_row(Checked& checked, std::uint32_t from, RoleMask wrong);
     Task<Status> put_right(Checked& checked, RoleMask wrong);
     Journal::Ticket put_parity(const Spot& spot, RoleMask roles, std::span<std::byte* const> parity);
+
+    // move.cc
+    Task<Status> content_of(Sums& sums, unsigned role, std::span<std::byte> into);
+    Task<bool> write_moved(Sums& sums, unsigned role, std::span<const std::byte> content);
 
     // recover.cc
     Task<void> recover_unit(UnitIndex unit);

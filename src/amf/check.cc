@@ -60,13 +60,11 @@ struct Amf::Checked {
 
 /// Reads all that is there.
 Task<void> Amf::look_at(Checked& c, bool correct) {
-    DiskBatch batch(executor_);
-    c.readable = c.good = writable(c.where);
+    DiskBatch batch(executor_, tables_, extent(c.where));
+    c.readable = c.good = readable(c.where);
     c.sums.begin();
     for (unsigned role = 0; role < c.width; ++role) {
-        if (!c.readable[role]) continue;
-        const DiskPlace at = place(c.where, role);
-        batch.read(role, *disks_[at.member.v], at.offset, c.content(role));
+        if (c.readable[role]) batch.read(role, *strip_at(c.where, role).read, 0, c.content(role));
     }
     co_await batch.done();
     co_await arrived(c.sums);
@@ -74,7 +72,8 @@ Task<void> Amf::look_at(Checked& c, bool correct) {
         if (batch.status(i)) continue;
         c.good.reset(batch.role(i));
         if (correct) continue;  // parity is written again
-        note_read_error(c.where, batch.role(i), {0, geometry_.strip_size}, batch.status(i).error());
+        note_read_error(batch.member(i), c.where, batch.role(i), {0, geometry_.strip_size},
+                        batch.status(i).error());
     }
 }
 
@@ -131,8 +130,7 @@ Task<Status> Amf::put_right(Checked& c, RoleMask wrong) {
     sums_.drop(c.where.stripe, 1);
     MemberMask failed;
     {
-        const Tables::ZoneWrite writing(tables_);
-        DiskBatch batch(executor_);
+        DiskBatch batch(executor_, tables_, extent(c.where));
         for (unsigned role = 0; role < c.width && c.sums.on(); ++role) {
             const std::byte* content = role < c.k ? c.columns[role] : c.computed[role - c.k];
             c.sums.record.set(role, 0, {content, c.strip});
@@ -140,15 +138,11 @@ Task<Status> Amf::put_right(Checked& c, RoleMask wrong) {
         c.sums.write();
         for (unsigned j = 0; j < geometry_.m; ++j) {
             if (!wrong[c.k + j]) continue;
-            const DiskPlace at = place(c.where, c.k + j);
-            batch.write(c.k + j, *disks_[at.member.v], at.offset, {c.computed[j], c.strip});
+            batch.write(c.k + j, strip_at(c.where, c.k + j).to_write(), 0, {c.computed[j], c.strip});
         }
         co_await batch.done();
         co_await c.sums.batch.done();
-        failed = c.sums.failed();
-        for (std::size_t i = 0; i < batch.size(); ++i) {
-            if (!batch.status(i)) failed.set(place(c.where, batch.role(i)).member.v);
-        }
+        failed = c.sums.batch.failed() | batch.failed();
     }
     forget_blocks(c.where.stripe, 0, static_cast<std::uint32_t>(geometry_.range_of(c.where.stripe).length));
     if (failed.any()) CO_TRY(co_await fail_members(failed));
@@ -165,6 +159,15 @@ Task<Result<StripeVerdict>> Amf::check_stripe(StripeIndex stripe, bool correct) 
         if (repairs.blocks[role].length() != 0) co_await repair(stripe, role, repairs.blocks[role]);
     }
     if (repairs.sums) co_await repair_sums(stripe);
+    // Of a stripe under resync the target of a move may have something else than the place that was looked
+    // at.
+    const Zone* zone = tables_.zone(geometry_.extent_of(stripe));
+    while (correct && verdict && zone != nullptr && zone->move) {
+        const Status again = co_await move_row(stripe, view_.epoch);
+        if (again || again.error().code != Errc::busy) break;
+        if (tables_.offline()) co_return fail(Errc::offline);
+        co_await sleep_for(clock_, 1ms);
+    }
     co_return verdict;
 }
 

@@ -34,9 +34,8 @@ void Amf::Sums::read_copies() {
     const unsigned count = amf.geometry_.checksum_copies();
     copies = Buffer(std::size_t{count} * amf.geometry_.checksum_record_size());
     for (unsigned copy = 0; copy < count; ++copy) {
-        const DiskPlace at = place(copy);
-        if (amf.tables_.member_ok(at.member))
-            batch.read(copy, *amf.disks_[at.member.v], at.offset, bytes_of(copy));
+        if (const Places at = amf.record_at(spot, copy); at.read)
+            batch.read(copy, *at.read, 0, bytes_of(copy));
     }
     due = true;
 }
@@ -54,11 +53,11 @@ Task<void> Amf::arrived(Sums& sums) {
     for (std::size_t i = 0; i < sums.batch.size() && sums.use != Sums::Use::blocks; ++i) {
         const unsigned copy = sums.batch.role(i);
         const Status& status = sums.batch.status(i);
-        if (!status) note_error_of(sums.place(copy).member, sums.spot.stripe, status.error());
+        if (!status) note_error_of(sums.batch.member(i), sums.spot.stripe, status.error());
         const bool unreadable = !status && status.error().code == Errc::media_error;
         if (!unreadable && (!status || sums.record.current(sums.bytes_of(copy)))) continue;
         sums.stale = true;
-        LOG_WARN("member.checksums_old", {"member", sums.place(copy).member}, {"stripe", sums.spot.stripe});
+        LOG_WARN("member.checksums_old", {"member", sums.batch.member(i)}, {"stripe", sums.spot.stripe});
     }
     sums.batch.clear();
     if (sums.use == Sums::Use::reading) sums.keep();
@@ -70,18 +69,8 @@ void Amf::Sums::write() {
     if (!on()) return;
     const std::span<const std::byte> bytes = record.seal();
     batch.clear();
-    for (unsigned copy = 0; copy < amf.geometry_.checksum_copies(); ++copy) {
-        const DiskPlace at = place(copy);
-        if (amf.tables_.member_ok(at.member)) batch.write(copy, *amf.disks_[at.member.v], at.offset, bytes);
-    }
-}
-
-MemberMask Amf::Sums::failed() const {
-    MemberMask out;
-    for (std::size_t i = 0; i < batch.size(); ++i) {
-        if (!batch.status(i)) out.set(place(batch.role(i)).member.v);
-    }
-    return out;
+    for (unsigned copy = 0; copy < amf.geometry_.checksum_copies(); ++copy)
+        batch.write(copy, amf.record_at(spot, copy).to_write(), 0, bytes);
 }
 
 /// Blocks that were read at `from` of a role's strip.
@@ -90,11 +79,12 @@ bool Amf::fits(const Sums& sums, unsigned role, std::uint32_t from, std::span<co
     const auto wrong = sums.record.mismatch(role, from, content);
     if (!wrong) return true;
     if (sums.use == Sums::Use::blocks) return false;  // it is looked at again
-    const DiskPlace at = place(sums.spot, role);
-    ++counters_.mismatches[at.member.v];
-    LOG_WARN("member.checksum_wrong", {"member", at.member}, {"offset", at.offset + wrong->offset},
-             {"stripe", sums.spot.stripe}, {"role", role}, {"expected", wrong->expected},
-             {"found", wrong->found});
+    if (const Places at = strip_at(sums.spot, role); at.read) {
+        ++counters_.mismatches[at.read->member.v];
+        LOG_WARN("member.checksum_wrong", {"member", at.read->member},
+                 {"offset", at.read->offset + wrong->offset}, {"stripe", sums.spot.stripe}, {"role", role},
+                 {"expected", wrong->expected}, {"found", wrong->found});
+    }
     return false;
 }
 
@@ -115,9 +105,10 @@ Task<bool> Amf::right_or_in_doubt(Sums& sums, unsigned role, std::uint32_t from,
 Task<Status> Amf::read_as_found(Spot spot, unsigned role, StripRange range, std::span<std::byte> into) {
     LOG_WARN("stripe.taken_as_found", {"stripe", spot.stripe}, {"role", role});
     counters_.taken_as_found += range.length() / kBlockSize;
-    const DiskPlace at = place(spot, role);
-    DiskBatch batch(executor_);
-    batch.read(role, *disks_[at.member.v], at.offset + range.from, into);
+    const Places at = strip_at(spot, role);
+    if (!at.read) co_return fail(Errc::media_error);
+    DiskBatch batch(executor_, tables_, extent(spot));
+    batch.read(role, *at.read, range.from, into);
     co_await batch.done();
     co_return batch.status(0);
 }
@@ -139,12 +130,9 @@ Task<void> Amf::repair_sums(StripeIndex stripe) {
     co_await arrived(sums);
     if (!sums.stale || !tables_.still_there(extent, zone)) co_return;
     sums_.drop(stripe, 1);
-    {
-        const Tables::ZoneWrite writing(tables_);
-        sums.write();
-        co_await sums.batch.done();
-    }
-    if (sums.failed().any()) (void)co_await fail_members(sums.failed());
+    sums.write();
+    co_await sums.batch.done();
+    if (sums.batch.failed().any()) (void)co_await fail_members(sums.batch.failed());
     ++counters_.checksum_repairs;
 }
 

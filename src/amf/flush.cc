@@ -35,14 +35,12 @@ Task<Status> Amf::flush_members() {
     if (journal_.is_open()) co_return Status{};
     MemberMask failed;
     {
-        DiskBatch batch(executor_);
+        DiskBatch batch(executor_, tables_, ExtentIndex(extents_));
         for (std::uint8_t i = 0; i < disks_.size(); ++i) {
-            if (tables_.member_ok(MemberIndex(i))) batch.flush(i, *disks_[i]);
+            if (tables_.member_ok(MemberIndex(i))) batch.flush(MemberIndex(i));
         }
         co_await batch.done();
-        for (std::size_t i = 0; i < batch.size(); ++i) {
-            if (!batch.status(i)) failed.set(batch.role(i));
-        }
+        failed = batch.failed();
     }
     if (failed.any()) CO_TRY(co_await fail_members(failed));
     if (tables_.offline()) co_return fail(Errc::offline);

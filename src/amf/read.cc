@@ -78,20 +78,17 @@ Task<Status> Amf::read_locked(StripePiece piece, std::span<std::byte> into, cons
 /// Whole blocks of a stripe into aligned memory. They are locked.
 Task<Status> Amf::read_blocks(Spot spot, std::uint32_t offset, std::span<std::byte> into, bool whole) {
     const StripeWrite range{geometry_.strip_size, offset, static_cast<std::uint32_t>(into.size())};
-    const RoleMask readable = writable(spot);
     RoleMask good;
     RoleMask bad;
     RoleMask wrong;
     Sums sums(*this, spot, whole ? Sums::Use::reading : Sums::Use::blocks);
     sums.begin();
     {
-        DiskBatch batch(executor_);
+        DiskBatch batch(executor_, tables_, extent(spot));
         for (unsigned column = range.first_column(); column <= range.last_column(); ++column) {
-            if (!readable[column]) continue;
             const StripRange part = range.part(column);
-            const DiskPlace at = place(spot, column);
-            batch.read(column, *disks_[at.member.v], at.offset + part.from,
-                       into.subspan(range.data_at(column), part.length()));
+            if (const Places at = strip_at(spot, column); at.read)
+                batch.read(column, *at.read, part.from, into.subspan(range.data_at(column), part.length()));
         }
         co_await batch.done();
         co_await arrived(sums);
@@ -109,7 +106,7 @@ Task<Status> Amf::read_blocks(Spot spot, std::uint32_t offset, std::span<std::by
                 good.set(column);
             } else if (whole) {  // else it is tried again, and told then
                 bad.set(column);
-                note_read_error(spot, column, part, status.error());
+                note_read_error(batch.member(i), spot, column, part, status.error());
             }
         }
     }
@@ -146,10 +143,10 @@ Task<Status> Amf::regenerate(Sums& sums, unsigned role, StripRange range, std::s
 
 /// The member itself has what its checksum says.
 Task<bool> Amf::still_right(const Sums& sums, unsigned role, StripRange block, std::span<std::byte> into) {
-    if (!writable(sums.spot)[role] || !sums.record.known(role, block.from)) co_return false;
-    DiskBatch batch(executor_);
-    const DiskPlace at = place(sums.spot, role);
-    batch.read(role, *disks_[at.member.v], at.offset + block.from, into);
+    const Places at = strip_at(sums.spot, role);
+    if (!at.read || !sums.record.known(role, block.from)) co_return false;
+    DiskBatch batch(executor_, tables_, extent(sums.spot));
+    batch.read(role, *at.read, block.from, into);
     co_await batch.done();
     co_return batch.all_ok() && !sums.record.mismatch(role, block.from, into);
 }
@@ -160,18 +157,17 @@ Task<Status> Amf::regenerate_from(Sums& sums, unsigned role, StripRange range, s
     unreadable.set(role);
     const Buffer memory(std::size_t{geometry_.k} * range.length());
     while (true) {
-        const RoleMask readable = writable(spot) & ~unreadable;
-        if (readable.count() < geometry_.k) break;
+        const RoleMask usable = readable(spot) & ~unreadable;
+        if (usable.count() < geometry_.k) break;
         std::array<std::byte*, kMaxMembers> strips{};
         RoleMask present;
-        DiskBatch batch(executor_);
+        DiskBatch batch(executor_, tables_, extent(spot));
         for (unsigned from = 0; from < geometry_.width() && present.count() < geometry_.k; ++from) {
-            if (!readable[from]) continue;
+            if (!usable[from]) continue;
             const auto target = memory.span(present.count() * range.length(), range.length());
             strips[from] = target.data();
             present.set(from);
-            const DiskPlace at = place(spot, from);
-            batch.read(from, *disks_[at.member.v], at.offset + range.from, target);
+            batch.read(from, *strip_at(spot, from).read, range.from, target);
         }
         co_await batch.done();
         bool all_ok = true;
@@ -184,9 +180,9 @@ Task<Status> Amf::regenerate_from(Sums& sums, unsigned role, StripRange range, s
             all_ok = false;
             unreadable.set(from);
             if (sums.use == Sums::Use::looking) {
-                note_error_of(place(spot, from).member, spot.stripe, status.error());
+                note_error_of(batch.member(i), spot.stripe, status.error());
             } else {
-                note_read_error(spot, from, range, status.error());
+                note_read_error(batch.member(i), spot, from, range, status.error());
             }
         }
         if (!all_ok) continue;
@@ -198,11 +194,12 @@ Task<Status> Amf::regenerate_from(Sums& sums, unsigned role, StripRange range, s
         break;  // the others do not fit together
     }
     if (!tables_.offline()) LOG_ERROR("stripe.unreadable", {"stripe", spot.stripe}, {"role", role});
-    co_return fail(writable(spot).count() < geometry_.k ? Errc::offline : Errc::media_error);
+    co_return fail(readable(spot).count() < geometry_.k ? Errc::offline : Errc::media_error);
 }
 
-void Amf::note_read_error(const Spot& spot, unsigned role, StripRange range, Error error) {
-    note_error_of(place(spot, role).member, spot.stripe, error);
+void Amf::note_read_error(MemberIndex member, const Spot& spot, unsigned role, StripRange range,
+                          Error error) {
+    note_error_of(member, spot.stripe, error);
     if (error.code == Errc::media_error && scope_.running() < kMaxRepairs)
         scope_.spawn(repair(spot.stripe, role, range));
 }
@@ -241,7 +238,6 @@ Task<void> Amf::repair(StripeIndex stripe, unsigned role, StripRange range) {
     const Zone zone = *present;
     if (replicator_.quarantined(stripe, zone.generation)) co_return;
     const Spot where = spot(stripe, zone);
-    const DiskPlace at = place(where, role);
     if (!writable(where)[role]) co_return;
     const Buffer content(range.length());
     // What is found wrong meanwhile has its own repair, or has been given up: not one for the other for ever.
@@ -251,21 +247,20 @@ Task<void> Amf::repair(StripeIndex stripe, unsigned role, StripRange range) {
     co_await believe_if_in_doubt(sums);
     if (!co_await regenerate(sums, role, range, content.span(), {})) co_return;
     if (!tables_.still_there(extent, zone)) co_return;
-    bool written = false;
+    MemberMask failed;
     {
-        const Tables::ZoneWrite writing(tables_);
-        DiskBatch batch(executor_);
-        batch.write(role, *disks_[at.member.v], at.offset + range.from, content.span());
+        DiskBatch batch(executor_, tables_, extent);
+        batch.write(role, strip_at(where, role).to_write(), range.from, content.span());
         co_await batch.done();
-        written = batch.all_ok();
+        failed = batch.failed();
     }
     forget_blocks(stripe, 0, static_cast<std::uint32_t>(geometry_.range_of(stripe).length));
-    if (written) {
-        ++counters_.repaired;
-        LOG_INFO("member.repaired", {"member", at.member}, {"stripe", stripe});
-    } else {
-        co_await declare_failed(at.member);
+    if (failed.any()) {
+        (void)co_await fail_members(failed);
+        co_return;
     }
+    ++counters_.repaired;
+    LOG_INFO("member.repaired", {"stripe", stripe}, {"role", role});
 }
 
 }  // namespace braid

@@ -21,7 +21,7 @@ struct Amf::Sums {
         looking,  ///< the same, and what is on the members counts, not what is remembered
     };
 
-    Sums(Amf& a, const Spot& s, Use u) : amf(a), spot(s), use(u), batch(a.executor_) {
+    Sums(Amf& a, const Spot& s, Use u) : amf(a), spot(s), use(u), batch(a.executor_, a.tables_, a.extent(s)) {
         if (amf.geometry_.checksums) find();
     }
     Sums(const Sums&) = delete;
@@ -32,21 +32,17 @@ struct Amf::Sums {
     void begin() {
         if (on() && !record) read_copies();
     }
-    /// To all copies; when the batch is done, failed() says which members to declare failed.
+    /// To all copies; when the batch is done, it says which members to declare failed.
     void write();
     /// With what a write changes.
     void write(const StripeWrite& change, std::span<const std::byte> data, const ParityPart& parity) {
         if (on()) record.apply(change, data, parity);
         write();
     }
-    MemberMask failed() const;
     /// The members have it.
     void keep() { amf.sums_.put(spot.stripe, std::exchange(claim, 0), record); }
 
     ChecksumOwner owner() const { return {amf.group_, spot.stripe, spot.zone->generation}; }
-    DiskPlace place(unsigned copy) const {
-        return checksum_place(amf.geometry_, *spot.zone, spot.row, copy, amf.data_start_);
-    }
     std::span<std::byte> bytes_of(unsigned copy) const {
         const std::size_t size = amf.geometry_.checksum_record_size();
         return copies.span(copy * size, size);

@@ -169,7 +169,7 @@ Task<Status> Amf::update(OpenRecord& record, Spot where, StripeWrite write, Slic
     while (true) {
         targets = writable(where);
         plan = plan_write(write, geometry_.k, geometry_.m, targets,
-                          targets & ~(unusable.unreadable | unusable.wrong));
+                          readable(where) & ~(unusable.unreadable | unusable.wrong));
         if (plan.how == How::impossible) {
             if (unusable.wrong.any() && co_await may_be_half_written(where.stripe)) {
                 unusable.wrong.reset();
@@ -178,13 +178,13 @@ Task<Status> Amf::update(OpenRecord& record, Spot where, StripeWrite write, Slic
             }
             co_await arrived(sums);
             if (kind != Kind::dirty) record.end(Effect::none);
-            const bool lost = targets.count() < geometry_.k || (write_back() && !unusable.reached);
+            const bool lost = readable(where).count() < geometry_.k || (write_back() && !unusable.reached);
             co_return fail(lost ? Errc::offline : Errc::media_error);
         }
         const std::size_t need = (plan.reads.count() + plan.regenerate.count()) * write.hull().length();
         if (need == 0) break;
         memory = Buffer(need);
-        DiskBatch batch(executor_);
+        DiskBatch batch(executor_, tables_, extent(where));
         read_old(batch, where, write, plan, memory.span(), old);
         co_await batch.done();
         co_await arrived(sums);
@@ -208,11 +208,11 @@ Task<bool> Amf::all_old_is_right(const DiskBatch& batch, Sums& sums, StripeWrite
         if (const Status& read = batch.status(i); !read) {
             unusable.unreadable.set(role);
             unusable.reached = unusable.reached && read.error().code == Errc::media_error;
-            note_read_error(sums.spot, role, write.hull(), read.error());
+            note_read_error(batch.member(i), sums.spot, role, write.hull(), read.error());
             all = false;
         } else if (!co_await right_or_in_doubt(sums, role, part.from, content)) {
             ++counters_.rotten_updates;
-            note_read_error(sums.spot, role, part, Errc::media_error);
+            note_read_error(batch.member(i), sums.spot, role, part, Errc::media_error);
             if (co_await regenerate(sums, role, part, content, {})) continue;
             unusable.wrong.set(role);
             all = false;
@@ -255,8 +255,7 @@ void Amf::read_old(DiskBatch& batch, const Spot& spot, const StripeWrite& write,
         const StripRange part = old_part(write, plan, role);
         const std::span<std::byte> into{old[role] + (part.from - hull.from), part.length()};
         if (old_data_cached(spot, role, part, into)) continue;
-        const DiskPlace at = place(spot, role);
-        batch.read(role, *disks_[at.member.v], at.offset + part.from, into);
+        batch.read(role, *strip_at(spot, role).read, part.from, into);
     }
 }
 
@@ -348,36 +347,29 @@ Task<Status> Amf::finish(OpenRecord& record, Sums& sums, StripeWrite write, Slic
         if (kind != Kind::dirty) record.end(Effect::none);  // not a disk was touched for it
         co_return fail(Errc::offline);
     }
-    const RoleMask targets = writable(spot);
     MemberMask failed;
     const bool portless = kind == Kind::dirty || record.info().root != record.info().id;
-    if (portless && !tables_.still_there(geometry_.extent_of(spot.stripe), *spot.zone)) {
+    if (portless && !tables_.still_there(extent(spot), *spot.zone)) {
         journal_.done(ticket);
         record.end(Effect::none);  // the volume has been deleted
         co_return Status{};
     }
     {
-        std::optional<Tables::ZoneWrite> writing;
-        if (portless) writing.emplace(tables_);
-        DiskBatch batch(executor_);
+        DiskBatch batch(executor_, tables_, extent(spot));
         forget_blocks(spot.stripe, write.offset, write.length);
         const ParityPart parity{redo.parities, redo.at, redo.length, redo.bytes.bytes};
         for_each_strip(geometry_, write, data.bytes, parity,
                        [&](unsigned role, std::uint32_t from, std::span<const std::byte> bytes) {
-                           if (!targets[role]) return;
-                           const DiskPlace at = place(spot, role);
-                           batch.write(role, *disks_[at.member.v], at.offset + from, bytes);
+                           batch.write(role, strip_at(spot, role).to_write(), from, bytes);
                        });
         sums.write(write, data.bytes, parity);
         co_await batch.done();
         co_await sums.batch.done();
-        failed = sums.failed();
+        failed = sums.batch.failed() | batch.failed();
         for (std::size_t i = 0; i < batch.size(); ++i) {
             if (batch.status(i)) continue;
-            const MemberIndex member = place(spot, batch.role(i)).member;
-            failed.set(member.v);
             ++counters_.member_errors;
-            LOG_WARN("member.write_error", {"member", member}, {"stripe", spot.stripe},
+            LOG_WARN("member.write_error", {"member", batch.member(i)}, {"stripe", spot.stripe},
                      {"reason", to_string(batch.status(i).error().code)});
         }
     }

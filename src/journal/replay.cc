@@ -95,6 +95,16 @@ private:
     bool fits(const JournalEntry& entry) const;
     Buffer parity_of(std::span<const std::byte> stripe) const;
     Task<Status> read_sums(std::vector<Work>& works);
+    Places strip_at(const Work& work, unsigned role) const {
+        return strip_places(tables_.geometry(), *work.zone, tables_.geometry().row_of(work.entry->stripe),
+                            Role(static_cast<std::uint8_t>(role)), tables_.config().data_start,
+                            [this](MemberIndex member) { return ok(member); });
+    }
+    Places checksum_at(const Work& work, unsigned copy) const {
+        return checksum_places(tables_.geometry(), *work.zone, tables_.geometry().row_of(work.entry->stripe),
+                               copy, tables_.config().data_start,
+                               [this](MemberIndex member) { return ok(member); });
+    }
     void add(Commands& commands, Work& work) const;
     Task<Status> flush();
     Status look_at(const Commands& commands);
@@ -112,7 +122,7 @@ Status Replay::look_at(const Commands& commands) {
         failed_.set(commands.members[i].v);
         LOG_WARN("journal.member_failed", {"group", tables_.config().name}, {"member", commands.members[i]});
     }
-    if (tables_.failed_members() + failed_.count() <= tables_.geometry().m) return {};
+    if (tables_.survives(failed_)) return {};
     tables_.go_offline();
     return fail(Errc::offline);
 }
@@ -249,10 +259,9 @@ Task<Status> Replay::read_sums(std::vector<Work>& works) {
         const StripeIndex stripe = work.entry->stripe;
         work.sums = ChecksumRecord(geometry, {tables_.group(), stripe, work.zone->generation});
         for (unsigned copy = 0; copy < geometry.checksum_copies(); ++copy) {
-            const DiskPlace at = checksum_place(geometry, *work.zone, geometry.row_of(stripe), copy,
-                                                tables_.config().data_start);
-            if (!ok(at.member)) continue;
-            commands.add(tables_, at.member, DiskVerb::read, at.offset,
+            const Places at = checksum_at(work, copy);
+            if (!at.read) continue;
+            commands.add(tables_, at.read->member, DiskVerb::read, at.read->offset,
                          memory.span(i * of_one + copy * size, size));
             readers.push_back(&work);
         }
@@ -270,8 +279,7 @@ Task<Status> Replay::read_sums(std::vector<Work>& works) {
 void Replay::add(Commands& commands, Work& work) const {
     const Geometry& geometry = tables_.geometry();
     const JournalEntry& entry = *work.entry;
-    const Zone* zone = work.zone;
-    if (zone == nullptr) return;
+    if (work.zone == nullptr) return;
     ParityPart parity{entry.parities, entry.parity_at, entry.parity_length,
                       work.payload.subspan(entry.length)};
     if (entry.length == geometry.stripe_size() && geometry.k > 1) {
@@ -281,19 +289,15 @@ void Replay::add(Commands& commands, Work& work) const {
     const StripeWrite write{geometry.strip_size, entry.offset, entry.length};
     for_each_strip(geometry, write, work.payload.first(entry.length), parity,
                    [&](unsigned role, std::uint32_t from, std::span<const std::byte> bytes) {
-                       const DiskPlace at =
-                           strip_place(geometry, *zone, geometry.row_of(entry.stripe),
-                                       Role(static_cast<std::uint8_t>(role)), tables_.config().data_start);
-                       if (ok(at.member))
+                       for (const DiskPlace& at : strip_at(work, role).to_write())
                            commands.add(tables_, at.member, DiskVerb::write, at.offset + from, bytes);
                    });
     if (!work.sums) return;
     work.sums.apply(write, work.payload.first(entry.length), parity);
     const std::span<const std::byte> record = work.sums.seal();
     for (unsigned copy = 0; copy < geometry.checksum_copies(); ++copy) {
-        const DiskPlace at =
-            checksum_place(geometry, *zone, geometry.row_of(entry.stripe), copy, tables_.config().data_start);
-        if (ok(at.member)) commands.add(tables_, at.member, DiskVerb::write, at.offset, record);
+        for (const DiskPlace& at : checksum_at(work, copy).to_write())
+            commands.add(tables_, at.member, DiskVerb::write, at.offset, record);
     }
 }
 

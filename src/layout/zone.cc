@@ -16,20 +16,33 @@ std::size_t turn(MemberIndex member, ExtentIndex extent, std::size_t members) {
 
 }  // namespace
 
+DiskPlace strip_place(const Geometry& geometry, Segment segment, Row row, std::uint64_t data_start) {
+    return {segment.member, data_start + segment.index.v * geometry.segment_size() +
+                                std::uint64_t{row.v} * geometry.strip_size};
+}
+
 DiskPlace strip_place(const Geometry& geometry, const Zone& zone, Row row, Role role,
                       std::uint64_t data_start) {
     ASSERT(zone.allocated() && zone.width == geometry.width() && role.v < zone.width);
-    const Segment segment = zone.segments[geometry.position_of(role, row).v];
-    return {segment.member, data_start + segment.index.v * geometry.segment_size() +
-                                std::uint64_t{row.v} * geometry.strip_size};
+    return strip_place(geometry, zone.segments[geometry.position_of(role, row).v], row, data_start);
+}
+
+DiskPlace checksum_place(const Geometry& geometry, Segment segment, Row row, unsigned copy,
+                         std::uint64_t data_start) {
+    return {segment.member, data_start + segment.index.v * geometry.segment_size() + geometry.rows_size() +
+                                geometry.checksum_offset(copy, row)};
 }
 
 DiskPlace checksum_place(const Geometry& geometry, const Zone& zone, Row row, unsigned copy,
                          std::uint64_t data_start) {
     ASSERT(zone.allocated() && zone.width == geometry.width() && copy < geometry.checksum_copies());
-    const Segment segment = zone.segments[geometry.checksum_position(copy, row).v];
-    return {segment.member, data_start + segment.index.v * geometry.segment_size() + geometry.rows_size() +
-                                geometry.checksum_offset(copy, row)};
+    return checksum_place(geometry, zone.segments[geometry.checksum_position(copy, row).v], row, copy,
+                          data_start);
+}
+
+unsigned positions_on(const Zone& zone, MemberMask members) {
+    return static_cast<unsigned>(
+        std::ranges::count_if(zone.parts(), [&](const Segment& part) { return members[part.member.v]; }));
 }
 
 Result<Role> role_of_member(const Geometry& geometry, const Zone& zone, Row row, MemberIndex member) {
@@ -68,18 +81,30 @@ SegmentAllocator::SegmentAllocator(unsigned width, std::span<const std::uint32_t
         members_.push_back({std::vector<bool>(segments), segments, 0});
 }
 
+namespace {
+
+/// All that a zone uses: its parts, and where one of them goes.
+std::vector<Segment> used_by(const Zone& zone) {
+    std::vector<Segment> out(zone.parts().begin(), zone.parts().end());
+    if (zone.move) out.push_back(zone.move->target);
+    return out;
+}
+
+}  // namespace
+
 Status SegmentAllocator::take(const Zone& zone) {
-    for (std::size_t i = 0; i < zone.width; ++i) {
-        const Segment& part = zone.segments[i];
+    const std::vector<Segment> parts = used_by(zone);
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+        const Segment& part = parts[i];
         if (part.member.v >= members_.size()) return fail(Errc::corrupt);
         const Member& member = members_[part.member.v];
         if (part.index.v >= member.used.size() || member.used[part.index.v])
             return fail(Errc::corrupt, part.member.v);
         for (std::size_t other = 0; other < i; ++other) {
-            if (zone.segments[other].member == part.member) return fail(Errc::corrupt, part.member.v);
+            if (parts[other].member == part.member) return fail(Errc::corrupt, part.member.v);
         }
     }
-    for (const Segment& part : zone.parts()) {
+    for (const Segment& part : parts) {
         Member& member = members_[part.member.v];
         member.used[part.index.v] = true;
         --member.free;
@@ -87,8 +112,9 @@ Status SegmentAllocator::take(const Zone& zone) {
     return {};
 }
 
-// Adds members of `from` with free segments to `chosen`, up to the width.
-void SegmentAllocator::pick(std::vector<MemberIndex>& chosen, ExtentIndex extent, MemberMask from) const {
+// Adds members of `from` with free segments to `chosen`, up to `most`.
+void SegmentAllocator::pick(std::vector<MemberIndex>& chosen, std::size_t most, ExtentIndex extent,
+                            MemberMask from) const {
     std::vector<MemberIndex> candidates;
     for (std::size_t i = 0; i < members_.size(); ++i) {
         if (from[i] && members_[i].free > 0) candidates.push_back(MemberIndex(static_cast<std::uint8_t>(i)));
@@ -97,7 +123,7 @@ void SegmentAllocator::pick(std::vector<MemberIndex>& chosen, ExtentIndex extent
         return std::pair(~members_[m.v].free, turn(m, extent, members_.size()));
     });
     for (MemberIndex member : candidates) {
-        if (chosen.size() < width_) chosen.push_back(member);
+        if (chosen.size() < most) chosen.push_back(member);
     }
 }
 
@@ -108,11 +134,21 @@ SegmentIndex SegmentAllocator::take_first(Member& member) {
     return SegmentIndex(member.first_free++);
 }
 
-Result<Zone> SegmentAllocator::allocate(ExtentIndex extent, MemberMask usable, MemberMask reserve) {
+Result<Zone> SegmentAllocator::allocate(ExtentIndex extent, MemberMask usable, MemberMask reserve,
+                                        std::uint32_t promised) {
     std::vector<MemberIndex> chosen;
-    pick(chosen, extent, usable);
-    pick(chosen, extent, reserve & ~usable);
-    if (chosen.size() < width_) return fail(Errc::no_space);
+    for (unsigned absent = 0; absent <= width_; ++absent) {
+        std::vector<MemberIndex> next;
+        pick(next, width_ - absent, extent, usable);
+        pick(next, width_, extent, reserve & ~usable);
+        if (next.size() < width_) continue;
+        MemberMask taken;
+        for (const MemberIndex member : next) taken.set(member.v);
+        const bool room = fits(usable | reserve, taken, promised);
+        if (chosen.empty() || room) chosen = std::move(next);
+        if (room) break;
+    }
+    if (chosen.empty()) return fail(Errc::no_space);
     // The order decides who holds P in row 0: by turns as well, whatever made the choice.
     std::ranges::sort(chosen, {}, [&](MemberIndex m) { return turn(m, extent, members_.size()); });
     Zone zone;
@@ -124,13 +160,37 @@ Result<Zone> SegmentAllocator::allocate(ExtentIndex extent, MemberMask usable, M
 }
 
 void SegmentAllocator::release(const Zone& zone) {
-    for (const Segment& part : zone.parts()) {
+    for (const Segment& part : used_by(zone)) {
         Member& member = members_.at(part.member.v);
         ASSERT(member.used.at(part.index.v));
         member.used[part.index.v] = false;
         ++member.free;
         member.first_free = std::min(member.first_free, part.index.v);
     }
+}
+
+/// So many zones find their places, when one segment of each of some members is gone.
+bool SegmentAllocator::fits(MemberMask usable, MemberMask without_one_of, std::uint32_t zones) const {
+    std::vector<std::uint32_t> free;
+    for (std::size_t i = 0; i < members_.size(); ++i) {
+        if (usable[i]) free.push_back(members_[i].free - (without_one_of[i] ? 1 : 0));
+    }
+    return zone_capacity(free, width_) >= zones;
+}
+
+Result<Segment> SegmentAllocator::spare(const Zone& zone, MemberMask usable, std::uint32_t promised) const {
+    MemberMask candidates = usable;
+    for (const Segment& part : used_by(zone)) candidates.reset(part.member.v);
+    std::optional<std::size_t> best;
+    for (std::size_t i = 0; i < members_.size(); ++i) {
+        if (!candidates[i] || members_[i].free == 0) continue;
+        if (!best || members_[i].free > members_[*best].free) best = i;
+    }
+    if (!best || !fits(usable, MemberMask().set(*best), promised)) return fail(Errc::no_space);
+    const Member& member = members_[*best];
+    std::uint32_t index = member.first_free;
+    while (member.used[index]) ++index;
+    return Segment{MemberIndex(static_cast<std::uint8_t>(*best)), SegmentIndex(index)};
 }
 
 }  // namespace braid

@@ -1,9 +1,12 @@
-// A zone is the place of one extent: a segment on each of k + m different members. The allocator keeps, per
-// member, which segments no zone uses; it is derived from all zones and holds no truth of its own.
+// A zone is the place of one extent: a segment on each of k + m different members. One of them may be on its
+// move to a further member: then rows at that position have two places, and strip_places() and
+// checksum_places() are where everybody learns of both. The allocator keeps, per member, which segments no
+// zone uses; it is derived from all zones and holds no truth of its own.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -20,11 +23,23 @@ struct Segment {
     friend auto operator<=>(const Segment&, const Segment&) = default;
 };
 
+/// What stands in one of a zone's segments goes, row by row, to a segment of a member that the zone does not
+/// use yet. Until the last row is there the zone has the old segment; then it has the new one, and the old
+/// one is free.
+struct ZoneMove {
+    ZonePosition position;
+    Segment target;
+    std::uint32_t rows_done = 0;  ///< rows below are whole at the target, whatever happens
+    friend bool operator==(const ZoneMove&, const ZoneMove&) = default;
+};
+
 struct Zone {
     ZoneState state = ZoneState::none;
     std::uint8_t width = 0;
-    std::uint32_t generation = 0;  ///< raised when the extent gets or loses its zone; kept while it has none
+    std::uint32_t generation = 0;  ///< raised when the extent gets or loses its zone; kept while it has none,
+                                   ///< and when a segment moves: it names the content
     std::array<Segment, kMaxMembers> segments{};
+    std::optional<ZoneMove> move{};
 
     bool allocated() const { return state == ZoneState::allocated; }
     std::span<const Segment> parts() const { return {segments.data(), width}; }
@@ -38,12 +53,65 @@ struct DiskPlace {
     friend bool operator==(const DiskPlace&, const DiskPlace&) = default;
 };
 
-/// Where the strip of `role` in `row` begins. The zone is allocated and as wide as the geometry.
+/// Where a strip, or a copy of a checksum record, is read, and where it is written: at two places while its
+/// position moves. The segment of before is read as long as its member is there: both have the same where the
+/// target has anything. All that is written goes to both, above rows_done as well: what the mover has copied
+/// there must not grow old.
+struct Places {
+    std::optional<DiskPlace> read;
+    std::array<DiskPlace, 2> write{};
+    unsigned writes = 0;
+
+    std::span<const DiskPlace> to_write() const { return {write.data(), writes}; }
+};
+
+/// Where the strip of `role` in `row` begins in the zone's own segment, and where in any. The zone is
+/// allocated and as wide as the geometry.
 DiskPlace strip_place(const Geometry& geometry, const Zone& zone, Row row, Role role,
                       std::uint64_t data_start);
+DiskPlace strip_place(const Geometry& geometry, Segment segment, Row row, std::uint64_t data_start);
 /// Where a copy, 0 .. checksum_copies() - 1, of the checksum record of `row` begins.
 DiskPlace checksum_place(const Geometry& geometry, const Zone& zone, Row row, unsigned copy,
                          std::uint64_t data_start);
+DiskPlace checksum_place(const Geometry& geometry, Segment segment, Row row, unsigned copy,
+                         std::uint64_t data_start);
+
+/// Calls `each(segment, has)` for the segments on members that are there (`ok`) of a position: `has` if what
+/// stands in the row may be read there.
+template <class Ok, class Each>
+void for_each_segment(const Zone& zone, ZonePosition position, Row row, Ok&& ok, Each&& each) {
+    const Segment own = zone.segments[position.v];
+    if (ok(own.member)) each(own, true);
+    if (!zone.move || zone.move->position != position || !ok(zone.move->target.member)) return;
+    each(zone.move->target, row.v < zone.move->rows_done);
+}
+
+/// `ok(member)`: it is there.
+template <class Ok>
+Places strip_places(const Geometry& geometry, const Zone& zone, Row row, Role role, std::uint64_t data_start,
+                    Ok&& ok) {
+    Places out;
+    for_each_segment(zone, geometry.position_of(role, row), row, ok, [&](Segment segment, bool has) {
+        const DiskPlace place = strip_place(geometry, segment, row, data_start);
+        if (has && !out.read) out.read = place;
+        out.write[out.writes++] = place;
+    });
+    return out;
+}
+template <class Ok>
+Places checksum_places(const Geometry& geometry, const Zone& zone, Row row, unsigned copy,
+                       std::uint64_t data_start, Ok&& ok) {
+    Places out;
+    for_each_segment(zone, geometry.checksum_position(copy, row), row, ok, [&](Segment segment, bool has) {
+        const DiskPlace place = checksum_place(geometry, segment, row, copy, data_start);
+        if (has && !out.read) out.read = place;
+        out.write[out.writes++] = place;
+    });
+    return out;
+}
+
+/// How many of the zone's positions stand on these members.
+unsigned positions_on(const Zone& zone, MemberMask members);
 /// The role that `member` has in `row`, or nothing if the zone does not use the member.
 Result<Role> role_of_member(const Geometry& geometry, const Zone& zone, Row row, MemberIndex member);
 
@@ -59,11 +127,17 @@ public:
     /// of range or taken.
     Status take(const Zone& zone);
     /// A zone of `width` segments on distinct members of `usable`, those with the most free segments, equal
-    /// ones taken turn by turn with the extent; generation 0. Only if there are too few, members of `reserve`
-    /// complete it: a degraded group gives its missing members here. no_space.
-    Result<Zone> allocate(ExtentIndex extent, MemberMask usable, MemberMask reserve = {});
+    /// ones taken turn by turn with the extent; generation 0. Only if there are too few, or if not all of
+    /// `promised` further zones would find their places, members of `reserve` complete it: a degraded group
+    /// gives its missing members here. no_space.
+    Result<Zone> allocate(ExtentIndex extent, MemberMask usable, MemberMask reserve = {},
+                          std::uint32_t promised = 0);
     /// Returns the segments of a zone that was taken or allocated here.
     void release(const Zone& zone);
+    /// A free segment for one of the zone's positions: of the member of `usable` with most of them that the
+    /// zone does not use. It is not taken. no_space, also if after it not all of `promised` further zones
+    /// would find their places on `usable`.
+    Result<Segment> spare(const Zone& zone, MemberMask usable, std::uint32_t promised) const;
 
     std::uint32_t free_on(MemberIndex member) const { return members_.at(member.v).free; }
 
@@ -73,8 +147,9 @@ private:
         std::uint32_t free = 0;
         std::uint32_t first_free = 0;  ///< no free segment lies below
     };
-    void pick(std::vector<MemberIndex>& chosen, ExtentIndex extent, MemberMask from) const;
+    void pick(std::vector<MemberIndex>& chosen, std::size_t most, ExtentIndex extent, MemberMask from) const;
     SegmentIndex take_first(Member& member);
+    bool fits(MemberMask usable, MemberMask without_one_of, std::uint32_t zones) const;
 
     unsigned width_;
     std::vector<Member> members_;

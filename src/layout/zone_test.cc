@@ -121,4 +121,78 @@ TEST(SegmentAllocatorProperty, AllocatesTheWholeCapacityInAnyOrderOfFreeing) {
     }));
 }
 
+Zone three_wide() {
+    Zone zone;
+    zone.state = ZoneState::allocated;
+    zone.width = 3;
+    for (std::uint8_t i = 0; i < 3; ++i) zone.segments[i] = {MemberIndex(i), SegmentIndex(10u + i)};
+    return zone;
+}
+
+TEST(ZoneMove, GivesARowTwoPlacesToWriteAndOneToRead) {
+    const Geometry geometry = *Geometry::make(Level::raid5, 3);
+    Zone zone = three_wide();
+    zone.move = {ZonePosition(1), {MemberIndex(4), SegmentIndex(7)}, 6};
+    MemberMask there;
+    there.set();
+    const auto ok = [&](MemberIndex member) { return there[member.v]; };
+    const auto places = [&](std::uint32_t row, std::uint8_t position) {
+        return strip_places(geometry, zone, Row(row), geometry.role_at(ZonePosition(position), Row(row)), 0,
+                            ok);
+    };
+    const DiskPlace target = strip_place(geometry, zone.move->target, Row(5), 0);
+    const Places both = places(5, 1);
+    EXPECT_EQ(both.read->member, MemberIndex(1));
+    ASSERT_EQ(both.writes, 2u);
+    EXPECT_EQ(both.write[1], target);
+    EXPECT_EQ(places(5, 2).writes, 1u);  // it stays where it is
+    there.reset(1);
+    EXPECT_EQ(*places(5, 1).read, target);  // has been copied
+    EXPECT_FALSE(places(6, 1).read);        // has not
+    EXPECT_EQ(places(6, 1).to_write().size(), 1u);
+    there.reset(4);
+    EXPECT_FALSE(places(5, 1).read);
+    EXPECT_EQ(places(5, 1).writes, 0u);
+}
+
+TEST(ZoneMove, MovesTheCopiesOfChecksumRecordsToo) {
+    Geometry geometry = *Geometry::make(Level::raid5, 3);
+    geometry.checksums = true;
+    Zone zone = three_wide();
+    zone.move = {ZonePosition(1), {MemberIndex(4), SegmentIndex(7)}, 2};
+    const auto ok = [](MemberIndex member) { return member != MemberIndex(1); };
+    const Places moved = checksum_places(geometry, zone, Row(1), 0, 0, ok);
+    EXPECT_EQ(*moved.read, checksum_place(geometry, zone.move->target, Row(1), 0, 0));
+    EXPECT_FALSE(checksum_places(geometry, zone, Row(4), 0, 0, ok).read);
+    EXPECT_EQ(checksum_places(geometry, zone, Row(0), 0, 0, ok).read->member, MemberIndex(0));
+}
+
+TEST(SegmentAllocator, TakesTheTargetOfAMoveWithItsZone) {
+    const std::vector<std::uint32_t> segments(5, 20);
+    SegmentAllocator allocator(3, segments);
+    Zone zone = three_wide();
+    zone.move = {ZonePosition(1), {MemberIndex(4), SegmentIndex(7)}, 0};
+    ASSERT_TRUE(allocator.take(zone));
+    EXPECT_EQ(allocator.free_on(MemberIndex(4)), 19u);
+    allocator.release(zone);
+    EXPECT_EQ(allocator.free_on(MemberIndex(4)), 20u);
+    zone.move->target.member = MemberIndex(0);
+    EXPECT_FALSE(allocator.take(zone));
+}
+
+TEST(SegmentAllocator, SparesOnlyWhatNoPromisedZoneNeeds) {
+    const std::vector<std::uint32_t> segments = {4, 4, 4, 2, 3};
+    SegmentAllocator allocator(3, segments);
+    const auto zone = allocator.allocate(ExtentIndex(0), first_members(3));
+    ASSERT_TRUE(zone);
+    const MemberMask usable = first_members(5).reset(0);
+    const auto spare = allocator.spare(*zone, usable, 2);
+    ASSERT_TRUE(spare);
+    EXPECT_EQ(spare->member, MemberIndex(4));  // has most
+    // Three further zones would need three segments of each of three members: 3, 3, 2, 2 are left.
+    EXPECT_TRUE(allocator.spare(*zone, usable, 3));
+    EXPECT_EQ(allocator.spare(*zone, usable, 4).error().code, Errc::no_space);
+    EXPECT_EQ(allocator.spare(*zone, first_members(3), 0).error().code, Errc::no_space);
+}
+
 }  // namespace braid

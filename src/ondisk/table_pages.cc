@@ -42,9 +42,10 @@ constexpr std::size_t kVolumeUsed = 30 + kNameField;
 static_assert(kVolumeUsed <= kVolumeRecordSize);
 static_assert(kPageHeaderSize + kVolumesPerPage * kVolumeRecordSize <= kPageSize);
 
-constexpr std::size_t kZoneEntrySize = 128;
+constexpr std::size_t kZoneEntrySize = 144;
 constexpr std::size_t kSegmentSize = 5;
-static_assert(8 + kMaxMembers * kSegmentSize == kZoneEntrySize);
+constexpr std::size_t kZoneMove = 8 + kMaxMembers * kSegmentSize;
+static_assert(kZoneMove == 128 && kZoneMove + 10 <= kZoneEntrySize);
 static_assert(kPageHeaderSize + kZonesPerPage * kZoneEntrySize <= kPageSize);
 
 FieldWriter content_writer(PageBytes page) { return FieldWriter(page.subspan(kPageHeaderSize)); }
@@ -108,14 +109,17 @@ bool is_valid(const VolumeRecord& v) {
 }
 
 bool is_valid(const Zone& zone) {
-    if (!zone.allocated()) return zone.state == ZoneState::none && zone.width == 0;
+    if (!zone.allocated()) return zone.state == ZoneState::none && zone.width == 0 && !zone.move;
     if (zone.width < 1 || zone.width > kMaxMembers) return false;
     MemberMask members;
     for (const Segment& part : zone.parts()) {
         if (part.member.v >= kMaxMembers || members[part.member.v]) return false;
         members.set(part.member.v);
     }
-    return true;
+    if (!zone.move) return true;
+    const ZoneMove& move = *zone.move;
+    return move.position.v < zone.width && move.target.member.v < kMaxMembers &&
+           !members[move.target.member.v];
 }
 
 }  // namespace
@@ -385,6 +389,13 @@ void MapPage::encode(PageBytes page) const {
             out.put(part.member);
             out.put(part.index);
         }
+        out.pad_to(begin + kZoneMove);
+        if (zone.move) {
+            out.put(static_cast<std::uint8_t>(zone.move->position.v + 1));
+            out.put(zone.move->target.member);
+            out.put(zone.move->target.index);
+            out.put(zone.move->rows_done);
+        }
         out.pad_to(begin + kZoneEntrySize);
     }
     out.finish();
@@ -404,6 +415,14 @@ Result<MapPage> MapPage::decode(ConstPageBytes page) {
         for (std::size_t part = 0; part < zone.width; ++part) {
             const auto member = in.get<MemberIndex>();
             zone.segments[part] = {member, in.get<SegmentIndex>()};
+        }
+        in = Reader(page.subspan(kPageHeaderSize + i * kZoneEntrySize + kZoneMove));
+        if (const auto position = in.get<std::uint8_t>(); position != 0) {
+            const auto member = in.get<MemberIndex>();
+            const auto index = in.get<SegmentIndex>();
+            zone.move = {ZonePosition(static_cast<std::uint8_t>(position - 1)),
+                         {member, index},
+                         in.get<std::uint32_t>()};
         }
         if (!in.ok() || !is_valid(zone)) return fail(Errc::corrupt);
     }

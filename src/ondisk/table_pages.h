@@ -157,7 +157,7 @@ struct VolumesPage {
     static Result<VolumesPage> decode(ConstPageBytes page);
 };
 
-/// Pages 34 ..: the zone of extent e is entry e % 31 of page 34 + e / 31.
+/// Pages 34 ..: the zone of extent e is entry e % 28 of page 34 + e / 28.
 struct MapPage {
     std::array<Zone, kZonesPerPage> zones;
 

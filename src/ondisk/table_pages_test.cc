@@ -94,6 +94,12 @@ Zone random_zone() {
         zone.segments[i] = {MemberIndex(static_cast<std::uint8_t>((turn + i * 5) % kMaxMembers)),
                             SegmentIndex(*rc::gen::arbitrary<std::uint32_t>())};
     }
+    if (zone.width == 0 || zone.width == kMaxMembers || *rc::gen::inRange(0, 2) == 0) return zone;
+    const auto position = *rc::gen::inRange<std::uint8_t>(0, zone.width);
+    const auto next = static_cast<std::uint8_t>((turn + zone.width * 5u) % kMaxMembers);
+    zone.move = {ZonePosition(position),
+                 {MemberIndex(next), SegmentIndex(*rc::gen::arbitrary<std::uint32_t>())},
+                 *rc::gen::arbitrary<std::uint32_t>()};
     return zone;
 }
 
@@ -279,18 +285,23 @@ TEST(VolumesPage, HasTheDocumentedOffsets) {
 TEST(MapPage, HasTheDocumentedOffsets) {
     Block block;
     MapPage page;
-    Zone& zone = page.zones[30];
+    Zone& zone = page.zones[27];
     zone.state = ZoneState::allocated;
     zone.width = 3;
     zone.generation = 77;
     for (std::uint8_t i = 0; i < 3; ++i) zone.segments[i] = {MemberIndex(i), SegmentIndex(1000u + i)};
+    zone.move = {ZonePosition(1), {MemberIndex(7), SegmentIndex(2000)}, 50};
     page.encode(block.span());
-    const std::size_t at = 64 + 30 * 128;
+    const std::size_t at = 64 + 27 * 144;
     EXPECT_EQ(block.at(at), 1);
     EXPECT_EQ(block.at(at + 1), 3);
     EXPECT_EQ(block.u32(at + 4), 77u);
     EXPECT_EQ(block.at(at + 8 + 10), 2);
     EXPECT_EQ(block.u32(at + 8 + 11), 1002u);
+    EXPECT_EQ(block.at(at + 128), 2);
+    EXPECT_EQ(block.at(at + 129), 7);
+    EXPECT_EQ(block.u32(at + 130), 2000u);
+    EXPECT_EQ(block.u32(at + 134), 50u);
     const auto broken = [&](std::size_t offset, std::uint8_t value) {
         Block copy = block;
         copy.bytes[offset] = std::byte{value};
@@ -302,6 +313,9 @@ TEST(MapPage, HasTheDocumentedOffsets) {
     EXPECT_TRUE(broken(at + 1, 25));      // width
     EXPECT_TRUE(broken(at + 8 + 10, 1));  // a member twice
     EXPECT_TRUE(broken(at + 8, 24));      // member
+    EXPECT_TRUE(broken(at + 128, 4));     // a position that the zone has not
+    EXPECT_TRUE(broken(at + 129, 2));     // to a member that has a segment of it
+    EXPECT_TRUE(broken(at + 129, 24));    // member
 }
 
 TEST(TablePagesProperty, EveryContentComesBack) {
@@ -365,7 +379,8 @@ TEST(TablePagesProperty, EveryContentComesBack) {
     }));
     EXPECT_TRUE(rc::check("map", [] {
         MapPage page;
-        for (int i = 0; i < 3; ++i) page.zones[*rc::gen::inRange<std::size_t>(0, 31)] = random_zone();
+        for (int i = 0; i < 3; ++i)
+            page.zones[*rc::gen::inRange<std::size_t>(0, kZonesPerPage)] = random_zone();
         expect_comes_back(page);
     }));
 }

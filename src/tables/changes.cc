@@ -31,13 +31,13 @@ Task<Status> Tables::end_change() {
             changed = true;
         }
         if (!changed) break;
-        const auto failed =
-            std::count_if(state.members.begin(), state.members.end(),
-                          [](const MemberStatus& s) { return s.state == MemberState::failed; });
-        if (failed > config_.geometry.m) {
+        MemberMask failing;
+        for (const std::uint8_t member : write_errors_) failing.set(member);
+        if (!survives(failing)) {
             go_offline();
             co_return fail(Errc::offline);
         }
+        const auto failed = std::ranges::count(state.members, MemberState::failed, &MemberStatus::state);
         CO_TRY(co_await commit(kStatePage, std::move(state)));
         LOG_WARN("group.member_failed", {"group", config_.name}, {"failed", static_cast<int>(failed)},
                  {"epoch", view_.epoch});
@@ -88,25 +88,27 @@ Task<Result<const Zone*>> Tables::allocate_zone(ExtentIndex extent) {
     for (std::size_t i = 0; i < disks_.size(); ++i) {
         (member_ok(MemberIndex(static_cast<std::uint8_t>(i))) ? usable : reserve).set(i);
     }
-    Result<Zone> place = allocator_->allocate(extent, usable, reserve);
-    if (!place) {
+    const std::uint32_t promised = promised_zones();
+    Result<Zone> place = allocator_->allocate(extent, usable, reserve, promised - std::min(promised, 1u));
+    if (place) allocator_->release(*place);  // taken for good when the page is applied, here as everywhere
+    if (!place || missing_of(*place) > geometry().m) {
         LOG_WARN("group.no_space", {"group", config_.name}, {"extent", extent});
-        co_return std::unexpected(place.error());
+        co_return fail(Errc::no_space);
     }
-    allocator_->release(*place);  // taken for good when the page is applied, here as everywhere
     place->generation = zones_[extent.v].generation + 1;
     CO_TRY(co_await zero_segments(*place));
     CO_TRY(co_await end_change());  // a segment that could not be zeroed is a failed member's, or there is no
                                     // zone
 
-    MapPage content;
-    const std::uint32_t first = extent.v - map_entry(extent);
-    const std::uint32_t count = std::min<std::uint32_t>(kZonesPerPage, config_.extents - first);
-    for (std::uint32_t i = 0; i < count; ++i) content.zones[i] = zones_[first + i];
-    content.zones[map_entry(extent)] = *place;
-    CO_TRY(co_await commit(map_page(extent), std::move(content)));
+    CO_TRY(co_await commit_zone(extent, *place));
     CO_TRY(co_await end_change());
     co_return zone(extent);
+}
+
+Task<Status> Tables::commit_zone(ExtentIndex extent, Zone zone) {
+    MapPage content = map_content(map_page(extent));
+    content.zones[map_entry(extent)] = zone;
+    co_return co_await commit(map_page(extent), std::move(content));
 }
 
 Task<Status> Tables::free_zones(VolumeRecord volume) {
@@ -114,10 +116,9 @@ Task<Status> Tables::free_zones(VolumeRecord volume) {
     for (std::uint32_t extent = volume.first_extent.v; extent < end;) {
         const std::uint32_t first = extent - map_entry(ExtentIndex(extent));
         const std::uint32_t count = std::min<std::uint32_t>(kZonesPerPage, config_.extents - first);
-        MapPage content;
+        MapPage content = map_content(map_page(ExtentIndex(extent)));
         bool changed = false;
         for (std::uint32_t i = 0; i < count; ++i) {
-            content.zones[i] = zones_[first + i];
             if (first + i < extent || first + i >= end || !content.zones[i].allocated()) continue;
             content.zones[i] = Zone{};
             content.zones[i].generation = zones_[first + i].generation + 1;

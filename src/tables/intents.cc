@@ -139,16 +139,18 @@ Task<Result<Tables::SlotIntents>> Tables::intents_of(AmfSlot slot) {
 }
 
 /// Of those who are here only what earlier lives left: whatever else they say, they work on it themselves.
-Task<bool> Tables::left_half_written(RegionIndex region) {
+Task<bool> Tables::left_half_written(RegionIndex first, std::uint32_t count) {
+    const auto meant = [=](RegionIndex region) { return region.v >= first.v && region.v - first.v < count; };
     for (std::uint8_t slot = 0; slot < config_.amf_slots(); ++slot) {
         if (AmfSlot(slot) == slot_) {
-            if (std::ranges::find(former_intents_, region) != former_intents_.end()) co_return true;
+            if (std::ranges::any_of(former_intents_, meant)) co_return true;
             continue;
         }
         const Result<SlotIntents> left = co_await intents_of(AmfSlot(slot));
         if (!left) continue;
-        const bool named = std::ranges::find(left->regions, region) != left->regions.end();
-        if (left->former.contains(region) || (named && !view_.contains(left->owner))) co_return true;
+        const bool gone = !view_.contains(left->owner);
+        if (std::ranges::any_of(left->former, meant) || (gone && std::ranges::any_of(left->regions, meant)))
+            co_return true;
     }
     co_return false;
 }

@@ -5,6 +5,18 @@
 #include "tables/tables.h"
 
 namespace braid {
+namespace {
+
+/// Another extent may get what the zone had and does not have any more.
+bool gives_up_segments(const Zone& zone, const Zone& next) {
+    const auto keeps = [&](const Segment& part) {
+        return std::ranges::find(next.parts(), part) != next.parts().end() ||
+               (next.move && next.move->target == part);
+    };
+    return !std::ranges::all_of(zone.parts(), keeps) || (zone.move && !keeps(zone.move->target));
+}
+
+}  // namespace
 
 // ---- content
 
@@ -22,6 +34,7 @@ Status Tables::apply_config(ConstPageBytes bytes) {
         const std::uint64_t regions = config_.extents * (kExtentSize / kRegionSize);
         regions_.assign(regions, RegionState{});
         state_.members.assign(disks_.size(), MemberStatus{});
+        recount();
         std::vector<std::uint32_t> segments;
         for (const MemberRecord& member : config_.members) segments.push_back(member.segments);
         allocator_.emplace(config_.geometry.width(), segments);
@@ -32,24 +45,36 @@ Status Tables::apply_config(ConstPageBytes bytes) {
 void Tables::apply_zones(std::uint32_t first, const MapPage& content) {
     const std::uint32_t count = std::min<std::uint32_t>(kZonesPerPage, config_.extents - first);
     for (std::uint32_t i = 0; i < count; ++i) {
-        Zone& zone = zones_[first + i];
-        if (zone == content.zones[i]) continue;
-        if (zone.allocated()) {
-            allocator_->release(zone);
-            --allocated_extents_;
-        }
+        const ExtentIndex extent(first + i);
+        const Zone& zone = zones_[extent.v];
+        if (zone == content.zones[i] || !zone.allocated()) continue;
+        if (gives_up_segments(zone, content.zones[i])) zone_uses_.await_those_of(extent);
+        allocator_->release(zone);
+        note_missing(zone, -1);
+        open_moves_ -= zone.move ? 1 : 0;
+        --allocated_extents_;
     }
     for (std::uint32_t i = 0; i < count; ++i) {
-        Zone& zone = zones_[first + i];
+        const ExtentIndex extent(first + i);
+        Zone& zone = zones_[extent.v];
         if (zone == content.zones[i]) continue;
         zone = content.zones[i];
-        if (zone.allocated()) {
-            const Status taken = allocator_->take(zone);
-            if (!taken) LOG_ERROR("tables.segment_taken_twice", {"extent", first + i});
-            ASSERT(taken.has_value());
-            ++allocated_extents_;
-        }
+        if (!zone.allocated()) continue;
+        const Status taken = allocator_->take(zone);
+        if (!taken) LOG_ERROR("tables.segment_taken_twice", {"extent", extent});
+        ASSERT(taken.has_value());
+        note_missing(zone, +1);
+        open_moves_ += zone.move ? 1 : 0;
+        ++allocated_extents_;
     }
+}
+
+MapPage Tables::map_content(PageNumber page) const {
+    MapPage content;
+    const std::uint32_t first = (page.v - kFirstMapPage.v) * kZonesPerPage;
+    const std::uint32_t count = std::min<std::uint32_t>(kZonesPerPage, config_.extents - first);
+    for (std::uint32_t i = 0; i < count; ++i) content.zones[i] = zones_[first + i];
+    return content;
 }
 
 Status Tables::apply_page(PageNumber page, ConstPageBytes bytes) {
@@ -63,6 +88,7 @@ Status Tables::apply_page(PageNumber page, ConstPageBytes bytes) {
             TRY_LET(GroupState state, GroupState::decode(bytes));
             if (state.members.size() != disks_.size()) return fail(Errc::corrupt);
             state_ = std::move(state);
+            recount();
             break;
         }
         case PageKind::intent:
@@ -107,11 +133,7 @@ Buffer Tables::encode_page(PageNumber page, std::uint64_t sequence) const {
             write_page(bytes, volume_pages_[page.v - kFirstVolumePage.v], header);
             break;
         case PageKind::map: {
-            MapPage content;
-            const std::uint32_t first = (page.v - kFirstMapPage.v) * kZonesPerPage;
-            const std::uint32_t count = std::min<std::uint32_t>(kZonesPerPage, config_.extents - first);
-            for (std::uint32_t i = 0; i < count; ++i) content.zones[i] = zones_[first + i];
-            write_page(bytes, content, header);
+            write_page(bytes, map_content(page), header);
             break;
         }
     }
@@ -165,15 +187,15 @@ Task<Status> Tables::on_all_members(DiskVerb verb, std::uint64_t offset, std::sp
         disks_[i]->submit(ops[i], join);
     }
     co_await join;
-    unsigned missing = 0;
+    MemberMask failing;
     for (std::size_t i = 0; i < disks_.size(); ++i) {
         if (!ops[i].status && writable(i)) {
             LOG_WARN("tables.member_failed_write", {"disk", disks_[i]->name()}, {"member", i});
             write_errors_.insert(static_cast<std::uint8_t>(i));
         }
-        if (!writable(i)) ++missing;
+        failing[i] = !writable(i);
     }
-    if (missing > config_.geometry.m) {
+    if (!survives(failing)) {
         go_offline();
         co_return fail(Errc::offline);
     }
@@ -200,15 +222,17 @@ void Tables::go_offline() {
     if (listener_) listener_();
 }
 
-/// A group goes on with all but m of its members, whichever they are. So these tables are the newest for
-/// certain only if the members that are not here, and not failed by what is here, are too few to have gone on
-/// alone.
+/// A group goes on with all but m of the members that it had, whichever they are. So these tables are the
+/// newest for certain only if the members that are not here, and not failed by what is here, are too few to
+/// have gone on alone.
 Status Tables::check_quorum() const {
-    std::size_t absent = 0;
+    std::size_t absent = 0, members = 0;
     for (std::size_t i = 0; i < disks_.size(); ++i) {
-        if (state_.members[i].state == MemberState::ok && disks_[i] == nullptr) ++absent;
+        if (state_.members[i].state != MemberState::ok) continue;
+        ++members;
+        absent += disks_[i] == nullptr ? 1 : 0;
     }
-    const std::size_t enough = disks_.size() - geometry().m;
+    const std::size_t enough = std::max<std::size_t>(members, geometry().m + 1) - geometry().m;
     if (absent < enough) return {};
     LOG_ERROR("tables.no_quorum", {"group", config_.name}, {"absent", absent}, {"could_go_on", enough});
     return fail(Errc::offline);

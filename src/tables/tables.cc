@@ -41,14 +41,6 @@ const Zone* Tables::zone(ExtentIndex extent) const {
     return zone.allocated() ? &zone : nullptr;
 }
 
-unsigned Tables::failed_members() const {
-    unsigned failed = 0;
-    for (std::size_t i = 0; i < state_.members.size(); ++i) {
-        if (state_.members[i].state != MemberState::ok || disks_[i] == nullptr) ++failed;
-    }
-    return failed;
-}
-
 std::vector<VolumeRecord> Tables::volumes() const {
     std::vector<VolumeRecord> out;
     for (const VolumesPage& page : volume_pages_) {
@@ -170,7 +162,6 @@ Task<void> Tables::agree(PageNumber page, Buffer bytes) {
     }
     while (true) {
         bool all = view_.contains(view_.self);
-        if (zone_writes_ != 0) all = false;  // by the tables as they were
         for (const AmfMember& peer : view_.members) {
             if (peer.id != view_.self && !acked_.contains(peer.id.v)) all = false;
         }
@@ -184,6 +175,11 @@ Task<void> Tables::agree(PageNumber page, Buffer bytes) {
         if (peer.id != view_.self) send_agreed(peer.id);
     }
     check_settled();
+    co_await zone_uses_over();
+}
+
+Task<void> Tables::zone_uses_over() {
+    while (!zone_uses_.over()) co_await sleep_for(clock_, 1ms);
 }
 
 void Tables::on_update(AmfId from, const Message& message) {
@@ -216,9 +212,9 @@ void Tables::on_update(AmfId from, const Message& message) {
     scope_.spawn(acknowledge(from, version));
 }
 
-/// At once, or when the disks have what was written by the tables as they were.
+/// At once, or when no command is left by places that a zone has given up.
 Task<void> Tables::acknowledge(AmfId to, std::uint64_t version) {
-    while (zone_writes_ != 0) co_await changed_.next();
+    co_await zone_uses_over();
     Message ack{group_, MessageType::table_ack, {}, {}};
     Writer(ack.head).put(version);
     transport_.send(to, std::move(ack));
@@ -285,7 +281,10 @@ Task<Status> Tables::load() {
         while (!settled()) co_await changed_.next();
         CO_TRY(co_await end_change());
     }
-    if (!from_peer) CO_TRY(co_await replay_journals());
+    if (!from_peer) {
+        CO_TRY(co_await end_doubtful_moves());
+        CO_TRY(co_await replay_journals());
+    }
     if (listener_) listener_();
     co_return Status{};
 }

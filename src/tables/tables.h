@@ -23,6 +23,7 @@
 // is written by its owner alone, outside the lock; bits are cleared lazily.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <map>
 #include <optional>
@@ -39,6 +40,7 @@
 #include "lock/lock_manager.h"
 #include "ondisk/superblock.h"
 #include "ondisk/table_pages.h"
+#include "tables/zone_uses.h"
 
 namespace braid {
 
@@ -82,27 +84,23 @@ public:
                state_.members[member.v].state == MemberState::ok;
     }
     /// A volume may be deleted under what works on its zones for no port (recovery, repair, resync): it works
-    /// on a copy of the zone, writes only if still_there(), and says so with a ZoneWrite, which waits for
-    /// nothing but disk commands. The zone's segments are not given to another extent before.
-    bool still_there(ExtentIndex extent, const Zone& zone) const { return zones_[extent.v] == zone; }
-    class ZoneWrite {
-    public:
-        explicit ZoneWrite(Tables& tables) : tables_(tables) { ++tables_.zone_writes_; }
-        ZoneWrite(const ZoneWrite&) = delete;
-        ZoneWrite& operator=(const ZoneWrite&) = delete;
-        ~ZoneWrite() {
-            if (--tables_.zone_writes_ == 0) tables_.changed_.notify_all();
-        }
-
-    private:
-        Tables& tables_;
-    };
+    /// on a copy of the zone, and sends commands only while it is still_there().
+    bool still_there(ExtentIndex extent, const Zone& zone) const {
+        return zones_[extent.v].allocated() && zones_[extent.v].generation == zone.generation;
+    }
+    /// Commands by the place of a zone are sent by what it is at that moment, and noted here while they are
+    /// under way: its segments are not given to another extent before they have ended.
+    ZoneUses& zone_uses() { return zone_uses_; }
     const GroupState& state() const { return state_; }
     Disk* disk(MemberIndex member) const { return disks_[member.v]; }
     unsigned failed_members() const;
-    /// More members have gone than the level survives, for all or for this controller alone: nothing may be
-    /// read or written any more.
-    bool offline() const { return lost_quorum_ || failed_members() > config_.geometry.m; }
+    /// Parts of the zone that has lost most of them.
+    unsigned most_missing() const { return most_missing_; }
+    /// More is gone than the level survives, for all or for this controller alone: nothing may be read or
+    /// written any more.
+    bool offline() const { return lost_quorum_ || beyond_; }
+    /// Would be false if these were gone, too.
+    bool survives(MemberMask failing) const;
     /// Says so: too few members are reached from here, or another AMF of this controller has found that.
     void go_offline();
     std::vector<VolumeRecord> volumes() const;
@@ -145,6 +143,25 @@ public:
     /// assembly.
     Task<void> settle_pages();
 
+    // ---- moves of segments (moves.cc)
+    /// A member that is there no more holds the zone's segment at this position, and it should stand
+    /// elsewhere.
+    std::optional<ZonePosition> lost_position(const Zone& zone) const;
+    bool has_spare(const Zone& zone) const { return spare_for(zone).has_value(); }
+    /// Of its parts.
+    unsigned missing_of(const Zone& zone) const { return positions_on(zone, gone()); }
+    std::size_t open_moves() const { return open_moves_; }
+    /// Begins to move the segment at the lost position. not_found: there is none, or the zone has a move;
+    /// no_space.
+    Task<Status> open_move(ExtentIndex extent);
+    /// All rows below `rows` are whole at the target, and flushed; after the last one the zone has the new
+    /// segment. busy, and nothing is changed, if the move is not as `from` any more or `still` says no under
+    /// the tables lock.
+    Task<Status> advance_move(ExtentIndex extent, ZoneMove from, std::uint32_t rows,
+                              std::function<bool()> still);
+    /// Ends a move whose target is there no more; else it does nothing.
+    Task<Status> give_up_move(ExtentIndex extent);
+
     // ---- journals
     const JournalState& journal(AmfSlot slot) const { return state_.journals[slot.v]; }
     /// A ring is open whose AMF is not in the view: what it says is not void yet.
@@ -181,9 +198,9 @@ public:
     };
     /// What the page of a slot whose AMF is not in the view says, on the disks.
     Task<Result<SlotIntents>> intents_of(AmfSlot slot);
-    /// Somebody has left the region with what may be half-written stripes that no record is about, and nobody
-    /// has resynced it yet, as far as the disks say.
-    Task<bool> left_half_written(RegionIndex region);
+    /// Somebody has left one of the regions with what may be half-written stripes that no record is about,
+    /// and nobody has resynced it yet, as far as the disks say.
+    Task<bool> left_half_written(RegionIndex first, std::uint32_t count = 1);
     /// Empties that page; does nothing if it is not the one of this sequence any more (its AMF was
     /// here meanwhile), or if `still_absent` says no under the tables lock.
     Task<Status> clear_intents_of(AmfSlot slot, std::uint64_t sequence, std::function<bool()> still_absent);
@@ -232,6 +249,7 @@ private:
     Task<void> agree(PageNumber page, Buffer bytes);
     void on_update(AmfId from, const Message& message);
     Task<void> acknowledge(AmfId to, std::uint64_t version);
+    Task<void> zone_uses_over();
     void on_page(const Message& message);
     void send_all_pages(AmfId to);
     Task<void> reload();
@@ -262,6 +280,8 @@ private:
     Task<Status> commit(PageNumber page, Content content);
     Task<Status> end_change();
     Task<Status> zero_segments(Zone zone);
+    Task<Status> commit_zone(ExtentIndex extent, Zone zone);
+    MapPage map_content(PageNumber page) const;
     Task<Status> free_zones(VolumeRecord volume);
     Task<Status> replay_journals();
     std::optional<VolumePlace> find_volume(VolumeId id) const;
@@ -269,6 +289,15 @@ private:
     Task<Status> change_ports(VolumeId id, std::function<Status(VolumeRecord&)> change);
     Task<Result<ControllerSlot>> give_outside_slot(std::string controller);
     Result<ExtentIndex> find_space(std::uint32_t extents) const;
+
+    // moves.cc
+    MemberMask gone() const;
+    void note_missing(const Zone& zone, int change);
+    void recount();
+    bool serves_without(MemberMask members) const;
+    std::uint32_t promised_zones() const;
+    Result<Segment> spare_for(const Zone& zone) const;
+    Task<Status> end_doubtful_moves();
 
     // intents.cc
     Task<Status> store_intents();
@@ -292,6 +321,11 @@ private:
     std::vector<std::uint64_t> sequences_;  ///< by page; 0 = never written
     std::optional<SegmentAllocator> allocator_;
     std::uint64_t allocated_extents_ = 0;
+    std::array<std::uint32_t, kMaxMembers + 1> zones_missing_{};  ///< zones by the number of parts they lack
+    unsigned most_missing_ = 0;
+    bool beyond_ = false;  ///< what the level survives
+    std::size_t open_moves_ = 0;
+    ZoneUses zone_uses_;
     bool loaded_ = false;
     bool lost_quorum_ = false;
     std::set<std::uint8_t>
@@ -313,7 +347,6 @@ private:
     };
     std::optional<LastChange> last_change_;
     bool change_open_ = false;
-    unsigned zone_writes_ = 0;
     std::optional<std::map<std::uint32_t, Buffer>> fetched_;  ///< while pages come from a peer
     bool fetch_done_ = false;
     std::uint64_t fetched_version_ = 0;

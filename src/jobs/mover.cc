@@ -1,0 +1,130 @@
+#include "jobs/mover.h"
+
+#include <algorithm>
+#include <tuple>
+
+#include "base/log.h"
+
+namespace braid {
+
+bool Mover::mine(ExtentIndex extent) const {
+    const auto& members = amf_.view().members;
+    return !members.empty() && members[extent.v % members.size()].id == amf_.view().self;
+}
+
+bool Mover::due(const Zone& zone) const {
+    if (zone.move) return true;
+    const auto lost = space_ ? amf_.tables().lost_position(zone) : std::nullopt;
+    if (!lost) return false;
+    const auto since = failed_since_[zone.segments[lost->v].member.v];
+    return since && clock_.now() - *since >= options_.delay;
+}
+
+/// What there is to do for all, and since when.
+void Mover::look() {
+    const Tables& tables = amf_.tables();
+    for (std::size_t i = 0; i < tables.state().members.size(); ++i) {
+        const bool failed = tables.state().members[i].state == MemberState::failed;
+        if (!failed) failed_since_[i].reset();
+        if (failed && !failed_since_[i]) failed_since_[i] = clock_.now();
+    }
+    space_ = false;
+    for (std::uint32_t i = 0; i < tables.config().extents; ++i) {
+        const Zone* zone = tables.zone(ExtentIndex(i));
+        if (zone == nullptr || zone->move || !tables.lost_position(*zone)) continue;
+        space_ = tables.has_spare(*zone);
+        break;
+    }
+    std::erase_if(avoided_, [this](const auto& entry) { return entry.second <= clock_.now(); });
+    std::uint64_t left = 0;
+    const Geometry& geometry = tables.geometry();
+    for (std::uint32_t i = 0; i < tables.config().extents; ++i) {
+        const Zone* zone = tables.zone(ExtentIndex(i));
+        if (zone == nullptr || !due(*zone)) continue;
+        const std::uint32_t done = zone->move ? zone->move->rows_done : 0;
+        left += std::uint64_t{geometry.rows_per_extent() - done} * geometry.strip_size;
+    }
+    progress_.stuck = avoided_.size();
+    progress_.total_bytes = left == 0 ? 0 : std::max(progress_.total_bytes, left);
+    progress_.done_bytes = progress_.total_bytes - left;
+}
+
+/// Of those that have lost most one whose move is open, if there is any.
+std::optional<ExtentIndex> Mover::next() const {
+    const Tables& tables = amf_.tables();
+    std::optional<ExtentIndex> best;
+    std::tuple<unsigned, bool> best_need;
+    for (std::uint32_t i = 0; i < tables.config().extents; ++i) {
+        const ExtentIndex extent(i);
+        const Zone* zone = tables.zone(extent);
+        if (zone == nullptr || !mine(extent) || avoided_.contains(extent) || !due(*zone)) continue;
+        const std::tuple need(tables.missing_of(*zone), zone->move.has_value());
+        if (best && need <= best_need) continue;
+        best = extent;
+        best_need = need;
+    }
+    return best;
+}
+
+Task<void> Mover::run() {
+    while (!ending_) {
+        co_await sleep_for(clock_, options_.poll);
+        const Tables& tables = amf_.tables();
+        while (!ending_ && amf_.ready() && tables.settled() && !tables.offline()) {
+            if (tables.failed_members() == 0 && tables.open_moves() == 0 && !progress_.running()) break;
+            look();
+            const std::optional<ExtentIndex> extent = next();
+            if (!extent) break;
+            busy_ = true;
+            const Status status = co_await move_zone(*extent);
+            busy_ = false;
+            if (status) continue;
+            const bool soon = status.error().code == Errc::busy;
+            avoided_[*extent] = clock_.now() + (soon ? options_.poll : options_.retry);
+        }
+    }
+}
+
+Task<Status> Mover::move_zone(ExtentIndex extent) {
+    Tables& tables = amf_.tables();
+    const Zone* zone = tables.zone(extent);
+    if (zone != nullptr && !zone->move) CO_TRY(co_await tables.open_move(extent));
+    while (!ending_ && mine(extent)) {
+        zone = tables.zone(extent);
+        if (zone == nullptr || !zone->move) co_return Status{};
+        const ZoneMove move = *zone->move;
+        if (!tables.member_ok(move.target.member)) co_return co_await tables.give_up_move(extent);
+        CO_TRY(co_await move_run(extent, move));
+    }
+    co_return Status{};
+}
+
+/// From the watermark on.
+Task<Status> Mover::move_run(ExtentIndex extent, ZoneMove move) {
+    Tables& tables = amf_.tables();
+    const Epoch epoch = amf_.view().epoch;
+    const std::uint32_t regions = kExtentSize / kRegionSize;
+    if (co_await tables.left_half_written(RegionIndex(extent.v * regions), regions))
+        co_return fail(Errc::busy);
+    const std::uint32_t rows = tables.geometry().rows_per_extent();
+    const std::uint32_t end = std::min(rows, move.rows_done + options_.run);
+    CO_TRY(co_await move_rows(extent, move.rows_done, end, epoch));
+    CO_TRY(co_await amf_.flush_member(move.target.member));
+    const auto still = [this, epoch] { return amf_.view().epoch == epoch; };
+    co_return co_await tables.advance_move(extent, move, end, still);
+}
+
+Task<Status> Mover::move_rows(ExtentIndex extent, std::uint32_t from, std::uint32_t to, Epoch epoch) {
+    const Geometry& geometry = amf_.tables().geometry();
+    while (from < to) {
+        std::vector<Task<Status>> some;
+        for (; from < to && some.size() < options_.depth; ++from)
+            some.push_back(amf_.move_row(geometry.stripe_of(extent, Row(from)), epoch));
+        const std::uint64_t bytes = some.size() * geometry.strip_size;
+        for (const Status& status : co_await gather(amf_.executor(), std::move(some))) CO_TRY(status);
+        progress_.moved_here += bytes;
+    }
+    co_return Status{};
+}
+
+}  // namespace braid

@@ -1,0 +1,68 @@
+// Where segments are lost, what stood in them is made again elsewhere: rebuild onto spare space, spread over
+// all members (rows P1 P2, figure 15). Each AMF has one of these, nobody is told what to do: what is wanted
+// stands in the tables, and which extents are whose follows from the view, so that a join or a death divides
+// the rest anew. What is done stands in the tables, too.
+//
+//   of my extents the one that has lost most -> open the move -> a run of rows, each under its stripe's lock
+//   -> flush the target -> watermark -> ... -> the zone has the new segment -> the next one
+//
+// It begins by itself when a member has been failed for `delay`, if there is space that no virtual disk may
+// need; what was begun goes on at once. The object outlives its run; end() ends it after the present rows.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <optional>
+
+#include "amf/amf.h"
+
+namespace braid {
+
+struct MoverOptions {
+    Nanos delay = 30s;       ///< after a member was declared failed
+    std::uint32_t run = 32;  ///< rows between two watermarks
+    std::size_t depth = 4;   ///< of them at once
+    Nanos poll = 100ms;
+    Nanos retry = 1s;  ///< after a zone that could not be moved
+};
+
+/// Of all AMFs together, as the tables say; `moved_here` by this one.
+struct MoveProgress {
+    std::uint64_t done_bytes = 0, total_bytes = 0;  ///< on members, since it was begun or this AMF started
+    std::uint64_t moved_here = 0;
+    std::size_t stuck = 0;  ///< zones that cannot be moved for now
+    bool running() const { return total_bytes != 0; }
+};
+
+class Mover {
+public:
+    Mover(Amf& amf, Clock& clock, MoverOptions options) : amf_(amf), clock_(clock), options_(options) {}
+
+    Task<void> run();
+    void end() { ending_ = true; }
+    /// Something of it is under way.
+    bool busy() const { return busy_; }
+    MoveProgress progress() const { return progress_; }
+
+private:
+    bool mine(ExtentIndex extent) const;
+    /// The zone has a position that should stand elsewhere, and it is time.
+    bool due(const Zone& zone) const;
+    void look();
+    std::optional<ExtentIndex> next() const;
+    Task<Status> move_zone(ExtentIndex extent);
+    Task<Status> move_run(ExtentIndex extent, ZoneMove move);
+    Task<Status> move_rows(ExtentIndex extent, std::uint32_t from, std::uint32_t to, Epoch epoch);
+
+    Amf& amf_;
+    Clock& clock_;
+    const MoverOptions options_;
+    bool ending_ = false, busy_ = false;
+    bool space_ = false;                                            ///< for more, when somebody looked
+    std::array<std::optional<Nanos>, kMaxMembers> failed_since_{};  ///< as seen here
+    std::map<ExtentIndex, Nanos> avoided_;                          ///< until then
+    MoveProgress progress_;
+};
+
+}  // namespace braid

@@ -1,0 +1,174 @@
+#include "jobs/mover.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "amf/testing.h"
+#include "jobs/parity_job.h"
+
+namespace braid {
+namespace {
+
+using testing::InFlight;
+using testing::pattern;
+using testing::World;
+using testing::WorldOptions;
+
+constexpr std::array<std::uint16_t, 2> kBoth{1, 2};
+constexpr std::array<std::uint64_t, 2> kTwo{0, 1};
+
+MoverOptions quick() { return {.delay = 1ms, .run = 64, .depth = 8, .poll = 1ms, .retry = 10ms}; }
+
+/// AMFs that move segments when members fail.
+class Moving {
+public:
+    explicit Moving(WorldOptions options) : world(options) {
+        for (const std::uint16_t id : kBoth) start(id);
+    }
+    ~Moving() {
+        for (auto& [id, node] : world.nodes) node->scope->destroy_all();
+    }
+    void start(std::uint16_t id) {
+        world.start(id);
+        movers[id] = std::make_unique<Mover>(world.amf(id), world.clock, quick());
+        world.node(id).scope->spawn(movers[id]->run());
+    }
+    void fail(std::uint8_t member) {
+        world.media[member]->dead = true;
+        ASSERT_TRUE(world.run(1, world.amf(1).tables().fail_member(MemberIndex(member))));
+    }
+    bool lacks_something(std::uint16_t id = 1) const {
+        const Tables& tables = const_cast<World&>(world).amf(id).tables();
+        return tables.most_missing() != 0 || tables.open_moves() != 0;
+    }
+    bool rebuilt(std::uint16_t id = 1) {
+        return world.run_until([&] { return !lacks_something(id); });
+    }
+    bool reads(std::uint16_t id, std::uint64_t at, const Buffer& data) {
+        const Buffer back = world.read(id, at, data.size());
+        return back.size() == data.size() && std::memcmp(back.data(), data.data(), data.size()) == 0;
+    }
+
+    World world;
+    std::map<std::uint16_t, std::unique_ptr<Mover>> movers;
+};
+
+struct Shape {
+    const char* name;
+    WorldOptions options;
+};
+
+WorldOptions shape(Level level, std::size_t disks, unsigned width, bool checksums, PowerLoss power) {
+    WorldOptions out{.level = level, .disks = disks, .strip_size = 256u << 10, .width = width};
+    out.checksums = checksums;
+    out.power_loss = power;
+    return out;
+}
+
+class Rebuild : public ::testing::TestWithParam<Shape> {};
+
+/// What was lost is made again, so that as many may fail once more.
+TEST_P(Rebuild, OntoSpareSpaceOfAllMembers) {
+    Moving m(GetParam().options);
+    const Buffer first = pattern(1, 3u << 20), second = pattern(2, 1u << 20);
+    ASSERT_TRUE(m.world.write(1, 0, first));
+    ASSERT_TRUE(m.world.write(2, kExtentSize + 4096, second));
+    ASSERT_TRUE(m.world.write(2, 5000, pattern(3, 700)));
+    Buffer now = first;
+    std::memcpy(now.data() + 5000, pattern(3, 700).data(), 700);
+    for (const std::uint64_t extent : kTwo) {
+        const Zone* zone = m.world.amf(1).tables().zone(ExtentIndex(static_cast<std::uint32_t>(extent)));
+        m.fail(zone->segments[0].member.v);
+        ASSERT_TRUE(m.rebuilt()) << "after " << extent;
+        EXPECT_EQ(m.world.amf(2).tables().failed_members(), extent + 1);
+        EXPECT_FALSE(m.world.amf(2).tables().offline());
+        for (const std::uint16_t id : kBoth) {
+            EXPECT_TRUE(m.reads(id, 0, now));
+            EXPECT_TRUE(m.reads(id, kExtentSize + 4096, second));
+        }
+        EXPECT_TRUE(m.world.unclean(1, 2 * kExtentSize).empty());
+    }
+    EXPECT_GT(m.movers[1]->progress().moved_here, 0u);
+    EXPECT_GT(m.movers[2]->progress().moved_here, 0u) << "only one of them works";
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Levels, Rebuild,
+    ::testing::Values(Shape{"raid5", shape(Level::raid5, 6, 3, true, PowerLoss::resync)},
+                      Shape{"raid5_plain", shape(Level::raid5, 6, 3, false, PowerLoss::resync)},
+                      Shape{"raid6", shape(Level::raid6, 7, 5, true, PowerLoss::journal)},
+                      Shape{"mirror", shape(Level::mirror, 4, 2, true, PowerLoss::resync)},
+                      Shape{"mirror_of_3", shape(Level::mirror, 5, 3, false, PowerLoss::journal)}),
+    [](const auto& info) { return info.param.name; });
+
+TEST(Mover, GoesOnWhereItWasWhenAllStartAgain) {
+    Moving m(shape(Level::raid5, 6, 3, true, PowerLoss::resync));
+    const Buffer data = pattern(1, 4u << 20);
+    ASSERT_TRUE(m.world.write(1, 0, data));
+    m.fail(m.world.amf(1).tables().zone(ExtentIndex(0))->segments[1].member.v);
+    const auto rows_done = [&](std::uint16_t id) {
+        const auto& move = m.world.amf(id).tables().zone(ExtentIndex(0))->move;
+        return move ? move->rows_done : 0;
+    };
+    ASSERT_TRUE(m.world.run_until([&] { return rows_done(1) >= 64 && rows_done(2) >= 64; }));
+    m.world.kill(1, InFlight::torn);
+    m.world.kill(2, InFlight::torn);
+    m.world.adopt();
+    m.start(1);
+    EXPECT_GE(rows_done(1), 64u);
+    EXPECT_FALSE(m.world.run_until([&] { return !m.lacks_something(); }, 1s)) << "from half-written stripes";
+    for (const std::uint8_t slot : {std::uint8_t{0}, std::uint8_t{1}}) {
+        ParityJob resync(m.world.amf(1));
+        ASSERT_TRUE(m.world.run(1, resync.resync_own()));
+        ASSERT_TRUE(m.world.run(1, resync.resync_of(AmfSlot(slot), [] { return true; })));
+    }
+    ASSERT_TRUE(m.rebuilt());
+    EXPECT_TRUE(m.reads(1, 0, data));
+    m.fail(m.world.amf(1).tables().zone(ExtentIndex(0))->segments[0].member.v);
+    EXPECT_TRUE(m.reads(1, 0, data));
+}
+
+TEST(Mover, LetsTheOthersDoWhatTheDeadHadToDo) {
+    Moving m(shape(Level::raid6, 7, 4, true, PowerLoss::resync));
+    const Buffer data = pattern(1, 1u << 20);
+    for (const std::uint64_t extent : kTwo) ASSERT_TRUE(m.world.write(1, extent * kExtentSize, data));
+    m.fail(2);
+    ASSERT_TRUE(m.world.run_until([&] { return m.world.amf(1).tables().open_moves() != 0; }));
+    m.world.kill(2, InFlight::mixed);
+    m.world.adopt();
+    ASSERT_TRUE(m.rebuilt());
+    for (const std::uint64_t extent : kTwo) EXPECT_TRUE(m.reads(1, extent * kExtentSize, data));
+    EXPECT_TRUE(m.world.unclean(1, 2 * kExtentSize).empty());
+}
+
+TEST(Mover, BeginsAnewElsewhereWhenItsTargetFails) {
+    Moving m(shape(Level::raid6, 8, 4, true, PowerLoss::resync));
+    const Buffer data = pattern(1, 2u << 20);
+    ASSERT_TRUE(m.world.write(1, 0, data));
+    const Tables& tables = m.world.amf(1).tables();
+    m.fail(tables.zone(ExtentIndex(0))->segments[0].member.v);
+    const auto move = [&] { return tables.zone(ExtentIndex(0))->move; };
+    ASSERT_TRUE(m.world.run_until([&] { return move() && move()->rows_done != 0; }));
+    m.fail(move()->target.member.v);
+    ASSERT_TRUE(m.rebuilt());
+    EXPECT_TRUE(m.reads(2, 0, data));
+    EXPECT_TRUE(m.world.unclean(1, kExtentSize).empty());
+}
+
+/// Not into what virtual disks may still need; and they find their places, whoever has failed.
+TEST(Mover, LeavesTheSpaceOfVirtualDisksAlone) {
+    Moving m(shape(Level::raid5, 5, 3, false, PowerLoss::resync));
+    const std::uint32_t extents = m.world.config.extents;
+    const Tables& tables = m.world.amf(1).tables();
+    ASSERT_TRUE(m.world.run(1, m.world.amf(1).tables().create_volume("v", extents * kExtentSize)));
+    ASSERT_TRUE(m.world.write(1, 0, pattern(1, 1u << 20)));
+    m.fail(tables.zone(ExtentIndex(0))->segments[0].member.v);
+    EXPECT_FALSE(tables.has_spare(*tables.zone(ExtentIndex(0))));
+    for (std::uint32_t extent = 1; extent < extents; ++extent)
+        EXPECT_TRUE(m.world.write(1, extent * kExtentSize, pattern(2, 4096))) << extent;
+    EXPECT_FALSE(m.world.run_until([&] { return !m.lacks_something(); }, 1s));
+}
+
+}  // namespace
+}  // namespace braid

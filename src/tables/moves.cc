@@ -1,0 +1,148 @@
+// What is missing, what the group survives, and segments that go to other members (rows P1 P2, figure 15).
+//
+//   open_move     the zone has a target: from here on all AMFs write to both places
+//   advance_move  rows below a watermark are whole at the target; after the last one the old segment is free
+//
+// The generation of the zone stays: it names the content. While the segment of before is there it is what is
+// read, and at an assembly from the disks such a move ends and begins anew, because a loss of power leaves
+// the two places different where something was being written. If its member has failed the target is the only
+// place of the rows below the watermark, and goes on to be.
+#include <algorithm>
+
+#include "base/log.h"
+#include "tables/tables.h"
+
+namespace braid {
+
+// ---- what is missing
+
+/// Failed, or not reached from here.
+MemberMask Tables::gone() const {
+    MemberMask out;
+    for (std::size_t i = 0; i < state_.members.size(); ++i)
+        out[i] = disks_[i] == nullptr || state_.members[i].state != MemberState::ok;
+    return out;
+}
+
+unsigned Tables::failed_members() const { return static_cast<unsigned>(gone().count()); }
+
+void Tables::note_missing(const Zone& zone, int change) {
+    std::uint32_t& zones = zones_missing_[positions_on(zone, gone())];
+    zones = static_cast<std::uint32_t>(static_cast<int>(zones) + change);
+    most_missing_ = kMaxMembers;
+    while (most_missing_ > 0 && zones_missing_[most_missing_] == 0) --most_missing_;
+    beyond_ = most_missing_ > geometry().m || !serves_without(gone());
+}
+
+/// The state of members has changed.
+void Tables::recount() {
+    zones_missing_ = {};
+    most_missing_ = 0;
+    beyond_ = !serves_without(gone());
+    for (const Zone& zone : zones_) {
+        if (zone.allocated()) note_missing(zone, +1);
+    }
+}
+
+/// Leaving zones aside: there are places for new ones, and each journal is somewhere.
+bool Tables::serves_without(MemberMask members) const {
+    if (disks_.size() - members.count() < geometry().k) return false;
+    for (std::uint8_t slot = 0; config_.has_journal() && slot < config_.amf_slots(); ++slot) {
+        if ((config_.ring_members(AmfSlot(slot)) & ~members).none()) return false;
+    }
+    return true;
+}
+
+/// Not more than m at once: whoever assembles the group from those that failed must see that others may have
+/// gone on.
+bool Tables::survives(MemberMask failing) const {
+    const MemberMask before = gone();
+    if ((failing & ~before).none()) return !offline();
+    MemberMask fresh = failing;
+    for (std::size_t i = 0; i < state_.members.size(); ++i)
+        if (state_.members[i].state != MemberState::ok) fresh.reset(i);
+    const MemberMask all = before | failing;
+    if (fresh.count() > geometry().m || !serves_without(all)) return false;
+    return std::ranges::none_of(
+        zones_, [&](const Zone& zone) { return zone.allocated() && positions_on(zone, all) > geometry().m; });
+}
+
+// ---- moves
+
+std::optional<ZonePosition> Tables::lost_position(const Zone& zone) const {
+    for (std::uint8_t i = 0; i < zone.width; ++i) {
+        if (state_.members[zone.segments[i].member.v].state == MemberState::failed) return ZonePosition(i);
+    }
+    return std::nullopt;
+}
+
+/// Zones that virtual disks may still need.
+std::uint32_t Tables::promised_zones() const {
+    std::uint64_t extents = 0;
+    for (const VolumeRecord& volume : volumes()) extents += volume.extents;
+    return static_cast<std::uint32_t>(extents - std::min(extents, allocated_extents_));
+}
+
+Result<Segment> Tables::spare_for(const Zone& zone) const {
+    return allocator_->spare(zone, ~gone(), promised_zones());
+}
+
+Task<Status> Tables::open_move(ExtentIndex extent) {
+    CO_TRY_LET(const Turn turn, co_await begin_change());
+    Zone next = zones_[extent.v];
+    const std::optional<ZonePosition> position = lost_position(next);
+    if (next.move || !position) co_return fail(Errc::not_found);
+    CO_TRY_LET(const Segment target, spare_for(next));
+    next.move = {*position, target, 0};
+    LOG_INFO("zone.move", {"group", config_.name}, {"extent", extent}, {"position", *position},
+             {"from", next.segments[position->v].member}, {"to", target.member});
+    CO_TRY(co_await commit_zone(extent, next));
+    co_return co_await end_change();
+}
+
+Task<Status> Tables::advance_move(ExtentIndex extent, ZoneMove from, std::uint32_t rows,
+                                  std::function<bool()> still) {
+    CO_TRY_LET(const Turn turn, co_await begin_change());
+    Zone next = zones_[extent.v];
+    if (next.move != from || !member_ok(from.target.member) || !still()) co_return fail(Errc::busy);
+    next.move->rows_done = rows;
+    if (rows == geometry().rows_per_extent()) {
+        next.segments[from.position.v] = from.target;
+        next.move.reset();
+        LOG_INFO("zone.moved", {"group", config_.name}, {"extent", extent}, {"to", from.target.member});
+    }
+    CO_TRY(co_await commit_zone(extent, next));
+    co_return co_await end_change();
+}
+
+Task<Status> Tables::give_up_move(ExtentIndex extent) {
+    CO_TRY_LET(const Turn turn, co_await begin_change());
+    Zone next = zones_[extent.v];
+    if (!next.move || member_ok(next.move->target.member)) co_return Status{};
+    next.move.reset();
+    CO_TRY(co_await commit_zone(extent, next));
+    co_return co_await end_change();
+}
+
+/// At an assembly from the disks: of the two places of what was being written one may have it and the other
+/// one not.
+Task<Status> Tables::end_doubtful_moves() {
+    for (std::uint32_t i = 0; i < map_pages(); ++i) {
+        const PageNumber page(kFirstMapPage.v + i);
+        MapPage content = map_content(page);
+        bool changed = false;
+        for (Zone& zone : content.zones) {
+            if (!zone.move) continue;
+            const bool only_place = !member_ok(zone.segments[zone.move->position.v].member);
+            if (only_place && member_ok(zone.move->target.member)) continue;
+            zone.move.reset();
+            changed = true;
+        }
+        if (!changed) continue;
+        while (!settled()) co_await changed_.next();
+        CO_TRY(co_await commit(page, std::move(content)));
+    }
+    co_return co_await end_change();
+}
+
+}  // namespace braid
