@@ -115,6 +115,7 @@ private:
     void rot_tables(Fault& fault);
     void tell_lies(Fault& fault);
     Media* healthy_disk(Prng& prng);
+    bool whole_again(MemberIndex next);
     /// A copy of every record survives whatever this plan does: no resync ever has anything to correct.
     bool covered() const {
         return plan_.dimension >= 2 && !plan_.cluster_kill && !plan_.power_cuts &&

@@ -252,16 +252,14 @@ bool Cluster::read_everywhere() {
 /// As many members as the level survives are gone: what parity says is what was written.
 void Cluster::read_without_some() {
     const Tables& tables = amf_of(nodes_[0])->tables();
-    unsigned left = tables.config().geometry.m;
     const std::size_t first = prng_.below(media_.size());
+    MemberMask dead;
     for (std::size_t i = 0; i < media_.size(); ++i) {
-        if (!tables.member_ok(MemberIndex(static_cast<std::uint8_t>(i)))) --left;
-    }
-    for (std::size_t i = 0; i < media_.size() && left > 0; ++i) {
         const std::size_t member = (first + i) % media_.size();
         if (!tables.member_ok(MemberIndex(static_cast<std::uint8_t>(member)))) continue;
+        if (!tables.survives(MemberMask(dead).set(member))) continue;
+        dead.set(member);
         media_[member]->dead = true;
-        --left;
     }
     if (!read_everywhere()) return;
     const std::string judged = hosts_->judge();

@@ -105,11 +105,24 @@ void Cluster::trouble_store(Fault& fault) {
 
 /// A member that may still go; nothing when as many as the plan allows have gone.
 Media* Cluster::healthy_disk(Prng& prng) {
-    if (disks_failed_ >= plan_.disk_faults) return nullptr;
+    if (disks_failed_ >= plan_.disk_faults + plan_.further_disk_faults) return nullptr;
     Media* media = media_[prng.below(media_.size())].get();
+    const MemberIndex member(static_cast<std::uint8_t>(media->id()));
+    if (disks_failed_ >= plan_.disk_faults && !whole_again(member)) return nullptr;
     const bool healthy = !media->dead && !media->fails_writes && media->errors_of_1000 == 0 &&
                          !media->declared && media->plugged() == 1;
     return healthy ? media : nullptr;
+}
+
+/// One more may fail: all that failed are known to have, and what they held stands elsewhere.
+bool Cluster::whole_again(MemberIndex next) {
+    const Tables* tables = some_tables();
+    if (tables == nullptr || !tables->settled() || tables->failed_members() != disks_failed_) return false;
+    if (tables->most_missing() != 0 || tables->open_moves() != 0) return false;
+    if (media_.size() - disks_failed_ <= tables->geometry().width()) return false;
+    if (!tables->survives(MemberMask().set(next.v))) return false;
+    world_.mark(Mark::disk_after_rebuild);
+    return true;
 }
 
 /// A member is gone, refuses writes, or fails now and then.

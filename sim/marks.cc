@@ -68,6 +68,8 @@ constexpr std::array<Entry, kMarks> kTable{{
     {Mark::read_whole_stripe, "read.whole_stripe", ""},
     {Mark::block_repaired, "block.repaired", ""},
     {Mark::member_error, "member.error", ""},
+    {Mark::row_moved, "row.moved", ""},
+    {Mark::disk_after_rebuild, "disk.after_rebuild", ""},
     {Mark::cache_local, "cache.local", ""},
     {Mark::cache_peer, "cache.peer", ""},
     {Mark::cache_without_lease, "cache.without_lease", ""},

@@ -70,6 +70,8 @@ enum class Mark : std::uint8_t {
     read_whole_stripe,
     block_repaired,
     member_error,
+    row_moved,
+    disk_after_rebuild,
     cache_local,
     cache_peer,
     cache_without_lease,

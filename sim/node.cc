@@ -8,14 +8,15 @@ namespace braid::sim {
 
 Geometry geometry_of(const Shape& shape) {
     Geometry geometry = *Geometry::make(*parse_level(shape.level), shape.disks,
-                                        static_cast<std::uint32_t>(shape.strip_size), shape.copies);
+                                        static_cast<std::uint32_t>(shape.strip_size),
+                                        shape.level == "mirror" ? shape.copies : shape.width);
     geometry.checksums = shape.checksums;
     return geometry;
 }
 
 std::vector<std::unique_ptr<Media>> make_media(World& world, const Shape& shape) {
     const Geometry geometry = geometry_of(shape);
-    const std::uint64_t segments = (4 * geometry.width() + shape.disks - 1) / shape.disks + 1;
+    const std::uint64_t segments = (4 * geometry.width() + shape.disks - 1) / shape.disks + 1 + shape.spare;
     std::uint64_t size = (16u << 20) + segments * geometry.segment_size();
     if (shape.power_loss == PowerLoss::journal) {
         const std::array sizes{size};
@@ -50,6 +51,7 @@ CreateGroup group_request(const Shape& shape) {
     group.checksums = shape.checksums;
     group.dimension = shape.dimension;
     group.copies = shape.copies;
+    group.width = shape.width;
     for (std::size_t i = 0; i < shape.disks; ++i) group.disks.push_back(disk_name(i));
     for (std::size_t i = 0; shape.outside != 0 && i < shape.controllers; ++i)
         group.controllers.push_back(controller_name(i));
@@ -82,7 +84,8 @@ Running::Running(Wires& wires, SharedRecord& record, std::vector<std::unique_ptr
                                   .dirty_age = shape.dirty_age,
                                   .checksums = shape.checksum_cache,
                                   .window = shape.window,
-                                  .window_age = shape.window_age}),
+                                  .window_age = shape.window_age,
+                                  .spare_delay = shape.spare_delay}),
       scope(process.executor) {}
 
 std::vector<Amf*> Running::amfs() {

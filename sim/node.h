@@ -27,7 +27,8 @@ struct Shape {
     PowerLoss power_loss = PowerLoss::resync;
     bool checksums = false;
     unsigned dimension = 2;
-    unsigned copies = 0;
+    unsigned copies = 0;  ///< of a mirror
+    unsigned width = 0;   ///< of the others; 0: all disks
     Nanos ping_timeout = 500ms;
     Nanos intent_idle = 2s;
     std::uint64_t cache = 0;                  ///< bytes, of each AMF
@@ -36,6 +37,8 @@ struct Shape {
     Nanos dirty_age = 100ms;
     std::uint64_t window = 4u << 20;  ///< of it, bytes answered before their copies stand
     Nanos window_age = 200ms;
+    Nanos spare_delay = 1h;   ///< what a failed member held is made again so long after
+    std::uint64_t spare = 0;  ///< segments of each member that nobody else needs
     std::vector<std::string> hosts_of = {}, sites_of = {};  ///< labels of the controllers, by number
     bool early_answers() const {
         return sharing.write_cache == WriteCache::back && dimension > 1 &&

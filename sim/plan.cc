@@ -8,6 +8,8 @@
 namespace braid::sim {
 
 static void set_write_back(Plan& plan, bool back);
+static void draw_spare(Plan& plan, unsigned parity);
+constexpr std::uint32_t kMostRows = 2100;  ///< of an extent, where segments move
 
 Plan draw_plan(std::uint64_t seed) {
     Prng prng(mix64(seed) ^ 0xb7a1dull);
@@ -142,7 +144,26 @@ Plan draw_plan(std::uint64_t seed) {
                       plan.sharing.few_partners != FewPartners::go_on;
     plan.lies = sums.chance(2, 3) && plan.checksums && told &&
                 plan.disk_faults + (plan.latent_errors ? 1 : 0) < parity;
+    draw_spare(plan, parity);
     return plan;
+}
+
+/// Groups with more members than a stripe is wide, and room to make again what those that fail have held.
+void draw_spare(Plan& plan, unsigned parity) {
+    Prng spare(mix64(plan.seed) ^ 0x59a3eull);
+    const bool narrow = spare.chance(1, 2);
+    const auto width = static_cast<unsigned>(parity + 2 + spare.below(std::max<std::size_t>(plan.disks, 5)));
+    const Nanos delay = 1us * spare.between(100, 300'000);
+    const bool wanted = spare.chance(3, 4);
+    const auto further = static_cast<unsigned>(spare.below(3));
+    if (plan.level != "mirror" && narrow && width < plan.disks) plan.width = width;
+    // A rebuild goes over all rows of what has been written, and takes as many events.
+    const Geometry geometry = geometry_of(plan);
+    const bool few_rows = geometry.rows_per_extent() <= kMostRows;
+    if (!wanted || !few_rows || geometry.width() == plan.disks) return;
+    plan.spare = 3;
+    plan.spare_delay = delay;
+    if (plan.disk_faults != 0 && !plan.power_cuts && !plan.cluster_kill) plan.further_disk_faults = further;
 }
 
 void set_write_back(Plan& plan, bool back) {
@@ -177,6 +198,7 @@ std::string describe(const Plan& plan) {
     std::string out = "seed " + std::to_string(plan.seed) + ": " + std::to_string(plan.controllers) +
                       " controllers, " + std::to_string(plan.disks) + " disks, " + plan.level;
     if (plan.copies != 0) out += " x" + std::to_string(plan.copies);
+    if (plan.width != 0) out += " of width " + std::to_string(plan.width);
     out += ", strip " + std::to_string(plan.strip_size / 1024) + "K, locks of " +
            to_string(plan.sharing.granularity) + ", dimension " + std::to_string(plan.dimension) + ", " +
            std::to_string(plan.hosts) + " hosts; faults:";
@@ -196,6 +218,8 @@ std::string describe(const Plan& plan) {
     if (plan.spikes) out += " spike";
     if (plan.operators) out += plan.set_sharing ? " operator-sets" : " operator";
     if (plan.disk_faults != 0) out += " disk x" + std::to_string(plan.disk_faults);
+    if (plan.further_disk_faults != 0) out += " and x" + std::to_string(plan.further_disk_faults);
+    if (plan.spare != 0) out += " rebuilt";
     if (plan.latent_errors) out += " latent";
     if (plan.stalls) out += " stalls";
     if (plan.clocks) out += " clocks";
@@ -281,6 +305,8 @@ constexpr std::array kSettings{
     setting<[](auto& p) -> auto& { return p.controllers; }>("controllers", 2),
     setting<[](auto& p) -> auto& { return p.outside; }>("outside", 0),
     setting<[](auto& p) -> auto& { return p.disk_faults; }>("disk_faults", 0),
+    setting<[](auto& p) -> auto& { return p.further_disk_faults; }>("further_disk_faults", 0),
+    setting<[](auto& p) -> auto& { return p.spare_delay; }>("spare_delay", 3'600'000'000),
     setting<[](auto& p) -> auto& { return p.unnoticed_swaps; }>("unnoticed_swaps", 0),
 };
 

@@ -42,6 +42,7 @@ struct Plan : Shape {
     bool rot = false;                 ///< tables and superblocks of one member rot
     bool swaps = false;               ///< of the members that may fail, some come back empty or old
     bool lies = false;                ///< member 0 says at times what was not written to it
+    unsigned further_disk_faults = 0;  ///< members that may fail when what those before held is made again
     unsigned outliers = 0;            ///< one of so many disk commands takes up to seconds; 0: none
     Nanos operator_pause = 400ms;
     bool set_sharing = false;   ///< the operator changes how locks are kept, too

@@ -138,6 +138,9 @@ Answer read_shape(const toml::node& node, Scenario& scenario) {
                         {"disks", number(shape.disks, "disks", 3, 24)},
                         {"level", text(shape.level, "level")},
                         {"copies", number(shape.copies, "copies", 2, 4)},
+                        {"width", number(shape.width, "width", 2, 24)},
+                        {"spare", number(shape.spare, "spare", 1, 16)},
+                        {"spare_delay", time(shape.spare_delay, "spare_delay")},
                         {"strip", size(shape.strip_size, "strip")},
                         {"granularity", word(sharing.granularity, "granularity", parse_granularity)},
                         {"coherency", word(sharing.coherency, "coherency", parse_coherency)},
@@ -168,7 +171,8 @@ Answer read_shape(const toml::node& node, Scenario& scenario) {
     if (!level)
         return wrong_at(node, "[cluster] level '" + shape.level + "' is none: mirror, raid5, raid6, raid7.3");
     const auto strip = static_cast<std::uint32_t>(shape.strip_size);
-    const auto geometry = Geometry::make(*level, shape.disks, strip, shape.copies);
+    const unsigned width = *level == Level::mirror ? shape.copies : shape.width;
+    const auto geometry = Geometry::make(*level, shape.disks, strip, width);
     if (!geometry) return wrong_at(node, "[cluster] " + shape.level + " does not work with so many disks");
     const auto complaint = sharing.complaint(shape.controllers, strip);
     if (!complaint.empty()) return wrong_at(node, "[cluster] " + std::string(complaint));

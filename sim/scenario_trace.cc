@@ -139,16 +139,19 @@ std::string Trace::place_of(std::uint64_t member, std::uint64_t offset) const {
     for (std::uint32_t extent = 0; extent < tables->config().extents; ++extent) {
         const Zone* zone = tables->zone(ExtentIndex(extent));
         if (zone == nullptr) continue;
-        for (const Segment& part : zone->parts()) {
-            if (part.member.v != member || part.index.v != segment) continue;
-            if (inside >= geometry_.rows_size()) {
-                const ZonePosition position(static_cast<std::uint8_t>(&part - zone->parts().data()));
+        const auto name = [&](ZonePosition position) {
+            if (inside >= geometry_.rows_size())
                 return checksums_of(ExtentIndex(extent), position, inside - geometry_.rows_size());
-            }
-            const unsigned role = role_of_member(geometry_, *zone, row, part.member)->v;
             return stripe_name(geometry_.stripe_of(ExtentIndex(extent), row)) + '/' +
-                   role_name(role, geometry_.k);
+                   role_name(geometry_.role_at(position, row).v, geometry_.k);
+        };
+        for (std::uint8_t i = 0; i < zone->width; ++i) {
+            const Segment& part = zone->segments[i];
+            if (part.member.v == member && part.index.v == segment) return name(ZonePosition(i));
         }
+        const std::optional<ZoneMove>& move = zone->move;
+        if (move && move->target.member.v == member && move->target.index.v == segment)
+            return name(move->position) + '+';
     }
     return "tables";
 }

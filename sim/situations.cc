@@ -74,6 +74,7 @@ constexpr std::array kCounted = {
     Counted{Mark::lock_blocks_kept, &AmfCounters::blocks_kept},
     Counted{Mark::block_repaired, &AmfCounters::repaired},
     Counted{Mark::member_error, &AmfCounters::member_errors},
+    Counted{Mark::row_moved, &AmfCounters::moved_rows},
     Counted{Mark::cache_local, &AmfCounters::cached_reads},
     Counted{Mark::cache_peer, &AmfCounters::peer_reads},
     Counted{Mark::cache_without_lease, &AmfCounters::reads_without_lease},

@@ -227,6 +227,7 @@ int group_create(const Globals& g, const GroupRequest& r) {
     for (const auto& [key, value] : r.sharing.fields()) body[key] = Json::parse(value);
     if (!r.controllers.empty()) body["controllers"] = r.controllers;
     if (r.copies != 0) body["copies"] = r.copies;
+    if (r.width != 0) body["width"] = r.width;
     return change(g, "/api/v1/groups", body);
 }
 int group_set(const Globals& g, const std::string& name, const GroupChange& c) {

@@ -56,6 +56,7 @@ memory = "1GiB"
 cache = "8MiB"
 window = "2MiB"
 window_age_ms = 50
+spare_delay_s = 5
 spin_us = 0
 [log]
 level = "debug"
@@ -65,6 +66,7 @@ level = "debug"
     EXPECT_EQ(c->host + '/' + c->site, "rack-1/north");
     EXPECT_EQ(c->window, 2ull << 20);
     EXPECT_EQ(c->window_age_ms, 50u);
+    EXPECT_EQ(c->spare_delay_s, 5u);
     EXPECT_EQ(c->nbd, (std::vector<std::string>{"127.0.0.1:10809", "unix:/run/n"}));
     EXPECT_EQ(c->peers, "unix:/run/p");
     EXPECT_EQ(c->api, std::vector<std::string>{"unix:/run/a"});

@@ -15,15 +15,20 @@ public:
           copies_(std::size_t{geometry_.checksum_copies()} * size_),
           block_(kBlockSize) {}
 
+    auto ok() const {
+        return [this](MemberIndex member) {
+            return tables_.state().members[member.v].state == MemberState::ok;
+        };
+    }
     std::string stripe(const Zone& zone, StripeIndex stripe) const {
         const Row row = geometry_.row_of(stripe);
         const std::uint64_t start = tables_.config().data_start;
         ChecksumRecord record(geometry_, {tables_.group(), stripe, zone.generation});
         std::vector<unsigned> here;
         for (unsigned copy = 0; copy < geometry_.checksum_copies(); ++copy) {
-            const DiskPlace at = checksum_place(geometry_, zone, row, copy, start);
-            if (!counts(at, size_)) continue;
-            media_[at.member.v]->peek(at.offset, bytes_of(copy));
+            const Places at = checksum_places(geometry_, zone, row, copy, start, ok());
+            if (!at.read || !counts(*at.read, size_)) continue;
+            media_[at.read->member.v]->peek(at.read->offset, bytes_of(copy));
             record.take(bytes_of(copy));
             here.push_back(copy);
         }
@@ -32,11 +37,12 @@ public:
             if (!record.current(bytes_of(copy))) return name + ": copy " + std::to_string(copy) + " is old";
         }
         for (unsigned role = 0; role < geometry_.width() && !here.empty(); ++role) {
-            DiskPlace at = strip_place(geometry_, zone, row, Role(static_cast<std::uint8_t>(role)), start);
-            for (std::uint32_t from = 0; from < geometry_.strip_size; from += kBlockSize) {
-                const DiskPlace block{at.member, at.offset + from};
+            const Places at =
+                strip_places(geometry_, zone, row, Role(static_cast<std::uint8_t>(role)), start, ok());
+            for (std::uint32_t from = 0; at.read && from < geometry_.strip_size; from += kBlockSize) {
+                const DiskPlace block{at.read->member, at.read->offset + from};
                 if (!counts(block, kBlockSize)) continue;
-                media_[at.member.v]->peek(block.offset, block_.span());
+                media_[block.member.v]->peek(block.offset, block_.span());
                 if (record.mismatch(role, from, block_.span()))
                     return name + ": role " + std::to_string(role) + ", byte " + std::to_string(from) +
                            " is not what its checksum says";
@@ -47,8 +53,7 @@ public:
 
 private:
     bool counts(DiskPlace at, std::uint64_t length) const {
-        return tables_.state().members[at.member.v].state == MemberState::ok &&
-               !media_[at.member.v]->lies(at.offset, length);
+        return !media_[at.member.v]->lies(at.offset, length);
     }
     std::span<std::byte> bytes_of(unsigned copy) const { return copies_.span(copy * size_, size_); }
 

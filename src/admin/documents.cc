@@ -485,6 +485,7 @@ AdminResult<CreateGroup> parse_create_group(std::string_view body) {
     bool checksums = false;
     if (fields.word("checksums", checksums, parse_on_off)) r.checksums = checksums;
     fields.number("copies", r.copies, 24);
+    fields.number("width", r.width, 24);
     fields.flag("force", r.force);
     auto request = fields.finish(std::move(r));
     if (request && (request->disks.size() < 3 || request->disks.size() > kMaxMembers)) {

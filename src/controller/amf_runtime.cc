@@ -27,6 +27,8 @@ AmfRuntime::AmfRuntime(Executor& executor, Clock& clock, PortRegistry& registry,
                [this](std::string_view controller, VolumeId volume) {
                    return find_forwarded(controller, volume);
                }),
+      mover_(amf_, clock, plan.moves, [this] { voice_.changed(*this); }),
+      clock_(clock),
       scope_(executor) {
     amf_.on_tables_change([this] { voice_.changed(*this); });
     if (voice_.repeat != Nanos{0}) scope_.spawn(repeat(clock));
@@ -59,6 +61,7 @@ AmfReport AmfRuntime::report() const {
     for (const auto& disk : disks_) out.disks.push_back(disk ? disk->counters() : DiskCounters{});
     for (const auto& [id, port] : ports_) out.in_flight[port->name()] = port->in_flight();
     out.forwarded = forward_.counters();
+    out.moves = mover_.progress();
     if (resync_ != nullptr) {
         out.resync = resync_->progress();
     } else if (out.loaded && !amf_.tables().former_intents().empty()) {
@@ -82,11 +85,14 @@ Task<Status> AmfRuntime::load() { co_return co_await amf_.load(); }
 /// Whoever waits for it knows its report, too.
 Task<Status> AmfRuntime::start() {
     const Status status = co_await amf_.start();
+    if (status) scope_.spawn(mover_.run());
     voice_.changed(*this);
     co_return status;
 }
 
 Task<Status> AmfRuntime::finish() {
+    mover_.end();
+    while (mover_.busy()) co_await sleep_for(clock_, 1ms);
     co_await amf_.finish();
     co_return Status{};
 }

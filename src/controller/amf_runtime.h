@@ -16,6 +16,7 @@
 #include "amf/amf.h"
 #include "async/scope.h"
 #include "forward/forward_server.h"
+#include "jobs/mover.h"
 #include "jobs/parity_job.h"
 #include "volume/port_registry.h"
 
@@ -32,6 +33,7 @@ struct AmfPlan {
     ControllerSlot controller;
     unsigned index = 0;
     AmfOptions options;
+    MoverOptions moves{};
 };
 
 /// A unit that AMFs trade, with who holds it and who waits.
@@ -56,7 +58,8 @@ struct AmfReport {
     std::vector<DiskCounters> disks;               ///< by member
     std::map<std::string, std::size_t> in_flight;  ///< by port
     std::optional<ParityProgress> resync;          ///< of what its earlier life left, while there is any
-    ForwardServed forwarded;                       ///< what it did for controllers outside of the group
+    MoveProgress moves;
+    ForwardServed forwarded;  ///< what it did for controllers outside of the group
 };
 
 class AmfRuntime;
@@ -124,6 +127,8 @@ private:
     ForwardServer forward_;
     std::map<std::uint32_t, std::shared_ptr<Port>> ports_;  ///< by VolumeId, until they are closed
     std::unique_ptr<ParityJob> resync_;
+    Mover mover_;
+    Clock& clock_;
     Scope scope_;
 };
 

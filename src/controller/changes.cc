@@ -168,14 +168,14 @@ Task<AdminResult<Outcome>> Controller::create_group(CreateGroup request) {
     }
     const auto geometry =
         Geometry::make(*level, request.disks.size(), static_cast<std::uint32_t>(request.strip_size),
-                       *level == Level::mirror ? request.copies : 0);
+                       *level == Level::mirror ? request.copies : request.width);
     if (!geometry || request.strip_size > kMaxStripSize) {
         co_return refuse(
             Errc::invalid,
             what + ": " + request.level + " on " + std::to_string(request.disks.size()) +
                 " disks with a strip of " + std::to_string(request.strip_size) + " bytes is not possible",
             "strip size: a power of two from 4 KiB to 1 MiB; disks: raid5 3, raid6 4, raid7.3 5 or more; "
-            "mirror 2 to 4 copies");
+            "mirror 2 to 4 copies; width: parity strips and 2 or more, at most as many as disks");
     }
     NewGroup wish;
     wish.name = request.name;
@@ -285,7 +285,7 @@ Task<AdminResult<Outcome>> Controller::fail_disk(std::string name, bool dry_run)
             if (tables.state().members[i].state == MemberState::failed) {
                 co_return refuse(Errc::exists, "disk " + name + " is failed already", "braid disk list");
             }
-            if (tables.failed_members() + 1 > tables.geometry().m) {
+            if (!tables.survives(MemberMask().set(i))) {
                 co_return refuse(Errc::would_lose_data,
                                  "group " + group->name() + " would go offline without disk " + name,
                                  "replace the disks that have failed before");

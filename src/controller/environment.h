@@ -40,6 +40,7 @@ struct ControllerConfig {
     std::size_t checksums = 16u << 20;  ///< bytes of checksums that the same remembers, where there are any
     std::size_t window = 4u << 20;      ///< of that, bytes without all their copies, at most
     Nanos window_age = 200ms;           ///< the same, how long
+    Nanos spare_delay = 30s;            ///< a member failed so long ago: what it held is made again elsewhere
     nbd::Limits nbd_limits;
 };
 

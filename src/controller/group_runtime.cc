@@ -49,7 +49,8 @@ GroupRuntime::GroupRuntime(const Environment& env, const ControllerConfig& contr
                             .dirty = controller.dirty,
                             .dirty_age = controller.dirty_age,
                             .window = controller.window,
-                            .window_age = controller.window_age}};
+                            .window_age = controller.window_age},
+                 MoverOptions{.delay = controller.spare_delay}};
     OpenDisks disks = by_member(found, config.members.size());
     for (const auto& disk : disks) plan.disks.push_back(disk ? disk->name() : std::string{});
     const auto changed = [this] { on_tables_changed(); };
@@ -65,6 +66,7 @@ GroupRuntime::GroupRuntime(const Environment& env, const ControllerConfig& contr
 }
 
 GroupRuntime::~GroupRuntime() {
+    if (rebuild_job_) jobs_.finish(*rebuild_job_, JobState::cancelled, {});
     // Whoever still holds a port finds it closed.
     for (auto& [id, open] : ports_) {
         if (!open.closing) (void)registry_.remove(open.name);
@@ -168,6 +170,7 @@ Task<void> GroupRuntime::stop() {
     while (state_ == State::loading || state_ == State::stopping) co_await changed_.next();
     if (state_ == State::refused) co_return;
     state_ = State::stopping;
+    list_rebuild();
     changed_.notify_all();
     for (const auto& job : running_) job->cancel();
     for (auto& [id, open] : ports_) open.closing = true;
@@ -192,8 +195,41 @@ void GroupRuntime::on_tables_changed() {
     if (state_ == State::serving) {
         open_ports();
         outside_->tell();
+        list_rebuild();
     }
     changed_.notify_all();
+}
+
+// ---- segments that move
+
+/// How far all are, and what was done here.
+MoveProgress GroupRuntime::rebuild() const {
+    MoveProgress all;
+    for (const auto& seat : seats_) {
+        const MoveProgress one = seat->report().moves;
+        const std::uint64_t here = all.moved_here + one.moved_here;
+        if (one.total_bytes > all.total_bytes) all = one;
+        all.moved_here = here;
+    }
+    return all;
+}
+
+void GroupRuntime::list_rebuild() {
+    const MoveProgress now = rebuild();
+    const bool wanted = now.running() && state_ == State::serving;
+    if (wanted == rebuild_job_.has_value()) return;
+    if (wanted) {
+        rebuild_job_ = jobs_.add("rebuild", name_, [this] {
+            const MoveProgress p = rebuild();
+            return JobProgress{p.done_bytes, p.total_bytes, 0, 0};
+        });
+        LOG_INFO("rebuild.begun", {"group", name_}, {"bytes", now.total_bytes});
+        return;
+    }
+    const JobState state = now.running() ? JobState::cancelled : JobState::done;
+    LOG_INFO("rebuild.ended", {"group", name_}, {"moved_here", now.moved_here});
+    jobs_.finish(*rebuild_job_, state, std::to_string(now.moved_here) + " bytes by this controller");
+    rebuild_job_.reset();
 }
 
 Task<void> GroupRuntime::forwarded_drained(std::string controller, VolumeId volume) {

@@ -101,6 +101,8 @@ private:
     Task<void> resync_of_the_dead();
     Task<bool> resync_absent_slots();
     void leave_with_the_others();
+    MoveProgress rebuild() const;
+    void list_rebuild();
     Task<void> stop_amfs(std::size_t count);
     std::uint64_t list_job(std::string kind, std::shared_ptr<ParityJob> job);
     void job_ended(std::uint64_t number, const ParityProgress& progress, const Status& status);
@@ -122,6 +124,7 @@ private:
     bool resync_runs_ = false;
     bool left_ = false;  ///< an AMF is offline, and the others have been told
     std::vector<std::shared_ptr<ParityJob>> running_;
+    std::optional<std::uint64_t> rebuild_job_;
     Event changed_;
     std::optional<OutsidePorts> outside_;
     Scope scope_;

@@ -44,9 +44,11 @@ void Mover::look() {
         const std::uint32_t done = zone->move ? zone->move->rows_done : 0;
         left += std::uint64_t{geometry.rows_per_extent() - done} * geometry.strip_size;
     }
+    const bool was_running = progress_.running();
     progress_.stuck = avoided_.size();
     progress_.total_bytes = left == 0 ? 0 : std::max(progress_.total_bytes, left);
     progress_.done_bytes = progress_.total_bytes - left;
+    if (progress_.running() != was_running && changed_) changed_();
 }
 
 /// Of those that have lost most one whose move is open, if there is any.

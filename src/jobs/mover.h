@@ -12,6 +12,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 
@@ -37,7 +38,9 @@ struct MoveProgress {
 
 class Mover {
 public:
-    Mover(Amf& amf, Clock& clock, MoverOptions options) : amf_(amf), clock_(clock), options_(options) {}
+    /// `changed`: called when it has begun, or has nothing more to do.
+    Mover(Amf& amf, Clock& clock, MoverOptions options, std::function<void()> changed = {})
+        : amf_(amf), clock_(clock), options_(options), changed_(std::move(changed)) {}
 
     Task<void> run();
     void end() { ending_ = true; }
@@ -58,6 +61,7 @@ private:
     Amf& amf_;
     Clock& clock_;
     const MoverOptions options_;
+    const std::function<void()> changed_;
     bool ending_ = false, busy_ = false;
     bool space_ = false;                                            ///< for more, when somebody looked
     std::array<std::optional<Nanos>, kMaxMembers> failed_since_{};  ///< as seen here
