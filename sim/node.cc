@@ -7,9 +7,9 @@
 namespace braid::sim {
 
 Geometry geometry_of(const Shape& shape) {
-    Geometry geometry = *Geometry::make(*parse_level(shape.level), shape.disks,
-                                        static_cast<std::uint32_t>(shape.strip_size),
-                                        shape.level == "mirror" ? shape.copies : shape.width);
+    Geometry geometry =
+        *Geometry::make(*parse_level(shape.level), shape.disks, static_cast<std::uint32_t>(shape.strip_size),
+                        shape.level == "mirror" ? shape.copies : shape.width);
     geometry.checksums = shape.checksums;
     return geometry;
 }

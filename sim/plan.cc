@@ -266,8 +266,19 @@ constexpr Setting kReplication{
             plan.sharing.replication = static_cast<Replication>(value);
     }};
 
+/// Room to make again what a failed member held, where there is none yet as well, if there are members.
+constexpr Setting kSpare{"spare", 0, [](const Plan& plan) { return plan.spare; },
+                         [](Plan& plan, std::uint64_t value) {
+                             const unsigned narrow = geometry_of(plan).m + 2u;
+                             plan.spare = value;
+                             plan.spare_delay = value == 0 ? Nanos(1h) : Nanos(20ms);
+                             if (value != 0 && plan.level != "mirror" && narrow < plan.disks)
+                                 plan.width = narrow;
+                         }};
+
 constexpr std::array kSettings{
     kWriteBack,
+    kSpare,
     kReplication,
     setting<[](auto& p) -> auto& { return p.sharing.few_partners; }>("few_partners", 0),
     setting<[](auto& p) -> auto& { return p.window; }>("window", 0),

@@ -44,8 +44,8 @@ struct DaemonConfig {
     std::uint32_t dirty_age_ms = 1000;      ///< 10 .. 60000
     std::uint64_t window = 4ull << 20;      ///< of these, bytes without their copies, the same, 0 .. 1 TiB
     std::uint32_t window_age_ms = 200;      ///< 1 .. 60000
-    std::uint32_t spare_delay_s = 30;  ///< from the failure of a member to the rebuild, 0 .. 31536000
-    std::uint32_t spin_us = 50;        ///< 0 .. 10000
+    std::uint32_t spare_delay_s = 30;       ///< from the failure of a member to the rebuild, 0 .. 31536000
+    std::uint32_t spin_us = 50;             ///< 0 .. 10000
     LogLevel log_level = LogLevel::info;
 };
 

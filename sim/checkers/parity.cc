@@ -33,11 +33,9 @@ std::string check_parity(const GroupConfig& config, const GroupState& state, Ext
         std::array<DiskPlace, kMaxMembers> places;
         bool any = false;
         for (unsigned role = 0; role < width; ++role) {
-            const Places at =
-                strip_places(geometry, zone, Row(row), Role(static_cast<std::uint8_t>(role)),
-                             config.data_start, [&](MemberIndex member) {
-                                 return state.members[member.v].state == MemberState::ok;
-                             });
+            const Places at = strip_places(
+                geometry, zone, Row(row), Role(static_cast<std::uint8_t>(role)), config.data_start,
+                [&](MemberIndex member) { return state.members[member.v].state == MemberState::ok; });
             if (!at.read || media[at.read->member.v]->lies(at.read->offset, strip)) {
                 missing.set(role);
                 continue;

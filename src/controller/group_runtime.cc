@@ -66,7 +66,6 @@ GroupRuntime::GroupRuntime(const Environment& env, const ControllerConfig& contr
 }
 
 GroupRuntime::~GroupRuntime() {
-    if (rebuild_job_) jobs_.finish(*rebuild_job_, JobState::cancelled, {});
     // Whoever still holds a port finds it closed.
     for (auto& [id, open] : ports_) {
         if (!open.closing) (void)registry_.remove(open.name);
