@@ -256,6 +256,7 @@ ScenarioRun::Counts& ScenarioRun::Counts::operator+=(const AmfCounters& counters
     rotten +=
         static_cast<std::int64_t>(counters.rotten_reads + counters.rotten_updates + counters.rotten_checks);
     refreshed += static_cast<std::int64_t>(counters.checksum_repairs);
+    moved += static_cast<std::int64_t>(counters.moved_rows);
     cached += static_cast<std::int64_t>(counters.cached_reads);
     from_peers += static_cast<std::int64_t>(counters.peer_reads);
     unleased += static_cast<std::int64_t>(counters.reads_without_lease);
@@ -283,9 +284,15 @@ std::optional<DiskPlace> ScenarioRun::strip_of(const std::string& strip) {
     const StripeIndex stripe = geometry.locate(volume_base_ + offset_of(strip.substr(0, slash))).stripe;
     const Zone* zone = tables->zone(geometry.extent_of(stripe));
     if (zone == nullptr) return std::nullopt;
-    const unsigned role = *role_of_name(strip.substr(slash + 1), geometry);
+    const bool target = strip.ends_with('+');
+    const unsigned role =
+        *role_of_name(strip.substr(slash + 1, strip.size() - slash - 1 - (target ? 1 : 0)), geometry);
     const Row row = geometry.row_of(stripe);
     const std::uint64_t start = tables->config().data_start;
+    if (target) {
+        if (!zone->move) return std::nullopt;
+        return strip_place(geometry, zone->move->target, row, start);
+    }
     const DiskPlace at = role < geometry.width()
                              ? strip_place(geometry, *zone, row, Role(static_cast<std::uint8_t>(role)), start)
                              : checksum_place(geometry, *zone, row, role - geometry.width(), start);

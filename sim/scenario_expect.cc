@@ -64,6 +64,7 @@ bool ScenarioRun::expect_count(const Step& step) {
         {"repaired", now.repaired - at_start_.repaired},
         {"rotten", now.rotten - at_start_.rotten},
         {"refreshed", now.refreshed - at_start_.refreshed},
+        {"moved", now.moved - at_start_.moved},
         {"cached", now.cached - at_start_.cached},
         {"from-peers", now.from_peers - at_start_.from_peers},
         {"unleased", now.unleased - at_start_.unleased},

@@ -116,6 +116,19 @@ bool ScenarioRun::do_disk_fault(const Step& step) {
 
 // ---- waiting
 
+/// Nothing is missing, and nothing moves, as all know who are here.
+bool ScenarioRun::rebuilt() {
+    bool any = false;
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
+        for (const Amf* of : amfs(i)) {
+            const Tables& tables = of->tables();
+            any = true;
+            if (!tables.settled() || tables.most_missing() != 0 || tables.open_moves() != 0) return false;
+        }
+    }
+    return any;
+}
+
 bool ScenarioRun::run_for(Nanos time) {
     const auto over = std::make_shared<bool>(false);
     world_.after(time, [over] { *over = true; });
@@ -130,6 +143,8 @@ bool ScenarioRun::do_wait(const Step& step) {
             return run_until([&] { return view_is(step.arguments); }, kPatience)
                        ? true
                        : wrong("not so:" + unrest());
+        case Verb::until_rebuilt:
+            return run_until([this] { return rebuilt(); }, kPatience) ? true : wrong("not so:" + unrest());
         case Verb::run:
             return run_for(*parse_time(step.arguments[0]));
         default:

@@ -49,6 +49,7 @@ constexpr std::array kForms = {
     "release",
     "until calm",
     "until view CS",
+    "until rebuilt",
     "until LINE",
     "run T",
     "C declares disk DISK failed",
@@ -92,7 +93,8 @@ bool is_place(std::string_view word, const Scenario& scenario) {
 bool is_strip(std::string_view word, const Scenario& scenario) {
     const std::size_t slash = word.find('/');
     return slash != std::string_view::npos && is_place(word.substr(0, slash), scenario) &&
-           role_of_name(word.substr(slash + 1), geometry_of(scenario.shape));
+           role_of_name(word.substr(slash + 1, word.find('+', slash) - slash - 1),
+                        geometry_of(scenario.shape));
 }
 
 bool is_controller(std::string_view word, const Scenario& scenario) {

@@ -57,6 +57,7 @@ enum class Verb : std::uint8_t {
     release_all,
     until_calm,
     until_view,
+    until_rebuilt,
     until,
     run,
     fail_disk,
