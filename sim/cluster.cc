@@ -60,6 +60,8 @@ Cluster::Cluster(World& world, const Plan& plan, FaultSeen seen)
     operations.may_lose = dirty && (plan.cluster_kill || plan.early_answers());
     operations.outside = outside_names(plan);
     operations.verify_is_clean = covered() && plan.disk_faults == 0;  // an unreadable strip counts
+    operations.removals = plan.operators ? plan.removals : 0;
+    operations.remove = Prng(mix64(plan.seed) ^ 0x1ea7eull);
     if (plan.set_sharing) operations.set_sharing = Prng(mix64(plan.seed) ^ 0x5e76ull);
     operator_ = std::make_unique<Operator>(world_, std::move(operations));
 }

@@ -118,8 +118,10 @@ Media* Cluster::healthy_disk(Prng& prng) {
 bool Cluster::whole_again(MemberIndex next) {
     const Tables* tables = some_tables();
     if (tables == nullptr || !tables->settled() || tables->failed_members() != disks_failed_) return false;
-    if (tables->most_missing() != 0 || tables->open_moves() != 0) return false;
-    if (media_.size() - disks_failed_ <= tables->geometry().width()) return false;
+    if (tables->anything_to_move()) return false;
+    std::size_t there = 0;
+    for (std::uint8_t i = 0; i < media_.size(); ++i) there += tables->member_ok(MemberIndex(i)) ? 1 : 0;
+    if (there <= tables->geometry().width()) return false;
     if (!tables->survives(MemberMask().set(next.v))) return false;
     world_.mark(Mark::disk_after_rebuild);
     return true;

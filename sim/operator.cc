@@ -39,7 +39,7 @@ void Operator::next() {
     if (!desk) return next_later();
     Controller& controller = *desk->controller;
     look_at_jobs(*desk);
-    if (set_sharing(*desk)) return;
+    if (set_sharing(*desk) || remove_disk(*desk)) return;
     const auto open_ports = [&](std::string_view volume) {
         std::vector<std::string> out;
         for (const PortInfo& port : controller.ports()) {
@@ -99,6 +99,20 @@ bool Operator::set_sharing(const Desk& desk) {
     if (prng.chance(1, 2) || change == SharingChange{})
         change.prefetch = static_cast<std::uint8_t>(prng.below(64));
     ask(desk, Action::set_sharing, "set group g", desk.controller->set_group({"g", change}));
+    return true;
+}
+
+/// One request of eight, if it does so at all. The group refuses what it has no room for.
+bool Operator::remove_disk(const Desk& desk) {
+    if (options_.removals == 0 || !options_.remove->chance(1, 8)) return false;
+    std::vector<std::string> members;
+    for (const DiskInfo& disk : desk.controller->disks()) {
+        if (disk.state == DiskState::member) members.push_back(disk.name);
+    }
+    if (members.empty()) return false;
+    --options_.removals;
+    const std::string name = members[options_.remove->below(members.size())];
+    ask(desk, Action::remove_disk, "remove disk " + name, desk.controller->remove_disk(name, false));
     return true;
 }
 

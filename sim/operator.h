@@ -36,6 +36,8 @@ public:
         bool verify_is_clean = false;
         std::vector<std::string> outside;  ///< controllers that do not share the group
         std::optional<Prng> set_sharing;   ///< where from it draws how locks are kept; none: it leaves that
+        std::optional<Prng> remove;        ///< where from it draws when a member is to leave
+        unsigned removals = 0;             ///< members that may
         Nanos pause_max = 400ms;
     };
     static constexpr std::uint64_t kSize = 40u << 20;  ///< of the second virtual disk
@@ -62,7 +64,8 @@ private:
         remove,
         verify,
         fail,
-        set_sharing
+        set_sharing,
+        remove_disk
     };
     /// A piece of the second disk: `value` was written there last, 0 is never; perhaps if not `certain`.
     struct Slot {
@@ -82,6 +85,7 @@ private:
     void ask(const Desk& desk, Action action, std::string what, Task<AdminResult<Outcome>> request);
     void use_second(const Desk& desk);
     bool set_sharing(const Desk& desk);
+    bool remove_disk(const Desk& desk);
     static Task<void> perform(Operator& self, std::uint64_t turn, Task<AdminResult<Outcome>> request);
     static Task<void> write_slot(Operator& self, std::uint64_t turn, std::shared_ptr<Port> port,
                                  std::size_t slot, std::uint64_t value);

@@ -156,6 +156,7 @@ void draw_spare(Plan& plan, unsigned parity) {
     const Nanos delay = 1us * spare.between(100, 300'000);
     const bool wanted = spare.chance(3, 4);
     const auto further = static_cast<unsigned>(spare.below(3));
+    const auto removals = static_cast<unsigned>(spare.below(3));
     if (plan.level != "mirror" && narrow && width < plan.disks) plan.width = width;
     // A rebuild goes over all rows of what has been written, and takes as many events.
     const Geometry geometry = geometry_of(plan);
@@ -164,6 +165,10 @@ void draw_spare(Plan& plan, unsigned parity) {
     plan.spare = 3;
     plan.spare_delay = delay;
     if (plan.disk_faults != 0 && !plan.power_cuts && !plan.cluster_kill) plan.further_disk_faults = further;
+    // So many are left that those which are missing when power returns cannot have gone on alone.
+    const std::size_t busy = parity + 2u + plan.disk_faults + plan.further_disk_faults;
+    plan.removals =
+        static_cast<unsigned>(std::min<std::size_t>(removals, plan.disks - std::min(plan.disks, busy)));
 }
 
 void set_write_back(Plan& plan, bool back) {
@@ -220,6 +225,7 @@ std::string describe(const Plan& plan) {
     if (plan.disk_faults != 0) out += " disk x" + std::to_string(plan.disk_faults);
     if (plan.further_disk_faults != 0) out += " and x" + std::to_string(plan.further_disk_faults);
     if (plan.spare != 0) out += " rebuilt";
+    if (plan.removals != 0) out += " removed x" + std::to_string(plan.removals);
     if (plan.latent_errors) out += " latent";
     if (plan.stalls) out += " stalls";
     if (plan.clocks) out += " clocks";
@@ -317,6 +323,7 @@ constexpr std::array kSettings{
     setting<[](auto& p) -> auto& { return p.outside; }>("outside", 0),
     setting<[](auto& p) -> auto& { return p.disk_faults; }>("disk_faults", 0),
     setting<[](auto& p) -> auto& { return p.further_disk_faults; }>("further_disk_faults", 0),
+    setting<[](auto& p) -> auto& { return p.removals; }>("removals", 0),
     setting<[](auto& p) -> auto& { return p.spare_delay; }>("spare_delay", 3'600'000'000),
     setting<[](auto& p) -> auto& { return p.unnoticed_swaps; }>("unnoticed_swaps", 0),
 };

@@ -123,7 +123,7 @@ bool ScenarioRun::rebuilt() {
         for (const Amf* of : amfs(i)) {
             const Tables& tables = of->tables();
             any = true;
-            if (!tables.settled() || tables.most_missing() != 0 || tables.open_moves() != 0) return false;
+            if (!tables.settled() || tables.anything_to_move()) return false;
         }
     }
     return any;

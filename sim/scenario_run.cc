@@ -150,6 +150,8 @@ Task<AdminResult<braid::Outcome>> ScenarioRun::request(const Step& step, Control
     switch (verb_of(step)) {
         case Verb::fail_disk:
             return controller.fail_disk(disk_name(member_of(step.arguments[1]).value_or(0)), false);
+        case Verb::remove_disk:
+            return controller.remove_disk(disk_name(member_of(step.arguments[1]).value_or(0)), false);
         case Verb::close_port:
             return controller.delete_port("v", name(1), false);
         case Verb::open_ports:

@@ -53,6 +53,7 @@ constexpr std::array kForms = {
     "until LINE",
     "run T",
     "C declares disk DISK failed",
+    "C removes disk DISK",
     "C closes port C",
     "C opens ports",
     "C opens port C",

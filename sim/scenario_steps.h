@@ -61,6 +61,7 @@ enum class Verb : std::uint8_t {
     until,
     run,
     fail_disk,
+    remove_disk,
     close_port,
     open_ports,
     open_port,

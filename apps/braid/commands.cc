@@ -299,6 +299,9 @@ int disk_show(const Globals& g, const std::string& name) {
         g, "/api/v1/disks", "disks", fmt::format("disk '{}': 'braid disk list' shows all", name),
         [&](const Json& d) { return named(d, name); }, disks_text);
 }
+int disk_remove(const Globals& g, const std::string& name) {
+    return change(g, fmt::format("/api/v1/disks/{}/remove", path_part(name)), Json::object());
+}
 int disk_fail(const Globals& g, const std::string& name) {
     if (!confirmed(g, name, fmt::format("failing disk {} takes it out of its group", name))) return kUsage;
     return change(g, fmt::format("/api/v1/disks/{}/fail", path_part(name)), Json::object());

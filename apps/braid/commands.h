@@ -75,6 +75,7 @@ int port_delete(const Globals& g, const std::string& volume, const std::string& 
 int disk_list(const Globals& g);
 int disk_show(const Globals& g, const std::string& name);
 int disk_fail(const Globals& g, const std::string& name);
+int disk_remove(const Globals& g, const std::string& name);
 
 int controller_list(const Globals& g);
 int controller_show(const Globals& g, const std::string& name);

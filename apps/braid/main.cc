@@ -225,6 +225,10 @@ void add_machines(CLI::App& app, Words& w) {
     verb(w, disk, "fail", "declare a disk failed", [&w] { return disk_fail(w.globals, w.name); })
         ->add_option("NAME", w.name)
         ->required();
+    verb(w, disk, "remove", "move what it has to the other disks of its group, and take it out",
+         [&w] { return disk_remove(w.globals, w.name); })
+        ->add_option("NAME", w.name)
+        ->required();
     CLI::App* const controller = noun(app, "controller", "controllers of the cluster");
     verb(w, controller, "list", "all controllers", [&w] { return controller_list(w.globals); });
     verb(w, controller, "show", "one controller", [&w] { return controller_show(w.globals, w.name); })

@@ -88,9 +88,8 @@ Json content_json(PageKind kind, ConstPageBytes bytes) {
         if (!s) return Json{{"error", to_string(s.error().code)}};
         out["clean"] = s->clean;
         for (const MemberStatus& m : s->members) {
-            out["members"].push_back(Json{{"state", m.state == MemberState::ok ? "ok" : "failed"},
-                                          {"changed_epoch", m.changed.v},
-                                          {"errors", m.errors}});
+            out["members"].push_back(
+                Json{{"state", to_string(m.state)}, {"changed_epoch", m.changed.v}, {"errors", m.errors}});
         }
         for (std::size_t slot = 0; slot < s->journals.size(); ++slot) {
             const JournalState& j = s->journals[slot];

@@ -45,9 +45,9 @@ std::string check_cached_block(const GroupConfig& config, const GroupState& stat
     const unsigned copies = geometry.k == 1 ? geometry.width() : 1;
     for (unsigned copy = 0; copy < copies; ++copy) {
         const Role role(static_cast<std::uint8_t>(strip.column.v + copy));
-        const Places places = strip_places(
-            geometry, zone, geometry.row_of(stripe.stripe), role, config.data_start,
-            [&](MemberIndex member) { return state.members[member.v].state == MemberState::ok; });
+        const Places places =
+            strip_places(geometry, zone, geometry.row_of(stripe.stripe), role, config.data_start,
+                         [&](MemberIndex member) { return serves(state.members[member.v].state); });
         if (!places.read) continue;
         const DiskPlace place = *places.read;
         const Media& disk = *media[place.member.v];

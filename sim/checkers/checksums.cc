@@ -16,8 +16,7 @@ public:
           block_(kBlockSize) {}
 
     auto ok() const {
-        return
-            [this](MemberIndex member) { return tables_.state().members[member.v].state == MemberState::ok; };
+        return [this](MemberIndex member) { return serves(tables_.state().members[member.v].state); };
     }
     std::string stripe(const Zone& zone, StripeIndex stripe) const {
         const Row row = geometry_.row_of(stripe);

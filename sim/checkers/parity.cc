@@ -35,7 +35,7 @@ std::string check_parity(const GroupConfig& config, const GroupState& state, Ext
         for (unsigned role = 0; role < width; ++role) {
             const Places at = strip_places(
                 geometry, zone, Row(row), Role(static_cast<std::uint8_t>(role)), config.data_start,
-                [&](MemberIndex member) { return state.members[member.v].state == MemberState::ok; });
+                [&](MemberIndex member) { return serves(state.members[member.v].state); });
             if (!at.read || media[at.read->member.v]->lies(at.read->offset, strip)) {
                 missing.set(role);
                 continue;

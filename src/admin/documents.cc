@@ -46,8 +46,8 @@ std::string_view name_of(PortState state) {
     return names[static_cast<std::size_t>(state)];
 }
 std::string_view name_of(DiskState state) {
-    constexpr std::array<std::string_view, 6> names{"member", "failed",  "missing",
-                                                    "empty",  "foreign", "unreadable"};
+    constexpr std::array<std::string_view, 8> names{"member", "failed", "missing", "leaving",
+                                                    "gone",   "empty",  "foreign", "unreadable"};
     return names[static_cast<std::size_t>(state)];
 }
 std::string_view name_of(JobState state) {
@@ -69,7 +69,8 @@ Json to_json(const ControllerInfo& c) {
 Json to_json(const GroupInfo& g) {
     std::string members;
     for (const MemberCondition m : g.members) {
-        members += m == MemberCondition::ok ? 'U' : m == MemberCondition::failed ? '_' : '?';
+        constexpr std::string_view letters = "U_?l-";  // as MemberCondition
+        members += letters[static_cast<std::size_t>(m)];
     }
     Json disks = Json::array();
     for (const std::string& disk : g.disks) disks.push_back(text_or_null(disk));

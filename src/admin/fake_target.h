@@ -142,6 +142,9 @@ public:
     Task<AdminResult<Outcome>> delete_port(std::string volume, std::string controller, bool) override {
         co_return Outcome{{fmt::format("delete {} {}", volume, controller)}, {}};
     }
+    Task<AdminResult<Outcome>> remove_disk(std::string disk, bool) override {
+        co_return Outcome{{"remove " + disk}, {}};
+    }
     Task<AdminResult<Outcome>> fail_disk(std::string disk, bool) override {
         co_return Outcome{{"fail " + disk}, {}};
     }

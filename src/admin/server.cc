@@ -289,6 +289,11 @@ void Server::add_changers(Front& front) {
                             return target_.verify_group(name, dry);
                         });
                     }));
+    front.http.Post("/api/v1/disks/(.+)/remove", changer([this](Req q) -> Made {
+                        return Maker([this, name = q.matches[1].str(), dry = flag(q, "dry_run")] {
+                            return target_.remove_disk(full_disk_name(target_.disks(), name), dry);
+                        });
+                    }));
     front.http.Post("/api/v1/disks/(.+)/fail", changer([this](Req q) -> Made {
                         return Maker([this, name = q.matches[1].str(), dry = flag(q, "dry_run")] {
                             return target_.fail_disk(full_disk_name(target_.disks(), name), dry);

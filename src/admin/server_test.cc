@@ -106,6 +106,7 @@ TEST_F(AdminServer, ShortDiskNamesBecomeFullOnes) {
     EXPECT_EQ(target_->groups.at(0).disks,
               (std::vector<std::string>{"/srv/disks/d0", "/srv/disks/d1", "/srv/disks/d2", "d9"}));
     EXPECT_EQ(post("/api/v1/disks/d4/fail", Json::object())["steps"][0], "fail /srv/disks/d4");
+    EXPECT_EQ(post("/api/v1/disks/d4/remove", Json::object())["steps"][0], "remove /srv/disks/d4");
     EXPECT_EQ(post("/api/v1/disks//srv/disks/d4/fail", Json::object())["steps"][0], "fail /srv/disks/d4");
 }
 

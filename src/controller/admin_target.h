@@ -75,7 +75,7 @@ struct ControllerInfo {
 };
 
 /// Place of a disk in the picture "[UU_U]": U ok, _ failed, ? not found on this machine.
-enum class MemberCondition : std::uint8_t { ok, failed, missing };
+enum class MemberCondition : std::uint8_t { ok, failed, missing, leaving, gone };
 
 struct GroupInfo {
     std::string name;
@@ -131,7 +131,7 @@ struct PortInfo {
     std::string through;                     ///< forwarded: the controller that it asks first; empty: nobody
 };
 
-enum class DiskState : std::uint8_t { member, failed, missing, empty, foreign, unreadable };
+enum class DiskState : std::uint8_t { member, failed, missing, leaving, gone, empty, foreign, unreadable };
 
 struct DiskInfo {
     std::string name;  ///< as DiskShelf::scan() says it: a path
@@ -303,6 +303,8 @@ public:
                                                    bool dry_run) = 0;
     /// Declares a disk failed by agreement. would_lose_data if the group would go offline.
     virtual Task<AdminResult<Outcome>> fail_disk(std::string disk, bool dry_run) = 0;
+    /// What it has goes to other members of its group; then it is gone.
+    virtual Task<AdminResult<Outcome>> remove_disk(std::string disk, bool dry_run) = 0;
     /// Ends a controller for good: its process is killed, its open operations are finished by the others.
     virtual Task<AdminResult<Outcome>> fence_controller(std::string controller, bool dry_run) = 0;
 };

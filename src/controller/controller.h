@@ -51,6 +51,12 @@ public:
     const std::map<Uuid, std::shared_ptr<GroupRuntime>>& groups() const { return groups_; }
     const Forwarder& forwarder() const { return forwarder_; }
     std::shared_ptr<GroupRuntime> find_group(std::string_view name) const;
+    struct MemberPlace {
+        std::shared_ptr<GroupRuntime> group;
+        MemberIndex member;
+        std::string text;
+    };
+    std::optional<MemberPlace> member_named(const std::string& name) const;
 
     // AdminTarget
     StatusReport status() override;
@@ -69,6 +75,7 @@ public:
     Task<AdminResult<Outcome>> create_ports(CreatePorts request) override;
     Task<AdminResult<Outcome>> delete_port(std::string volume, std::string controller, bool dry_run) override;
     Task<AdminResult<Outcome>> fail_disk(std::string disk, bool dry_run) override;
+    Task<AdminResult<Outcome>> remove_disk(std::string disk, bool dry_run) override;
     Task<AdminResult<Outcome>> fence_controller(std::string controller, bool dry_run) override;
 
 private:

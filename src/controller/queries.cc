@@ -14,6 +14,20 @@ ControllerState state_of(const KnownController& known) {
     return known.fenced ? ControllerState::fenced : ControllerState::down;
 }
 
+MemberCondition condition_of(MemberState state, bool has_disk) {
+    switch (state) {
+        case MemberState::failed:
+            return MemberCondition::failed;
+        case MemberState::gone:
+            return MemberCondition::gone;
+        case MemberState::leaving:
+            return has_disk ? MemberCondition::leaving : MemberCondition::missing;
+        case MemberState::ok:
+            break;
+    }
+    return has_disk ? MemberCondition::ok : MemberCondition::missing;
+}
+
 }  // namespace
 
 std::string Controller::controller_name(ControllerId id) const {
@@ -69,9 +83,7 @@ GroupInfo Controller::describe(const GroupRuntime& group) const {
     }
     for (std::size_t i = 0; i < config.members.size(); ++i) {
         const Disk* disk = tables.disk(MemberIndex(static_cast<std::uint8_t>(i)));
-        const bool failed = tables.state().members[i].state == MemberState::failed;
-        info.members.push_back(failed ? MemberCondition::failed
-                                      : (disk == nullptr ? MemberCondition::missing : MemberCondition::ok));
+        info.members.push_back(condition_of(tables.state().members[i].state, disk != nullptr));
         info.disks.push_back(disk == nullptr ? std::string{} : disk->name());
     }
     const unsigned gone = tables.failed_members();
@@ -174,7 +186,9 @@ void Controller::add_conditions(StatusReport& report) {
                 "replace the failed disks");
         }
         for (std::size_t i = 0; i < info.members.size(); ++i) {
-            if (info.members[i] == MemberCondition::ok) continue;
+            const bool lost =
+                info.members[i] == MemberCondition::failed || info.members[i] == MemberCondition::missing;
+            if (!lost) continue;
             const std::string disk =
                 info.disks[i].empty() ? info.name + "/" + std::to_string(i) : info.disks[i];
             const bool failed = info.members[i] == MemberCondition::failed;
@@ -357,8 +371,11 @@ std::vector<DiskInfo> Controller::disks() {
                 info.errors = counters.errors;
                 ours.insert(disk->name());
             }
-            if (group->tables().loaded() && group->tables().state().members[i].state == MemberState::failed) {
-                info.state = DiskState::failed;
+            if (group->tables().loaded()) {
+                const MemberState state = group->tables().state().members[i].state;
+                if (state == MemberState::failed) info.state = DiskState::failed;
+                if (state == MemberState::leaving) info.state = DiskState::leaving;
+                if (state == MemberState::gone) info.state = DiskState::gone;
             }
             out.push_back(std::move(info));
         }

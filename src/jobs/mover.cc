@@ -14,9 +14,12 @@ bool Mover::mine(ExtentIndex extent) const {
 
 bool Mover::due(const Zone& zone) const {
     if (zone.move) return true;
-    const auto lost = space_ ? amf_.tables().lost_position(zone) : std::nullopt;
-    if (!lost) return false;
-    const auto since = failed_since_[zone.segments[lost->v].member.v];
+    const Tables& tables = amf_.tables();
+    const auto position = tables.position_to_move(zone);
+    if (!position || (spare_ & ~members_of(zone)).none()) return false;
+    const MemberIndex member = zone.segments[position->v].member;
+    if (tables.state().members[member.v].state == MemberState::leaving) return true;
+    const auto since = failed_since_[member.v];
     return since && clock_.now() - *since >= options_.delay;
 }
 
@@ -28,13 +31,7 @@ void Mover::look() {
         if (!failed) failed_since_[i].reset();
         if (failed && !failed_since_[i]) failed_since_[i] = clock_.now();
     }
-    space_ = false;
-    for (std::uint32_t i = 0; i < tables.config().extents; ++i) {
-        const Zone* zone = tables.zone(ExtentIndex(i));
-        if (zone == nullptr || zone->move || !tables.lost_position(*zone)) continue;
-        space_ = tables.has_spare(*zone);
-        break;
-    }
+    spare_ = tables.with_spare();
     std::erase_if(avoided_, [this](const auto& entry) { return entry.second <= clock_.now(); });
     std::uint64_t left = 0;
     const Geometry& geometry = tables.geometry();
@@ -73,18 +70,27 @@ Task<void> Mover::run() {
         co_await sleep_for(clock_, options_.poll);
         const Tables& tables = amf_.tables();
         while (!ending_ && amf_.ready() && tables.settled() && !tables.offline()) {
-            if (tables.failed_members() == 0 && tables.open_moves() == 0 && !progress_.running()) break;
+            if (!tables.anything_to_move() && !progress_.running()) break;
             look();
             const std::optional<ExtentIndex> extent = next();
-            if (!extent) break;
             busy_ = true;
-            const Status status = co_await move_zone(*extent);
+            const Status status = co_await (extent ? move_zone(*extent) : end_leaves());
             busy_ = false;
+            if (!extent) break;
             if (status) continue;
             const bool soon = status.error().code == Errc::busy;
             avoided_[*extent] = clock_.now() + (soon ? options_.poll : options_.retry);
         }
     }
+}
+
+/// One of all does it.
+Task<Status> Mover::end_leaves() {
+    Tables& tables = amf_.tables();
+    for (std::uint8_t i = 0; amf_.keeper() && i < tables.state().members.size(); ++i) {
+        if (tables.leaves_empty(MemberIndex(i))) co_return co_await tables.end_leaves();
+    }
+    co_return Status{};
 }
 
 Task<Status> Mover::move_zone(ExtentIndex extent) {

@@ -1,7 +1,8 @@
 // Where segments are lost, what stood in them is made again elsewhere: rebuild onto spare space, spread over
-// all members (rows P1 P2, figure 15). Each AMF has one of these, nobody is told what to do: what is wanted
-// stands in the tables, and which extents are whose follows from the view, so that a join or a death divides
-// the rest anew. What is done stands in the tables, too.
+// all members (rows P1 P2, figure 15). What stands on a member that leaves goes elsewhere, too. Each AMF has
+// one of these, nobody is told what to do: what is wanted stands in the tables, and which extents are whose
+// follows from the view, so that a join or a death divides the rest anew. What is done stands in the tables,
+// too.
 //
 //   of my extents the one that has lost most -> open the move -> a run of rows, each under its stripe's lock
 //   -> flush the target -> watermark -> ... -> the zone has the new segment -> the next one
@@ -54,6 +55,7 @@ private:
     bool due(const Zone& zone) const;
     void look();
     std::optional<ExtentIndex> next() const;
+    Task<Status> end_leaves();
     Task<Status> move_zone(ExtentIndex extent);
     Task<Status> move_run(ExtentIndex extent, ZoneMove move);
     Task<Status> move_rows(ExtentIndex extent, std::uint32_t from, std::uint32_t to, Epoch epoch);
@@ -63,7 +65,7 @@ private:
     const MoverOptions options_;
     const std::function<void()> changed_;
     bool ending_ = false, busy_ = false;
-    bool space_ = false;                                            ///< for more, when somebody looked
+    MemberMask spare_;  ///< members with room, when somebody looked
     std::array<std::optional<Nanos>, kMaxMembers> failed_since_{};  ///< as seen here
     std::map<ExtentIndex, Nanos> avoided_;                          ///< until then
     MoveProgress progress_;

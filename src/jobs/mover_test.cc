@@ -156,6 +156,66 @@ TEST(Mover, BeginsAnewElsewhereWhenItsTargetFails) {
     EXPECT_TRUE(m.world.unclean(1, kExtentSize).empty());
 }
 
+/// While hosts go on writing. Both places are there, and the old one is given up in the end.
+TEST(Mover, EmptiesAMemberThatLeaves) {
+    for (const bool checksums : {true, false}) {
+        Moving m(shape(Level::raid5, 6, 3, checksums, PowerLoss::resync));
+        Buffer now = pattern(1, 3u << 20);
+        ASSERT_TRUE(m.world.write(1, 0, now));
+        const Tables& tables = m.world.amf(2).tables();
+        const MemberIndex leaver = tables.zone(ExtentIndex(0))->segments[1].member;
+        const std::uint32_t generation = tables.zone(ExtentIndex(0))->generation;
+        ASSERT_TRUE(m.world.run(1, m.world.amf(1).tables().begin_leave(leaver)));
+        const auto state = [&] { return tables.state().members[leaver.v].state; };
+        for (unsigned i = 0; state() != MemberState::gone; ++i) {
+            ASSERT_LT(i, 10'000u);
+            const std::uint16_t id = kBoth[i % 2];
+            const std::size_t at = (i * 7919u) % (2u << 20);
+            ASSERT_TRUE(m.world.write(id, at, pattern(i, 9000)));
+            std::memcpy(now.data() + at, pattern(i, 9000).data(), 9000);
+            for (int steps = 0; steps < 50 && m.world.step(); ++steps) {
+            }
+            (void)m.world.clock.advance(m.world.clock.now() + 1ms);
+        }
+        EXPECT_EQ(tables.zone(ExtentIndex(0))->generation, generation);
+        EXPECT_FALSE(members_of(*tables.zone(ExtentIndex(0)))[leaver.v]);
+        EXPECT_EQ(tables.failed_members(), 0u);
+        for (const std::uint16_t id : kBoth) EXPECT_TRUE(m.reads(id, 0, now));
+        m.world.media[leaver.v]->dead = true;
+        m.fail(tables.zone(ExtentIndex(0))->segments[0].member.v);
+        for (const std::uint16_t id : kBoth) EXPECT_TRUE(m.reads(id, 0, now));
+        ASSERT_TRUE(m.rebuilt());
+        EXPECT_TRUE(m.world.unclean(1, kExtentSize).empty());
+    }
+}
+
+/// The places differ, perhaps, and nobody would ever see it.
+TEST(Mover, BeginsAnewAfterAnAssemblyIfTheOldPlaceIsThere) {
+    Moving m(shape(Level::raid5, 6, 3, true, PowerLoss::resync));
+    const Buffer data = pattern(1, 1u << 20);
+    ASSERT_TRUE(m.world.write(1, 0, data));
+    const MemberIndex leaver = m.world.amf(1).tables().zone(ExtentIndex(0))->segments[0].member;
+    ASSERT_TRUE(m.world.run(1, m.world.amf(1).tables().begin_leave(leaver)));
+    const auto move = [&] { return m.world.amf(1).tables().zone(ExtentIndex(0))->move; };
+    ASSERT_TRUE(m.world.run_until([&] { return move() && move()->rows_done >= 64; }));
+    m.world.kill(1, InFlight::torn);
+    m.world.kill(2, InFlight::torn);
+    m.world.adopt();
+    m.world.start(1);
+    EXPECT_FALSE(move()) << "with " << move()->rows_done << " rows";
+    EXPECT_EQ(m.world.amf(1).tables().state().members[leaver.v].state, MemberState::leaving);
+    EXPECT_TRUE(m.reads(1, 0, data));
+}
+
+TEST(Mover, LetsNobodyLeaveWhoIsNeeded) {
+    Moving m(shape(Level::raid5, 4, 3, false, PowerLoss::resync));
+    Tables& tables = m.world.amf(1).tables();
+    ASSERT_TRUE(m.world.run(1, tables.create_volume("v", m.world.config.extents * kExtentSize)));
+    EXPECT_EQ(tables.may_leave(MemberIndex(0)).error().code, Errc::would_lose_data);
+    EXPECT_EQ(m.world.run(1, tables.begin_leave(MemberIndex(0))).error().code, Errc::would_lose_data);
+    EXPECT_EQ(tables.may_leave(MemberIndex(9)).error().code, Errc::not_found);
+}
+
 /// Not into what virtual disks may still need; and they find their places, whoever has failed.
 TEST(Mover, LeavesTheSpaceOfVirtualDisksAlone) {
     Moving m(shape(Level::raid5, 5, 3, false, PowerLoss::resync));
@@ -164,7 +224,7 @@ TEST(Mover, LeavesTheSpaceOfVirtualDisksAlone) {
     ASSERT_TRUE(m.world.run(1, m.world.amf(1).tables().create_volume("v", extents * kExtentSize)));
     ASSERT_TRUE(m.world.write(1, 0, pattern(1, 1u << 20)));
     m.fail(tables.zone(ExtentIndex(0))->segments[0].member.v);
-    EXPECT_FALSE(tables.has_spare(*tables.zone(ExtentIndex(0))));
+    EXPECT_TRUE(tables.with_spare().none());
     for (std::uint32_t extent = 1; extent < extents; ++extent)
         EXPECT_TRUE(m.world.write(1, extent * kExtentSize, pattern(2, 4096))) << extent;
     EXPECT_FALSE(m.world.run_until([&] { return !m.lacks_something(); }, 1s));

@@ -40,6 +40,13 @@ DiskPlace checksum_place(const Geometry& geometry, const Zone& zone, Row row, un
                           data_start);
 }
 
+MemberMask members_of(const Zone& zone) {
+    MemberMask out;
+    for (const Segment& part : zone.parts()) out.set(part.member.v);
+    if (zone.move) out.set(zone.move->target.member.v);
+    return out;
+}
+
 unsigned positions_on(const Zone& zone, MemberMask members) {
     return static_cast<unsigned>(
         std::ranges::count_if(zone.parts(), [&](const Segment& part) { return members[part.member.v]; }));
@@ -178,15 +185,21 @@ bool SegmentAllocator::fits(MemberMask usable, MemberMask without_one_of, std::u
     return zone_capacity(free, width_) >= zones;
 }
 
-Result<Segment> SegmentAllocator::spare(const Zone& zone, MemberMask usable, std::uint32_t promised) const {
-    MemberMask candidates = usable;
-    for (const Segment& part : used_by(zone)) candidates.reset(part.member.v);
+MemberMask SegmentAllocator::with_spare(MemberMask usable, std::uint32_t promised) const {
+    MemberMask out;
+    for (std::size_t i = 0; i < members_.size(); ++i)
+        out[i] = usable[i] && members_[i].free > 0 && fits(usable, MemberMask().set(i), promised);
+    return out;
+}
+
+Result<Segment> SegmentAllocator::spare(const Zone& zone, MemberMask from) const {
+    from &= ~members_of(zone);
     std::optional<std::size_t> best;
     for (std::size_t i = 0; i < members_.size(); ++i) {
-        if (!candidates[i] || members_[i].free == 0) continue;
+        if (!from[i] || members_[i].free == 0) continue;
         if (!best || members_[i].free > members_[*best].free) best = i;
     }
-    if (!best || !fits(usable, MemberMask().set(*best), promised)) return fail(Errc::no_space);
+    if (!best) return fail(Errc::no_space);
     const Member& member = members_[*best];
     std::uint32_t index = member.first_free;
     while (member.used[index]) ++index;

@@ -110,6 +110,8 @@ Places checksum_places(const Geometry& geometry, const Zone& zone, Row row, unsi
     return out;
 }
 
+/// Those that the zone's segments stand on, and go to.
+MemberMask members_of(const Zone& zone);
 /// How many of the zone's positions stand on these members.
 unsigned positions_on(const Zone& zone, MemberMask members);
 /// The role that `member` has in `row`, or nothing if the zone does not use the member.
@@ -134,10 +136,12 @@ public:
                           std::uint32_t promised = 0);
     /// Returns the segments of a zone that was taken or allocated here.
     void release(const Zone& zone);
-    /// A free segment for one of the zone's positions: of the member of `usable` with most of them that the
-    /// zone does not use. It is not taken. no_space, also if after it not all of `promised` further zones
-    /// would find their places on `usable`.
-    Result<Segment> spare(const Zone& zone, MemberMask usable, std::uint32_t promised) const;
+    /// Members of `usable` that can give a segment away: all of `promised` further zones find their places on
+    /// `usable` without it.
+    MemberMask with_spare(MemberMask usable, std::uint32_t promised) const;
+    /// A free segment for one of the zone's positions, which is not taken: of the member of `from` with most
+    /// of them that the zone does not use. no_space.
+    Result<Segment> spare(const Zone& zone, MemberMask from) const;
 
     std::uint32_t free_on(MemberIndex member) const { return members_.at(member.v).free; }
 

@@ -186,13 +186,14 @@ TEST(SegmentAllocator, SparesOnlyWhatNoPromisedZoneNeeds) {
     const auto zone = allocator.allocate(ExtentIndex(0), first_members(3));
     ASSERT_TRUE(zone);
     const MemberMask usable = first_members(5).reset(0);
-    const auto spare = allocator.spare(*zone, usable, 2);
+    const auto spare = allocator.spare(*zone, usable);
     ASSERT_TRUE(spare);
-    EXPECT_EQ(spare->member, MemberIndex(4));  // has most
-    // Three further zones would need three segments of each of three members: 3, 3, 2, 2 are left.
-    EXPECT_TRUE(allocator.spare(*zone, usable, 3));
-    EXPECT_EQ(allocator.spare(*zone, usable, 4).error().code, Errc::no_space);
-    EXPECT_EQ(allocator.spare(*zone, first_members(3), 0).error().code, Errc::no_space);
+    EXPECT_EQ(spare->member, MemberIndex(4));  // has most that the zone does not use
+    EXPECT_EQ(allocator.spare(*zone, first_members(3)).error().code, Errc::no_space);
+    // 3, 3, 2 and 3 are free on members 1 to 4: three further zones take three of each of three members.
+    EXPECT_EQ(allocator.with_spare(usable, 2).count(), 4u);
+    EXPECT_EQ(allocator.with_spare(usable, 3).count(), 4u);
+    EXPECT_TRUE(allocator.with_spare(usable, 4).none());
 }
 
 }  // namespace braid

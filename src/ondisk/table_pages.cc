@@ -124,6 +124,20 @@ bool is_valid(const Zone& zone) {
 
 }  // namespace
 
+std::string_view to_string(MemberState state) {
+    switch (state) {
+        case MemberState::ok:
+            return "ok";
+        case MemberState::failed:
+            return "failed";
+        case MemberState::leaving:
+            return "leaving";
+        case MemberState::gone:
+            return "gone";
+    }
+    return "unknown";
+}
+
 bool valid_name(std::string_view name, std::size_t limit) {
     const auto is_letter_or_digit = [](char c) {
         return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
@@ -281,7 +295,7 @@ Result<GroupState> GroupState::decode(ConstPageBytes page) {
     in = Reader(page.subspan(kStateMembers));
     for (unsigned i = 0; i < members; ++i) {
         const auto member_state = in.get<std::uint8_t>();
-        if (member_state > static_cast<std::uint8_t>(MemberState::failed)) return fail(Errc::corrupt, i);
+        if (member_state > static_cast<std::uint8_t>(MemberState::gone)) return fail(Errc::corrupt, i);
         in.raw(3);
         const auto errors = in.get<std::uint32_t>();
         state.members.push_back({static_cast<MemberState>(member_state), in.get<Epoch>(), errors});

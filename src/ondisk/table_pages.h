@@ -80,7 +80,16 @@ struct GroupConfig {
     static Result<GroupConfig> decode(ConstPageBytes page);
 };
 
-enum class MemberState : std::uint8_t { ok = 0, failed = 1 };
+/// The numbers are those on the disk.
+enum class MemberState : std::uint8_t {
+    ok = 0,
+    failed = 1,   ///< for good, whatever its disk says later
+    leaving = 2,  ///< gets no new segments; those that it has move to others
+    gone = 3,     ///< has left, with nothing on it
+};
+std::string_view to_string(MemberState state);
+/// Its disk is read and written.
+constexpr bool serves(MemberState state) { return state == MemberState::ok || state == MemberState::leaving; }
 
 struct MemberStatus {
     MemberState state = MemberState::ok;

@@ -26,7 +26,7 @@ Task<Status> Tables::end_change() {
         bool changed = false;
         for (const std::uint8_t member : write_errors_) {
             MemberStatus& status = state.members[member];
-            if (status.state == MemberState::failed) continue;
+            if (!serves(status.state)) continue;
             status = {MemberState::failed, view_.epoch, status.errors + 1};
             changed = true;
         }
@@ -85,8 +85,10 @@ Task<Result<const Zone*>> Tables::allocate_zone(ExtentIndex extent) {
     CO_TRY_LET(const Turn turn, co_await begin_change());
     if (const Zone* present = zone(extent)) co_return present;
     MemberMask usable, reserve;
+    const MemberMask never = in_state(MemberState::leaving) | in_state(MemberState::gone);
     for (std::size_t i = 0; i < disks_.size(); ++i) {
-        (member_ok(MemberIndex(static_cast<std::uint8_t>(i))) ? usable : reserve).set(i);
+        const bool there = member_ok(MemberIndex(static_cast<std::uint8_t>(i)));
+        if (!never[i]) (there ? usable : reserve).set(i);
     }
     const std::uint32_t promised = promised_zones();
     Result<Zone> place = allocator_->allocate(extent, usable, reserve, promised - std::min(promised, 1u));
@@ -153,7 +155,7 @@ Task<Status> Tables::fail_member(MemberIndex member) {
     if (member.v >= disks_.size()) co_return fail(Errc::not_found);
     if (offline()) co_return fail(Errc::offline);
     CO_TRY_LET(const Turn turn, co_await begin_change());
-    if (state_.members[member.v].state == MemberState::failed) co_return Status{};
+    if (!serves(state_.members[member.v].state)) co_return Status{};
     write_errors_.insert(member.v);
     co_return co_await end_change();
 }

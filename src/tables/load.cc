@@ -151,7 +151,7 @@ Task<std::vector<Tables::Pick>> Tables::read_page(PageNumber page, bool failed_t
     Join join(executor_);
     for (std::size_t i = 0; i < disks_.size(); ++i) {
         if (disks_[i] == nullptr) continue;
-        if (!failed_too && state_.members[i].state != MemberState::ok) continue;
+        if (!failed_too && !serves(state_.members[i].state)) continue;
         slots[i] = Buffer(2 * kPageSize);
         ops[i].verb = DiskVerb::read;
         ops[i].offset = slot_offset(table_start_, page, 0);
@@ -228,7 +228,7 @@ void Tables::go_offline() {
 Status Tables::check_quorum() const {
     std::size_t absent = 0, members = 0;
     for (std::size_t i = 0; i < disks_.size(); ++i) {
-        if (state_.members[i].state != MemberState::ok) continue;
+        if (!serves(state_.members[i].state)) continue;
         ++members;
         absent += disks_[i] == nullptr ? 1 : 0;
     }

@@ -16,15 +16,23 @@ namespace braid {
 
 // ---- what is missing
 
-/// Failed, or not reached from here.
+/// Failed, or left, or not reached from here.
 MemberMask Tables::gone() const {
     MemberMask out;
     for (std::size_t i = 0; i < state_.members.size(); ++i)
-        out[i] = disks_[i] == nullptr || state_.members[i].state != MemberState::ok;
+        out[i] = disks_[i] == nullptr || !serves(state_.members[i].state);
     return out;
 }
 
-unsigned Tables::failed_members() const { return static_cast<unsigned>(gone().count()); }
+MemberMask Tables::in_state(MemberState state) const {
+    MemberMask out;
+    for (std::size_t i = 0; i < state_.members.size(); ++i) out[i] = state_.members[i].state == state;
+    return out;
+}
+
+unsigned Tables::failed_members() const {
+    return static_cast<unsigned>((gone() & ~in_state(MemberState::gone)).count());
+}
 
 void Tables::note_missing(const Zone& zone, int change) {
     std::uint32_t& zones = zones_missing_[positions_on(zone, gone())];
@@ -58,9 +66,7 @@ bool Tables::serves_without(MemberMask members) const {
 bool Tables::survives(MemberMask failing) const {
     const MemberMask before = gone();
     if ((failing & ~before).none()) return !offline();
-    MemberMask fresh = failing;
-    for (std::size_t i = 0; i < state_.members.size(); ++i)
-        if (state_.members[i].state != MemberState::ok) fresh.reset(i);
+    MemberMask fresh = failing & (in_state(MemberState::ok) | in_state(MemberState::leaving));
     const MemberMask all = before | failing;
     if (fresh.count() > geometry().m || !serves_without(all)) return false;
     return std::ranges::none_of(
@@ -69,11 +75,17 @@ bool Tables::survives(MemberMask failing) const {
 
 // ---- moves
 
-std::optional<ZonePosition> Tables::lost_position(const Zone& zone) const {
-    for (std::uint8_t i = 0; i < zone.width; ++i) {
-        if (state_.members[zone.segments[i].member.v].state == MemberState::failed) return ZonePosition(i);
+std::optional<ZonePosition> Tables::position_to_move(const Zone& zone) const {
+    for (const MemberState state : {MemberState::failed, MemberState::leaving}) {
+        for (std::uint8_t i = 0; i < zone.width; ++i) {
+            if (state_.members[zone.segments[i].member.v].state == state) return ZonePosition(i);
+        }
     }
     return std::nullopt;
+}
+
+bool Tables::anything_to_move() const {
+    return open_moves_ != 0 || most_missing_ != 0 || in_state(MemberState::leaving).any();
 }
 
 /// Zones that virtual disks may still need.
@@ -83,16 +95,16 @@ std::uint32_t Tables::promised_zones() const {
     return static_cast<std::uint32_t>(extents - std::min(extents, allocated_extents_));
 }
 
-Result<Segment> Tables::spare_for(const Zone& zone) const {
-    return allocator_->spare(zone, ~gone(), promised_zones());
+MemberMask Tables::with_spare() const {
+    return allocator_->with_spare(~(gone() | in_state(MemberState::leaving)), promised_zones());
 }
 
 Task<Status> Tables::open_move(ExtentIndex extent) {
     CO_TRY_LET(const Turn turn, co_await begin_change());
     Zone next = zones_[extent.v];
-    const std::optional<ZonePosition> position = lost_position(next);
+    const std::optional<ZonePosition> position = position_to_move(next);
     if (next.move || !position) co_return fail(Errc::not_found);
-    CO_TRY_LET(const Segment target, spare_for(next));
+    CO_TRY_LET(const Segment target, allocator_->spare(next, with_spare()));
     next.move = {*position, target, 0};
     LOG_INFO("zone.move", {"group", config_.name}, {"extent", extent}, {"position", *position},
              {"from", next.segments[position->v].member}, {"to", target.member});
@@ -121,6 +133,53 @@ Task<Status> Tables::give_up_move(ExtentIndex extent) {
     if (!next.move || member_ok(next.move->target.member)) co_return Status{};
     next.move.reset();
     CO_TRY(co_await commit_zone(extent, next));
+    co_return co_await end_change();
+}
+
+// ---- members that leave
+
+bool Tables::leaves_empty(MemberIndex member) const {
+    return state_.members[member.v].state == MemberState::leaving &&
+           allocator_->free_on(member) == config_.members[member.v].segments;
+}
+
+Status Tables::may_leave(MemberIndex member) const {
+    if (member.v >= disks_.size()) return fail(Errc::not_found);
+    if (!member_ok(member) || state_.members[member.v].state != MemberState::ok) return fail(Errc::busy);
+    MemberMask away = gone() | in_state(MemberState::leaving);
+    away.set(member.v);
+    std::vector<std::uint32_t> stay;
+    for (std::size_t i = 0; i < config_.members.size(); ++i) {
+        if (!away[i]) stay.push_back(config_.members[i].segments);
+    }
+    const bool room =
+        zone_capacity(stay, geometry().width()) >= allocated_extents_ + std::uint64_t{promised_zones()};
+    if (!room || stay.size() < geometry().width() || !serves_without(away))
+        return fail(Errc::would_lose_data);
+    return {};
+}
+
+Task<Status> Tables::begin_leave(MemberIndex member) {
+    CO_TRY_LET(const Turn turn, co_await begin_change());
+    CO_TRY(may_leave(member));
+    GroupState state = state_;
+    state.members[member.v].state = MemberState::leaving;
+    state.members[member.v].changed = view_.epoch;
+    LOG_INFO("group.member_leaves", {"group", config_.name}, {"member", member});
+    CO_TRY(co_await commit(kStatePage, std::move(state)));
+    co_return co_await end_change();
+}
+
+Task<Status> Tables::end_leaves() {
+    CO_TRY_LET(const Turn turn, co_await begin_change());
+    GroupState state = state_;
+    for (std::uint8_t i = 0; i < state.members.size(); ++i) {
+        if (!leaves_empty(MemberIndex(i)) || !survives(MemberMask().set(i))) continue;
+        state.members[i].state = MemberState::gone;
+        state.members[i].changed = view_.epoch;
+        LOG_INFO("group.member_gone", {"group", config_.name}, {"member", i});
+        CO_TRY(co_await commit(kStatePage, state));
+    }
     co_return co_await end_change();
 }
 

@@ -232,7 +232,7 @@ Task<Status> Tables::load() {
     Turn turn(turn_);
     CO_TRY_LET(turn.pin, co_await locks_->acquire(kTablesUnit, LockMode::write));
     const auto lacks_disk = [this](std::size_t i) {
-        return disks_[i] == nullptr && state_.members[i].state == MemberState::ok;
+        return disks_[i] == nullptr && serves(state_.members[i].state);
     };
     Status status;
     bool from_peer = false;

@@ -81,7 +81,7 @@ public:
     /// Not failed by agreement, and its disk is here.
     bool member_ok(MemberIndex member) const {
         return member.v < disks_.size() && disks_[member.v] != nullptr &&
-               state_.members[member.v].state == MemberState::ok;
+               serves(state_.members[member.v].state);
     }
     /// A volume may be deleted under what works on its zones for no port (recovery, repair, resync): it works
     /// on a copy of the zone, and sends commands only while it is still_there().
@@ -144,14 +144,16 @@ public:
     Task<void> settle_pages();
 
     // ---- moves of segments (moves.cc)
-    /// A member that is there no more holds the zone's segment at this position, and it should stand
-    /// elsewhere.
-    std::optional<ZonePosition> lost_position(const Zone& zone) const;
-    bool has_spare(const Zone& zone) const { return spare_for(zone).has_value(); }
+    /// The zone's segment at this position stands on a member that has failed, or else on one that leaves.
+    std::optional<ZonePosition> position_to_move(const Zone& zone) const;
+    /// There is a zone with such a position, or with an open move, or a member that leaves.
+    bool anything_to_move() const;
+    /// Members that can take a segment which moves, and no virtual disk may need the place.
+    MemberMask with_spare() const;
     /// Of its parts.
     unsigned missing_of(const Zone& zone) const { return positions_on(zone, gone()); }
     std::size_t open_moves() const { return open_moves_; }
-    /// Begins to move the segment at the lost position. not_found: there is none, or the zone has a move;
+    /// Begins to move the segment at that position. not_found: there is none, or the zone has a move;
     /// no_space.
     Task<Status> open_move(ExtentIndex extent);
     /// All rows below `rows` are whole at the target, and flushed; after the last one the zone has the new
@@ -161,6 +163,13 @@ public:
                               std::function<bool()> still);
     /// Ends a move whose target is there no more; else it does nothing.
     Task<Status> give_up_move(ExtentIndex extent);
+    /// From now on the member leaves. would_lose_data: the others have no room for what it has, and for what
+    /// virtual disks may need, or the group would not serve without it; busy: it is not simply ok.
+    Status may_leave(MemberIndex member) const;
+    Task<Status> begin_leave(MemberIndex member);
+    /// Members that leave and have nothing any more are gone.
+    Task<Status> end_leaves();
+    bool leaves_empty(MemberIndex member) const;
 
     // ---- journals
     const JournalState& journal(AmfSlot slot) const { return state_.journals[slot.v]; }
@@ -292,11 +301,11 @@ private:
 
     // moves.cc
     MemberMask gone() const;
+    MemberMask in_state(MemberState state) const;
     void note_missing(const Zone& zone, int change);
     void recount();
     bool serves_without(MemberMask members) const;
     std::uint32_t promised_zones() const;
-    Result<Segment> spare_for(const Zone& zone) const;
     Task<Status> end_doubtful_moves();
 
     // intents.cc
