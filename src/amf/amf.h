@@ -132,6 +132,7 @@ private:
     };
     struct IntentPin;
     struct Recovering;
+    struct Left;
     struct Sums;
 
     /// What an operation holds of the group's locks. Where content has units of its own `stripe` is taken
@@ -324,6 +325,7 @@ private:
 
     // recover.cc
     Task<void> recover_unit(UnitIndex unit);
+    static Left left_in(std::span<const StoredRecord* const> orphans);
     Task<std::optional<StripeIndex>> next_to_recover(StripeIndex first);
     Task<Status> recover_write(std::vector<StoredRecord> copies);
     Task<Status> replay(Orphan orphan);
