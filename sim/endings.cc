@@ -227,7 +227,7 @@ std::uint64_t Cluster::verify() {
         }
         return job && job->state != JobState::running;
     };
-    const bool in_time = world_.run_until(ended, 300s, 100us);
+    const bool in_time = world_.run_until(ended, 3 * kJobs, 100us);
     if (!in_time || job->state != JobState::done) fail("the final verify did not end well");
     if (job && job->mismatches != 0) {
         fail("the final verify found " + std::to_string(job->mismatches) + " stripes: " + job->detail);
