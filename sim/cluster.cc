@@ -31,7 +31,8 @@ Cluster::Cluster(World& world, const Plan& plan, FaultSeen seen)
     // With write-back the journal keeps what was flushed; what was not dies with all controllers.
     const bool dirty = plan.sharing.write_cache == WriteCache::back && plan.dimension > 1;
     options.early = plan.early_answers();
-    options.power_cuts = plan.power_cuts || (dirty && plan.cluster_kill) || options.early;
+    const bool all_may_go = dirty && (plan.cluster_kill || plan.sharing.few_partners == FewPartners::go_on);
+    options.power_cuts = plan.power_cuts || all_may_go || options.early;
     options.journal = plan.power_loss == PowerLoss::journal && !dirty;
     options.writes_repeat = resync_needed() || plan.dimension < 2;
     hosts_ = std::make_unique<Hosts>(world_, *this, options);
@@ -57,7 +58,7 @@ Cluster::Cluster(World& world, const Plan& plan, FaultSeen seen)
     };
     record_.replaced = [this](Epoch before) { count_view(before); };
     operations.pause_max = plan.operator_pause;
-    operations.may_lose = dirty && (plan.cluster_kill || plan.early_answers());
+    operations.may_lose = all_may_go || options.early;
     operations.outside = outside_names(plan);
     operations.verify_is_clean = covered() && plan.disk_faults == 0;  // an unreadable strip counts
     operations.removals = plan.operators ? plan.removals : 0;
@@ -99,12 +100,37 @@ void Cluster::node_died(std::size_t index) {
         if (self != view.members.end())
             dead_outside_[node.process->pid] = {self->id, self->incarnation, node.running->moves()};
     }
+    const bool takes_all = !over_ && !all_die_ && alone_has_data(node);
     node.running.reset();
     node.serving_since = Nanos{0};
     if (over_) return;
     ++deaths_since_calm_;
     hosts_->process_died(*node.process);
     operator_->process_died(*node.process);
+    if (takes_all) die_with(index);
+}
+
+/// A group that goes on with few partners may have writes that one controller alone knows of, and that hosts
+/// have read. Rounds begin when all copies stand.
+bool Cluster::alone_has_data(Node& node) {
+    if (plan_.rounds != 0 || plan_.sharing.few_partners != FewPartners::go_on) return false;
+    return std::ranges::any_of(amfs_of(node), [](Amf* amf) {
+        const Replicator& records = amf->replicator();
+        return records.missing().records != 0 || (records.copies() == 1 && records.live_records() != 0);
+    });
+}
+
+/// What is lost with it is lost as if all had died: so they do.
+void Cluster::die_with(std::size_t index) {
+    all_die_ = true;
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
+        if (i == index || !nodes_[i].process || !nodes_[i].process->alive) continue;
+        world_.crash(*nodes_[i].process);
+        world_.after(300ms, [this, i] { start_node(i); });
+    }
+    all_die_ = false;
+    hosts_->power_lost();
+    if (faulty_) hosts_->resume();
 }
 
 Task<void> Cluster::live(Cluster& cluster, std::size_t index) {

@@ -57,6 +57,8 @@ private:
 
     void start_node(std::size_t index);
     void node_died(std::size_t index);
+    bool alone_has_data(Node& node);
+    void die_with(std::size_t index);
     static Task<void> live(Cluster& cluster, std::size_t index);
     static Task<void> leave(Cluster& cluster, std::size_t index, bool& done);
     template <class T>
@@ -194,7 +196,8 @@ private:
     unsigned looks_ = 0;
     bool faulty_ = false;
     bool over_ = false;
-    bool dark_ = false;  ///< there is no power: nobody starts
+    bool all_die_ = false;  ///< at this instant
+    bool dark_ = false;     ///< there is no power: nobody starts
     unsigned disks_failed_ = 0;
     unsigned doomed_ = 0;  ///< serving still, but a fault that is under way will cost one of them
     unsigned deaths_since_calm_ = 0;

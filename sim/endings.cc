@@ -50,7 +50,8 @@ void Cluster::settle() {
     if (!all_answered()) return;
     if (!world_.run_until([this] { return jobs_done(); }, kJobs, 100us))
         fail("liveness: records, recoveries or resyncs do not end:" + unfinished());
-    if (!world_.run_until([this] { return left_over().empty(); }, 10s, 100us)) fail("leak: " + left_over());
+    // A disk command may take 30 s, and whoever asked for it may have gone.
+    if (!world_.run_until([this] { return left_over().empty(); }, 40s, 100us)) fail("leak: " + left_over());
 }
 
 std::string Cluster::name_of(const Node& node, const Amf& amf) {
@@ -80,8 +81,19 @@ std::string Cluster::unfinished() {
             const Replicator& records = amf->replicator();
             out += " " + name_of(node, *amf) + " recovers " +
                    std::to_string(amf->conditions().recovering_units) + " units, has " +
-                   std::to_string(records.live_records()) + " records of its own and orphans of " +
+                   std::to_string(records.live_records()) + " records of its own [ring used " +
+                   std::to_string(amf->journal().used_bytes()) + " open " +
+                   std::to_string(amf->journal().is_open()) + " entries " +
+                   std::to_string(amf->journal().entries()) + " ofdead " +
+                   std::to_string(amf->tables().journal_of_the_dead()) + " settled " +
+                   std::to_string(amf->tables().settled()) + " missing " +
+                   std::to_string(amf->conditions().missing_copies) + "] and orphans of " +
                    std::to_string(records.store().orphan_stripes().size()) + " stripes;";
+            for (StripeIndex stripe : records.store().orphan_stripes())
+                for (const StoredRecord* r : records.store().orphans(stripe, 1))
+                    out += " s" + std::to_string(stripe.v) + ":" + std::to_string(r->info.root.origin.v) +
+                           "/" + std::to_string(r->info.id.origin.v) + "#" +
+                           std::to_string(r->info.id.sequence) + (r->complete() ? "R" : "d");
         }
         for (const JobInfo& job : node.running->controller.jobs()) {
             if (job.state != JobState::running) continue;
@@ -215,7 +227,7 @@ std::uint64_t Cluster::verify() {
         }
         return job && job->state != JobState::running;
     };
-    const bool in_time = world_.run_until(ended, 300s, 100us);
+    const bool in_time = world_.run_until(ended, 3 * kJobs, 100us);
     if (!in_time || job->state != JobState::done) fail("the final verify did not end well");
     if (job && job->mismatches != 0) {
         fail("the final verify found " + std::to_string(job->mismatches) + " stripes: " + job->detail);

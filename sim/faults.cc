@@ -197,10 +197,12 @@ void Cluster::lose_paths(Fault& fault) {
 /// Everybody dies at once.
 void Cluster::kill_all(Fault& fault) {
     strikes(fault, Mark::all_die);
+    all_die_ = true;
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
         if (nodes_[i].process->alive) world_.crash(*nodes_[i].process);
         world_.after(fault.pause(100, 1500), [this, i] { start_node(i); });
     }
+    all_die_ = false;
     if (plan_.sharing.write_cache != WriteCache::back || plan_.dimension < 2) return;
     hosts_->power_lost();
     hosts_->resume();

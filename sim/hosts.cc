@@ -1,6 +1,7 @@
 #include "sim/hosts.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <utility>
 
@@ -44,6 +45,16 @@ void Hosts::resume() {
 
 bool Hosts::idle() const {
     return std::ranges::all_of(lanes_, [](const Lane& lane) { return lane.state == State::free; });
+}
+
+std::size_t Hosts::remembered() const {
+    std::size_t out = 0;
+    for (const Lane& lane : lanes_) {
+        for (const auto* operations : {&lane.unflushed, &lane.unanswered}) {
+            for (const Operation& op : *operations) out += std::bit_ceil(op.data.size());
+        }
+    }
+    return out;
 }
 
 std::string Hosts::pending() const {

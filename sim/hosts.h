@@ -73,6 +73,9 @@ public:
     void quiet() { quiet_ = true; }
     void resume();
     bool idle() const;
+    /// Bytes at most of what was written privately and is remembered, because no flush has covered it yet or
+    /// it has no answer.
+    std::size_t remembered() const;
     /// Its operations have no answer any more; the hosts go elsewhere.
     void process_died(const Process& process);
     /// All processes are dead and what was not flushed may be gone.

@@ -169,7 +169,7 @@ void Operator::use_second(const Desk& desk) {
 
 Task<void> Operator::write_slot(Operator& self, std::uint64_t turn, std::shared_ptr<Port> port,
                                 std::size_t slot, std::uint64_t value) {
-    const Status status = co_await port->write(place(slot), Slice(content(slot, value)), false);
+    const Status status = co_await port->write(place(slot), Slice(content(slot, value)), true);
     self.world_.after(Nanos{0}, [&self, turn, slot, status] {
         if (self.busy_ && self.turn_ == turn && status) {
             Slot& written = self.slots_[slot];

@@ -137,6 +137,7 @@ private:
     };
     struct IntentPin;
     struct Recovering;
+    struct Left;
     struct Sums;
 
     /// What an operation holds of the group's locks. Where content has units of its own `stripe` is taken
@@ -338,6 +339,7 @@ private:
 
     // recover.cc
     Task<void> recover_unit(UnitIndex unit);
+    static Left left_in(std::span<const StoredRecord* const> orphans);
     Task<std::optional<StripeIndex>> next_to_recover(StripeIndex first);
     Task<Status> recover_write(std::vector<StoredRecord> copies);
     Task<Status> replay(Orphan orphan);

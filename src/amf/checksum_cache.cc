@@ -2,8 +2,14 @@
 
 namespace braid {
 
+/// Who looks for a record claims it next, more often than not.
+ChecksumCache::Entries::iterator ChecksumCache::entry(StripeIndex stripe) {
+    if (last_ == entries_.end() || last_->first != stripe) last_ = entries_.find(stripe);
+    return last_;
+}
+
 ChecksumRecord ChecksumCache::find(StripeIndex stripe, std::uint32_t generation) {
-    const auto at = entries_.find(stripe);
+    const auto at = entry(stripe);
     if (at == entries_.end() || at->second.claim != 0) return {};
     if (at->second.record.generation() != generation) {
         erase(at);
@@ -14,24 +20,30 @@ ChecksumRecord ChecksumCache::find(StripeIndex stripe, std::uint32_t generation)
 }
 
 ChecksumCache::Claim ChecksumCache::claim(StripeIndex stripe) {
-    const auto [at, fresh] = entries_.try_emplace(stripe);
-    if (at->second.claim != 0) return 0;
-    if (!fresh) used_.erase(at->second.place);
+    auto at = entry(stripe);
+    if (at == entries_.end()) {
+        at = entries_.try_emplace(stripe).first;
+    } else {
+        if (at->second.claim != 0) return 0;
+        used_.erase(at->second.place);
+    }
     at->second.record = {};
     return at->second.claim = next_++;
 }
 
 void ChecksumCache::put(StripeIndex stripe, Claim claim, ChecksumRecord record) {
-    const auto at = entries_.find(stripe);
-    if (claim == 0 || at == entries_.end() || at->second.claim != claim) return;
+    if (claim == 0) return;
+    const auto at = entry(stripe);
+    if (at == entries_.end() || at->second.claim != claim) return;
     used_.push_front(stripe);
     at->second = {std::move(record), 0, used_.begin()};
     if (used_.size() > most_) erase(entries_.find(used_.back()));
 }
 
 void ChecksumCache::give_up(StripeIndex stripe, Claim claim) {
-    const auto at = entries_.find(stripe);
-    if (claim != 0 && at != entries_.end() && at->second.claim == claim) erase(at);
+    if (claim == 0) return;
+    const auto at = entry(stripe);
+    if (at != entries_.end() && at->second.claim == claim) erase(at);
 }
 
 void ChecksumCache::drop(StripeIndex first, std::uint64_t count) {
@@ -39,9 +51,9 @@ void ChecksumCache::drop(StripeIndex first, std::uint64_t count) {
     while (at != entries_.end() && at->first.v - first.v < count) at = erase(at);
 }
 
-std::map<StripeIndex, ChecksumCache::Entry>::iterator ChecksumCache::erase(
-    std::map<StripeIndex, Entry>::iterator at) {
+ChecksumCache::Entries::iterator ChecksumCache::erase(Entries::iterator at) {
     if (at->second.claim == 0) used_.erase(at->second.place);
+    last_ = entries_.end();
     return entries_.erase(at);
 }
 

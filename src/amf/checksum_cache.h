@@ -35,11 +35,14 @@ private:
         Claim claim = 0;
         std::list<StripeIndex>::iterator place;  ///< while there is no claim
     };
-    std::map<StripeIndex, Entry>::iterator erase(std::map<StripeIndex, Entry>::iterator at);
+    using Entries = std::map<StripeIndex, Entry>;
+    Entries::iterator entry(StripeIndex stripe);
+    Entries::iterator erase(Entries::iterator at);
 
     std::size_t most_;
-    std::map<StripeIndex, Entry> entries_;
-    std::list<StripeIndex> used_;  ///< without claims, the latest first
+    Entries entries_;
+    Entries::iterator last_ = entries_.end();  ///< that was looked for
+    std::list<StripeIndex> used_;              ///< without claims, the latest first
     Claim next_ = 1;
 };
 

@@ -34,22 +34,51 @@ struct Amf::Recovering {
     UnitIndex unit;
 };
 
+/// What is to be finished next in one stripe, and what is over before it.
+struct Amf::Left {
+    const StoredRecord* next = nullptr;  ///< one of its copies
+    std::vector<EndFrame> ends;          ///< of all copies of it, and of older writes; oldest first
+};
+
+/// The writes of a stripe that a dead AMF has left, oldest first, are finished in their order. A writer sends
+/// the redo of one when all older ones of the stripe have ended: if there is one with redo, what is older is
+/// over, and somebody had not heard of it yet.
+Amf::Left Amf::left_in(std::span<const StoredRecord* const> orphans) {
+    Left left{orphans.front(), {}};
+    const auto writer = [](const StoredRecord& r) {
+        return AmfMember{r.info.root.origin, r.info.root.incarnation};
+    };
+    for (const StoredRecord* record : orphans) {
+        if (record->complete() && writer(*record) == writer(*left.next)) left.next = record;
+    }
+    for (const StoredRecord* record : orphans) {
+        if (record->info.root > left.next->info.root) break;
+        left.ends.push_back({record->info.id, record->info.stripe, record->info.zone});
+    }
+    return left;
+}
+
 /// A stripe of the unit that a dead AMF has left a record of: first those that stand in a journal of the
 /// dead, which need no place in ours. The others do, and ours may be full, or not open, until no journal of
 /// the dead is needed any more.
 Task<std::optional<StripeIndex>> Amf::next_to_recover(StripeIndex first) {
-    std::vector<RecordInfo> oldest;  // of each stripe
-    for (const StoredRecord* record : replicator_.store().orphans(first, units_.stripes())) {
-        if (oldest.empty() || oldest.back().stripe != record->info.stripe) oldest.push_back(record->info);
+    std::vector<RecordInfo> next;  // of each stripe
+    const auto orphans = replicator_.store().orphans(first, units_.stripes());
+    for (auto at = orphans.begin(); at != orphans.end();) {
+        const StripeIndex stripe = (*at)->info.stripe;
+        const auto end =
+            std::find_if(at, orphans.end(), [&](const StoredRecord* r) { return r->info.stripe != stripe; });
+        next.push_back(left_in({at, end}).next->info);
+        at = end;
     }
-    if (oldest.empty()) co_return std::nullopt;
+    if (next.empty()) co_return std::nullopt;
     if (tables_.journal_of_the_dead()) {
-        for (const RecordInfo& info : oldest) {
+        for (const RecordInfo& info : next) {
             const Result<bool> found = co_await in_ring_of_the_dead(info);
             if (found && *found) co_return info.stripe;
         }
     }
-    co_return oldest.front().stripe;
+    co_return next.front().stripe;
 }
 
 /// Without recovered() at the end the unit stays ours, and goes with us to whoever claims it next.
@@ -66,17 +95,13 @@ Task<void> Amf::recover_unit(UnitIndex unit) {
         if (!stripe) break;
         const auto orphans = replicator_.store().orphans(*stripe, 1);
         if (orphans.empty()) continue;
-        // All copies of the oldest write of the stripe; the next round takes the next. A writer that
-        // answers before it writes leaves several, and the stripe is half-written for none but the oldest.
-        const StoredRecord& next = *orphans.front();
+        // All copies of one write of the stripe; the next round takes the next.
+        Left left = left_in(orphans);
         std::vector<StoredRecord> copies;
         for (const StoredRecord* record : orphans) {
-            const bool same = record->info.stripe == next.info.stripe && record->info.root == next.info.root;
-            if (same) copies.push_back(*record);
+            if (record->info.root == left.next->info.root) copies.push_back(*record);
         }
-        std::vector<EndFrame> ends;
-        for (const StoredRecord& copy : copies)
-            ends.push_back({copy.info.id, copy.info.stripe, copy.info.zone, false});
+        std::vector<EndFrame> ends = std::move(left.ends);
         const Status status = co_await recover_write(std::move(copies));
         if (!status && status.error().code == Errc::offline && write_back() && !tables_.offline()) {
             co_await sleep_for(clock_, 1ms);  // not known yet to be so, or not for long

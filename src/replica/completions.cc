@@ -53,7 +53,7 @@ std::size_t Completions::size() const {
 
 // ---- the view
 
-void Completions::adopt(const AmfView& view, const AmfSet& partners, bool fenced) {
+void Completions::adopt(const AmfView& view, bool fenced) {
     fenced_ = fenced;
     others_.clear();
     for (const AmfMember& member : view.members) {
@@ -61,7 +61,6 @@ void Completions::adopt(const AmfView& view, const AmfSet& partners, bool fenced
     }
     if (!fenced_) {
         for (Asking& asking : asking_) send(asking, others_);
-        hand_on(partners);
     }
     answered_.notify_all();
 }

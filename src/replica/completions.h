@@ -16,7 +16,7 @@
 //   from      the end of a record that took effect, at its writer and its partners: the writer's own or one
 //             that finishes a dead writer's; and where it was asked for or told
 //   until     the errand's watermark has passed it, or the start of the controller has left the view
-//   at        as many AMFs as keep a record: at every view change all is told to the partners of the new view
+//   at        as many AMFs as keep a record: whenever partners change all is told to the new ones
 //
 // Guarantees: who has a stripe for writing and has learned of an errand knows all of it that has taken effect
 // in that stripe, as long as no more AMFs die at once than a record survives: nobody has a record of the
@@ -46,7 +46,10 @@ public:
 
     /// Whose errands may still be asked for.
     void keep(std::span<const ControllerStart> alive);
-    void adopt(const AmfView& view, const AmfSet& partners, bool fenced);
+    void adopt(const AmfView& view, bool fenced);
+    /// Tells the partners all that is known here: before they get a record, so that whoever has one with redo
+    /// knows what the older ones of its stripe have done.
+    void hand_on(const AmfSet& partners);
     /// False: it makes no sense.
     bool deliver(AmfId from, const Message& message);
 
@@ -55,7 +58,7 @@ public:
     bool knows(const Completion& bytes) const;
     /// Asks everybody in the view. fenced.
     Task<Status> learn(Completion about);
-    /// Goes on when the partners have all that was here when the view began.
+    /// Goes on when the partners have all that was here when they became partners.
     Task<void> handed_on();
 
     /// Runs of bytes that are remembered.
@@ -74,7 +77,6 @@ private:
     void pass(Memory& memory, std::uint64_t watermark);
     void send(Asking& asking, const AmfSet& to);
     void answer(AmfId to, const CompletionAsk& ask);
-    void hand_on(const AmfSet& partners);
 
     Transport& transport_;
     Uuid group_;

@@ -89,11 +89,11 @@ void Replicator::adopt(const AmfView& view) {
     fenced_ =
         fenced_ || self == view_.members.end() || (incarnation_.v != 0 && self->incarnation != incarnation_);
     if (!fenced_) incarnation_ = self->incarnation;
+    completions_.adopt(view_, fenced_);
     if (!fenced_) {
         adopt_own_records(before);
         adopt_recovery();
     }
-    completions_.adopt(view_, partners_, fenced_);
     wake_open_records();
     ended_.notify_all();
     answered_.notify_all();
@@ -137,6 +137,7 @@ void Replicator::adopt_own_records(const AmfView& before) {
 
 /// In the order in which they began.
 void Replicator::copy_open_records() {
+    completions_.hand_on(partners_);
     std::map<std::uint64_t, Entry*> open;
     for (Entry& entry : entries_) {
         if (entry.open != nullptr) open.emplace(entry.sequence, &entry);
