@@ -99,6 +99,10 @@ Status Tables::apply_page(PageNumber page, ConstPageBytes bytes) {
         }
         case PageKind::map: {
             TRY_LET(const MapPage content, MapPage::decode(bytes));
+            const auto beyond = [this](const Zone& zone) {
+                return zone.move && zone.move->rows_done >= geometry().rows_per_extent();
+            };
+            if (std::ranges::any_of(content.zones, beyond)) return fail(Errc::corrupt);
             apply_zones((page.v - kFirstMapPage.v) * kZonesPerPage, content);
             break;
         }
