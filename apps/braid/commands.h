@@ -49,6 +49,7 @@ struct GroupRequest {
     std::uint64_t strip_size = 64 << 10;
     SharingRequest sharing;
     unsigned copies = 0;
+    unsigned width = 0;
     bool force = false;
 };
 
