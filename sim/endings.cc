@@ -81,19 +81,8 @@ std::string Cluster::unfinished() {
             const Replicator& records = amf->replicator();
             out += " " + name_of(node, *amf) + " recovers " +
                    std::to_string(amf->conditions().recovering_units) + " units, has " +
-                   std::to_string(records.live_records()) + " records of its own [ring used " +
-                   std::to_string(amf->journal().used_bytes()) + " open " +
-                   std::to_string(amf->journal().is_open()) + " entries " +
-                   std::to_string(amf->journal().entries()) + " ofdead " +
-                   std::to_string(amf->tables().journal_of_the_dead()) + " settled " +
-                   std::to_string(amf->tables().settled()) + " missing " +
-                   std::to_string(amf->conditions().missing_copies) + "] and orphans of " +
+                   std::to_string(records.live_records()) + " records of its own and orphans of " +
                    std::to_string(records.store().orphan_stripes().size()) + " stripes;";
-            for (StripeIndex stripe : records.store().orphan_stripes())
-                for (const StoredRecord* r : records.store().orphans(stripe, 1))
-                    out += " s" + std::to_string(stripe.v) + ":" + std::to_string(r->info.root.origin.v) +
-                           "/" + std::to_string(r->info.id.origin.v) + "#" +
-                           std::to_string(r->info.id.sequence) + (r->complete() ? "R" : "d");
         }
         for (const JobInfo& job : node.running->controller.jobs()) {
             if (job.state != JobState::running) continue;
