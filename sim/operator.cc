@@ -176,6 +176,7 @@ Task<void> Operator::write_slot(Operator& self, std::uint64_t turn, std::shared_
             written.older.push_back(written.value);
             written.value = std::exchange(written.maybe, 0);
             written.may_be_older = false;
+            written.mixed.reset();
         }
         self.end(turn, {status.has_value(), status ? Errc{} : status.error().code, "write", {}});
     });
@@ -191,6 +192,22 @@ Task<void> Operator::read_slot(Operator& self, std::uint64_t turn, std::shared_p
     });
 }
 
+/// Each block is as it was, or as the write without an answer would have it.
+bool Operator::mixed(std::size_t slot, const Buffer& seen) const {
+    const Slot& s = slots_[slot];
+    const Buffer before = s.mixed ? *s.mixed : content(slot, s.value);
+    const Buffer after = content(slot, s.maybe);
+    for (std::size_t at = 0; at < kSlotSize;) {
+        const std::size_t size = std::min(kSlotSize - at, kBlockSize - (place(slot) + at) % kBlockSize);
+        const auto is = [&](const Buffer& one) {
+            return std::memcmp(one.data() + at, seen.data() + at, size) == 0;
+        };
+        if (!is(before) && !is(after)) return false;
+        at += size;
+    }
+    return true;
+}
+
 void Operator::check_slot(std::size_t slot, const Buffer& seen) {
     Slot& s = slots_[slot];
     const auto is = [&](std::uint64_t value) {
@@ -199,9 +216,14 @@ void Operator::check_slot(std::size_t slot, const Buffer& seen) {
     const bool may_be_older = std::exchange(s.may_be_older, false);
     if (s.maybe != 0 && is(s.maybe)) {
         s.value = s.maybe;
+        s.mixed.reset();
+    } else if (s.maybe != 0 && mixed(slot, seen)) {
+        s.mixed = seen;
+    } else if (s.mixed && std::memcmp(s.mixed->data(), seen.data(), kSlotSize) == 0) {
+        // as it was seen before
     } else if (const auto older = std::ranges::find_if(s.older, is); may_be_older && older != s.older.end()) {
         if (!is(s.value)) s.value = *older;
-    } else if (!is(s.value)) {
+    } else if (s.mixed || !is(s.value)) {
         world_.violation("the second disk's slot " + std::to_string(slot) + " holds neither value " +
                          std::to_string(s.value) + " nor " + std::to_string(s.maybe));
     }

@@ -71,7 +71,8 @@ private:
     struct Slot {
         std::uint64_t value = 0, maybe = 0;
         std::vector<std::uint64_t> older{};
-        bool may_be_older = false;  ///< somebody who may have had the only copies of `value` has died
+        bool may_be_older = false;    ///< somebody who may have had the only copies of `value` has died
+        std::optional<Buffer> mixed;  ///< in the place of `value`: some blocks of a write that has no answer
     };
     struct Answer {
         bool ok = false;
@@ -94,6 +95,7 @@ private:
     void begin(const Desk& desk, Action action, std::string what);
     void end(std::uint64_t turn, const Answer& answer);
     void check_answer(const Answer& answer);
+    bool mixed(std::size_t slot, const Buffer& seen) const;
     void check_slot(std::size_t slot, const Buffer& seen);
     void look_at_jobs(const Desk& desk);
     static Buffer content(std::size_t slot, std::uint64_t value);
