@@ -213,17 +213,16 @@ void Operator::check_slot(std::size_t slot, const Buffer& seen) {
     const auto is = [&](std::uint64_t value) {
         return std::memcmp(content(slot, value).data(), seen.data(), kSlotSize) == 0;
     };
+    const bool as_known = s.mixed ? std::memcmp(s.mixed->data(), seen.data(), kSlotSize) == 0 : is(s.value);
     const bool may_be_older = std::exchange(s.may_be_older, false);
     if (s.maybe != 0 && is(s.maybe)) {
         s.value = s.maybe;
         s.mixed.reset();
     } else if (s.maybe != 0 && mixed(slot, seen)) {
         s.mixed = seen;
-    } else if (s.mixed && std::memcmp(s.mixed->data(), seen.data(), kSlotSize) == 0) {
-        // as it was seen before
     } else if (const auto older = std::ranges::find_if(s.older, is); may_be_older && older != s.older.end()) {
-        if (!is(s.value)) s.value = *older;
-    } else if (s.mixed || !is(s.value)) {
+        if (!as_known) s.value = *older;
+    } else if (!as_known) {
         world_.violation("the second disk's slot " + std::to_string(slot) + " holds neither value " +
                          std::to_string(s.value) + " nor " + std::to_string(s.maybe));
     }

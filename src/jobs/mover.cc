@@ -23,8 +23,9 @@ bool Mover::due(const Zone& zone) const {
     return since && clock_.now() - *since >= options_.delay;
 }
 
-/// What there is to do for all, and since when.
-void Mover::look() {
+/// What there is to do for all, and since when. Of mine the one that has lost most, whose move is open if
+/// there is such a one.
+std::optional<ExtentIndex> Mover::look() {
     const Tables& tables = amf_.tables();
     for (std::size_t i = 0; i < tables.state().members.size(); ++i) {
         const bool failed = tables.state().members[i].state == MemberState::failed;
@@ -34,34 +35,25 @@ void Mover::look() {
     spare_ = tables.with_spare();
     std::erase_if(avoided_, [this](const auto& entry) { return entry.second <= clock_.now(); });
     std::uint64_t left = 0;
-    const Geometry& geometry = tables.geometry();
-    for (std::uint32_t i = 0; i < tables.config().extents; ++i) {
-        const Zone* zone = tables.zone(ExtentIndex(i));
-        if (zone == nullptr || !due(*zone)) continue;
-        const std::uint32_t done = zone->move ? zone->move->rows_done : 0;
-        left += std::uint64_t{geometry.rows_per_extent() - done} * geometry.strip_size;
-    }
-    const bool was_running = progress_.running();
-    progress_.stuck = avoided_.size();
-    progress_.total_bytes = left == 0 ? 0 : std::max(progress_.total_bytes, left);
-    progress_.done_bytes = progress_.total_bytes - left;
-    if (progress_.running() != was_running && changed_) changed_();
-}
-
-/// Of those that have lost most one whose move is open, if there is any.
-std::optional<ExtentIndex> Mover::next() const {
-    const Tables& tables = amf_.tables();
     std::optional<ExtentIndex> best;
     std::tuple<unsigned, bool> best_need;
+    const Geometry& geometry = tables.geometry();
     for (std::uint32_t i = 0; i < tables.config().extents; ++i) {
         const ExtentIndex extent(i);
         const Zone* zone = tables.zone(extent);
-        if (zone == nullptr || !mine(extent) || avoided_.contains(extent) || !due(*zone)) continue;
+        if (zone == nullptr || !due(*zone)) continue;
+        const std::uint32_t done = zone->move ? zone->move->rows_done : 0;
+        left += std::uint64_t{geometry.rows_per_extent() - done} * geometry.strip_size;
+        if (!mine(extent) || avoided_.contains(extent)) continue;
         const std::tuple need(tables.missing_of(*zone), zone->move.has_value());
         if (best && need <= best_need) continue;
         best = extent;
         best_need = need;
     }
+    const bool was_running = progress_.running();
+    progress_.total_bytes = left == 0 ? 0 : std::max(progress_.total_bytes, left);
+    progress_.done_bytes = progress_.total_bytes - left;
+    if (progress_.running() != was_running && changed_) changed_();
     return best;
 }
 
@@ -71,8 +63,7 @@ Task<void> Mover::run() {
         const Tables& tables = amf_.tables();
         while (!ending_ && amf_.ready() && tables.settled() && !tables.offline()) {
             if (!tables.anything_to_move() && !progress_.running()) break;
-            look();
-            const std::optional<ExtentIndex> extent = next();
+            const std::optional<ExtentIndex> extent = look();
             busy_ = true;
             const Status status = co_await (extent ? move_zone(*extent) : end_leaves());
             busy_ = false;

@@ -33,7 +33,6 @@ struct MoverOptions {
 struct MoveProgress {
     std::uint64_t done_bytes = 0, total_bytes = 0;  ///< on members, since it was begun or this AMF started
     std::uint64_t moved_here = 0;
-    std::size_t stuck = 0;  ///< zones that cannot be moved for now
     bool running() const { return total_bytes != 0; }
 };
 
@@ -53,8 +52,7 @@ private:
     bool mine(ExtentIndex extent) const;
     /// The zone has a position that should stand elsewhere, and it is time.
     bool due(const Zone& zone) const;
-    void look();
-    std::optional<ExtentIndex> next() const;
+    std::optional<ExtentIndex> look();
     Task<Status> end_leaves();
     Task<Status> move_zone(ExtentIndex extent);
     Task<Status> move_run(ExtentIndex extent, ZoneMove move);

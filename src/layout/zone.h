@@ -76,38 +76,36 @@ DiskPlace checksum_place(const Geometry& geometry, const Zone& zone, Row row, un
 DiskPlace checksum_place(const Geometry& geometry, Segment segment, Row row, unsigned copy,
                          std::uint64_t data_start);
 
-/// Calls `each(segment, has)` for the segments on members that are there (`ok`) of a position: `has` if what
-/// stands in the row may be read there.
-template <class Ok, class Each>
-void for_each_segment(const Zone& zone, ZonePosition position, Row row, Ok&& ok, Each&& each) {
+/// The places of what stands in a row at a position: `place(segment)` in each segment whose member is there
+/// (`ok`).
+template <class Ok, class Place>
+Places places_at(const Zone& zone, ZonePosition position, Row row, Ok&& ok, Place&& place) {
+    Places out;
+    const auto each = [&](Segment segment, bool has) {
+        const DiskPlace at = place(segment);
+        if (has && !out.read) out.read = at;
+        out.write[out.writes++] = at;
+    };
     const Segment own = zone.segments[position.v];
     if (ok(own.member)) each(own, true);
-    if (!zone.move || zone.move->position != position || !ok(zone.move->target.member)) return;
+    if (!zone.move || zone.move->position != position || !ok(zone.move->target.member)) return out;
     each(zone.move->target, row.v < zone.move->rows_done);
+    return out;
 }
 
 /// `ok(member)`: it is there.
 template <class Ok>
 Places strip_places(const Geometry& geometry, const Zone& zone, Row row, Role role, std::uint64_t data_start,
                     Ok&& ok) {
-    Places out;
-    for_each_segment(zone, geometry.position_of(role, row), row, ok, [&](Segment segment, bool has) {
-        const DiskPlace place = strip_place(geometry, segment, row, data_start);
-        if (has && !out.read) out.read = place;
-        out.write[out.writes++] = place;
-    });
-    return out;
+    return places_at(zone, geometry.position_of(role, row), row, ok,
+                     [&](Segment segment) { return strip_place(geometry, segment, row, data_start); });
 }
 template <class Ok>
 Places checksum_places(const Geometry& geometry, const Zone& zone, Row row, unsigned copy,
                        std::uint64_t data_start, Ok&& ok) {
-    Places out;
-    for_each_segment(zone, geometry.checksum_position(copy, row), row, ok, [&](Segment segment, bool has) {
-        const DiskPlace place = checksum_place(geometry, segment, row, copy, data_start);
-        if (has && !out.read) out.read = place;
-        out.write[out.writes++] = place;
+    return places_at(zone, geometry.checksum_position(copy, row), row, ok, [&](Segment segment) {
+        return checksum_place(geometry, segment, row, copy, data_start);
     });
-    return out;
 }
 
 /// Those that the zone's segments stand on, and go to.
