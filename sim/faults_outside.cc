@@ -122,7 +122,7 @@ bool Cluster::whole_again(MemberIndex next) {
     std::size_t there = 0;
     for (std::uint8_t i = 0; i < media_.size(); ++i) there += tables->member_ok(MemberIndex(i)) ? 1 : 0;
     if (there <= tables->geometry().width()) return false;
-    if (!tables->survives(MemberMask().set(next.v))) return false;
+    if (!tables->survives(MemberMask().set(next.v)) || tables->rings_filling()) return false;
     world_.mark(Mark::disk_after_rebuild);
     return true;
 }

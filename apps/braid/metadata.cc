@@ -94,7 +94,11 @@ Json content_json(PageKind kind, ConstPageBytes bytes) {
         for (std::size_t slot = 0; slot < s->journals.size(); ++slot) {
             const JournalState& j = s->journals[slot];
             if (j.life == 0) continue;
-            out["journals"].push_back(Json{{"slot", slot}, {"life", j.life}, {"open", j.open()}});
+            Json ring{{"slot", slot}, {"life", j.life}, {"open", j.open()}};
+            for (std::size_t i = 0; i < kMaxMembers; ++i) {
+                if (j.members[i]) ring["members"].push_back(i);
+            }
+            out["journals"].push_back(std::move(ring));
         }
     } else if (kind == PageKind::intent) {
         const auto i = Intent::decode(bytes);

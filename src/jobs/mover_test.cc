@@ -216,6 +216,43 @@ TEST(Mover, LetsNobodyLeaveWhoIsNeeded) {
     EXPECT_EQ(tables.may_leave(MemberIndex(9)).error().code, Errc::not_found);
 }
 
+/// All that had the journals at first may fail, one after the other.
+TEST(Mover, SoDoTheJournals) {
+    Moving m(shape(Level::raid5, 7, 3, true, PowerLoss::journal));
+    const Tables& tables = m.world.amf(1).tables();
+    const auto rings = [&] {
+        MemberMask out;
+        for (const std::uint8_t slot : {std::uint8_t{0}, std::uint8_t{1}})
+            out |= tables.journal(AmfSlot(slot)).members;
+        return out;
+    };
+    Buffer now = pattern(1, 1u << 20);
+    ASSERT_TRUE(m.world.write(1, 0, now));
+    const MemberMask first = rings();
+    ASSERT_EQ(first.count(), 4u);
+    for (std::uint8_t member = 0; member < 7; ++member) {
+        if (!first[member]) continue;
+        m.fail(member);
+        for (const std::uint16_t id : kBoth) {
+            ASSERT_TRUE(m.world.write(id, 8192u * id, pattern(member, 9000)));
+            std::memcpy(now.data() + 8192u * id, pattern(member, 9000).data(), 9000);
+        }
+        ASSERT_TRUE(m.world.run_until([&] { return !tables.rings_filling() && !m.lacks_something(); }, 10s));
+        for (const std::uint8_t slot : {std::uint8_t{0}, std::uint8_t{1}})
+            EXPECT_EQ(tables.journal(AmfSlot(slot)).members.count(), 2u);
+        if (tables.failed_members() == 3) break;  // a stripe is three members wide, and a spare one
+    }
+    EXPECT_LE((rings() & first).count(), 1u);
+    EXPECT_FALSE(tables.offline());
+    ASSERT_TRUE(m.world.write(1, 0, pattern(9, 5000)));
+    std::memcpy(now.data(), pattern(9, 5000).data(), 5000);
+    m.world.kill(1, InFlight::torn);
+    m.world.kill(2, InFlight::torn);
+    m.world.adopt();
+    m.start(1);
+    EXPECT_TRUE(m.reads(1, 0, now));
+}
+
 /// Not into what virtual disks may still need; and they find their places, whoever has failed.
 TEST(Mover, LeavesTheSpaceOfVirtualDisksAlone) {
     Moving m(shape(Level::raid5, 5, 3, false, PowerLoss::resync));

@@ -39,9 +39,28 @@ void Journal::wake() {
     } else if (!held_from_) {
         held_from_ = tables_.view().epoch;
     }
+    if (is_open() && !filling_ && tables_.journal(owner_.slot).filling.any()) {
+        filling_ = true;
+        scope_.spawn(fill_ring());
+    }
     moved_.notify_all();
     done_.notify_all();
     room_.notify_all();
+}
+
+/// What was put before a member was chosen for the ring is not on it: the ring is whole when all of that is
+/// retired.
+Task<void> Journal::fill_ring() {
+    while (!over() && tables_.journal(owner_.slot).filling.any()) {
+        const JournalState as = tables_.journal(owner_.slot);
+        const std::uint64_t first = next_number_;
+        const auto old = [first](const Batch& batch) { return batch.number < first && !batch.entries.empty(); };
+        const Waiter waiter(*this);
+        while (!over() && std::ranges::any_of(batches_, old)) co_await moved_.next();
+        if (over() || !co_await tables_.ring_filled(as)) break;
+    }
+    filling_ = false;
+    moved_.notify_all();
 }
 
 Journal::Ticket Journal::put(const JournalEntry& entry, Slice data, Slice parity) {
@@ -88,7 +107,7 @@ Task<void> Journal::retired(StripeIndex first, std::uint64_t count) {
 Task<void> Journal::stop() {
     stopped_ = true;
     wake();
-    while (writer_runs_ || retirer_runs_) co_await moved_.next();
+    while (writer_runs_ || retirer_runs_ || filling_) co_await moved_.next();
 }
 
 MemberMask Journal::ok_members() const {
@@ -190,7 +209,7 @@ Task<bool> Journal::write_batch(Load load) {
     }
     ASSERT(to == bytes.data() + bytes.size());
     seal_journal_batch(bytes.span(), batch, owner_);
-    const MemberMask members = tables_.config().ring_members(owner_.slot) & ok_members();
+    const MemberMask members = tables_.journal(owner_.slot).members & ok_members();
     const std::uint64_t start = tables_.config().ring_start(owner_.slot);
     if (!co_await on_members(members, start + load.at, bytes.span())) co_return false;
     for (const Ticket ticket : kept.entries) entries_.at(ticket).batch = batch.number;

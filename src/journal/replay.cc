@@ -73,7 +73,7 @@ public:
         CO_TRY(co_await find(slot));
         std::set<std::uint64_t> out;
         for (const auto& [number, found] : rings_.front().batches) {
-            if ((ring_members(slot) & ~found.whole).any()) continue;
+            if ((ring_members(slot) & ~tables_.journal(slot).filling & ~found.whole).any()) continue;
             for (const JournalEntry& entry : found.batch.entries) out.insert(entry.sequence);
         }
         co_return out;
@@ -82,7 +82,7 @@ public:
 private:
     bool ok(MemberIndex member) const { return tables_.member_ok(member) && !failed_[member.v]; }
     MemberMask ring_members(AmfSlot slot) const {
-        MemberMask out = tables_.config().ring_members(slot);
+        MemberMask out = tables_.journal(slot).members;
         for (std::uint8_t i = 0; i < out.size(); ++i) out[i] = out[i] && ok(MemberIndex(i));
         return out;
     }
@@ -149,7 +149,7 @@ Task<Status> Replay::find(AmfSlot slot) {
         if (!members[i]) continue;
         const Buffer bytes(config.journal.ring_size);
         if (!co_await read_ring(MemberIndex(i), config.ring_start(slot), bytes.span())) continue;
-        any = true;
+        any |= !tables_.journal(slot).filling[i];
         scan(found.batches, MemberIndex(i), owner, bytes);
     }
     if (!any) {

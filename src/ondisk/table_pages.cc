@@ -96,7 +96,22 @@ SharingOptions get_sharing(Reader& in) {
     return s;
 }
 
-bool is_valid(const JournalState& j) { return j.open() ? j.life != 0 : j.incarnation == Incarnation(); }
+bool is_valid(const JournalState& j) {
+    if (!j.open()) return j.incarnation == Incarnation() && j.members.none() && j.filling.none();
+    return j.life != 0 && j.whole().any() && (j.filling & ~j.members).none();
+}
+
+/// Three bytes, bit i: member i.
+static_assert(kMaxMembers == 24);
+void put_mask(FieldWriter& out, MemberMask mask) {
+    const auto bits = static_cast<std::uint32_t>(mask.to_ulong());
+    out.put(static_cast<std::uint16_t>(bits & 0xffff));
+    out.put(static_cast<std::uint8_t>(bits >> 16));
+}
+MemberMask get_mask(Reader& in) {
+    const std::uint32_t low = in.get<std::uint16_t>();
+    return MemberMask(low | std::uint32_t{in.get<std::uint8_t>()} << 16);
+}
 
 // Ports of the group's controllers, and those of controllers outside, stand apart.
 static_assert(kMaxControllers == 16 && kMaxControllers + kMaxOutside == 32);
@@ -254,14 +269,6 @@ Result<GroupConfig> GroupConfig::decode(ConstPageBytes page) {
     return c;
 }
 
-/// They begin elsewhere for each slot, so that the members share the work.
-MemberMask GroupConfig::ring_members(AmfSlot slot) const {
-    MemberMask out;
-    const std::size_t copies = geometry.m + std::size_t{1};
-    for (std::size_t i = 0; i < copies; ++i) out.set((slot.v * copies + i) % members.size());
-    return out;
-}
-
 void GroupState::encode(PageBytes page) const {
     ASSERT(members.size() <= kMaxMembers);
     FieldWriter out = content_writer(page);
@@ -280,7 +287,8 @@ void GroupState::encode(PageBytes page) const {
         out.put(journal.life);
         out.put(journal.incarnation);
         out.put(journal.owner);
-        out.zeros(6);
+        put_mask(out, journal.members);
+        put_mask(out, journal.filling);
     }
     out.finish();
 }
@@ -306,7 +314,8 @@ Result<GroupState> GroupState::decode(ConstPageBytes page) {
         journal.life = in.get<std::uint64_t>();
         journal.incarnation = in.get<Incarnation>();
         journal.owner = in.get<AmfId>();
-        in.raw(6);
+        journal.members = get_mask(in);
+        journal.filling = get_mask(in);
         if (!is_valid(journal)) return fail(Errc::corrupt);
     }
     return state;

@@ -35,7 +35,7 @@ struct MemberRecord {
 
 /// Where the AMFs of a group write down what they are about to do, so that no loss of power leaves a stripe
 /// half-written: a ring for each AMF slot, before the data area, at the same place on every member; each ring
-/// is used on m + 1 of them. The numbers in the page are as here.
+/// is used on m + 1 of them (JournalState). The numbers in the page are as here.
 struct JournalConfig {
     std::uint64_t ring_size = 0;  ///< bytes, whole blocks; 0: the group has no journal
     std::uint64_t key = 0;        ///< random; told to nobody outside
@@ -70,8 +70,6 @@ struct GroupConfig {
     std::uint64_t ring_start(AmfSlot slot) const {
         return data_start - (amf_slots() - slot.v) * journal.ring_size;
     }
-    /// The members that have the ring of a slot.
-    MemberMask ring_members(AmfSlot slot) const;
 
     friend bool operator==(const GroupConfig&, const GroupConfig&) = default;
     /// Only what a SharingChange can change is other, and who outside has slots.
@@ -104,7 +102,16 @@ struct JournalState {
     std::uint64_t life = 0;   ///< one more each time that the ring is opened
     AmfId owner;              ///< 0: closed
     Incarnation incarnation;  ///< of the owner
+    MemberMask members;       ///< what is written goes to all of these
+    MemberMask filling;       ///< of them, those that lack what was written before they were chosen
     bool open() const { return owner != AmfId(); }
+    JournalState closed() const {
+        JournalState out;
+        out.life = life;
+        return out;
+    }
+    /// Each has all that is needed.
+    MemberMask whole() const { return members & ~filling; }
     friend bool operator==(const JournalState&, const JournalState&) = default;
 };
 

@@ -231,6 +231,24 @@ TEST(StatePage, HasTheDocumentedOffsets) {
     block.bytes[72 + 16] = std::byte{4};
     EXPECT_FALSE(GroupState::decode(block.view()));
     block.bytes[72 + 16] = std::byte{0};
+    JournalState& ring = state.journals[1];
+    ring = {3, AmfId(5), Incarnation(8), MemberMask(0x800003), MemberMask(0x2)};
+    state.encode(block.span());
+    EXPECT_EQ(*GroupState::decode(block.view()), state);
+    EXPECT_EQ(block.u32(456 + 24), 3u);
+    EXPECT_EQ(block.u32(456 + 24 + 8), 8u);
+    EXPECT_EQ(block.at(456 + 24 + 16), 5);
+    EXPECT_EQ(block.at(456 + 24 + 18), 3);
+    EXPECT_EQ(block.at(456 + 24 + 20), 0x80);
+    EXPECT_EQ(block.at(456 + 24 + 21), 2);
+    block.bytes[456 + 24 + 21] = std::byte{4};  // not one of its members
+    EXPECT_FALSE(GroupState::decode(block.view()));
+    block.bytes[456 + 24 + 21] = std::byte{3};
+    block.bytes[456 + 24 + 23] = std::byte{0x80};  // nobody has all
+    EXPECT_FALSE(GroupState::decode(block.view()));
+    block.bytes[456 + 24 + 21] = std::byte{2};
+    block.bytes[456 + 24 + 23] = std::byte{0};
+    block.bytes[72 + 16] = std::byte{0};
     block.bytes[66] = std::byte{2};
     EXPECT_FALSE(GroupState::decode(block.view()));
 }

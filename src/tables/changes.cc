@@ -37,6 +37,7 @@ Task<Status> Tables::end_change() {
             go_offline();
             co_return fail(Errc::offline);
         }
+        place_rings(state);
         const auto failed = std::ranges::count(state.members, MemberState::failed, &MemberStatus::state);
         CO_TRY(co_await commit(kStatePage, std::move(state)));
         LOG_WARN("group.member_failed", {"group", config_.name}, {"failed", static_cast<int>(failed)},

@@ -55,10 +55,9 @@ void Tables::recount() {
 /// Leaving zones aside: there are places for new ones, and each journal is somewhere.
 bool Tables::serves_without(MemberMask members) const {
     if (disks_.size() - members.count() < geometry().k) return false;
-    for (std::uint8_t slot = 0; config_.has_journal() && slot < config_.amf_slots(); ++slot) {
-        if ((config_.ring_members(AmfSlot(slot)) & ~members).none()) return false;
-    }
-    return true;
+    return std::ranges::none_of(state_.journals, [members](const JournalState& ring) {
+        return ring.open() && (ring.whole() & ~members).none();
+    });
 }
 
 /// Not more than m at once: whoever assembles the group from those that failed must see that others may have
@@ -140,7 +139,9 @@ Task<Status> Tables::give_up_move(ExtentIndex extent) {
 
 bool Tables::leaves_empty(MemberIndex member) const {
     return state_.members[member.v].state == MemberState::leaving &&
-           allocator_->free_on(member) == config_.members[member.v].segments;
+           allocator_->free_on(member) == config_.members[member.v].segments &&
+           std::ranges::none_of(state_.journals,
+                                [member](const JournalState& ring) { return ring.members[member.v]; });
 }
 
 Status Tables::may_leave(MemberIndex member) const {
@@ -165,6 +166,7 @@ Task<Status> Tables::begin_leave(MemberIndex member) {
     GroupState state = state_;
     state.members[member.v].state = MemberState::leaving;
     state.members[member.v].changed = view_.epoch;
+    place_rings(state);
     LOG_INFO("group.member_leaves", {"group", config_.name}, {"member", member});
     CO_TRY(co_await commit(kStatePage, std::move(state)));
     co_return co_await end_change();

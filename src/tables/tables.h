@@ -23,6 +23,7 @@
 // is written by its owner alone, outside the lock; bits are cleared lazily.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <functional>
 #include <map>
@@ -173,6 +174,13 @@ public:
 
     // ---- journals
     const JournalState& journal(AmfSlot slot) const { return state_.journals[slot.v]; }
+    /// Our own ring holds nothing that is needed and older than when it looked like this: it is whole on all
+    /// of its members. Nothing is changed if it does not look like this any more.
+    Task<Status> ring_filled(JournalState as);
+    /// One of them is on fewer members than it should be until what is in it is retired.
+    bool rings_filling() const {
+        return std::ranges::any_of(state_.journals, [](const JournalState& ring) { return ring.filling.any(); });
+    }
     /// A ring is open whose AMF is not in the view: what it says is not void yet.
     bool journal_of_the_dead() const;
     /// Flushes the members, closes the rings of all who are not in the view and, with `open`, opens our own
@@ -293,6 +301,7 @@ private:
     MapPage map_content(PageNumber page) const;
     Task<Status> free_zones(VolumeRecord volume);
     Task<Status> replay_journals();
+    void place_rings(GroupState& state) const;
     std::optional<VolumePlace> find_volume(VolumeId id) const;
     Task<Status> put_volume(VolumePlace place, VolumeRecord record);
     Task<Status> change_ports(VolumeId id, std::function<Status(VolumeRecord&)> change);
