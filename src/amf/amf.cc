@@ -7,6 +7,12 @@
 
 namespace braid {
 
+static std::vector<Uuid> disk_ids_of(const GroupConfig& config) {
+    std::vector<Uuid> out;
+    for (const MemberRecord& member : config.members) out.push_back(member.disk);
+    return out;
+}
+
 Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& group, const GroupConfig& config,
          std::uint64_t table_start, std::vector<Disk*> disks, AmfSlot slot, AmfOptions options)
     : executor_(executor),
@@ -17,7 +23,6 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
       data_start_(config.data_start),
       units_(config.geometry, config.sharing.granularity),
       extents_(config.extents),
-      disks_(disks),
       options_(options),
       code_(config.geometry.k, config.geometry.m),
       replicator_(executor, transport, group),
@@ -26,12 +31,11 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
       peer_cache_(executor, clock, transport, group, options.peer_patience),
       cleaned_(executor),
       locks_(executor, clock, transport, group, LockOptions{.sharing = config.sharing}, *this),
-      tables_(executor, clock, transport, group, table_start, std::move(disks), slot),
+      tables_(executor, clock, transport, group, table_start, std::move(disks), disk_ids_of(config), slot),
       journal_(executor, tables_),
       stripe_locks_(executor),
       pieces_(executor, options.pieces),
       gate_(executor),
-      read_errors_(disks_.size()),
       slot_(slot),
       write_back_(config.sharing.write_cache == WriteCache::back && config.dimension > 1),
       dirty_(config.geometry),
@@ -55,6 +59,13 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
 }
 
 Amf::~Amf() = default;
+
+void Amf::on_member(std::function<Task<Disk*>(MemberIndex, Uuid)> open) {
+    tables_.on_member([this, open = std::move(open)](MemberIndex member, Uuid id) {
+        read_errors_[member.v] = 0;
+        return open(member, id);
+    });
+}
 
 Task<Status> Amf::load() {
     CO_TRY(co_await tables_.load());
@@ -274,7 +285,7 @@ Task<void> Amf::declare_failed(MemberIndex member) {
 }
 
 Task<Status> Amf::fail_members(MemberMask members) {
-    for (std::uint8_t i = 0; i < disks_.size(); ++i) {
+    for (std::uint8_t i = 0; i < members.size(); ++i) {
         if (members[i]) CO_TRY(co_await tables_.fail_member(MemberIndex(i)));
     }
     co_return Status{};

@@ -86,6 +86,8 @@ public:
     /// Whose errands may be asked for in the next view: before adopt().
     void keep_errands(std::span<const ControllerStart> alive) { replicator_.completions().keep(alive); }
     /// Called after every change of the tables that this AMF applied, and when it goes offline. Set once.
+    /// As of Tables.
+    void on_member(std::function<Task<Disk*>(MemberIndex, Uuid)> open);
     void on_tables_change(std::function<void()> listener) { listener_ = std::move(listener); }
 
     // ---- GroupSpace
@@ -352,7 +354,6 @@ private:
     std::uint64_t data_start_;
     UnitMap units_;
     std::uint32_t extents_;
-    std::vector<Disk*> disks_;
     AmfOptions options_;
     Code code_;
     AmfView view_;
@@ -370,7 +371,7 @@ private:
     Semaphore pieces_;  ///< places for stripe pieces at work: taken before any lock, so whoever holds one has
                         ///< a place
     Gate gate_;
-    std::vector<unsigned> read_errors_;  ///< by member
+    std::array<unsigned, kMaxMembers> read_errors_{};  ///< by member
     MemberMask failing_;                 ///< being declared failed
     Buffer zeros_;
     std::vector<UnitIndex> recovering_;

@@ -36,7 +36,7 @@ Task<Status> Amf::flush_members() {
     MemberMask failed;
     {
         DiskBatch batch(executor_, tables_, ExtentIndex(extents_));
-        for (std::uint8_t i = 0; i < disks_.size(); ++i) {
+        for (std::uint8_t i = 0; i < kMaxMembers; ++i) {
             if (tables_.member_ok(MemberIndex(i))) batch.flush(MemberIndex(i));
         }
         co_await batch.done();

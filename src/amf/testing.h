@@ -87,11 +87,12 @@ public:
     Node(World& world, AmfId id, Incarnation incarnation);
     ~Node() override;
     void send(AmfId to, Message message) override;
+    Task<Disk*> open_disk(MemberIndex member, Uuid wanted);
 
     World& world;
     AmfId id;
     Incarnation incarnation;
-    std::array<bool, kMaxMembers> cut{};  ///< by member: this controller alone does not reach it
+    std::array<bool, kMaxMembers> cut{};  ///< by disk: this controller alone does not reach it
     std::vector<std::unique_ptr<MemoryDisk>> disks;
     std::unique_ptr<Amf> amf;
     std::unique_ptr<Scope> scope;  ///< the operations of its hosts
@@ -201,6 +202,10 @@ public:
     std::size_t abandoned_writes = 0;    ///< destroyed in flight: a real disk does not allow it
     std::vector<std::size_t> abandoned;  ///< by the last who was killed: sectors of each write
     std::vector<Landing> landings;       ///< InFlight::chosen: what becomes of these
+    /// One more disk, nobody's.
+    MemoryDisk add_disk();
+    /// The member that a disk is by `config`, by its superblock.
+    std::optional<MemberIndex> member_on(std::size_t disk) const;
     /// From now on what a power cut may undo is kept.
     void keep_unstable();
     /// What a power cut may undo now, in the order in which it was written; of the disks that are not dead.
@@ -338,20 +343,30 @@ inline void MemoryDisk::abandon(DiskOp& op) {
 }
 
 inline Node::Node(World& w, AmfId i, Incarnation inc) : world(w), id(i), incarnation(inc) {
-    std::vector<Disk*> raw;
-    for (auto& m : world.media) {
-        if (m->dead && !world.dead_disks_answer) {
-            raw.push_back(nullptr);
-            continue;
-        }
+    std::vector<Disk*> raw(world.config.members.size());
+    for (std::size_t at = 0; at < world.media.size(); ++at) {
+        const auto member = world.member_on(at);
+        if (!member || (world.media[at]->dead && !world.dead_disks_answer)) continue;
         disks.push_back(
-            std::make_unique<MemoryDisk>(world, *m, "d" + std::to_string(raw.size()), &cut[raw.size()]));
-        raw.push_back(disks.back().get());
+            std::make_unique<MemoryDisk>(world, *world.media[at], "d" + std::to_string(at), &cut[at]));
+        raw[member->v] = disks.back().get();
     }
     amf = std::make_unique<Amf>(world.executor, world.clock, *this, world.group, world.config,
                                 world.table_start, raw, AmfSlot(static_cast<std::uint8_t>(id.v - 1)),
                                 world.options.amf);
+    amf->on_member([this](MemberIndex member, Uuid disk) { return open_disk(member, disk); });
     scope = std::make_unique<Scope>(world.executor);
+}
+
+inline Task<Disk*> Node::open_disk(MemberIndex, Uuid wanted) {
+    for (std::size_t i = 0; i < world.media.size(); ++i) {
+        auto disk = std::make_unique<MemoryDisk>(world, *world.media[i], "d" + std::to_string(i), &cut[i]);
+        const Result<Superblock> superblock = co_await read_superblock(world.executor, *disk);
+        if (!superblock || superblock->disk != wanted) continue;
+        disks.push_back(std::move(disk));
+        co_return disks.back().get();
+    }
+    co_return nullptr;
 }
 
 inline Node::~Node() {
@@ -377,6 +392,20 @@ inline World::World(const World& like, const std::vector<Pages>& disks)
         media.back()->size = like.media.front()->size;
         media.back()->pages = pages;
     }
+}
+inline MemoryDisk World::add_disk() {
+    media.push_back(std::make_unique<Media>());
+    media.back()->size = media.front()->size;
+    return MemoryDisk(*this, *media.back(), "d" + std::to_string(media.size() - 1));
+}
+inline std::optional<MemberIndex> World::member_on(std::size_t disk) const {
+    const auto page = media[disk]->pages.find(0);
+    if (page == media[disk]->pages.end()) return std::nullopt;
+    const auto superblock = Superblock::decode(ConstPageBytes(page->second.span()));
+    for (std::size_t i = 0; superblock && i < config.members.size(); ++i) {
+        if (config.members[i].disk == superblock->disk) return MemberIndex(static_cast<std::uint8_t>(i));
+    }
+    return std::nullopt;
 }
 inline World::~World() {
     fate = InFlight::lost;

@@ -1,7 +1,10 @@
 #include "controller/amf_runtime.h"
 
+#include <algorithm>
+
 #include "base/assert.h"
 #include "base/log.h"
+#include "tables/assembly.h"
 
 namespace braid {
 namespace {
@@ -14,11 +17,13 @@ std::vector<Disk*> raw(const OpenDisks& disks) {
 
 }  // namespace
 
-AmfRuntime::AmfRuntime(Executor& executor, Clock& clock, PortRegistry& registry, AmfPlan plan,
-                       OpenDisks disks, AmfVoice voice)
+AmfRuntime::AmfRuntime(Executor& executor, Clock& clock, DiskShelf& shelf, PortRegistry& registry,
+                       AmfPlan plan, OpenDisks disks, AmfVoice voice)
     : executor_(executor),
       registry_(registry),
       index_(plan.index),
+      shelf_(shelf),
+      group_(plan.group),
       disks_(std::move(disks)),
       voice_(std::move(voice)),
       amf_(executor, clock, *this, plan.group, plan.config, plan.table_start, raw(disks_),
@@ -30,6 +35,7 @@ AmfRuntime::AmfRuntime(Executor& executor, Clock& clock, PortRegistry& registry,
       mover_(amf_, clock, plan.moves, [this] { voice_.changed(*this); }),
       clock_(clock),
       scope_(executor) {
+    amf_.on_member([this](MemberIndex member, Uuid id) { return open_disk(member, id); });
     amf_.on_tables_change([this] { voice_.changed(*this); });
     if (voice_.repeat != Nanos{0}) scope_.spawn(repeat(clock));
 }
@@ -43,6 +49,18 @@ Task<void> AmfRuntime::repeat(Clock& clock) {
         co_await sleep_for(clock, voice_.repeat);
         voice_.changed(*this);
     }
+}
+
+/// A disk of before stays open: a command to it may be under way.
+Task<Disk*> AmfRuntime::open_disk(MemberIndex member, Uuid id) {
+    std::vector<std::string> in_use;
+    for (const auto& disk : disks_) {
+        if (disk) in_use.push_back(disk->name());
+    }
+    std::unique_ptr<Disk> disk = co_await open_member(executor_, shelf_, group_, id, std::move(in_use));
+    disks_.resize(std::max(disks_.size(), member.v + std::size_t{1}));
+    left_.push_back(std::exchange(disks_[member.v], std::move(disk)));
+    co_return disks_[member.v].get();
 }
 
 AmfReport AmfRuntime::report() const {

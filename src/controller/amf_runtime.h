@@ -75,8 +75,9 @@ struct AmfVoice {
 
 class AmfRuntime final : private Transport {
 public:
-    AmfRuntime(Executor& executor, Clock& clock, PortRegistry& registry, AmfPlan plan, OpenDisks disks,
-               AmfVoice voice);
+    /// `shelf`: where disks are found that become members later.
+    AmfRuntime(Executor& executor, Clock& clock, DiskShelf& shelf, PortRegistry& registry, AmfPlan plan,
+               OpenDisks disks, AmfVoice voice);
     ~AmfRuntime() override;
 
     Amf& amf() { return amf_; }
@@ -115,13 +116,17 @@ public:
 private:
     void send(AmfId to, Message message) override;
     Task<void> repeat(Clock& clock);
+    Task<Disk*> open_disk(MemberIndex member, Uuid id);
     Result<ForwardServer::Place> find_forwarded(std::string_view controller, VolumeId volume) const;
 
     Executor& executor_;
     PortRegistry& registry_;
     unsigned index_;
     Epoch epoch_;
+    DiskShelf& shelf_;
+    const Uuid group_;
     OpenDisks disks_;
+    OpenDisks left_;  ///< of members that are no more
     AmfVoice voice_;
     Amf amf_;
     ForwardServer forward_;

@@ -44,8 +44,8 @@ AmfSeat::AmfSeat(const Environment& env, Icl& links, PortRegistry& registry, Amf
                voice.changed = [desk](const AmfRuntime&) {
                    if (desk->changed) desk->changed();
                };
-               return std::make_unique<AmfRuntime>(env.executor, env.clock, registry, std::move(plan),
-                                                   std::move(disks), std::move(voice));
+               return std::make_unique<AmfRuntime>(env.executor, env.clock, env.shelf, registry,
+                                                   std::move(plan), std::move(disks), std::move(voice));
            }) {}
 
 AmfSeat::AmfSeat(const Environment& env, Icl& links, SideThread& side, const OnThread<SideHost>& host,
@@ -68,8 +68,9 @@ AmfSeat::AmfSeat(const Environment& env, Icl& links, SideThread& side, const OnT
                };
                voice.repeat = kReportPause;
                OpenDisks disks = open_disks(side.shelf(), plan.disks);
-               return std::make_unique<AmfRuntime>(side.executor(), side.clock(), host().registry,
-                                                   std::move(plan), std::move(disks), std::move(voice));
+               return std::make_unique<AmfRuntime>(side.executor(), side.clock(), side.shelf(),
+                                                   host().registry, std::move(plan), std::move(disks),
+                                                   std::move(voice));
            }) {}
 
 AmfSeat::~AmfSeat() { desk_->changed = nullptr; }

@@ -7,10 +7,13 @@
 namespace braid {
 namespace {
 
-OpenDisks by_member(FoundGroup& found, std::size_t members) {
-    OpenDisks disks(members);
+/// A disk that the group does not know, or not any more, is not one of them.
+OpenDisks by_member(FoundGroup& found, const std::vector<MemberRecord>& members) {
+    OpenDisks disks(members.size());
     for (FoundMember& member : found.members) {
-        if (member.superblock.member.v < members) disks[member.superblock.member.v] = std::move(member.disk);
+        const std::uint8_t place = member.superblock.member.v;
+        if (place < members.size() && members[place].disk == member.superblock.disk)
+            disks[place] = std::move(member.disk);
     }
     return disks;
 }
@@ -51,7 +54,7 @@ GroupRuntime::GroupRuntime(const Environment& env, const ControllerConfig& contr
                             .window = controller.window,
                             .window_age = controller.window_age},
                  MoverOptions{.delay = controller.spare_delay}};
-    OpenDisks disks = by_member(found, config.members.size());
+    OpenDisks disks = by_member(found, config.members);
     for (const auto& disk : disks) plan.disks.push_back(disk ? disk->name() : std::string{});
     const auto changed = [this] { on_tables_changed(); };
     seats_.push_back(std::make_unique<AmfSeat>(env_, links, registry, plan, std::move(disks), changed));
@@ -102,6 +105,7 @@ AmfReport GroupRuntime::together() const {
         all.nearest = std::max(all.nearest, one.conditions.nearest);
         if (all.partners.empty()) all.partners = one.conditions.partners;
         if (one.conditions.replay.under_way()) all.replay = one.conditions.replay;
+        out.disks.resize(std::max(out.disks.size(), one.disks.size()));
         for (std::size_t i = 0; i < one.disks.size(); ++i) out.disks[i] += one.disks[i];
         for (std::size_t i = 0; i < out.mismatches.size(); ++i)
             out.mismatches[i] += one.counters.mismatches[i];

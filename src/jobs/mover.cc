@@ -18,7 +18,7 @@ bool Mover::due(const Zone& zone) const {
     const auto position = tables.position_to_move(zone);
     if (!position || (spare_ & ~members_of(zone)).none()) return false;
     const MemberIndex member = zone.segments[position->v].member;
-    if (tables.state().members[member.v].state == MemberState::leaving) return true;
+    if (tables.state().members[member.v].state != MemberState::failed) return true;
     const auto since = failed_since_[member.v];
     return since && clock_.now() - *since >= options_.delay;
 }

@@ -150,7 +150,8 @@ private:
     std::uint64_t published_tail_ = 1;  ///< as the newest batch on the members says
     std::optional<Epoch> held_from_;    ///< since then an AMF is dead whose ring is open
 
-    bool writer_runs_ = false, retirer_runs_ = false, filling_ = false, retire_wanted_ = false, stopped_ = false;
+    bool writer_runs_ = false, retirer_runs_ = false, filling_ = false, retire_wanted_ = false,
+         stopped_ = false;
     unsigned waiters_ = 0;  ///< who need something retired
     JournalCounters counters_;
     Scope scope_;

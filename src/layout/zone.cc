@@ -88,6 +88,14 @@ SegmentAllocator::SegmentAllocator(unsigned width, std::span<const std::uint32_t
         members_.push_back({std::vector<bool>(segments), segments, 0});
 }
 
+void SegmentAllocator::put_member(MemberIndex member, std::uint32_t segments) {
+    ASSERT(member.v <= members_.size() && member.v < kMaxMembers);
+    if (member.v == members_.size()) members_.emplace_back();
+    Member& place = members_[member.v];
+    ASSERT(place.free == place.used.size());
+    place = {std::vector<bool>(segments), segments, 0};
+}
+
 namespace {
 
 /// All that a zone uses: its parts, and where one of them goes.

@@ -142,6 +142,8 @@ public:
     Result<Segment> spare(const Zone& zone, MemberMask from) const;
 
     std::uint32_t free_on(MemberIndex member) const { return members_.at(member.v).free; }
+    /// Another disk, nothing of which is taken, in a place where nothing is taken, or in the next one.
+    void put_member(MemberIndex member, std::uint32_t segments);
 
 private:
     struct Member {

@@ -149,6 +149,8 @@ std::string_view to_string(MemberState state) {
             return "leaving";
         case MemberState::gone:
             return "gone";
+        case MemberState::dismissed:
+            return "dismissed";
     }
     return "unknown";
 }
@@ -215,6 +217,8 @@ void GroupConfig::encode(PageBytes page) const {
 }
 
 bool GroupConfig::may_become(GroupConfig next) const {
+    if (next.members.size() < members.size()) return false;
+    next.members = members;
     next.outside = outside;
     const SharingOptions& s = sharing;
     next.sharing =
@@ -303,7 +307,7 @@ Result<GroupState> GroupState::decode(ConstPageBytes page) {
     in = Reader(page.subspan(kStateMembers));
     for (unsigned i = 0; i < members; ++i) {
         const auto member_state = in.get<std::uint8_t>();
-        if (member_state > static_cast<std::uint8_t>(MemberState::gone)) return fail(Errc::corrupt, i);
+        if (member_state > static_cast<std::uint8_t>(MemberState::dismissed)) return fail(Errc::corrupt, i);
         in.raw(3);
         const auto errors = in.get<std::uint32_t>();
         state.members.push_back({static_cast<MemberState>(member_state), in.get<Epoch>(), errors});

@@ -72,7 +72,7 @@ struct GroupConfig {
     }
 
     friend bool operator==(const GroupConfig&, const GroupConfig&) = default;
-    /// Only what a SharingChange can change is other, and who outside has slots.
+    /// Only what a SharingChange can change is other, who outside has slots, and members may have come.
     bool may_become(GroupConfig next) const;
     void encode(PageBytes page) const;
     static Result<GroupConfig> decode(ConstPageBytes page);
@@ -83,7 +83,8 @@ enum class MemberState : std::uint8_t {
     ok = 0,
     failed = 1,   ///< for good, whatever its disk says later
     leaving = 2,  ///< gets no new segments; those that it has move to others
-    gone = 3,     ///< has left, with nothing on it
+    gone = 3,     ///< has left, with nothing on it, or has never been there; a new disk may take its place
+    dismissed = 4,  ///< failed, and gone as soon as nothing is on it
 };
 std::string_view to_string(MemberState state);
 /// Its disk is read and written.

@@ -228,7 +228,7 @@ TEST(StatePage, HasTheDocumentedOffsets) {
     EXPECT_EQ(block.at(72 + 16), 1);
     EXPECT_EQ(block.u32(72 + 16 + 4), 3u);
     EXPECT_EQ(block.u32(72 + 16 + 8), 7u);
-    block.bytes[72 + 16] = std::byte{4};
+    block.bytes[72 + 16] = std::byte{5};
     EXPECT_FALSE(GroupState::decode(block.view()));
     block.bytes[72 + 16] = std::byte{0};
     JournalState& ring = state.journals[1];

@@ -79,6 +79,52 @@ Task<Result<GroupConfig>> read_config(Executor& executor, const FoundGroup& grou
     co_return config;
 }
 
+Superblock superblock_of(const GroupConfig& config, const Uuid& group, std::uint64_t table_start,
+                         MemberIndex member, std::uint64_t disk_size, std::uint64_t sequence) {
+    Superblock out;
+    out.sequence = sequence;
+    out.group = group;
+    out.disk = config.members[member.v].disk;
+    out.member = member;
+    out.group_name = config.name;
+    out.disk_size = disk_size;
+    out.table_start = table_start;
+    out.page_count = config.page_count;
+    out.data_start = config.data_start;
+    out.segment_size = config.geometry.segment_size();
+    out.segment_count = config.members[member.v].segments;
+    return out;
+}
+
+Task<Status> clear_tables(Executor& executor, Disk& disk, std::uint64_t data_start) {
+    Join join(executor);
+    DiskOp clear(DiskVerb::zero, 0, {}, data_start);
+    disk.submit(clear, join);
+    co_await join;
+    CO_TRY(clear.status);
+    co_return co_await run(executor, disk, DiskVerb::flush, 0, {});
+}
+
+Task<Status> write_superblock(Executor& executor, Disk& disk, Superblock superblock) {
+    const Buffer block = Buffer::zeroed(kPageSize);
+    superblock.encode(PageBytes(block.span()));
+    CO_TRY(co_await write(executor, disk, superblock_copy_offset(disk.size()), block.span()));
+    CO_TRY(co_await write(executor, disk, kSuperblockOffset, block.span()));
+    co_return co_await run(executor, disk, DiskVerb::flush, 0, {});
+}
+
+Task<std::unique_ptr<Disk>> open_member(Executor& executor, DiskShelf& shelf, Uuid group, Uuid id,
+                                        std::vector<std::string> skip) {
+    for (const std::string& name : shelf.scan()) {
+        if (std::ranges::find(skip, name) != skip.end()) continue;
+        Result<std::unique_ptr<Disk>> disk = shelf.open(name);
+        if (!disk) continue;
+        const Result<Superblock> superblock = co_await read_superblock(executor, **disk);
+        if (superblock && superblock->group == group && superblock->disk == id) co_return std::move(*disk);
+    }
+    co_return nullptr;
+}
+
 static Task<Status> write_everywhere(Executor& executor, Disk& disk, std::uint64_t at, Buffer bytes) {
     co_return co_await write(executor, disk, at, bytes.span());
 }
@@ -110,42 +156,23 @@ Task<Result<Uuid>> format_group(Executor& executor, Random& random, NewGroup wis
     state.clean = true;
 
     // Tables first, superblocks last: a disk with a superblock has its tables.
-    for (std::size_t i = 0; i < disks.size(); ++i) {
-        Disk& disk = *disks[i];
-        Join join(executor);
-        DiskOp clear(DiskVerb::zero, 0, {}, plan.data_start);
-        disk.submit(clear, join);
-        co_await join;
-        CO_TRY(clear.status);
+    for (Disk* disk : disks) {
+        CO_TRY(co_await clear_tables(executor, *disk, plan.data_start));
         const auto put_page = [&](PageNumber page, const auto& content) {
             Buffer bytes = Buffer::zeroed(kPageSize);
             write_page(PageBytes(bytes.span()), content, PageHeader{page, group, 1, Epoch(0), AmfSlot(0)});
-            return write_everywhere(executor, disk, slot_offset(plan.table_start, page, slot_of(1)),
+            return write_everywhere(executor, *disk, slot_offset(plan.table_start, page, slot_of(1)),
                                     std::move(bytes));
         };
         CO_TRY(co_await put_page(kConfigPage, config));
         CO_TRY(co_await put_page(kStatePage, state));
-        CO_TRY(co_await run(executor, disk, DiskVerb::flush, 0, {}));
+        CO_TRY(co_await run(executor, *disk, DiskVerb::flush, 0, {}));
     }
     for (std::size_t i = 0; i < disks.size(); ++i) {
-        Disk& disk = *disks[i];
-        Superblock superblock;
-        superblock.sequence = 1;
-        superblock.group = group;
-        superblock.disk = config.members[i].disk;
-        superblock.member = MemberIndex(static_cast<std::uint8_t>(i));
-        superblock.group_name = wish.name;
-        superblock.disk_size = disk.size();
-        superblock.table_start = plan.table_start;
-        superblock.page_count = plan.page_count;
-        superblock.data_start = plan.data_start;
-        superblock.segment_size = plan.segment_size;
-        superblock.segment_count = plan.segment_counts[i];
-        Buffer block = Buffer::zeroed(kPageSize);
-        superblock.encode(PageBytes(block.span()));
-        CO_TRY(co_await write(executor, disk, superblock_copy_offset(disk.size()), block.span()));
-        CO_TRY(co_await write(executor, disk, kSuperblockOffset, block.span()));
-        CO_TRY(co_await run(executor, disk, DiskVerb::flush, 0, {}));
+        const MemberIndex member(static_cast<std::uint8_t>(i));
+        const Superblock superblock =
+            superblock_of(config, group, plan.table_start, member, disks[i]->size(), 1);
+        CO_TRY(co_await write_superblock(executor, *disks[i], superblock));
     }
     co_return group;
 }

@@ -52,6 +52,18 @@ struct NewGroup {
 /// is there: the caller has asked. invalid, no_space, io_error.
 Task<Result<Uuid>> format_group(Executor& executor, Random& random, NewGroup wish, std::vector<Disk*> disks);
 
+/// Of a member, as the configuration has it. `sequence`: higher than that of the superblock whose place it
+/// takes.
+Superblock superblock_of(const GroupConfig& config, const Uuid& group, std::uint64_t table_start,
+                         MemberIndex member, std::uint64_t disk_size, std::uint64_t sequence);
+/// Nothing stands before the data any more: no superblock, tables or journals.
+Task<Status> clear_tables(Executor& executor, Disk& disk, std::uint64_t data_start);
+Task<Status> write_superblock(Executor& executor, Disk& disk, Superblock superblock);
+/// The disk of the shelf that this group knows by this id, open; disks whose names are in `skip` are not
+/// looked at. Null if it is not here.
+Task<std::unique_ptr<Disk>> open_member(Executor& executor, DiskShelf& shelf, Uuid group, Uuid id,
+                                        std::vector<std::string> skip);
+
 /// Takes the superblock off a disk, so that it is nobody's.
 Task<Status> wipe_superblock(Executor& executor, Disk& disk);
 

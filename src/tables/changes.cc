@@ -86,7 +86,8 @@ Task<Result<const Zone*>> Tables::allocate_zone(ExtentIndex extent) {
     CO_TRY_LET(const Turn turn, co_await begin_change());
     if (const Zone* present = zone(extent)) co_return present;
     MemberMask usable, reserve;
-    const MemberMask never = in_state(MemberState::leaving) | in_state(MemberState::gone);
+    const MemberMask never =
+        in_state(MemberState::leaving) | in_state(MemberState::gone) | in_state(MemberState::dismissed);
     for (std::size_t i = 0; i < disks_.size(); ++i) {
         const bool there = member_ok(MemberIndex(static_cast<std::uint8_t>(i)));
         if (!never[i]) (there ? usable : reserve).set(i);
@@ -147,17 +148,6 @@ Task<Status> Tables::set_sharing(SharingChange change) {
              {"replication", to_string(config.sharing.replication)},
              {"few_partners", to_string(config.sharing.few_partners)});
     CO_TRY(co_await commit(kConfigPage, std::move(config)));
-    co_return co_await end_change();
-}
-
-// ---- members
-
-Task<Status> Tables::fail_member(MemberIndex member) {
-    if (member.v >= disks_.size()) co_return fail(Errc::not_found);
-    if (offline()) co_return fail(Errc::offline);
-    CO_TRY_LET(const Turn turn, co_await begin_change());
-    if (!serves(state_.members[member.v].state)) co_return Status{};
-    write_errors_.insert(member.v);
     co_return co_await end_change();
 }
 

@@ -22,10 +22,10 @@ bool gives_up_segments(const Zone& zone, const Zone& next) {
 
 Status Tables::apply_config(ConstPageBytes bytes) {
     TRY_LET(GroupConfig config, GroupConfig::decode(bytes));
-    if (config.members.size() != disks_.size()) return fail(Errc::corrupt);
     const bool first = sequences_.empty();
     if (!first && !config_.may_become(config)) return fail(Errc::corrupt);
-    config_ = std::move(config);
+    const GroupConfig before = std::exchange(config_, std::move(config));
+    TRY(take_members(before));
     locks_->obey(config_.sharing);
     if (first) {
         sequences_.assign(page_count(), 0);
@@ -35,9 +35,6 @@ Status Tables::apply_config(ConstPageBytes bytes) {
         regions_.assign(regions, RegionState{});
         state_.members.assign(disks_.size(), MemberStatus{});
         recount();
-        std::vector<std::uint32_t> segments;
-        for (const MemberRecord& member : config_.members) segments.push_back(member.segments);
-        allocator_.emplace(config_.geometry.width(), segments);
     }
     return {};
 }
@@ -86,8 +83,14 @@ Status Tables::apply_page(PageNumber page, ConstPageBytes bytes) {
             break;
         case PageKind::state: {
             TRY_LET(GroupState state, GroupState::decode(bytes));
-            if (state.members.size() != disks_.size()) return fail(Errc::corrupt);
-            state_ = std::move(state);
+            if (state.members.size() > disks_.size()) return fail(Errc::corrupt);
+            state.members.resize(disks_.size(), MemberStatus{MemberState::gone, Epoch(0), 0});
+            const MemberMask others = ~MemberMask((1ull << disks_.size()) - 1);
+            for (const JournalState& ring : state.journals) {
+                if ((ring.members & others).any()) return fail(Errc::corrupt);
+            }
+            const GroupState former = std::exchange(state_, std::move(state));
+            if (loaded_ && comes_without_us(former)) go_offline();
             recount();
             break;
         }
@@ -269,6 +272,7 @@ Task<Status> Tables::load_from_disks() {
         if (newest == nullptr) co_return fail(Errc::corrupt);
         CO_TRY(apply_page(page, ConstPageBytes((*newest)->second.span())));
     }
+    co_await open_members();
     CO_TRY(check_quorum());
     for (std::uint32_t number = 0; number < page_count(); ++number) {
         const PageNumber page(number);

@@ -75,7 +75,7 @@ bool Tables::survives(MemberMask failing) const {
 // ---- moves
 
 std::optional<ZonePosition> Tables::position_to_move(const Zone& zone) const {
-    for (const MemberState state : {MemberState::failed, MemberState::leaving}) {
+    for (const MemberState state : {MemberState::failed, MemberState::dismissed, MemberState::leaving}) {
         for (std::uint8_t i = 0; i < zone.width; ++i) {
             if (state_.members[zone.segments[i].member.v].state == state) return ZonePosition(i);
         }
@@ -84,7 +84,8 @@ std::optional<ZonePosition> Tables::position_to_move(const Zone& zone) const {
 }
 
 bool Tables::anything_to_move() const {
-    return open_moves_ != 0 || most_missing_ != 0 || in_state(MemberState::leaving).any();
+    return open_moves_ != 0 || most_missing_ != 0 ||
+           (in_state(MemberState::leaving) | in_state(MemberState::dismissed)).any();
 }
 
 /// Zones that virtual disks may still need.
@@ -132,56 +133,6 @@ Task<Status> Tables::give_up_move(ExtentIndex extent) {
     if (!next.move || member_ok(next.move->target.member)) co_return Status{};
     next.move.reset();
     CO_TRY(co_await commit_zone(extent, next));
-    co_return co_await end_change();
-}
-
-// ---- members that leave
-
-bool Tables::leaves_empty(MemberIndex member) const {
-    return state_.members[member.v].state == MemberState::leaving &&
-           allocator_->free_on(member) == config_.members[member.v].segments &&
-           std::ranges::none_of(state_.journals,
-                                [member](const JournalState& ring) { return ring.members[member.v]; });
-}
-
-Status Tables::may_leave(MemberIndex member) const {
-    if (member.v >= disks_.size()) return fail(Errc::not_found);
-    if (!member_ok(member) || state_.members[member.v].state != MemberState::ok) return fail(Errc::busy);
-    MemberMask away = gone() | in_state(MemberState::leaving);
-    away.set(member.v);
-    std::vector<std::uint32_t> stay;
-    for (std::size_t i = 0; i < config_.members.size(); ++i) {
-        if (!away[i]) stay.push_back(config_.members[i].segments);
-    }
-    const bool room =
-        zone_capacity(stay, geometry().width()) >= allocated_extents_ + std::uint64_t{promised_zones()};
-    if (!room || stay.size() < geometry().width() || !serves_without(away))
-        return fail(Errc::would_lose_data);
-    return {};
-}
-
-Task<Status> Tables::begin_leave(MemberIndex member) {
-    CO_TRY_LET(const Turn turn, co_await begin_change());
-    CO_TRY(may_leave(member));
-    GroupState state = state_;
-    state.members[member.v].state = MemberState::leaving;
-    state.members[member.v].changed = view_.epoch;
-    place_rings(state);
-    LOG_INFO("group.member_leaves", {"group", config_.name}, {"member", member});
-    CO_TRY(co_await commit(kStatePage, std::move(state)));
-    co_return co_await end_change();
-}
-
-Task<Status> Tables::end_leaves() {
-    CO_TRY_LET(const Turn turn, co_await begin_change());
-    GroupState state = state_;
-    for (std::uint8_t i = 0; i < state.members.size(); ++i) {
-        if (!leaves_empty(MemberIndex(i)) || !survives(MemberMask().set(i))) continue;
-        state.members[i].state = MemberState::gone;
-        state.members[i].changed = view_.epoch;
-        LOG_INFO("group.member_gone", {"group", config_.name}, {"member", i});
-        CO_TRY(co_await commit(kStatePage, state));
-    }
     co_return co_await end_change();
 }
 

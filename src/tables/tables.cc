@@ -10,7 +10,7 @@ constexpr std::uint32_t kLastPageMark = 0xffffffff;  // table_page: the answer i
 }  // namespace
 
 Tables::Tables(Executor& executor, Clock& clock, Transport& transport, const Uuid& group,
-               std::uint64_t table_start, std::vector<Disk*> disks, AmfSlot slot)
+               std::uint64_t table_start, std::vector<Disk*> disks, std::vector<Uuid> disk_ids, AmfSlot slot)
     : executor_(executor),
       clock_(clock),
       transport_(transport),
@@ -18,6 +18,7 @@ Tables::Tables(Executor& executor, Clock& clock, Transport& transport, const Uui
       group_(group),
       table_start_(table_start),
       disks_(std::move(disks)),
+      disk_ids_(std::move(disk_ids)),
       slot_(slot),
       settled_(executor),
       agreed_(executor),
@@ -141,8 +142,9 @@ void Tables::deliver(AmfId from, const Message& message) {
         }
         case MessageType::table_ack: {
             const auto version = reader.get<std::uint64_t>();
+            const auto reached = reader.get<std::uint32_t>();
             if (!reader.done() || version != version_) return;
-            acked_.insert(from.v);
+            acked_[from.v] = MemberMask(reached);
             changed_.notify_all();
             return;
         }
@@ -176,6 +178,7 @@ Task<void> Tables::agree(PageNumber page, Buffer bytes) {
     }
     check_settled();
     co_await zone_uses_over();
+    co_await open_members();
 }
 
 Task<void> Tables::zone_uses_over() {
@@ -212,11 +215,14 @@ void Tables::on_update(AmfId from, const Message& message) {
     scope_.spawn(acknowledge(from, version));
 }
 
-/// At once, or when no command is left by places that a zone has given up.
+/// At once, or when no command is left by places that a zone has given up, and members that come are open.
 Task<void> Tables::acknowledge(AmfId to, std::uint64_t version) {
     co_await zone_uses_over();
+    co_await open_members();
     Message ack{group_, MessageType::table_ack, {}, {}};
-    Writer(ack.head).put(version);
+    Writer writer(ack.head);
+    writer.put(version);
+    writer.put(static_cast<std::uint32_t>(reached_members().to_ulong()));
     transport_.send(to, std::move(ack));
 }
 
@@ -253,6 +259,7 @@ Task<Status> Tables::load() {
         }
         const Epoch epoch = view_.epoch;
         status = co_await load_from_peer(source);
+        if (status) co_await open_members();
         if (view_.epoch != epoch) continue;
         version_ = fetched_version_;  // the versions told at the view change may be older than its pages
         from_peer = true;

@@ -47,10 +47,10 @@ namespace braid {
 
 class Tables {
 public:
-    /// `disks` by member, null where the disk is not there. `slot` is this AMF's place in the group.
-    /// `table_start` is the superblocks'.
+    /// `disks` by member, null where the disk is not there, and which disks these are. `slot` is this AMF's
+    /// place in the group. `table_start` is the superblocks'.
     Tables(Executor& executor, Clock& clock, Transport& transport, const Uuid& group,
-           std::uint64_t table_start, std::vector<Disk*> disks, AmfSlot slot);
+           std::uint64_t table_start, std::vector<Disk*> disks, std::vector<Uuid> disk_ids, AmfSlot slot);
     ~Tables();
 
     /// Before anything else; `locks` outlives the tables. They are stopped when the tables go offline.
@@ -112,6 +112,9 @@ public:
     /// them: makes the stripes right that the open journals speak of. The members that failed meanwhile. Set
     /// once.
     void on_assembled(std::function<Task<Result<MemberMask>>()> replay) { replay_ = std::move(replay); }
+    /// Opens the disk of this id, which has become this member; null if it is not reached from here. The disk
+    /// stays open as long as these tables are there. Set once.
+    void on_member(std::function<Task<Disk*>(MemberIndex, Uuid)> open) { open_member_ = std::move(open); }
     /// Called after every change that this AMF applied, own or another's. Set once.
     void on_change(std::function<void()> listener) { listener_ = std::move(listener); }
     /// Called when these tables have become settled. Set once.
@@ -122,6 +125,16 @@ public:
     Task<Result<const Zone*>> allocate_zone(ExtentIndex extent);
     /// How the locks are kept, from now on. invalid.
     Task<Status> set_sharing(SharingChange change);
+
+    // Members (members.cc).
+    /// The place of the next disk that comes. no_space: there is none.
+    Result<MemberIndex> place_for_member() const;
+    /// Takes a disk, which nobody else uses and whose content is nobody's, into the group; `id` is a new one.
+    /// invalid: it has no room for a segment; no_space: the group has all the members that it can have;
+    /// not_ready, with an AMF that does not reach the disk: nothing but the disk is changed.
+    Task<Result<MemberIndex>> admit(Disk& disk, Uuid id);
+    /// One that has failed is gone when all that it had stands elsewhere. not_found, busy: it has not failed.
+    Task<Status> dismiss_member(MemberIndex member);
     /// Declares a member failed by agreement of the view. offline, and the member stays as it is, if the
     /// level does not survive that: nothing more is written then.
     Task<Status> fail_member(MemberIndex member);
@@ -168,7 +181,7 @@ public:
     /// virtual disks may need, or the group would not serve without it; busy: it is not simply ok.
     Status may_leave(MemberIndex member) const;
     Task<Status> begin_leave(MemberIndex member);
-    /// Members that leave and have nothing any more are gone.
+    /// Members that leave, or are dismissed, and have nothing any more are gone.
     Task<Status> end_leaves();
     bool leaves_empty(MemberIndex member) const;
 
@@ -179,7 +192,8 @@ public:
     Task<Status> ring_filled(JournalState as);
     /// One of them is on fewer members than it should be until what is in it is retired.
     bool rings_filling() const {
-        return std::ranges::any_of(state_.journals, [](const JournalState& ring) { return ring.filling.any(); });
+        return std::ranges::any_of(state_.journals,
+                                   [](const JournalState& ring) { return ring.filling.any(); });
     }
     /// A ring is open whose AMF is not in the view: what it says is not void yet.
     bool journal_of_the_dead() const;
@@ -308,6 +322,13 @@ private:
     Task<Result<ControllerSlot>> give_outside_slot(std::string controller);
     Result<ExtentIndex> find_space(std::uint32_t extents) const;
 
+    // members.cc
+    Status take_members(const GroupConfig& before);
+    Task<void> open_members();
+    MemberMask reached_members() const;
+    Task<Status> copy_pages(Disk& disk, const GroupState& state);
+    bool comes_without_us(const GroupState& before) const;
+
     // moves.cc
     MemberMask gone() const;
     MemberMask in_state(MemberState state) const;
@@ -330,6 +351,8 @@ private:
     Uuid group_;
     std::uint64_t table_start_;
     std::vector<Disk*> disks_;
+    std::vector<Uuid> disk_ids_;  ///< which these are: others than the configuration's are to be opened
+    bool opening_members_ = false;
     AmfSlot slot_;
 
     GroupConfig config_;
@@ -350,6 +373,7 @@ private:
         write_errors_;  ///< members that failed a page write and are not declared failed yet
     std::function<void()> listener_, settled_listener_;
     std::function<Task<Result<MemberMask>>()> replay_;
+    std::function<Task<Disk*>(MemberIndex, Uuid)> open_member_;
 
     AmfView view_;
     Event settled_;
@@ -358,7 +382,7 @@ private:
     std::uint64_t version_ = 0;
     bool verify_before_change_ = false;  ///< somebody was lost: a page on a disk may be newer than all of us
     std::map<std::uint16_t, std::uint64_t> versions_;  ///< of the others in this view; 0 = not loaded
-    std::set<std::uint16_t> acked_;
+    std::map<std::uint16_t, MemberMask> acked_;  ///< with the members that they reach
     struct LastChange {
         PageNumber page;
         Buffer bytes;

@@ -1,0 +1,200 @@
+// Which disks are members: they come, fail, leave. A disk that comes has a superblock and all pages before it
+// counts, and counts only if all AMFs of the view have opened it: each acknowledges the configuration that
+// names it when it has tried to, and says which members it has.
+//
+//   configuration names the disk (its place is `gone`) -> all have it -> the pages are copied to it -> ok
+#include <algorithm>
+
+#include "base/log.h"
+#include "ondisk/space.h"
+#include "tables/assembly.h"
+#include "tables/tables.h"
+
+namespace braid {
+
+// ---- members that come
+
+/// The configuration has changed. The disk of a place that another one has by now is not ours to use.
+Status Tables::take_members(const GroupConfig& before) {
+    const auto& members = config_.members;
+    if (members.size() < disks_.size()) return fail(Errc::corrupt);
+    disks_.resize(members.size());
+    disk_ids_.resize(members.size());
+    for (std::size_t i = 0; i < members.size(); ++i) {
+        if (disk_ids_[i] != members[i].disk) disks_[i] = nullptr;
+    }
+    if (!allocator_) {
+        std::vector<std::uint32_t> segments;
+        for (const MemberRecord& member : members) segments.push_back(member.segments);
+        allocator_.emplace(config_.geometry.width(), segments);
+        return {};
+    }
+    state_.members.resize(members.size(), MemberStatus{MemberState::gone, Epoch(0), 0});
+    for (std::size_t i = 0; i < members.size(); ++i) {
+        const bool same = i < before.members.size() && before.members[i] == members[i];
+        if (!same) allocator_->put_member(MemberIndex(static_cast<std::uint8_t>(i)), members[i].segments);
+    }
+    return {};
+}
+
+/// Those that have come since we looked.
+Task<void> Tables::open_members() {
+    while (opening_members_) co_await changed_.next();
+    opening_members_ = true;
+    for (std::uint8_t i = 0; i < disks_.size(); ++i) {
+        const Uuid id = config_.members[i].disk;
+        if (disk_ids_[i] == id) continue;
+        Disk* disk = open_member_ ? co_await open_member_(MemberIndex(i), id) : nullptr;
+        LOG_INFO("tables.member_opened", {"group", config_.name}, {"member", i},
+                 {"disk", disk != nullptr ? std::string_view(disk->name()) : "not reached"});
+        disks_[i] = disk;
+        disk_ids_[i] = id;
+    }
+    opening_members_ = false;
+    changed_.notify_all();
+}
+
+/// A member serves that did not, and we do not reach it: the others work with it.
+bool Tables::comes_without_us(const GroupState& before) const {
+    for (std::size_t i = 0; i < state_.members.size(); ++i) {
+        const bool came = serves(state_.members[i].state) && !serves(before.members[i].state);
+        if (came && disks_[i] == nullptr) return true;
+    }
+    return false;
+}
+
+MemberMask Tables::reached_members() const {
+    MemberMask out;
+    for (std::size_t i = 0; i < disks_.size(); ++i) out[i] = disks_[i] != nullptr;
+    return out;
+}
+
+Result<MemberIndex> Tables::place_for_member() const {
+    const auto free = std::ranges::find(state_.members, MemberState::gone, &MemberStatus::state);
+    const auto place = static_cast<std::size_t>(free - state_.members.begin());
+    if (place == kMaxMembers) return fail(Errc::no_space);
+    return MemberIndex(static_cast<std::uint8_t>(place));
+}
+
+Task<Result<MemberIndex>> Tables::admit(Disk& disk, Uuid id) {
+    CO_TRY(co_await clear_tables(executor_, disk, config_.data_start));
+    CO_TRY_LET(const Turn turn, co_await begin_change());
+    CO_TRY_LET(const MemberIndex member, place_for_member());
+    const std::uint32_t segments = segments_on(disk.size(), config_.data_start, geometry().segment_size());
+    if (segments == 0) co_return fail(Errc::invalid);
+    GroupConfig config = config_;
+    config.members.resize(std::max(config.members.size(), member.v + std::size_t{1}));
+    config.members[member.v] = {id, segments};
+    const Superblock superblock = superblock_of(config, group_, table_start_, member, disk.size(),
+                                                sequences_[kConfigPage.v] + 1);
+    CO_TRY(co_await write_superblock(executor_, disk, superblock));
+    Epoch epoch;
+    do {
+        epoch = view_.epoch;
+        CO_TRY(co_await commit(kConfigPage, config));
+    } while (view_.epoch != epoch);
+    for (const auto& [peer, reached] : acked_) {
+        if (!reached[member.v]) co_return fail(Errc::not_ready, peer);
+    }
+    if (disks_[member.v] == nullptr) co_return fail(Errc::not_ready, view_.self.v);
+    GroupState state = state_;
+    state.members[member.v] = {MemberState::ok, view_.epoch, 0};
+    place_rings(state);
+    CO_TRY(co_await copy_pages(*disks_[member.v], state));
+    CO_TRY(co_await commit(kStatePage, std::move(state)));
+    LOG_INFO("group.member_added", {"group", config_.name}, {"member", member}, {"disk", disk.name()});
+    CO_TRY(co_await end_change());
+    co_return member;
+}
+
+/// All that are shared, the next state among them; so the disk has everything before it is asked for it.
+Task<Status> Tables::copy_pages(Disk& disk, const GroupState& state) {
+    for (std::uint32_t number = 0; number < page_count(); ++number) {
+        const PageNumber page(number);
+        if (!is_shared(page) || sequences_[number] == 0) continue;
+        const std::uint64_t sequence = sequences_[number] + (page == kStatePage ? 1 : 0);
+        Buffer bytes = encode_page(page, sequence);
+        if (page == kStatePage)
+            write_page(PageBytes(bytes.span()), state, PageHeader{page, group_, sequence, view_.epoch, slot_});
+        const std::uint64_t at = slot_offset(table_start_, page, slot_of(sequence));
+        CO_TRY(co_await write(executor_, disk, at, bytes.span()));
+    }
+    co_return co_await run(executor_, disk, DiskVerb::flush, 0, {});
+}
+
+// ---- members that fail
+
+Task<Status> Tables::fail_member(MemberIndex member) {
+    if (member.v >= disks_.size()) co_return fail(Errc::not_found);
+    if (offline()) co_return fail(Errc::offline);
+    CO_TRY_LET(const Turn turn, co_await begin_change());
+    if (!serves(state_.members[member.v].state)) co_return Status{};
+    write_errors_.insert(member.v);
+    co_return co_await end_change();
+}
+
+Task<Status> Tables::dismiss_member(MemberIndex member) {
+    CO_TRY_LET(const Turn turn, co_await begin_change());
+    if (member.v >= disks_.size()) co_return fail(Errc::not_found);
+    if (state_.members[member.v].state != MemberState::failed) co_return fail(Errc::busy);
+    GroupState state = state_;
+    state.members[member.v].state = MemberState::dismissed;
+    state.members[member.v].changed = view_.epoch;
+    LOG_INFO("group.member_dismissed", {"group", config_.name}, {"member", member});
+    CO_TRY(co_await commit(kStatePage, std::move(state)));
+    co_return co_await end_change();
+}
+
+// ---- members that leave
+
+bool Tables::leaves_empty(MemberIndex member) const {
+    const MemberState state = state_.members[member.v].state;
+    return (state == MemberState::leaving || state == MemberState::dismissed) &&
+           allocator_->free_on(member) == config_.members[member.v].segments &&
+           std::ranges::none_of(state_.journals,
+                                [member](const JournalState& ring) { return ring.members[member.v]; });
+}
+
+Status Tables::may_leave(MemberIndex member) const {
+    if (member.v >= disks_.size()) return fail(Errc::not_found);
+    if (!member_ok(member) || state_.members[member.v].state != MemberState::ok) return fail(Errc::busy);
+    MemberMask away = gone() | in_state(MemberState::leaving);
+    away.set(member.v);
+    std::vector<std::uint32_t> stay;
+    for (std::size_t i = 0; i < config_.members.size(); ++i) {
+        if (!away[i]) stay.push_back(config_.members[i].segments);
+    }
+    const bool room =
+        zone_capacity(stay, geometry().width()) >= allocated_extents_ + std::uint64_t{promised_zones()};
+    if (!room || stay.size() < geometry().width() || !serves_without(away))
+        return fail(Errc::would_lose_data);
+    return {};
+}
+
+Task<Status> Tables::begin_leave(MemberIndex member) {
+    CO_TRY_LET(const Turn turn, co_await begin_change());
+    CO_TRY(may_leave(member));
+    GroupState state = state_;
+    state.members[member.v].state = MemberState::leaving;
+    state.members[member.v].changed = view_.epoch;
+    place_rings(state);
+    LOG_INFO("group.member_leaves", {"group", config_.name}, {"member", member});
+    CO_TRY(co_await commit(kStatePage, std::move(state)));
+    co_return co_await end_change();
+}
+
+Task<Status> Tables::end_leaves() {
+    CO_TRY_LET(const Turn turn, co_await begin_change());
+    GroupState state = state_;
+    for (std::uint8_t i = 0; i < state.members.size(); ++i) {
+        if (!leaves_empty(MemberIndex(i))) continue;
+        if (serves(state.members[i].state) && !survives(MemberMask().set(i))) continue;
+        state.members[i].state = MemberState::gone;
+        state.members[i].changed = view_.epoch;
+        LOG_INFO("group.member_gone", {"group", config_.name}, {"member", i});
+        CO_TRY(co_await commit(kStatePage, state));
+    }
+    co_return co_await end_change();
+}
+
+}  // namespace braid
