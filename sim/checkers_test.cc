@@ -63,7 +63,12 @@ struct Array {
     void lose(std::uint32_t row, unsigned role) {
         state.members[place(row, role).member.v].state = MemberState::failed;
     }
-    std::string check() const { return check_parity(config, state, ExtentIndex(2), zone, media); }
+    std::string check() const { return check_parity(config, state, ExtentIndex(2), zone, by_member()); }
+    MemberMedia by_member() const {
+        MemberMedia out;
+        for (const auto& one : media) out.push_back(one.get());
+        return out;
+    }
 
     World world;
     GroupConfig config;
@@ -174,7 +179,7 @@ TEST(CacheCoherence, ARememberedBlockIsWhatItsMemberHas) {
         const DiskPlace place = array.place(2, g.k - 1u);
         array.media[place.member.v]->peek(place.offset + 8192, block.span());
         const auto wrong = [&] {
-            return check_cached_block(array.config, array.state, array.zone, at, block.span(), array.media);
+            return check_cached_block(array.config, array.state, array.zone, at, block.span(), array.by_member());
         };
         EXPECT_EQ(wrong(), "");
         block.data()[4095] ^= std::byte{1};

@@ -61,6 +61,12 @@ Cluster::Cluster(World& world, const Plan& plan, FaultSeen seen)
     operations.may_lose = all_may_go || options.early;
     operations.outside = outside_names(plan);
     operations.verify_is_clean = covered() && plan.disk_faults == 0;  // an unreadable strip counts
+    operations.additions = plan.operators ? plan.additions : 0;
+    operations.add = Prng(mix64(plan.seed) ^ 0xadd1ull);
+    operations.fit = [this](const std::string& name) {
+        return std::ranges::any_of(
+            media_, [&](const auto& one) { return name.ends_with(disk_name(one->id())) && healthy(*one); });
+    };
     operations.removals = plan.operators ? plan.removals : 0;
     operations.remove = Prng(mix64(plan.seed) ^ 0x1ea7eull);
     if (plan.set_sharing) operations.set_sharing = Prng(mix64(plan.seed) ^ 0x5e76ull);

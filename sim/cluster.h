@@ -117,6 +117,8 @@ private:
     void rot_tables(Fault& fault);
     void tell_lies(Fault& fault);
     Media* healthy_disk(Prng& prng);
+    static bool healthy(const Media& media);
+    std::optional<MemberIndex> member_on(const Media& media);
     bool whole_again(MemberIndex next);
     /// A copy of every record survives whatever this plan does: no resync ever has anything to correct.
     bool covered() const {
@@ -199,6 +201,7 @@ private:
     bool all_die_ = false;  ///< at this instant
     bool dark_ = false;     ///< there is no power: nobody starts
     unsigned disks_failed_ = 0;
+    GroupConfig config_;  ///< as last seen
     unsigned doomed_ = 0;  ///< serving still, but a fault that is under way will cost one of them
     unsigned deaths_since_calm_ = 0;
     unsigned gone_ = 0;         ///< controllers that died and stay away

@@ -145,9 +145,9 @@ void Cluster::look_after_death() {
 
 void Cluster::look_at_parity(const std::string& when, std::size_t through) {
     const Tables& tables = amf_of(nodes_[through])->tables();
-    const std::string wrong = check_parity(tables, media_);
+    const std::string wrong = check_parity(tables, by_member(tables.config(), media_));
     if (!wrong.empty()) fail("parity " + when + ": " + wrong);
-    const std::string strange = check_checksums(tables, media_);
+    const std::string strange = check_checksums(tables, by_member(tables.config(), media_));
     if (!strange.empty()) fail("checksums " + when + ": " + strange);
 }
 
@@ -253,14 +253,15 @@ bool Cluster::read_everywhere() {
 /// As many members as the level survives are gone: what parity says is what was written.
 void Cluster::read_without_some() {
     const Tables& tables = amf_of(nodes_[0])->tables();
-    const std::size_t first = prng_.below(media_.size());
+    const MemberMedia media = by_member(tables.config(), media_);
+    const std::size_t first = prng_.below(media.size());
     MemberMask dead;
-    for (std::size_t i = 0; i < media_.size(); ++i) {
-        const std::size_t member = (first + i) % media_.size();
+    for (std::size_t i = 0; i < media.size(); ++i) {
+        const std::size_t member = (first + i) % media.size();
         if (!tables.member_ok(MemberIndex(static_cast<std::uint8_t>(member)))) continue;
         if (!tables.survives(MemberMask(dead).set(member))) continue;
         dead.set(member);
-        media_[member]->dead = true;
+        media[member]->dead = true;
     }
     if (!read_everywhere()) return;
     const std::string judged = hosts_->judge();

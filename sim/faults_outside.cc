@@ -107,20 +107,37 @@ void Cluster::trouble_store(Fault& fault) {
 Media* Cluster::healthy_disk(Prng& prng) {
     if (disks_failed_ >= plan_.disk_faults + plan_.further_disk_faults) return nullptr;
     Media* media = media_[prng.below(media_.size())].get();
-    const MemberIndex member(static_cast<std::uint8_t>(media->id()));
-    if (disks_failed_ >= plan_.disk_faults && !whole_again(member)) return nullptr;
-    const bool healthy = !media->dead && !media->fails_writes && media->errors_of_1000 == 0 &&
-                         !media->declared && media->plugged() == 1;
-    return healthy ? media : nullptr;
+    const auto member = member_on(*media);
+    if (!member) return nullptr;
+    if (disks_failed_ >= plan_.disk_faults && !whole_again(*member)) return nullptr;
+    return healthy(*media) ? media : nullptr;
+}
+
+bool Cluster::healthy(const Media& media) {
+    return !media.dead && !media.fails_writes && media.errors_of_1000 == 0 && !media.declared &&
+           media.plugged() == 1;
+}
+
+/// By what was last known of the group.
+std::optional<MemberIndex> Cluster::member_on(const Media& media) {
+    if (const Tables* tables = some_tables()) config_ = tables->config();
+    for (std::uint8_t i = 0; i < config_.members.size(); ++i) {
+        if (media.carries(config_.members[i].disk)) return MemberIndex(i);
+    }
+    return std::nullopt;
 }
 
 /// One more may fail: all that failed are known to have, and what they held stands elsewhere.
 bool Cluster::whole_again(MemberIndex next) {
     const Tables* tables = some_tables();
-    if (tables == nullptr || !tables->settled() || tables->failed_members() != disks_failed_) return false;
-    if (tables->anything_to_move()) return false;
+    if (tables == nullptr || !tables->settled() || tables->anything_to_move()) return false;
+    for (const auto& media : media_) {
+        const auto member = member_on(*media);
+        if (member && !healthy(*media) && tables->member_ok(*member)) return false;
+    }
     std::size_t there = 0;
-    for (std::uint8_t i = 0; i < media_.size(); ++i) there += tables->member_ok(MemberIndex(i)) ? 1 : 0;
+    for (std::uint8_t i = 0; i < tables->config().members.size(); ++i)
+        there += tables->member_ok(MemberIndex(i)) ? 1 : 0;
     if (there <= tables->geometry().width()) return false;
     if (!tables->survives(MemberMask().set(next.v)) || tables->rings_filling()) return false;
     world_.mark(Mark::disk_after_rebuild);
@@ -175,9 +192,10 @@ void Cluster::swap_disk(Fault& fault) {
 
 /// Somebody has agreed with the others that it failed.
 bool Cluster::noticed(const Media& media) {
-    const MemberIndex member(static_cast<std::uint8_t>(media.id()));
-    return std::ranges::any_of(
-        nodes_, [&](Node& node) { return serving(node) && !amf_of(node)->tables().member_ok(member); });
+    const auto member = member_on(media);
+    return !member || std::ranges::any_of(nodes_, [&](Node& node) {
+        return serving(node) && !amf_of(node)->tables().member_ok(*member);
+    });
 }
 
 /// A disk that comes back before anybody missed it, and is not what it was, nobody can tell from a good one.

@@ -70,6 +70,7 @@ constexpr std::array<Entry, kMarks> kTable{{
     {Mark::member_error, "member.error", ""},
     {Mark::row_moved, "row.moved", ""},
     {Mark::disk_after_rebuild, "disk.after_rebuild", ""},
+    {Mark::disk_added, "disk.added", ""},
     {Mark::cache_local, "cache.local", ""},
     {Mark::cache_peer, "cache.peer", ""},
     {Mark::cache_without_lease, "cache.without_lease", ""},

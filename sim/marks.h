@@ -72,6 +72,7 @@ enum class Mark : std::uint8_t {
     member_error,
     row_moved,
     disk_after_rebuild,
+    disk_added,
     cache_local,
     cache_peer,
     cache_without_lease,

@@ -23,7 +23,7 @@ std::vector<std::unique_ptr<Media>> make_media(World& world, const Shape& shape)
         size += shape.controllers * shape.sharing.amfs * usual_ring_size(geometry, sizes);
     }
     std::vector<std::unique_ptr<Media>> media;
-    for (std::size_t i = 0; i < shape.disks; ++i) {
+    for (std::size_t i = 0; i < shape.disks + shape.extra_disks; ++i) {
         media.push_back(std::make_unique<Media>(world, i, size / kBlockSize * kBlockSize));
     }
     return media;

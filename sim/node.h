@@ -21,6 +21,7 @@ struct Shape {
     std::size_t outside = 0;  ///< further controllers, which do not share the group
     std::size_t all() const { return controllers + outside; }
     std::size_t disks = 5;
+    std::size_t extra_disks = 0;  ///< further ones, which belong to no group at first
     std::string level = "raid5";
     std::uint64_t strip_size = 16u << 10;
     SharingOptions sharing;

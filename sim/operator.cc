@@ -39,7 +39,7 @@ void Operator::next() {
     if (!desk) return next_later();
     Controller& controller = *desk->controller;
     look_at_jobs(*desk);
-    if (set_sharing(*desk) || remove_disk(*desk)) return;
+    if (set_sharing(*desk) || remove_disk(*desk) || add_disk(*desk)) return;
     const auto open_ports = [&](std::string_view volume) {
         std::vector<std::string> out;
         for (const PortInfo& port : controller.ports()) {
@@ -113,6 +113,25 @@ bool Operator::remove_disk(const Desk& desk) {
     --options_.removals;
     const std::string name = members[options_.remove->below(members.size())];
     ask(desk, Action::remove_disk, "remove disk " + name, desk.controller->remove_disk(name, false));
+    return true;
+}
+
+/// One request of six, if it does so at all. Half of them take the place of a member.
+bool Operator::add_disk(const Desk& desk) {
+    if (options_.additions == 0 || !options_.add->chance(1, 6)) return false;
+    std::vector<std::string> others, members;
+    for (const DiskInfo& disk : desk.controller->disks()) {
+        const bool member = disk.state == DiskState::member || disk.state == DiskState::failed;
+        if (member) members.push_back(disk.name);
+        const bool free = disk.state == DiskState::empty || disk.state == DiskState::gone;
+        if (free && options_.fit(disk.name)) others.push_back(disk.name);
+    }
+    if (others.empty() || members.empty()) return false;
+    --options_.additions;
+    AddDisk request{others[options_.add->below(others.size())], "g", {}, true, false};
+    if (options_.add->chance(1, 2)) request.replaces = members[options_.add->below(members.size())];
+    const std::string what = "add disk " + request.disk + " for " + request.replaces;
+    ask(desk, Action::add_disk, what, desk.controller->add_disk(request));
     return true;
 }
 
@@ -238,6 +257,7 @@ void Operator::end(std::uint64_t turn, const Answer& answer) {
     busy_ = false;
     ++done_;
     check_answer(answer);
+    if (action_ == Action::add_disk && answer.ok) world_.mark(Mark::disk_added);
     if (action_ == Action::create && answer.ok) {
         if (std::exchange(created_, true)) world_.mark(Mark::space_anew);
         slots_ = {};
@@ -249,6 +269,8 @@ void Operator::end(std::uint64_t turn, const Answer& answer) {
 
 void Operator::check_answer(const Answer& answer) {
     if (answer.ok || excused_.contains(pid_)) return;
+    const bool from_the_new = answer.code == Errc::io_error || answer.code == Errc::media_error;
+    if (action_ == Action::add_disk && from_the_new) return;
     switch (answer.code) {
         case Errc::io_error:
         case Errc::media_error:

@@ -38,6 +38,9 @@ public:
         std::optional<Prng> set_sharing;   ///< where from it draws how locks are kept; none: it leaves that
         std::optional<Prng> remove;        ///< where from it draws when a member is to leave
         unsigned removals = 0;             ///< members that may
+        std::optional<Prng> add;           ///< where from it draws when a disk is to come
+        unsigned additions = 0;            ///< disks that may
+        std::function<bool(const std::string&)> fit;  ///< this disk works
         Nanos pause_max = 400ms;
     };
     static constexpr std::uint64_t kSize = 40u << 20;  ///< of the second virtual disk
@@ -65,7 +68,8 @@ private:
         verify,
         fail,
         set_sharing,
-        remove_disk
+        remove_disk,
+        add_disk
     };
     /// A piece of the second disk: `value` was written there last, 0 is never; perhaps if not `certain`.
     struct Slot {
@@ -87,6 +91,7 @@ private:
     void use_second(const Desk& desk);
     bool set_sharing(const Desk& desk);
     bool remove_disk(const Desk& desk);
+    bool add_disk(const Desk& desk);
     static Task<void> perform(Operator& self, std::uint64_t turn, Task<AdminResult<Outcome>> request);
     static Task<void> write_slot(Operator& self, std::uint64_t turn, std::shared_ptr<Port> port,
                                  std::size_t slot, std::uint64_t value);

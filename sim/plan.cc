@@ -9,6 +9,7 @@ namespace braid::sim {
 
 static void set_write_back(Plan& plan, bool back);
 static void draw_spare(Plan& plan, unsigned parity);
+static void draw_additions(Plan& plan);
 constexpr std::uint32_t kMostRows = 2100;  ///< of an extent, where segments move
 
 Plan draw_plan(std::uint64_t seed) {
@@ -145,6 +146,7 @@ Plan draw_plan(std::uint64_t seed) {
     plan.lies = sums.chance(2, 3) && plan.checksums && told &&
                 plan.disk_faults + (plan.latent_errors ? 1 : 0) < parity;
     draw_spare(plan, parity);
+    draw_additions(plan);
     return plan;
 }
 
@@ -169,6 +171,18 @@ void draw_spare(Plan& plan, unsigned parity) {
     const std::size_t busy = parity + 2u + plan.disk_faults + plan.further_disk_faults;
     plan.removals =
         static_cast<unsigned>(std::min<std::size_t>(removals, plan.disks - std::min(plan.disks, busy)));
+}
+
+/// What stands on a member that another one replaces moves, row by row.
+void draw_additions(Plan& plan) {
+    Prng more(mix64(plan.seed) ^ 0xd15cull);
+    const bool wanted = more.chance(1, 2);
+    const std::size_t disks = 1 + more.below(3);
+    const auto additions = static_cast<unsigned>(1 + more.below(4));
+    if (!plan.operators || !wanted || geometry_of(plan).rows_per_extent() > kMostRows) return;
+    plan.extra_disks = std::min(disks, kMaxMembers - plan.disks);
+    plan.additions = additions;
+    if (plan.spare_delay == Nanos(1h)) plan.spare_delay = 20ms;
 }
 
 void set_write_back(Plan& plan, bool back) {
@@ -225,6 +239,7 @@ std::string describe(const Plan& plan) {
     if (plan.disk_faults != 0) out += " disk x" + std::to_string(plan.disk_faults);
     if (plan.further_disk_faults != 0) out += " and x" + std::to_string(plan.further_disk_faults);
     if (plan.spare != 0) out += " rebuilt";
+    if (plan.additions != 0) out += " added x" + std::to_string(plan.additions);
     if (plan.removals != 0) out += " removed x" + std::to_string(plan.removals);
     if (plan.latent_errors) out += " latent";
     if (plan.stalls) out += " stalls";

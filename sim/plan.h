@@ -45,6 +45,7 @@ struct Plan : Shape {
     unsigned further_disk_faults = 0;  ///< members that may fail when what those before held is made again
     unsigned outliers = 0;             ///< one of so many disk commands takes up to seconds; 0: none
     Nanos operator_pause = 400ms;
+    unsigned additions = 0;     ///< disks that the operator takes into the group, half of them for members
     unsigned removals = 0;      ///< members that the operator takes out of the group
     bool set_sharing = false;   ///< the operator changes how locks are kept, too
     bool cluster_kill = false;  ///< all controllers die at once, in the middle

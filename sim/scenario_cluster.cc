@@ -299,11 +299,16 @@ std::optional<DiskPlace> ScenarioRun::strip_of(const std::string& strip) {
     return strips_.emplace(strip, at).first->second;
 }
 
-std::optional<std::size_t> ScenarioRun::member_of(const std::string& disk) {
+/// Its number among the disks.
+std::optional<std::size_t> ScenarioRun::disk_of(const std::string& disk) {
     if (disk.find('/') == std::string::npos) return std::stoul(disk);
     const auto at = strip_of(disk);
-    return at ? std::optional<std::size_t>(at->member.v) : std::nullopt;
+    if (!at) return std::nullopt;
+    const Media* const media = member_media()[at->member.v];
+    return media == nullptr ? std::nullopt : std::optional<std::size_t>(media->id());
 }
+
+MemberMedia ScenarioRun::member_media() { return by_member(some_tables()->config(), media_); }
 
 /// All die; what reached the members and was not flushed stays, goes, or stays in part.
 void ScenarioRun::cut_power() {
@@ -323,7 +328,7 @@ void ScenarioRun::look_at_locks() {
             const std::string clash =
                 locks_.add(controller_name(i) + "/" + std::to_string(amf_index(of->view().self)), *of);
             if (!clash.empty()) world_.violation("single writer: " + clash);
-            const std::string old = nodes_[i].process->left_view ? std::string{} : check_cache(*of, media_);
+            const std::string old = nodes_[i].process->left_view ? std::string{} : check_cache(*of, by_member(of->tables().config(), media_));
             if (!old.empty()) world_.violation("cache of " + controller_name(i) + ": " + old);
         }
     }

@@ -38,8 +38,8 @@ bool ScenarioRun::do_expect(const Step& step) {
             return lives ? wrong("it lives") : true;
         }
         case Verb::expect_parity: {
-            std::string bad = check_parity(*some_tables(), media_);
-            if (bad.empty()) bad = check_checksums(*some_tables(), media_);
+            std::string bad = check_parity(*some_tables(), member_media());
+            if (bad.empty()) bad = check_checksums(*some_tables(), member_media());
             return bad.empty() ? true : wrong(bad);
         }
         default:

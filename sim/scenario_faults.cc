@@ -91,20 +91,20 @@ bool ScenarioRun::do_disk_fault(const Step& step) {
         const auto at = strip_of(step.arguments[0]);
         if (!at) return wrong("nobody can tell where that is");
         for (std::uint64_t i = 0; i < scenario_.shape.strip_size / kBlockSize; ++i)
-            media_[at->member.v]->bad.insert(at->offset / kBlockSize + i);
+            member_media()[at->member.v]->bad.insert(at->offset / kBlockSize + i);
         return true;
     }
     if (verb == Verb::rot) {
         const auto at = strip_of(step.arguments[0]);
         if (!at) return wrong("nobody can tell where that is");
-        media_[at->member.v]->rot(world_.prng, at->offset / kBlockSize);
+        member_media()[at->member.v]->rot(world_.prng, at->offset / kBlockSize);
         return true;
     }
-    const auto member = member_of(step.arguments[0]);
+    const auto member = disk_of(step.arguments[0]);
     if (!member) return wrong("nobody can tell which disk that is");
     Media& media = *media_[*member];
     if (verb == Verb::disk_dies || verb == Verb::disks_die) media.dead = true;
-    if (verb == Verb::disks_die) media_[member_of(step.arguments[1]).value_or(*member)]->dead = true;
+    if (verb == Verb::disks_die) media_[disk_of(step.arguments[1]).value_or(*member)]->dead = true;
     if (verb == Verb::disk_returns) media.dead = media.fails_writes = false;
     if (verb == Verb::disk_refuses) media.fails_writes = true;
     if (verb == Verb::disk_loses) media.loses = static_cast<unsigned>(std::stoul(step.arguments[1]));

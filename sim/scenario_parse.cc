@@ -136,6 +136,7 @@ Answer read_shape(const toml::node& node, Scenario& scenario) {
                        {{"controllers", number(shape.controllers, "controllers", 1, 9)},
                         {"outside", number(shape.outside, "outside", 0, 4)},
                         {"disks", number(shape.disks, "disks", 3, 24)},
+                        {"extra_disks", number(shape.extra_disks, "extra_disks", 0, 8)},
                         {"level", text(shape.level, "level")},
                         {"copies", number(shape.copies, "copies", 2, 4)},
                         {"width", number(shape.width, "width", 2, 24)},

@@ -149,9 +149,18 @@ Task<AdminResult<braid::Outcome>> ScenarioRun::request(const Step& step, Control
     const auto name = [&](std::size_t argument) { return "ctl-" + step.arguments[argument]; };
     switch (verb_of(step)) {
         case Verb::fail_disk:
-            return controller.fail_disk(disk_name(member_of(step.arguments[1]).value_or(0)), false);
+            return controller.fail_disk(disk_name(disk_of(step.arguments[1]).value_or(0)), false);
         case Verb::remove_disk:
-            return controller.remove_disk(disk_name(member_of(step.arguments[1]).value_or(0)), false);
+            return controller.remove_disk(disk_name(disk_of(step.arguments[1]).value_or(0)), false);
+        case Verb::add_disk:
+            return controller.add_disk(
+                {disk_name(disk_of(step.arguments[1]).value_or(0)), "g", {}, true, false});
+        case Verb::replace_disk:
+            return controller.add_disk({disk_name(disk_of(step.arguments[2]).value_or(0)),
+                                        {},
+                                        disk_name(disk_of(step.arguments[1]).value_or(0)),
+                                        true,
+                                        false});
         case Verb::close_port:
             return controller.delete_port("v", name(1), false);
         case Verb::open_ports:
@@ -293,9 +302,9 @@ bool ScenarioRun::final_checks() {
 bool ScenarioRun::look_at_all(const std::string& when) {
     if (!run_until([this] { return calm(); }, kPatience)) return wrong("no rest " + when + ":" + unrest());
     if (some_tables() == nullptr) return true;  // nobody is there
-    const std::string bad = check_parity(*some_tables(), media_);
+    const std::string bad = check_parity(*some_tables(), member_media());
     if (!bad.empty()) return wrong("parity " + when + ": " + bad);
-    const std::string strange = check_checksums(*some_tables(), media_);
+    const std::string strange = check_checksums(*some_tables(), member_media());
     if (!strange.empty()) return wrong("checksums " + when + ": " + strange);
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
         for (const Amf* of : amfs(i)) {

@@ -87,7 +87,8 @@ private:
     bool calm(Node& node);
     std::string unrest();
     Counts counts();
-    std::optional<std::size_t> member_of(const std::string& disk);
+    std::optional<std::size_t> disk_of(const std::string& disk);
+    MemberMedia member_media();
     std::optional<DiskPlace> strip_of(const std::string& strip);
     bool rebuilt();
     void cut_power();

@@ -54,6 +54,8 @@ constexpr std::array kForms = {
     "run T",
     "C declares disk DISK failed",
     "C removes disk DISK",
+    "C adds disk DISK",
+    "C replaces disk DISK by DISK",
     "C closes port C",
     "C opens ports",
     "C opens port C",
@@ -130,7 +132,7 @@ bool stands_for(std::string_view capitals, std::string_view word, const Scenario
     if (capitals == "DISK") {
         if (!is_number(word)) return is_strip(word, scenario);
         return word.size() <= 2 &&
-               static_cast<std::size_t>(std::stoul(std::string(word))) < scenario.shape.disks;
+               std::stoul(std::string(word)) < scenario.shape.disks + scenario.shape.extra_disks;
     }
     return true;
 }

@@ -62,6 +62,8 @@ enum class Verb : std::uint8_t {
     run,
     fail_disk,
     remove_disk,
+    add_disk,
+    replace_disk,
     close_port,
     open_ports,
     open_port,

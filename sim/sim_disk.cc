@@ -70,6 +70,27 @@ void Media::look(std::uint64_t number, std::byte* into) const {
     }
 }
 
+/// As docs/on-disk.md has it.
+bool Media::carries(const Uuid& disk) const {
+    constexpr std::size_t kDisk = 56;
+    for (const std::size_t number : {std::size_t{0}, blocks_.size() - 1}) {
+        const Place& place = blocks_[number];
+        if (place.block && std::memcmp(place.block->data() + kDisk, disk.bytes.data(), disk.bytes.size()) == 0)
+            return true;
+    }
+    return false;
+}
+
+MemberMedia by_member(const GroupConfig& config, const std::vector<std::unique_ptr<Media>>& media) {
+    MemberMedia out(config.members.size());
+    for (std::size_t i = 0; i < out.size(); ++i) {
+        for (const auto& one : media) {
+            if (one->carries(config.members[i].disk)) out[i] = one.get();
+        }
+    }
+    return out;
+}
+
 Status Media::read(std::uint64_t at, std::span<std::byte> into) {
     if (fails(false)) return fail(Errc::io_error);
     for (std::size_t done = 0; done < into.size(); done += kBlockSize) {

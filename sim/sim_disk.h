@@ -49,6 +49,8 @@ public:
     void lose_power();
     /// What stands there, whatever the disk would answer.
     void peek(std::uint64_t at, std::span<std::byte> into) const;
+    /// A superblock with this id stands here, in one of its two places.
+    bool carries(const Uuid& disk) const;
     /// By zero(), and never written since.
     bool all_zeros(std::uint64_t at, std::uint64_t length) const;
     // media_faults.cc
@@ -105,6 +107,10 @@ private:
     std::vector<std::uint64_t> recent_;  ///< a ring of blocks written last
     std::size_t next_recent_ = 0;
 };
+
+/// The disks of a group by member, null where it is none of these.
+using MemberMedia = std::vector<Media*>;
+MemberMedia by_member(const GroupConfig& config, const std::vector<std::unique_ptr<Media>>& media);
 
 class SimDisk final : public Disk {
 public:

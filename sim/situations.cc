@@ -38,7 +38,7 @@ void Cluster::watch() {
             const std::string wrong = look ? locks_.add(name_of(node, *amf), *amf) : std::string{};
             if (!wrong.empty()) fail("single writer: " + wrong);
             if (!look || node.process->left_view) continue;
-            const std::string old = check_cache(*amf, media_);
+            const std::string old = check_cache(*amf, by_member(amf->tables().config(), media_));
             if (!old.empty()) fail("cache of " + name_of(node, *amf) + ": " + old);
         }
     }

@@ -299,6 +299,13 @@ int disk_show(const Globals& g, const std::string& name) {
         g, "/api/v1/disks", "disks", fmt::format("disk '{}': 'braid disk list' shows all", name),
         [&](const Json& d) { return named(d, name); }, disks_text);
 }
+int disk_add(const Globals& g, const std::string& name, const std::string& group, const std::string& replaces,
+             bool force) {
+    Json body{{"disk", name}, {"force", force}};
+    if (!group.empty()) body["group"] = group;
+    if (!replaces.empty()) body["replaces"] = replaces;
+    return change(g, "/api/v1/disks", body);
+}
 int disk_remove(const Globals& g, const std::string& name) {
     return change(g, fmt::format("/api/v1/disks/{}/remove", path_part(name)), Json::object());
 }

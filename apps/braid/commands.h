@@ -76,6 +76,9 @@ int port_delete(const Globals& g, const std::string& volume, const std::string& 
 int disk_list(const Globals& g);
 int disk_show(const Globals& g, const std::string& name);
 int disk_fail(const Globals& g, const std::string& name);
+/// `replaces`: empty if it replaces none.
+int disk_add(const Globals& g, const std::string& name, const std::string& group, const std::string& replaces,
+             bool force);
 int disk_remove(const Globals& g, const std::string& name);
 
 int controller_list(const Globals& g);

@@ -225,6 +225,18 @@ void add_machines(CLI::App& app, Words& w) {
     verb(w, disk, "fail", "declare a disk failed", [&w] { return disk_fail(w.globals, w.name); })
         ->add_option("NAME", w.name)
         ->required();
+    CLI::App* const add = verb(w, disk, "add", "take a disk into a group: room for what failed disks held", [&w] {
+        return disk_add(w.globals, w.name, w.group, {}, w.force);
+    });
+    add->add_option("NAME", w.name, "a disk of 'braid disk list'")->required();
+    add->add_option("--group", w.group, "which group, if there are several");
+    add->add_flag("--force", w.force, "overwrite what the disk holds");
+    CLI::App* const replace =
+        verb(w, disk, "replace", "take a disk into a group, and the one that it replaces out of it",
+             [&w] { return disk_add(w.globals, w.second, {}, w.name, w.force); });
+    replace->add_option("OLD", w.name, "a disk of the group, or GROUP/NUMBER")->required();
+    replace->add_option("NEW", w.second, "a disk of 'braid disk list'")->required();
+    replace->add_flag("--force", w.force, "overwrite what the new disk holds");
     verb(w, disk, "remove", "move what it has to the other disks of its group, and take it out",
          [&w] { return disk_remove(w.globals, w.name); })
         ->add_option("NAME", w.name)

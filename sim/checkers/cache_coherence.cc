@@ -6,7 +6,7 @@
 
 namespace braid::sim {
 
-std::string check_cache(Amf& amf, const std::vector<std::unique_ptr<Media>>& media) {
+std::string check_cache(Amf& amf, const MemberMedia& media) {
     if (amf.cache().size() == 0 && amf.dirty().empty()) return {};
     std::vector<UnitIndex> held, held_for_writing;
     amf.locks().for_each_held([&](UnitIndex unit, LockMode mode) {
@@ -38,7 +38,7 @@ std::string check_cache(Amf& amf, const std::vector<std::unique_ptr<Media>>& med
 
 std::string check_cached_block(const GroupConfig& config, const GroupState& state, const Zone& zone,
                                std::uint64_t at, std::span<const std::byte> content,
-                               const std::vector<std::unique_ptr<Media>>& media) {
+                               const MemberMedia& media) {
     const Geometry& geometry = config.geometry;
     const StripePlace stripe = geometry.locate(at);
     const StripPlace strip = geometry.strip_of(stripe.offset);

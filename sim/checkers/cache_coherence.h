@@ -7,7 +7,6 @@
 // place by now.
 #pragma once
 
-#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -18,11 +17,11 @@
 namespace braid::sim {
 
 /// Empty, or which block is wrong, and how.
-std::string check_cache(Amf& amf, const std::vector<std::unique_ptr<Media>>& media);
+std::string check_cache(Amf& amf, const MemberMedia& media);
 
 /// The same for one block, at this place of the logical space.
 std::string check_cached_block(const GroupConfig& config, const GroupState& state, const Zone& zone,
                                std::uint64_t at, std::span<const std::byte> content,
-                               const std::vector<std::unique_ptr<Media>>& media);
+                               const MemberMedia& media);
 
 }  // namespace braid::sim

@@ -7,7 +7,7 @@ namespace {
 
 class Look {
 public:
-    Look(const Tables& tables, const std::vector<std::unique_ptr<Media>>& media)
+    Look(const Tables& tables, const MemberMedia& media)
         : tables_(tables),
           media_(media),
           geometry_(tables.geometry()),
@@ -56,7 +56,7 @@ private:
     std::span<std::byte> bytes_of(unsigned copy) const { return copies_.span(copy * size_, size_); }
 
     const Tables& tables_;
-    const std::vector<std::unique_ptr<Media>>& media_;
+    const MemberMedia& media_;
     const Geometry geometry_;
     const std::size_t size_;
     const Buffer copies_, block_;
@@ -64,7 +64,7 @@ private:
 
 }  // namespace
 
-std::string check_checksums(const Tables& tables, const std::vector<std::unique_ptr<Media>>& media) {
+std::string check_checksums(const Tables& tables, const MemberMedia& media) {
     const Geometry& geometry = tables.geometry();
     if (!geometry.checksums) return {};
     const Look look(tables, media);

@@ -2,7 +2,6 @@
 // every block is what they say. What a member is known to lie about is left out.
 #pragma once
 
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -12,6 +11,6 @@
 namespace braid::sim {
 
 /// Empty, or what is wrong. Nothing is, in a group without checksums.
-std::string check_checksums(const Tables& tables, const std::vector<std::unique_ptr<Media>>& media);
+std::string check_checksums(const Tables& tables, const MemberMedia& media);
 
 }  // namespace braid::sim

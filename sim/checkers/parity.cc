@@ -6,7 +6,7 @@
 
 namespace braid::sim {
 
-std::string check_parity(const Tables& tables, const std::vector<std::unique_ptr<Media>>& media) {
+std::string check_parity(const Tables& tables, const MemberMedia& media) {
     for (std::uint32_t extent = 0; extent < tables.config().extents; ++extent) {
         const Zone* zone = tables.zone(ExtentIndex(extent));
         if (zone == nullptr) continue;
@@ -17,7 +17,7 @@ std::string check_parity(const Tables& tables, const std::vector<std::unique_ptr
 }
 
 std::string check_parity(const GroupConfig& config, const GroupState& state, ExtentIndex extent,
-                         const Zone& zone, const std::vector<std::unique_ptr<Media>>& media) {
+                         const Zone& zone, const MemberMedia& media) {
     const Geometry& geometry = config.geometry;
     const Code code(geometry.k, geometry.m);
     const std::size_t strip = geometry.strip_size;

@@ -2,7 +2,6 @@
 // as far as the members that are not failed let one judge.
 #pragma once
 
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -12,10 +11,10 @@
 namespace braid::sim {
 
 /// Empty, or which stripe is wrong. The group is idle; `tables` are some living controller's.
-std::string check_parity(const Tables& tables, const std::vector<std::unique_ptr<Media>>& media);
+std::string check_parity(const Tables& tables, const MemberMedia& media);
 
 /// The same for one zone.
 std::string check_parity(const GroupConfig& config, const GroupState& state, ExtentIndex extent,
-                         const Zone& zone, const std::vector<std::unique_ptr<Media>>& media);
+                         const Zone& zone, const MemberMedia& media);
 
 }  // namespace braid::sim

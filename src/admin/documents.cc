@@ -527,6 +527,16 @@ AdminResult<CreateVolume> parse_create_volume(std::string_view body) {
     return fields.finish(std::move(r));
 }
 
+AdminResult<AddDisk> parse_add_disk(std::string_view body) {
+    Fields fields(body);
+    AddDisk r;
+    fields.text("disk", r.disk, true);
+    fields.text("group", r.group);
+    fields.text("replaces", r.replaces);
+    fields.flag("force", r.force);
+    return fields.finish(std::move(r));
+}
+
 AdminResult<CreatePorts> parse_create_ports(std::string_view body) {
     Fields fields(body);
     CreatePorts r;

@@ -142,6 +142,10 @@ public:
     Task<AdminResult<Outcome>> delete_port(std::string volume, std::string controller, bool) override {
         co_return Outcome{{fmt::format("delete {} {}", volume, controller)}, {}};
     }
+    Task<AdminResult<Outcome>> add_disk(AddDisk r) override {
+        if (r.replaces.empty()) co_return Outcome{{fmt::format("add {} to {}", r.disk, r.group)}, {}};
+        co_return Outcome{{fmt::format("replace {} by {}", r.replaces, r.disk)}, {}};
+    }
     Task<AdminResult<Outcome>> remove_disk(std::string disk, bool) override {
         co_return Outcome{{"remove " + disk}, {}};
     }

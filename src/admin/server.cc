@@ -289,6 +289,17 @@ void Server::add_changers(Front& front) {
                             return target_.verify_group(name, dry);
                         });
                     }));
+    front.http.Post("/api/v1/disks", changer([this](Req q) -> Made {
+                        auto request = parse_add_disk(q.body);
+                        if (!request) return std::unexpected(request.error());
+                        request->dry_run = flag(q, "dry_run");
+                        return Maker([this, r = std::move(*request)]() mutable {
+                            const std::vector<DiskInfo> disks = target_.disks();
+                            r.disk = full_disk_name(disks, r.disk);
+                            if (!r.replaces.empty()) r.replaces = full_disk_name(disks, r.replaces);
+                            return target_.add_disk(std::move(r));
+                        });
+                    }));
     front.http.Post("/api/v1/disks/(.+)/remove", changer([this](Req q) -> Made {
                         return Maker([this, name = q.matches[1].str(), dry = flag(q, "dry_run")] {
                             return target_.remove_disk(full_disk_name(target_.disks(), name), dry);

@@ -372,7 +372,7 @@ private:
                         ///< a place
     Gate gate_;
     std::array<unsigned, kMaxMembers> read_errors_{};  ///< by member
-    MemberMask failing_;                 ///< being declared failed
+    MemberMask failing_;                               ///< being declared failed
     Buffer zeros_;
     std::vector<UnitIndex> recovering_;
     bool stopping_ = false;  ///< no recovery begins any more

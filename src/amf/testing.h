@@ -447,11 +447,11 @@ inline void World::format() {
     }
     found.group = group;
     table_start = found.members.front().superblock.table_start;
-    std::optional<Result<GroupConfig>> read;
-    scope.spawn(keep(read_config(executor, found), read));
+    std::optional<Result<GroupPages>> read;
+    scope.spawn(keep(read_group(executor, found), read));
     settle();
     ASSERT(read && *read);
-    config = **read;
+    config = (*read)->config;
 }
 
 inline Node& World::start(std::uint16_t id) {

@@ -249,6 +249,14 @@ struct CreateGroup {
     bool dry_run = false;
 };
 
+struct AddDisk {
+    std::string disk;      ///< as DiskInfo::name
+    std::string group;     ///< empty: the only group there is, or that of `replaces`
+    std::string replaces;  ///< a disk of the group that is to go, if not empty
+    bool force = false;    ///< overwrite what the disk holds
+    bool dry_run = false;
+};
+
 struct SetGroup {
     std::string name;
     SharingChange change;               ///< without partners
@@ -303,7 +311,10 @@ public:
                                                    bool dry_run) = 0;
     /// Declares a disk failed by agreement. would_lose_data if the group would go offline.
     virtual Task<AdminResult<Outcome>> fail_disk(std::string disk, bool dry_run) = 0;
-    /// What it has goes to other members of its group; then it is gone.
+    /// Takes a disk into a group that is served. It gives what failed members held a place, and what the one
+    /// that it replaces has; not_ready if a controller that serves the group does not reach it.
+    virtual Task<AdminResult<Outcome>> add_disk(AddDisk request) = 0;
+    /// What it has, or had, if it has failed, goes to other members of its group; then it is gone.
     virtual Task<AdminResult<Outcome>> remove_disk(std::string disk, bool dry_run) = 0;
     /// Ends a controller for good: its process is killed, its open operations are finished by the others.
     virtual Task<AdminResult<Outcome>> fence_controller(std::string controller, bool dry_run) = 0;

@@ -53,11 +53,7 @@ Task<void> AmfRuntime::repeat(Clock& clock) {
 
 /// A disk of before stays open: a command to it may be under way.
 Task<Disk*> AmfRuntime::open_disk(MemberIndex member, Uuid id) {
-    std::vector<std::string> in_use;
-    for (const auto& disk : disks_) {
-        if (disk) in_use.push_back(disk->name());
-    }
-    std::unique_ptr<Disk> disk = co_await open_member(executor_, shelf_, group_, id, std::move(in_use));
+    std::unique_ptr<Disk> disk = co_await open_member(executor_, shelf_, group_, id);
     disks_.resize(std::max(disks_.size(), member.v + std::size_t{1}));
     left_.push_back(std::exchange(disks_[member.v], std::move(disk)));
     co_return disks_[member.v].get();

@@ -86,7 +86,9 @@ AdminResult<Controller::VolumeRef> Controller::find_volume(std::string_view name
 
 // ---- groups
 
-Task<AdminResult<std::vector<std::unique_ptr<Disk>>>> Controller::open_for_group(CreateGroup request) {
+/// Those that nobody uses, open, in this order.
+Task<AdminResult<std::vector<std::unique_ptr<Disk>>>> Controller::open_new_disks(
+    std::vector<std::string> names, bool force) {
     std::vector<std::unique_ptr<Disk>> disks;
     const std::vector<std::string> shelf = env_.shelf.scan();
     std::map<std::string, std::string> users;  // disk -> who has it
@@ -94,7 +96,7 @@ Task<AdminResult<std::vector<std::unique_ptr<Disk>>>> Controller::open_for_group
         for (std::string& name : group->disk_names())
             users.emplace(std::move(name), "belongs to the group " + group->name() + ", which is in use");
     }
-    for (const std::string& wanted : request.disks) {
+    for (const std::string& wanted : names) {
         const auto named = [&](const std::string& path) {
             return path == wanted || path.ends_with("/" + wanted);
         };
@@ -112,7 +114,7 @@ Task<AdminResult<std::vector<std::unique_ptr<Disk>>>> Controller::open_for_group
             co_return refuse(content.error().code, "disk " + wanted + " cannot be read",
                              "check the path and permissions");
         }
-        if (!content->empty && !request.force) {
+        if (!content->empty && !force) {
             co_return refuse(Errc::would_lose_data, "disk " + wanted + " holds " + content->what,
                              "use another disk, or --force to overwrite it");
         }
@@ -121,7 +123,7 @@ Task<AdminResult<std::vector<std::unique_ptr<Disk>>>> Controller::open_for_group
             co_return refuse(disk.error().code, "disk " + wanted + " cannot be opened", "check permissions");
         const Result<Superblock> superblock = co_await read_superblock(env_.executor, **disk);
         const bool ours = superblock || superblock.error().code != Errc::not_found;
-        if (ours && !request.force) {
+        if (ours && !force) {
             co_return refuse(
                 Errc::would_lose_data,
                 "disk " + wanted + " belongs to the group " +
@@ -210,7 +212,7 @@ Task<AdminResult<Outcome>> Controller::create_group(CreateGroup request) {
     if (!complaint.empty())
         co_return refuse(Errc::invalid, what + ": " + std::string(complaint), "braid group create --help");
 
-    auto disks = co_await open_for_group(request);
+    auto disks = co_await open_new_disks(request.disks, request.force);
     if (!disks) co_return std::unexpected(disks.error());
     Outcome outcome;
     outcome.steps.push_back("writes " + std::to_string(disks->size()) +

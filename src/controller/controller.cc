@@ -181,35 +181,35 @@ Task<void> Controller::rescan() {
         return std::ranges::find(found, seen.first, &FoundGroup::group) == found.end();
     });
     for (FoundGroup& group : found) {
-        const Result<GroupConfig> config = co_await read_config(env_.executor, group);
-        if (!config) {
-            LOG_WARN("group.no_config", {"group", group.name}, {"reason", to_string(config.error().code)});
+        const Result<GroupPages> pages = co_await read_group(env_.executor, group);
+        if (!pages) {
+            LOG_WARN("group.no_config", {"group", group.name}, {"reason", to_string(pages.error().code)});
             continue;
         }
-        if (!may_attach(group, *config)) continue;
-        if (still_arriving(group, *config)) continue;
-        const Status attached = co_await attach_group(std::move(group), *config);
+        if (!may_attach(group, *pages)) continue;
+        if (still_arriving(group, *pages)) continue;
+        const Status attached = co_await attach_group(std::move(group), pages->config);
         if (!attached) LOG_WARN("group.not_attached", {"reason", to_string(attached.error().code)});
     }
 }
 
 /// It names us, we do not serve it, and what we reach of it can be enough. A group that we could not serve
 /// stays in the list, for an operator to see, until it can be tried again.
-bool Controller::may_attach(const FoundGroup& found, const GroupConfig& config) {
-    const auto& sharing = config.controllers;
+bool Controller::may_attach(const FoundGroup& found, const GroupPages& pages) {
+    const auto& sharing = pages.config.controllers;
     if (std::ranges::find(sharing, config_.name) == sharing.end()) return false;
     const auto present = groups_.find(found.group);
     if (present == groups_.end()) return true;
     return present->second->state() == GroupRuntime::State::refused &&
-           found.members.size() + config.geometry.m >= config.members.size();
+           pages.serving(&found) + pages.config.geometry.m >= pages.serving();
 }
 
 /// Disks come one after the other, when a machine starts and when a group is made: one that is only late is
 /// not to be taken for lost.
-bool Controller::still_arriving(const FoundGroup& found, const GroupConfig& config) {
+bool Controller::still_arriving(const FoundGroup& found, const GroupPages& pages) {
     const Nanos now = env_.clock.now();
     const auto [seen, first] = incomplete_since_.try_emplace(found.group, now);
-    const bool complete = found.members.size() >= config.members.size();
+    const bool complete = pages.serving(&found) >= pages.serving();
     if (!complete && now - seen->second < kMemberPatience) return true;
     incomplete_since_.erase(seen);
     return false;

@@ -75,6 +75,7 @@ public:
     Task<AdminResult<Outcome>> create_ports(CreatePorts request) override;
     Task<AdminResult<Outcome>> delete_port(std::string volume, std::string controller, bool dry_run) override;
     Task<AdminResult<Outcome>> fail_disk(std::string disk, bool dry_run) override;
+    Task<AdminResult<Outcome>> add_disk(AddDisk request) override;
     Task<AdminResult<Outcome>> remove_disk(std::string disk, bool dry_run) override;
     Task<AdminResult<Outcome>> fence_controller(std::string controller, bool dry_run) override;
 
@@ -105,8 +106,8 @@ private:
     Task<void> rescan_loop();
     Task<void> rescan();
     bool rescan_is_due(bool told);
-    bool still_arriving(const FoundGroup& found, const GroupConfig& config);
-    bool may_attach(const FoundGroup& found, const GroupConfig& config);
+    bool still_arriving(const FoundGroup& found, const GroupPages& pages);
+    bool may_attach(const FoundGroup& found, const GroupPages& pages);
     Task<Status> attach_group(FoundGroup found, const GroupConfig& config);
     void drop_group(const Uuid& uuid);
     Task<void> serve_group(Uuid uuid);
@@ -134,7 +135,8 @@ private:
     AdminResult<VolumeRef> find_volume(std::string_view name) const;
     AdminResult<std::shared_ptr<GroupRuntime>> serving_group(std::string_view name) const;
     const ViewMember* live(std::string_view controller) const;
-    Task<AdminResult<std::vector<std::unique_ptr<Disk>>>> open_for_group(CreateGroup request);
+    Task<AdminResult<std::vector<std::unique_ptr<Disk>>>> open_new_disks(std::vector<std::string> names,
+                                                                       bool force);
     Task<bool> wait_attached(Uuid group, std::vector<std::string> controllers);
     Task<AdminResult<Outcome>> close_ports(VolumeRef volume, std::vector<ControllerSlot> slots);
     Task<AdminResult<Outcome>> wait_closed(VolumeRef volume, std::uint32_t slots);

@@ -78,7 +78,9 @@ GroupRuntime::~GroupRuntime() {
 std::vector<std::string> GroupRuntime::disk_names() const {
     std::vector<std::string> out;
     for (std::uint8_t i = 0; i < member_count(); ++i) {
-        if (const Disk* present = disk(MemberIndex(i))) out.push_back(present->name());
+        const Disk* present = disk(MemberIndex(i));
+        const bool left = tables().loaded() && tables().state().members[i].state == MemberState::gone;
+        if (present != nullptr && !left) out.push_back(present->name());
     }
     return out;
 }

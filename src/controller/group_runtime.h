@@ -54,6 +54,7 @@ public:
     const Amf& amf() const { return seats_.front()->runtime().amf(); }
     unsigned amfs() const { return static_cast<unsigned>(seats_.size()); }
     AmfSeat& seat(unsigned index) const { return *seats_[index]; }
+    /// Of its members; not of those that have left.
     std::vector<std::string> disk_names() const;
     std::size_t member_count() const { return seats_.front()->runtime().member_count(); }
     Disk* disk(MemberIndex member) const { return seats_.front()->runtime().disk(member); }

@@ -17,6 +17,7 @@ ControllerState state_of(const KnownController& known) {
 MemberCondition condition_of(MemberState state, bool has_disk) {
     switch (state) {
         case MemberState::failed:
+        case MemberState::dismissed:
             return MemberCondition::failed;
         case MemberState::gone:
             return MemberCondition::gone;
@@ -183,7 +184,7 @@ void Controller::add_conditions(StatusReport& report) {
         if (info.health != Health::ok) {
             add("GROUP_DEGRADED", info.health == Health::critical ? Severity::error : Severity::warning,
                 info.name, "can still lose " + std::to_string(info.redundancy_remaining) + " disks",
-                "replace the failed disks");
+                "braid disk replace OLD NEW, for each of the failed disks");
         }
         for (std::size_t i = 0; i < info.members.size(); ++i) {
             const bool lost =
@@ -195,7 +196,8 @@ void Controller::add_conditions(StatusReport& report) {
             add(failed ? "DISK_FAILED" : "DISK_MISSING", Severity::warning, disk,
                 "member " + std::to_string(i) + " of " + info.name +
                     (failed ? " was declared failed" : " is not found"),
-                "check the disk and its cables; its place stays empty until it is rebuilt");
+                "check the disk and its cables; braid disk replace " + info.name + "/" + std::to_string(i) +
+                    " NEW");
         }
         const AmfReport all = group->together();
         const AmfConditions& amf = all.conditions;
@@ -373,7 +375,7 @@ std::vector<DiskInfo> Controller::disks() {
             }
             if (group->tables().loaded()) {
                 const MemberState state = group->tables().state().members[i].state;
-                if (state == MemberState::failed) info.state = DiskState::failed;
+                if (state == MemberState::failed || state == MemberState::dismissed) info.state = DiskState::failed;
                 if (state == MemberState::leaving) info.state = DiskState::leaving;
                 if (state == MemberState::gone) info.state = DiskState::gone;
             }

@@ -329,7 +329,8 @@ TEST(Members, WhoJoinsLaterHasIt) {
     ASSERT_TRUE(*added);
     m.fail(0);
     m.fail(1);
-    ASSERT_TRUE(m.world.run_until([&] { return m.lacks_something(3) && m.movers[3]->progress().moved_here == 0; }));
+    ASSERT_TRUE(
+        m.world.run_until([&] { return m.lacks_something(3) && m.movers[3]->progress().moved_here == 0; }));
     for (const std::uint16_t id : {std::uint16_t{1}, std::uint16_t{2}, std::uint16_t{3}}) {
         EXPECT_TRUE(m.world.amf(id).tables().member_ok(MemberIndex(4)));
         EXPECT_TRUE(m.reads(id, 0, data));

@@ -54,7 +54,9 @@ Task<void> Journal::fill_ring() {
     while (!over() && tables_.journal(owner_.slot).filling.any()) {
         const JournalState as = tables_.journal(owner_.slot);
         const std::uint64_t first = next_number_;
-        const auto old = [first](const Batch& batch) { return batch.number < first && !batch.entries.empty(); };
+        const auto old = [first](const Batch& batch) {
+            return batch.number < first && !batch.entries.empty();
+        };
         const Waiter waiter(*this);
         while (!over() && std::ranges::any_of(batches_, old)) co_await moved_.next();
         if (over() || !co_await tables_.ring_filled(as)) break;

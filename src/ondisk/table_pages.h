@@ -81,9 +81,9 @@ struct GroupConfig {
 /// The numbers are those on the disk.
 enum class MemberState : std::uint8_t {
     ok = 0,
-    failed = 1,   ///< for good, whatever its disk says later
-    leaving = 2,  ///< gets no new segments; those that it has move to others
-    gone = 3,     ///< has left, with nothing on it, or has never been there; a new disk may take its place
+    failed = 1,     ///< for good, whatever its disk says later
+    leaving = 2,    ///< gets no new segments; those that it has move to others
+    gone = 3,       ///< has left, with nothing on it, or has never been there; a new disk may take its place
     dismissed = 4,  ///< failed, and gone as soon as nothing is on it
 };
 std::string_view to_string(MemberState state);

@@ -58,25 +58,44 @@ Task<std::vector<FoundGroup>> scan_shelf(Executor& executor, DiskShelf& shelf,
     co_return groups;
 }
 
-Task<Result<GroupConfig>> read_config(Executor& executor, const FoundGroup& group) {
+template <class Page>
+static Task<Result<Page>> read_newest(Executor& executor, const FoundGroup& group, PageNumber page) {
     std::uint64_t newest = 0;
-    Result<GroupConfig> config = fail(Errc::corrupt);
+    Result<Page> out = fail(Errc::corrupt);
     const Buffer slots(2 * kPageSize);
     for (const FoundMember& member : group.members) {
-        const std::uint64_t at = slot_offset(member.superblock.table_start, kConfigPage, 0);
+        const std::uint64_t at = slot_offset(member.superblock.table_start, page, 0);
         const Status got = co_await read(executor, *member.disk, at, slots.span());
         if (!got) continue;
         const std::span<const std::byte> bytes = slots.span();
         const PagePick pick = pick_slot(ConstPageBytes(bytes.first(kPageSize)),
-                                        ConstPageBytes(bytes.subspan(kPageSize)), group.group, kConfigPage);
+                                        ConstPageBytes(bytes.subspan(kPageSize)), group.group, page);
         if (!pick.found || pick.header.sequence <= newest) continue;
-        Result<GroupConfig> decoded =
-            GroupConfig::decode(ConstPageBytes(bytes.subspan(pick.slot * kPageSize, kPageSize)));
+        Result<Page> decoded = Page::decode(ConstPageBytes(bytes.subspan(pick.slot * kPageSize, kPageSize)));
         if (!decoded) continue;
         newest = pick.header.sequence;
-        config = std::move(decoded);
+        out = std::move(decoded);
     }
-    co_return config;
+    co_return out;
+}
+
+Task<Result<GroupPages>> read_group(Executor& executor, const FoundGroup& group) {
+    GroupPages out;
+    CO_TRY_LET(out.config, co_await read_newest<GroupConfig>(executor, group, kConfigPage));
+    CO_TRY_LET(out.state, co_await read_newest<GroupState>(executor, group, kStatePage));
+    co_return out;
+}
+
+std::size_t GroupPages::serving(const FoundGroup* found) const {
+    std::size_t out = 0;
+    for (std::size_t i = 0; i < std::min(config.members.size(), state.members.size()); ++i) {
+        const auto here = [&](const FoundMember& member) {
+            return member.superblock.member.v == i && member.superblock.disk == config.members[i].disk;
+        };
+        const bool counts = found == nullptr || std::ranges::any_of(found->members, here);
+        out += serves(state.members[i].state) && counts ? 1 : 0;
+    }
+    return out;
 }
 
 Superblock superblock_of(const GroupConfig& config, const Uuid& group, std::uint64_t table_start,
@@ -113,10 +132,8 @@ Task<Status> write_superblock(Executor& executor, Disk& disk, Superblock superbl
     co_return co_await run(executor, disk, DiskVerb::flush, 0, {});
 }
 
-Task<std::unique_ptr<Disk>> open_member(Executor& executor, DiskShelf& shelf, Uuid group, Uuid id,
-                                        std::vector<std::string> skip) {
+Task<std::unique_ptr<Disk>> open_member(Executor& executor, DiskShelf& shelf, Uuid group, Uuid id) {
     for (const std::string& name : shelf.scan()) {
-        if (std::ranges::find(skip, name) != skip.end()) continue;
         Result<std::unique_ptr<Disk>> disk = shelf.open(name);
         if (!disk) continue;
         const Result<Superblock> superblock = co_await read_superblock(executor, **disk);

@@ -35,9 +35,15 @@ Task<Result<Superblock>> read_superblock(Executor& executor, Disk& disk);
 /// other logged.
 Task<std::vector<FoundGroup>> scan_shelf(Executor& executor, DiskShelf& shelf, std::vector<std::string> skip);
 
-/// The newest configuration page that the members carry: to know who shares the group before its tables are
-/// loaded.
-Task<Result<GroupConfig>> read_config(Executor& executor, const FoundGroup& group);
+/// The newest configuration and state that the members carry, for what must be known before the tables are
+/// loaded: who shares the group, and whether enough of its members are here.
+struct GroupPages {
+    GroupConfig config;
+    GroupState state;
+    /// Members that serve; with `found`, those of them that were found.
+    std::size_t serving(const FoundGroup* found = nullptr) const;
+};
+Task<Result<GroupPages>> read_group(Executor& executor, const FoundGroup& group);
 
 struct NewGroup {
     std::string name;
@@ -59,10 +65,8 @@ Superblock superblock_of(const GroupConfig& config, const Uuid& group, std::uint
 /// Nothing stands before the data any more: no superblock, tables or journals.
 Task<Status> clear_tables(Executor& executor, Disk& disk, std::uint64_t data_start);
 Task<Status> write_superblock(Executor& executor, Disk& disk, Superblock superblock);
-/// The disk of the shelf that this group knows by this id, open; disks whose names are in `skip` are not
-/// looked at. Null if it is not here.
-Task<std::unique_ptr<Disk>> open_member(Executor& executor, DiskShelf& shelf, Uuid group, Uuid id,
-                                        std::vector<std::string> skip);
+/// The disk of the shelf that this group knows by this id, open; null if it is not here.
+Task<std::unique_ptr<Disk>> open_member(Executor& executor, DiskShelf& shelf, Uuid group, Uuid id);
 
 /// Takes the superblock off a disk, so that it is nobody's.
 Task<Status> wipe_superblock(Executor& executor, Disk& disk);

@@ -37,11 +37,11 @@ Status Tables::take_members(const GroupConfig& before) {
     return {};
 }
 
-/// Those that have come since we looked.
+/// Those that have come since we looked; nothing before there is a configuration.
 Task<void> Tables::open_members() {
     while (opening_members_) co_await changed_.next();
     opening_members_ = true;
-    for (std::uint8_t i = 0; i < disks_.size(); ++i) {
+    for (std::uint8_t i = 0; i < config_.members.size(); ++i) {
         const Uuid id = config_.members[i].disk;
         if (disk_ids_[i] == id) continue;
         Disk* disk = open_member_ ? co_await open_member_(MemberIndex(i), id) : nullptr;
@@ -63,7 +63,9 @@ bool Tables::comes_without_us(const GroupState& before) const {
     return false;
 }
 
+/// Who has not loaded the tables says nothing against any: it serves only if it reaches all when it has.
 MemberMask Tables::reached_members() const {
+    if (!loaded_) return ~MemberMask();
     MemberMask out;
     for (std::size_t i = 0; i < disks_.size(); ++i) out[i] = disks_[i] != nullptr;
     return out;
@@ -85,8 +87,8 @@ Task<Result<MemberIndex>> Tables::admit(Disk& disk, Uuid id) {
     GroupConfig config = config_;
     config.members.resize(std::max(config.members.size(), member.v + std::size_t{1}));
     config.members[member.v] = {id, segments};
-    const Superblock superblock = superblock_of(config, group_, table_start_, member, disk.size(),
-                                                sequences_[kConfigPage.v] + 1);
+    const Superblock superblock =
+        superblock_of(config, group_, table_start_, member, disk.size(), sequences_[kConfigPage.v] + 1);
     CO_TRY(co_await write_superblock(executor_, disk, superblock));
     Epoch epoch;
     do {
@@ -115,7 +117,8 @@ Task<Status> Tables::copy_pages(Disk& disk, const GroupState& state) {
         const std::uint64_t sequence = sequences_[number] + (page == kStatePage ? 1 : 0);
         Buffer bytes = encode_page(page, sequence);
         if (page == kStatePage)
-            write_page(PageBytes(bytes.span()), state, PageHeader{page, group_, sequence, view_.epoch, slot_});
+            write_page(PageBytes(bytes.span()), state,
+                       PageHeader{page, group_, sequence, view_.epoch, slot_});
         const std::uint64_t at = slot_offset(table_start_, page, slot_of(sequence));
         CO_TRY(co_await write(executor_, disk, at, bytes.span()));
     }

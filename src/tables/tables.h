@@ -382,7 +382,7 @@ private:
     std::uint64_t version_ = 0;
     bool verify_before_change_ = false;  ///< somebody was lost: a page on a disk may be newer than all of us
     std::map<std::uint16_t, std::uint64_t> versions_;  ///< of the others in this view; 0 = not loaded
-    std::map<std::uint16_t, MemberMask> acked_;  ///< with the members that they reach
+    std::map<std::uint16_t, MemberMask> acked_;        ///< with the members that they reach
     struct LastChange {
         PageNumber page;
         Buffer bytes;
