@@ -1,0 +1,91 @@
+"""Disks of a group are replaced while three hosts write: one that failed, one that still answers with a controller killed on the
+way; every byte stays what it was."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+from harness import MIB, Cluster, check, main, run, say, wait_until
+from writer import Writer, wrong_blocks
+
+BLOCKS = 512  # of each writer
+SECONDS = 6
+
+
+def new_disk(c, name, size):
+    path = Path(f"{c.directory}/demo/disks") / name
+    with open(path, "wb") as disk:
+        disk.truncate(size)
+    return name
+
+
+def members(c, controller=None):
+    return c.status(controller)["groups"][0]["members"]
+
+
+def under_load(c, change, earlier=(None, None, None), dies=None):
+    """Writers of known content on all controllers while `change()` is done. Their records."""
+    writers = [Writer(uri, i + 1, i * BLOCKS, BLOCKS, SECONDS, earlier=earlier[i]) for i, uri in enumerate(c.uris)]
+    time.sleep(SECONDS / 3)
+    change()
+    records = [w.result() for w in writers]
+    for name, record in zip(c.names, records):
+        check(name == dies or record.error is None, f"the writer on {name} saw an error: {record.error}")
+    return records
+
+
+def replaced():
+    """A failed disk, then one that still answers, is replaced; ctl-b is killed in the middle of the second"""
+    with Cluster(disks=4, level="raid6", disk_size="256MiB", volume_size="128MiB") as c:
+        size = os.stat(Path(f"{c.directory}/demo/disks") / "d0").st_size
+        c.braid("disk", "fail", "d1", "-y")
+        new_disk(c, "d4", size)
+        records = under_load(c, lambda: c.braid("disk", "replace", "d1", "d4"))
+        wait_until("what d1 held is on d4", lambda: "_" not in members(c) and c.status()["redundancy_remaining"] == 2, 60)
+        for uri in c.uris:
+            check(not wrong_blocks(uri, records), f"wrong blocks through {uri}")
+        say(f"d1 is replaced: [{members(c)}]")
+
+        new_disk(c, "d5", size)
+        plan = c.braid("disk", "replace", "d2", "d5", "--dry-run").stdout
+        check("d2" in plan and "superblock" in plan, f"the plan: {plan}")
+
+        def replace_and_kill():
+            c.braid("disk", "replace", "d2", "d5", controller="ctl-b")
+            c.kill("ctl-b")
+
+        records = under_load(c, replace_and_kill, records, dies="ctl-b")
+        c.restart("ctl-b")
+        gone = wait_until("d2 is gone", lambda: [d for d in json.loads(c.braid("disk", "list", "--json").stdout)["disks"]
+                                                 if d["name"].endswith("/d2") and d["state"] == "gone"], 60)
+        check(len(gone) == 1, f"d2: {gone}")
+        os.truncate(Path(f"{c.directory}/demo/disks") / "d2", 0)
+        for uri in c.uris:
+            check(not wrong_blocks(uri, records), f"wrong blocks through {uri}")
+        c.verify()
+        for disk in ("d0", "d3"):
+            c.braid("disk", "fail", disk, "-y")
+        for uri in c.uris:
+            check(not wrong_blocks(uri, records), f"wrong blocks through {uri}, with the new disks alone")
+        say("d2 is replaced, with ctl-b killed on the way; two more have failed, and all is there")
+
+
+def refused():
+    """A disk that somebody needs, or that is too small, is not taken"""
+    with Cluster(disks=4, level="raid6", disk_size="256MiB", volume_size="64MiB") as c:
+        done = c.braid("disk", "add", "d0", expect=5)
+        check("belongs to the group" in done.stderr, done.stderr)
+        new_disk(c, "d7", 4 * MIB)
+        done = c.braid("disk", "add", "d7", expect=None)
+        check(done.returncode != 0 and "too small" in done.stderr, done.stderr)
+        c.braid("disk", "add", "nothing", expect=3)
+        run("mkfs.ext4", "-q", "-F", str(Path(f"{c.directory}/demo/disks") / new_disk(c, "d8", 256 * MIB)))
+        done = c.braid("disk", "add", "d8", expect=5)
+        check("ext4" in done.stderr and "--force" in done.stderr, done.stderr)
+        c.braid("disk", "add", "d8", "--force")
+        check(len(members(c)) == 5, members(c))
+        c.verify()
+
+
+main(replaced, refused)
