@@ -179,7 +179,8 @@ TEST(CacheCoherence, ARememberedBlockIsWhatItsMemberHas) {
         const DiskPlace place = array.place(2, g.k - 1u);
         array.media[place.member.v]->peek(place.offset + 8192, block.span());
         const auto wrong = [&] {
-            return check_cached_block(array.config, array.state, array.zone, at, block.span(), array.by_member());
+            return check_cached_block(array.config, array.state, array.zone, at, block.span(),
+                                      array.by_member());
         };
         EXPECT_EQ(wrong(), "");
         block.data()[4095] ^= std::byte{1};

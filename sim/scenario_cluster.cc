@@ -328,7 +328,9 @@ void ScenarioRun::look_at_locks() {
             const std::string clash =
                 locks_.add(controller_name(i) + "/" + std::to_string(amf_index(of->view().self)), *of);
             if (!clash.empty()) world_.violation("single writer: " + clash);
-            const std::string old = nodes_[i].process->left_view ? std::string{} : check_cache(*of, by_member(of->tables().config(), media_));
+            const std::string old = nodes_[i].process->left_view
+                                        ? std::string{}
+                                        : check_cache(*of, by_member(of->tables().config(), media_));
             if (!old.empty()) world_.violation("cache of " + controller_name(i) + ": " + old);
         }
     }

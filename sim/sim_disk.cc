@@ -75,7 +75,8 @@ bool Media::carries(const Uuid& disk) const {
     constexpr std::size_t kDisk = 56;
     for (const std::size_t number : {std::size_t{0}, blocks_.size() - 1}) {
         const Place& place = blocks_[number];
-        if (place.block && std::memcmp(place.block->data() + kDisk, disk.bytes.data(), disk.bytes.size()) == 0)
+        if (place.block &&
+            std::memcmp(place.block->data() + kDisk, disk.bytes.data(), disk.bytes.size()) == 0)
             return true;
     }
     return false;

@@ -136,7 +136,7 @@ private:
     AdminResult<std::shared_ptr<GroupRuntime>> serving_group(std::string_view name) const;
     const ViewMember* live(std::string_view controller) const;
     Task<AdminResult<std::vector<std::unique_ptr<Disk>>>> open_new_disks(std::vector<std::string> names,
-                                                                       bool force);
+                                                                         bool force);
     Task<bool> wait_attached(Uuid group, std::vector<std::string> controllers);
     Task<AdminResult<Outcome>> close_ports(VolumeRef volume, std::vector<ControllerSlot> slots);
     Task<AdminResult<Outcome>> wait_closed(VolumeRef volume, std::uint32_t slots);

@@ -51,19 +51,22 @@ Task<AdminResult<Outcome>> Controller::add_disk(AddDisk request) {
     std::optional<MemberPlace> old;
     if (!request.replaces.empty()) {
         old = member_named(request.replaces);
-        if (!old) co_return refuse(Errc::not_found, "no group has a disk " + request.replaces, "braid disk list");
+        if (!old)
+            co_return refuse(Errc::not_found, "no group has a disk " + request.replaces, "braid disk list");
         const MemberState state = old->group->tables().state().members[old->member.v].state;
         if (state != MemberState::ok && state != MemberState::failed) {
             co_return refuse(Errc::exists, old->text + " is " + std::string(to_string(state)) + " already",
                              "braid disk add " + request.disk);
         }
     }
-    const auto named = old ? AdminResult<std::shared_ptr<GroupRuntime>>(old->group) : serving_group(request.group);
+    const auto named =
+        old ? AdminResult<std::shared_ptr<GroupRuntime>>(old->group) : serving_group(request.group);
     if (!named) co_return std::unexpected(named.error());
     const std::shared_ptr<GroupRuntime> group = *named;
     Tables& tables = group->tables();
     if (!tables.place_for_member()) {
-        co_return refuse(Errc::no_space, "group " + group->name() + " has " + std::to_string(kMaxMembers) + " disks",
+        co_return refuse(Errc::no_space,
+                         "group " + group->name() + " has " + std::to_string(kMaxMembers) + " disks",
                          "braid disk remove one of them first");
     }
     auto disks = co_await open_new_disks({request.disk}, request.force);
@@ -72,31 +75,37 @@ Task<AdminResult<Outcome>> Controller::add_disk(AddDisk request) {
     const GroupConfig& config = tables.config();
     if (segments_on(disk.size(), config.data_start, config.geometry.segment_size()) == 0) {
         co_return refuse(Errc::invalid, what + " is too small for group " + group->name(),
-                         "use one of " + std::to_string(config.data_start + config.geometry.segment_size() + kPageSize) +
+                         "use one of " +
+                             std::to_string(config.data_start + config.geometry.segment_size() + kPageSize) +
                              " bytes or more");
     }
     Outcome outcome;
     outcome.steps.push_back("writes a superblock and the tables of group " + group->name() + " on " + what);
     if (old) {
-        outcome.steps.push_back("moves all that " + old->text + " has, or had, to the other disks of its group");
+        outcome.steps.push_back("moves all that " + old->text +
+                                " has, or had, to the other disks of its group");
         outcome.steps.push_back("then takes it out of the group");
     }
     if (request.dry_run) co_return outcome;
     const auto added = co_await tables.admit(disk, env_.random.uuid());
     if (!added && added.error().code == Errc::not_ready) {
         (void)co_await wipe_superblock(env_.executor, disk);
-        const std::string who = controller_name(controller_of(AmfId(static_cast<std::uint16_t>(added.error().detail))));
-        co_return refuse(Errc::not_ready, "controller " + who + " does not reach " + what,
-                         "all controllers that serve the group must: check its cables, and [disks] scan there");
+        const std::string who =
+            controller_name(controller_of(AmfId(static_cast<std::uint16_t>(added.error().detail))));
+        co_return refuse(
+            Errc::not_ready, "controller " + who + " does not reach " + what,
+            "all controllers that serve the group must: check its cables, and [disks] scan there");
     }
     if (!added) co_return std::unexpected(from(added.error(), what));
     if (old) {
         const bool failed = tables.state().members[old->member.v].state == MemberState::failed;
-        const Status status = co_await (failed ? tables.dismiss_member(old->member) : tables.begin_leave(old->member));
+        const Status status =
+            co_await (failed ? tables.dismiss_member(old->member) : tables.begin_leave(old->member));
         if (!status && status.error().code == Errc::would_lose_data) {
-            co_return refuse(Errc::would_lose_data,
-                             what + " is in the group, but the disks have no room for what " + request.replaces + " has",
-                             "add a larger one, too, then braid disk remove " + request.replaces);
+            co_return refuse(
+                Errc::would_lose_data,
+                what + " is in the group, but the disks have no room for what " + request.replaces + " has",
+                "add a larger one, too, then braid disk remove " + request.replaces);
         }
         if (!status) co_return std::unexpected(from(status.error(), "disk " + request.replaces));
     }
@@ -121,8 +130,9 @@ Task<AdminResult<Outcome>> Controller::remove_disk(std::string name, bool dry_ru
                          "braid disk add a disk first, or delete virtual disks");
     }
     Outcome outcome;
-    outcome.steps.push_back(failed ? "makes all that " + found->text + " had again on the other disks of its group"
-                                   : "moves all that " + found->text + " has to the other disks of its group");
+    outcome.steps.push_back(
+        failed ? "makes all that " + found->text + " had again on the other disks of its group"
+               : "moves all that " + found->text + " has to the other disks of its group");
     outcome.steps.push_back("then takes it out of the group");
     if (dry_run) co_return outcome;
     const Status status =

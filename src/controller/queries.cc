@@ -375,7 +375,8 @@ std::vector<DiskInfo> Controller::disks() {
             }
             if (group->tables().loaded()) {
                 const MemberState state = group->tables().state().members[i].state;
-                if (state == MemberState::failed || state == MemberState::dismissed) info.state = DiskState::failed;
+                if (state == MemberState::failed || state == MemberState::dismissed)
+                    info.state = DiskState::failed;
                 if (state == MemberState::leaving) info.state = DiskState::leaving;
                 if (state == MemberState::gone) info.state = DiskState::gone;
             }
