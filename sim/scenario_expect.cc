@@ -146,14 +146,14 @@ bool ScenarioRun::verify(std::size_t index) {
     if (!nodes_[index].running) return wrong("it does not live");
     Controller& controller = nodes_[index].running->controller;
     const auto begun = std::make_shared<std::optional<AdminResult<braid::Outcome>>>();
-    nodes_[index].running->scope.spawn(into(controller.verify_group("g", false), begun));
+    nodes_[index].running->scope.spawn(into(controller.scrub_group({"g"}), begun));
     std::optional<JobInfo> job;
     const auto done = [&] {
         if (!*begun || !**begun || !(**begun)->job) return false;
         for (JobInfo& info : controller.jobs()) {
             if (info.id == *(**begun)->job) job = std::move(info);
         }
-        return job && job->state != JobState::running;
+        return job && !is_active(job->state);
     };
     if (!run_until(done, 300s)) return wrong("it does not end");
     if (job->state != JobState::done) return wrong("it fails: " + job->detail);

@@ -70,10 +70,11 @@ Task<void> Mover::run() {
         co_await sleep_for(clock_, options_.poll);
         const Tables& tables = amf_.tables();
         while (!ending_ && amf_.ready() && tables.settled() && !tables.offline()) {
-            if (!tables.anything_to_move() && !progress_.running()) break;
+            if (!tables.anything_to_move() && !progress_.running() && job() == nullptr) break;
             look();
-            const std::optional<ExtentIndex> extent = next();
+            const std::optional<ExtentIndex> extent = paused() ? std::nullopt : next();
             busy_ = true;
+            if (!extent || clock_.now() - recorded_ >= options_.retry) (void)co_await keep_record();
             const Status status = co_await (extent ? move_zone(*extent) : end_leaves());
             busy_ = false;
             if (!extent) break;
@@ -82,6 +83,21 @@ Task<void> Mover::run() {
             avoided_[*extent] = clock_.now() + (soon ? options_.poll : options_.retry);
         }
     }
+}
+
+/// What all see of it, and outlives us. The keeper begins and ends it.
+Task<Status> Mover::keep_record() {
+    recorded_ = clock_.now();
+    Tables& tables = amf_.tables();
+    if (amf_.keeper() && progress_.running() && job() == nullptr)
+        CO_TRY(co_await tables.add_job({.kind = JobKind::rebuild, .started = clock_.unix_seconds()}, 0));
+    if (moved_ != 0) {
+        CO_TRY(co_await tables.note_moved(moved_));
+        moved_ = 0;
+    }
+    if (amf_.keeper() && job() != nullptr && tables.zones_to_move() == 0)
+        CO_TRY(co_await tables.end_rebuild());
+    co_return Status{};
 }
 
 /// One of all does it.
@@ -97,7 +113,7 @@ Task<Status> Mover::move_zone(ExtentIndex extent) {
     Tables& tables = amf_.tables();
     const Zone* zone = tables.zone(extent);
     if (zone != nullptr && !zone->move) CO_TRY(co_await tables.open_move(extent));
-    while (!ending_ && mine(extent)) {
+    while (!ending_ && mine(extent) && !paused()) {
         zone = tables.zone(extent);
         if (zone == nullptr || !zone->move) co_return Status{};
         const ZoneMove move = *zone->move;
@@ -119,7 +135,9 @@ Task<Status> Mover::move_run(ExtentIndex extent, ZoneMove move) {
     CO_TRY(co_await move_rows(extent, move.rows_done, end, epoch));
     CO_TRY(co_await amf_.flush_member(move.target.member));
     const auto still = [this, epoch] { return amf_.view().epoch == epoch; };
-    co_return co_await tables.advance_move(extent, move, end, still);
+    CO_TRY(co_await tables.advance_move(extent, move, end, still));
+    moved_ += end == rows ? 1 : 0;
+    co_return Status{};
 }
 
 Task<Status> Mover::move_rows(ExtentIndex extent, std::uint32_t from, std::uint32_t to, Epoch epoch) {

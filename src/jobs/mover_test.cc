@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "amf/testing.h"
-#include "jobs/parity_job.h"
+#include "jobs/resync.h"
 
 namespace braid {
 namespace {
@@ -119,9 +119,9 @@ TEST(Mover, GoesOnWhereItWasWhenAllStartAgain) {
     EXPECT_GE(rows_done(1), 64u);
     EXPECT_FALSE(m.world.run_until([&] { return !m.lacks_something(); }, 1s)) << "from half-written stripes";
     for (const std::uint8_t slot : {std::uint8_t{0}, std::uint8_t{1}}) {
-        ParityJob resync(m.world.amf(1));
-        ASSERT_TRUE(m.world.run(1, resync.resync_own()));
-        ASSERT_TRUE(m.world.run(1, resync.resync_of(AmfSlot(slot), [] { return true; })));
+        Resync resync(m.world.amf(1));
+        ASSERT_TRUE(m.world.run(1, resync.own()));
+        ASSERT_TRUE(m.world.run(1, resync.of(AmfSlot(slot), [] { return true; })));
     }
     ASSERT_TRUE(m.rebuilt());
     EXPECT_TRUE(m.reads(1, 0, data));

@@ -87,6 +87,9 @@ Status Tables::apply_page(PageNumber page, ConstPageBytes bytes) {
         case PageKind::state: {
             TRY_LET(GroupState state, GroupState::decode(bytes));
             if (state.members.size() != disks_.size()) return fail(Errc::corrupt);
+            for (const JobRecord& job : state.jobs) {
+                if (job.cursor.v > config_.extents) return fail(Errc::corrupt);
+            }
             state_ = std::move(state);
             recount();
             break;
