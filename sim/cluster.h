@@ -153,7 +153,7 @@ private:
     void open_outside_ports();
     std::uint64_t scrub();
     void scrub_lies();
-    bool quiet_scrubs();
+    bool quiet_jobs();
     void final_checks();
     void orderly_end();
 

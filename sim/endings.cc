@@ -50,7 +50,7 @@ void Cluster::settle() {
     if (!all_answered()) return;
     if (!world_.run_until([this] { return jobs_done(); }, kJobs, 100us))
         fail("liveness: records, recoveries or resyncs do not end:" + unfinished());
-    if (world_.violated().empty() && !quiet_scrubs())
+    if (world_.violated().empty() && !quiet_jobs())
         fail("liveness: what was begun in the tables does not end:" + unfinished());
     // A disk command may take 30 s, and whoever asked for it may have gone.
     if (!world_.run_until([this] { return left_over().empty(); }, 40s, 100us)) fail("leak: " + left_over());
@@ -235,18 +235,16 @@ std::uint64_t Cluster::scrub() {
 }
 
 /// No scrub is begun any more, and those that have been come to their end, paused ones too.
-bool Cluster::quiet_scrubs() {
+bool Cluster::quiet_jobs() {
     set_schedule(0);
     const auto ended = [this] {
         return std::ranges::all_of(nodes_, [](Node& node) {
-            const auto is_scrub = [](const JobInfo& job) {
-                return job.kind == "scrub" && is_active(job.state);
-            };
-            return !node.running || std::ranges::none_of(node.running->controller.jobs(), is_scrub);
+            const auto goes_on = [](const JobInfo& job) { return is_active(job.state); };
+            return !node.running || std::ranges::none_of(node.running->controller.jobs(), goes_on);
         });
     };
     for (const JobInfo& job : nodes_[0].running->controller.jobs()) {
-        if (job.kind != "scrub" || job.state != JobState::paused) continue;
+        if (job.state != JobState::paused) continue;
         std::optional<AdminResult<braid::Outcome>> resumed;
         auto request = nodes_[0].running->controller.change_job(job.id, JobChange::resume, false);
         if (!wait_for(0, std::move(request), resumed, 30s) || !*resumed) return false;

@@ -112,7 +112,7 @@ enum class Mark : std::uint8_t {
     checksum_in_update,
     checksum_in_check,
     checksum_copies,
-    scrub_paused,
+    job_paused,
     scrub_cancelled,
     scrub_shared,
     death_in_scrub,

@@ -116,18 +116,17 @@ bool Operator::remove_disk(const Desk& desk) {
     return true;
 }
 
-/// One request of six while there is a scrub, if it does so at all.
+/// One request of six while there is a scrub or a rebuild, if it does so at all.
 bool Operator::set_job(const Desk& desk) {
     if (!options_.set_jobs || !options_.set_jobs->chance(1, 6)) return false;
     const auto jobs = desk.controller->jobs();
-    const auto goes_on = [](const JobInfo& job) { return job.kind == "scrub" && is_active(job.state); };
+    const auto goes_on = [](const JobInfo& job) { return job.kind != "resync" && is_active(job.state); };
     const auto job = std::ranges::find_if(jobs, goes_on);
     if (job == jobs.end()) return false;
     const bool paused = job->state == JobState::paused;
-    const JobChange change = options_.set_jobs->chance(1, 4) ? JobChange::cancel
-                             : paused                        ? JobChange::resume
-                                                             : JobChange::pause;
-    world_.mark(change == JobChange::cancel ? Mark::scrub_cancelled : Mark::scrub_paused);
+    const bool cancels = options_.set_jobs->chance(1, 4) && job->kind == "scrub";
+    const JobChange change = cancels ? JobChange::cancel : paused ? JobChange::resume : JobChange::pause;
+    world_.mark(change == JobChange::cancel ? Mark::scrub_cancelled : Mark::job_paused);
     ask(desk, Action::set_job, "set job " + std::to_string(job->id),
         desk.controller->change_job(job->id, change, false));
     return true;

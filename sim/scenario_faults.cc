@@ -145,6 +145,10 @@ bool ScenarioRun::do_wait(const Step& step) {
                        : wrong("not so:" + unrest());
         case Verb::until_rebuilt:
             return run_until([this] { return rebuilt(); }, kPatience) ? true : wrong("not so:" + unrest());
+        case Verb::until_scrubbed: {
+            const auto there = [&] { return scrub_counts().extents >= std::stoll(step.arguments[0]); };
+            return run_until(there, kPatience) ? true : wrong("not so:" + unrest());
+        }
         case Verb::run:
             return run_for(*parse_time(step.arguments[0]));
         default:

@@ -176,6 +176,16 @@ Task<AdminResult<braid::Outcome>> ScenarioRun::request(const Step& step, Control
             for (std::size_t i = 2; i < step.arguments.size(); ++i) request.partners.push_back(name(i));
             return controller.set_group(std::move(request));
         }
+        case Verb::scrub:
+            return controller.scrub_group({"g"});
+        case Verb::set_scrub: {
+            const JobRecord* job = some_tables()->state().active(JobKind::scrub);
+            const std::string& word = step.arguments[1];
+            const JobChange change = word == "pauses"    ? JobChange::pause
+                                     : word == "resumes" ? JobChange::resume
+                                                         : JobChange::cancel;
+            return controller.change_job(job == nullptr ? 0 : job->id, change, false);
+        }
         default:
             return controller.fence_controller(name(1), false);
     }

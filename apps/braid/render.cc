@@ -242,6 +242,8 @@ std::string outcome_text(std::string_view document) {
         out += fmt::format("{}{}\n", dry ? "plan: " : "",
                            step.is_string() ? step.get<std::string>() : step.dump());
     }
+    if (const std::uint64_t job = num(outcome, "job"); job != 0)
+        out += fmt::format("job {0}: braid job wait {0}\n", job);
     return out;
 }
 

@@ -102,6 +102,39 @@ INSTANTIATE_TEST_SUITE_P(
                       Shape{"mirror_of_3", shape(Level::mirror, 5, 3, false, PowerLoss::journal)}),
     [](const auto& info) { return info.param.name; });
 
+/// Of all that was moved, the same everywhere, also when it is over.
+TEST(Mover, HasARecordOfWhatItMoved) {
+    Moving m(shape(Level::raid5, 6, 3, false, PowerLoss::resync));
+    for (std::uint64_t extent = 0; extent < m.world.config.extents; ++extent)
+        ASSERT_TRUE(m.world.write(1, extent * kExtentSize, pattern(1, 4096)));
+    Tables& tables = m.world.amf(1).tables();
+    std::uint32_t lost = 0;
+    const MemberIndex member = tables.zone(ExtentIndex(0))->segments[0].member;
+    for (std::uint32_t i = 0; i < m.world.config.extents; ++i)
+        lost += members_of(*tables.zone(ExtentIndex(i)))[member.v] ? 1 : 0;
+    m.fail(member.v);
+    ASSERT_TRUE(m.world.run_until([&] { return tables.state().active(JobKind::rebuild) != nullptr; }));
+    const std::uint32_t id = tables.state().active(JobKind::rebuild)->id;
+    ASSERT_TRUE(m.world.run(2, m.world.amf(2).tables().set_job(id, JobState::paused)));
+    (void)m.world.run_until([] { return false; }, 100ms);
+    const std::uint64_t moved = tables.size_of(*tables.state().job(id)).done_bytes;
+    (void)m.world.run_until([] { return false; }, 1s);
+    EXPECT_EQ(tables.size_of(*tables.state().job(id)).done_bytes, moved) << "while it is paused";
+    EXPECT_EQ(m.world.run(1, tables.set_job(id, JobState::cancelled)).error().code, Errc::invalid);
+    ASSERT_TRUE(m.world.run(1, tables.set_job(id, JobState::running)));
+    ASSERT_TRUE(m.world.run_until([&] { return !tables.state().job(id)->active(); }));
+    ASSERT_TRUE(m.world.run_until([&] { return tables.state().job(id)->units_done() == lost; }, 1s));
+    m.world.settle();
+    for (const std::uint16_t at : kBoth) {
+        const JobRecord& job = *m.world.amf(at).tables().state().job(id);
+        EXPECT_EQ(job.state, JobState::done);
+        const JobSize size = m.world.amf(at).tables().size_of(job);
+        EXPECT_EQ(size.done_bytes,
+                  lost * m.world.config.geometry.rows_per_extent() * std::uint64_t{256u << 10});
+        EXPECT_EQ(size.total_bytes, size.done_bytes);
+    }
+}
+
 TEST(Mover, GoesOnWhereItWasWhenAllStartAgain) {
     Moving m(shape(Level::raid5, 6, 3, true, PowerLoss::resync));
     const Buffer data = pattern(1, 4u << 20);

@@ -71,15 +71,22 @@ std::optional<ExtentIndex> Scrub::next() const {
     return std::nullopt;
 }
 
+/// When a stripe cannot be looked at now the extent is begun anew: what was repaired stays counted.
 Task<Status> Scrub::scrub(ExtentIndex extent) {
-    if (!part_ || part_->extent != extent) part_ = Part{extent, extent.v * kExtentSize, {}};
+    const std::uint64_t begin = extent.v * kExtentSize;
+    if (!part_ || part_->extent != extent) part_ = Part{extent, begin, {}};
     const std::size_t depth = job()->priority;
     broken_off_ = false;
-    CO_TRY(co_await walk_stripes(amf_, part_->at, (extent.v + 1) * kExtentSize, depth, broken_off_,
-                                 [this](StripeIndex stripe) { return check(stripe); }));
-    finished_[extent] = part_->counts;
-    part_.reset();
-    co_return Status{};
+    const auto one = [this](StripeIndex stripe) { return check(stripe); };
+    const Status walked =
+        co_await walk_stripes(amf_, part_->at, begin + kExtentSize, depth, broken_off_, one);
+    if (walked) {
+        finished_[extent] = part_->counts;
+        part_.reset();
+    } else if (walked.error().code != Errc::cancelled) {
+        part_ = Part{extent, begin, {.repaired = part_->counts.repaired}};
+    }
+    co_return walked;
 }
 
 Task<Status> Scrub::check(StripeIndex stripe) {
