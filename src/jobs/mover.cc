@@ -74,7 +74,8 @@ Task<void> Mover::run() {
             look();
             const std::optional<ExtentIndex> extent = paused() ? std::nullopt : next();
             busy_ = true;
-            if (!extent || clock_.now() - recorded_ >= options_.retry) (void)co_await keep_record();
+            const bool begins = extent && job() == nullptr;
+            if (!extent || begins || clock_.now() - recorded_ >= options_.retry) (void)co_await keep_record();
             const Status status = co_await (extent ? move_zone(*extent) : end_leaves());
             busy_ = false;
             if (!extent) break;
@@ -85,12 +86,12 @@ Task<void> Mover::run() {
     }
 }
 
-/// What all see of it, and outlives us. The keeper begins and ends it.
+/// What all see of it, and outlives us. It is there before anything moves; the keeper ends it.
 Task<Status> Mover::keep_record() {
     recorded_ = clock_.now();
     Tables& tables = amf_.tables();
-    if (amf_.keeper() && progress_.running() && job() == nullptr)
-        CO_TRY(co_await tables.add_job({.kind = JobKind::rebuild, .started = clock_.unix_seconds()}, 0));
+    if (progress_.running() && job() == nullptr)
+        (void)co_await tables.add_job({.kind = JobKind::rebuild, .started = clock_.unix_seconds()}, 0);
     if (moved_ != 0) {
         CO_TRY(co_await tables.note_moved(moved_));
         moved_ = 0;

@@ -2,7 +2,7 @@
 // far it is, and all AMFs know the same.
 //
 //   scrub     add -> note_scrubbed ... -> at the last extent: done          pause, resume, cancel meanwhile
-//   rebuild   begun and ended by the keeper, as there are segments to move  pause, resume meanwhile
+//   rebuild   begun with the first segment that moves, ended by the keeper  pause, resume meanwhile
 #include <algorithm>
 
 #include "base/log.h"
