@@ -116,14 +116,16 @@ bool ScenarioRun::do_disk_fault(const Step& step) {
 
 // ---- waiting
 
-/// Nothing is missing, and nothing moves, as all know who are here.
+/// Nothing is missing, and nothing moves, as all know who are here, and it stands in the tables that it is
+/// over.
 bool ScenarioRun::rebuilt() {
     bool any = false;
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
         for (const Amf* of : amfs(i)) {
             const Tables& tables = of->tables();
             any = true;
-            if (!tables.settled() || tables.anything_to_move()) return false;
+            const bool told = tables.state().active(JobKind::rebuild) == nullptr;
+            if (!tables.settled() || tables.anything_to_move() || !told) return false;
         }
     }
     return any;
