@@ -60,7 +60,8 @@ Cluster::Cluster(World& world, const Plan& plan, FaultSeen seen)
     operations.pause_max = plan.operator_pause;
     operations.may_lose = all_may_go || options.early;
     operations.outside = outside_names(plan);
-    operations.scrub_is_clean = covered() && plan.disk_faults == 0;  // an unreadable strip counts
+    operations.scrub_is_clean =
+        plan.disk_faults == 0;  // what a missing member makes half-written stripes of counts
     operations.removals = plan.operators ? plan.removals : 0;
     operations.remove = Prng(mix64(plan.seed) ^ 0x1ea7eull);
     if (plan.sets_jobs) operations.set_jobs = Prng(mix64(plan.seed) ^ 0x5c12cull);
