@@ -178,13 +178,14 @@ Task<AdminResult<braid::Outcome>> ScenarioRun::request(const Step& step, Control
         }
         case Verb::scrub:
             return controller.scrub_group({"g"});
-        case Verb::set_scrub: {
+        case Verb::pause_scrub:
+        case Verb::resume_scrub:
+        case Verb::cancel_scrub: {
             const JobRecord* job = some_tables()->state().active(JobKind::scrub);
-            const std::string& word = step.arguments[1];
-            const JobChange change = word == "pauses"    ? JobChange::pause
-                                     : word == "resumes" ? JobChange::resume
-                                                         : JobChange::cancel;
-            return controller.change_job(job == nullptr ? 0 : job->id, change, false);
+            constexpr std::array kChanges{JobChange::pause, JobChange::resume, JobChange::cancel};
+            const auto which =
+                static_cast<std::size_t>(verb_of(step)) - static_cast<std::size_t>(Verb::pause_scrub);
+            return controller.change_job(job == nullptr ? 0 : job->id, kChanges[which], false);
         }
         default:
             return controller.fence_controller(name(1), false);
