@@ -60,7 +60,8 @@ Cluster::Cluster(World& world, const Plan& plan, FaultSeen seen)
     operations.pause_max = plan.operator_pause;
     operations.may_lose = all_may_go || options.early;
     operations.outside = outside_names(plan);
-    operations.verify_is_clean = covered() && plan.disk_faults == 0;  // an unreadable strip counts
+    operations.scrub_is_clean =
+        plan.disk_faults == 0;  // what a missing member makes half-written stripes of counts
     operations.additions = plan.operators ? plan.additions : 0;
     operations.add = Prng(mix64(plan.seed) ^ 0xadd1ull);
     operations.fit = [this](const std::string& name) {
@@ -69,6 +70,7 @@ Cluster::Cluster(World& world, const Plan& plan, FaultSeen seen)
     };
     operations.removals = plan.operators ? plan.removals : 0;
     operations.remove = Prng(mix64(plan.seed) ^ 0x1ea7eull);
+    if (plan.sets_jobs) operations.set_jobs = Prng(mix64(plan.seed) ^ 0x5c12cull);
     if (plan.set_sharing) operations.set_sharing = Prng(mix64(plan.seed) ^ 0x5e76ull);
     operator_ = std::make_unique<Operator>(world_, std::move(operations));
 }
@@ -262,7 +264,15 @@ bool Cluster::set_up() {
         return false;
     }
     open_outside_ports();
+    if (plan_.scrub_every != 0) set_schedule(plan_.scrub_every);
     return world_.violated().empty();
+}
+
+void Cluster::set_schedule(std::uint32_t seconds) {
+    std::optional<AdminResult<braid::Outcome>> set;
+    SetGroup request{.name = "g", .scrub_every = seconds};
+    if (!wait_for(0, nodes_[0].running->controller.set_group(request), set, 30s) || !*set)
+        fail("scrubs are not begun as wanted: " + (set ? set->error().detail : std::string("no answer")));
 }
 
 bool Cluster::may_lose_one() {
@@ -298,9 +308,9 @@ Outcome Cluster::run() {
             world_.run_until([] { return false; }, plan_.faults_for);
         }
         if (world_.violated().empty()) settle();
-        if (world_.violated().empty() && plan_.lies) verify_lies();
+        if (world_.violated().empty() && plan_.lies) scrub_lies();
         if (world_.violated().empty()) final_checks();
-        if (world_.violated().empty() && prng_.chance(1, 4)) verify();
+        if (world_.violated().empty() && prng_.chance(1, 4)) scrub();
         if (world_.violated().empty() && prng_.chance(2, 3)) read_without_some();
         if (world_.violated().empty()) orderly_end();
     }

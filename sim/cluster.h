@@ -18,7 +18,7 @@
 
 namespace braid::sim {
 
-/// Bound of jobs once the faults are over: a verify of the whole group over disks that take seconds now and
+/// Bound of jobs once the faults are over: a scrub of the whole group over disks that take seconds now and
 /// then.
 constexpr Nanos kJobs = 400s;
 
@@ -73,6 +73,7 @@ private:
     }
 
     bool set_up();
+    void set_schedule(std::uint32_t seconds);
 
     // faults.cc
     /// One that the run draws: what follows from it draws from its source too.
@@ -152,8 +153,9 @@ private:
     bool all_answered();
     void open_all_ports();
     void open_outside_ports();
-    std::uint64_t verify();
-    void verify_lies();
+    std::uint64_t scrub();
+    void scrub_lies();
+    bool quiet_jobs();
     void final_checks();
     void orderly_end();
 

@@ -50,6 +50,8 @@ void Cluster::settle() {
     if (!all_answered()) return;
     if (!world_.run_until([this] { return jobs_done(); }, kJobs, 100us))
         fail("liveness: records, recoveries or resyncs do not end:" + unfinished());
+    if (world_.violated().empty() && !quiet_jobs())
+        fail("liveness: what was begun in the tables does not end:" + unfinished());
     // A disk command may take 30 s, and whoever asked for it may have gone.
     if (!world_.run_until([this] { return left_over().empty(); }, 40s, 100us)) fail("leak: " + left_over());
 }
@@ -106,7 +108,9 @@ bool Cluster::jobs_done() {
     }
     for (Node& node : nodes_) {
         if (!node.running) continue;
-        const auto runs = [](const JobInfo& job) { return job.state == JobState::running; };
+        const auto runs = [](const JobInfo& job) {
+            return job.kind != "scrub" && job.state == JobState::running;
+        };
         if (std::ranges::any_of(node.running->controller.jobs(), runs)) return false;
     }
     for (Node& node : nodes_) {
@@ -189,24 +193,23 @@ void Cluster::open_outside_ports() {
 
 /// What a member says that was not written is put right by one look at everything: a second one finds
 /// nothing, and so do the checkers from now on.
-void Cluster::verify_lies() {
-    verify();
+void Cluster::scrub_lies() {
+    scrub();
     if (!world_.violated().empty()) return;
-    const std::uint64_t left = verify();
-    if (left != 0) fail("the second verify still finds " + std::to_string(left) + " stripes to repair");
+    const std::uint64_t left = scrub();
+    if (left != 0) fail("the second scrub still finds " + std::to_string(left) + " stripes to repair");
     for (auto& media : media_) media->forget_lies();
 }
 
-/// The group's own opinion of its parity, through some controller. Stripes that it had to repair.
-std::uint64_t Cluster::verify() {
+/// The group's own opinion of all that it has, through some controller. Stripes that it had to repair.
+std::uint64_t Cluster::scrub() {
     Running& running = *nodes_[prng_.below(plan_.controllers)].running;
     const std::size_t index = static_cast<std::size_t>(
         std::ranges::find_if(nodes_, [&](const Node& n) { return n.running.get() == &running; }) -
         nodes_.begin());
     std::optional<AdminResult<braid::Outcome>> begun;
-    if (!wait_for(index, running.controller.verify_group("g", false), begun, 30s) || !*begun ||
-        !(*begun)->job) {
-        fail("the final verify did not begin");
+    if (!wait_for(index, running.controller.scrub_group({"g"}), begun, 30s) || !*begun || !(*begun)->job) {
+        fail("the final scrub did not begin");
         return 0;
     }
     std::optional<JobInfo> job;
@@ -214,14 +217,39 @@ std::uint64_t Cluster::verify() {
         for (JobInfo& info : running.controller.jobs()) {
             if (info.id == *(*begun)->job) job = std::move(info);
         }
-        return job && job->state != JobState::running;
+        return job && !is_active(job->state);
     };
     const bool in_time = world_.run_until(ended, 3 * kJobs, 100us);
-    if (!in_time || job->state != JobState::done) fail("the final verify did not end well");
+    if (!in_time || job->state != JobState::done) fail("the final scrub did not end well");
     if (job && job->mismatches != 0) {
-        fail("the final verify found " + std::to_string(job->mismatches) + " stripes: " + job->detail);
+        fail("the final scrub found " + std::to_string(job->mismatches) + " stripes: " + job->detail);
+    }
+    if (job && job->state == JobState::done) {
+        const std::uint64_t all = amf_of(nodes_[index])->tables().allocated_extents() * kExtentSize;
+        if (job->done_bytes != all || job->total_bytes != all)
+            fail("the final scrub went over " + std::to_string(job->done_bytes) + " bytes of " +
+                 std::to_string(all));
+        if (job->shares.size() > 1) world_.mark(Mark::scrub_shared);
     }
     return job ? job->repaired : 0;
+}
+
+/// No scrub is begun any more, and those that have been come to their end, paused ones too.
+bool Cluster::quiet_jobs() {
+    set_schedule(0);
+    const auto ended = [this] {
+        return std::ranges::all_of(nodes_, [](Node& node) {
+            const auto goes_on = [](const JobInfo& job) { return is_active(job.state); };
+            return !node.running || std::ranges::none_of(node.running->controller.jobs(), goes_on);
+        });
+    };
+    for (const JobInfo& job : nodes_[0].running->controller.jobs()) {
+        if (job.state != JobState::paused) continue;
+        std::optional<AdminResult<braid::Outcome>> resumed;
+        auto request = nodes_[0].running->controller.change_job(job.id, JobChange::resume, false);
+        if (!wait_for(0, std::move(request), resumed, 30s) || !*resumed) return false;
+    }
+    return world_.run_until(ended, kJobs, 100us);
 }
 
 void Cluster::final_checks() {

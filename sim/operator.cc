@@ -39,7 +39,7 @@ void Operator::next() {
     if (!desk) return next_later();
     Controller& controller = *desk->controller;
     look_at_jobs(*desk);
-    if (set_sharing(*desk) || remove_disk(*desk) || add_disk(*desk)) return;
+    if (set_sharing(*desk) || remove_disk(*desk) || add_disk(*desk) || set_job(*desk)) return;
     const auto open_ports = [&](std::string_view volume) {
         std::vector<std::string> out;
         for (const PortInfo& port : controller.ports()) {
@@ -71,7 +71,7 @@ void Operator::next() {
         case 6:
             return ask(*desk, Action::remove, "delete volume w", controller.delete_volume("w", true, false));
         case 7:
-            return ask(*desk, Action::verify, "verify g", controller.verify_group("g", false));
+            return ask(*desk, Action::scrub, "scrub g", controller.scrub_group({"g"}));
         case 8: {
             if (!prng_.chance(1, 4)) break;
             const auto disk = options_.may_fail_disk();
@@ -135,11 +135,27 @@ bool Operator::add_disk(const Desk& desk) {
     return true;
 }
 
+/// One request of six while there is a scrub or a rebuild, if it does so at all.
+bool Operator::set_job(const Desk& desk) {
+    if (!options_.set_jobs || !options_.set_jobs->chance(1, 6)) return false;
+    const auto jobs = desk.controller->jobs();
+    const auto goes_on = [](const JobInfo& job) { return job.kind != "resync" && is_active(job.state); };
+    const auto job = std::ranges::find_if(jobs, goes_on);
+    if (job == jobs.end()) return false;
+    const bool paused = job->state == JobState::paused;
+    const bool cancels = options_.set_jobs->chance(1, 4) && job->kind == "scrub";
+    const JobChange change = cancels ? JobChange::cancel : paused ? JobChange::resume : JobChange::pause;
+    world_.mark(change == JobChange::cancel ? Mark::scrub_cancelled : Mark::job_paused);
+    ask(desk, Action::set_job, "set job " + std::to_string(job->id),
+        desk.controller->change_job(job->id, change, false));
+    return true;
+}
+
 void Operator::look_at_jobs(const Desk& desk) {
-    if (!options_.verify_is_clean) return;
+    if (!options_.scrub_is_clean) return;
     for (const JobInfo& job : desk.controller->jobs()) {
-        if (job.kind == "verify" && job.mismatches != 0) {
-            world_.violation("verify found " + std::to_string(job.mismatches) + " stripes: " + job.detail);
+        if (job.kind == "scrub" && job.mismatches != 0) {
+            world_.violation("scrub found " + std::to_string(job.mismatches) + " stripes: " + job.detail);
         }
     }
 }

@@ -1,10 +1,10 @@
 // The operator of the simulated cluster: one request after the other to some living controller. Ports of the
 // hosts' virtual disk come and go, a second virtual disk is created, used and deleted again and again,
-// members are declared failed, the group is verified, its locks are kept another way. A request whose
+// members are declared failed, the group is scrubbed, its locks are kept another way. A request whose
 // controller dies has no known outcome.
 //
 // Checks: answers are among those a healthy cluster may give; a new virtual disk reads as zeros and what was
-// written to it stays; verify finds nothing where records cover every crash.
+// written to it stays; a scrub finds nothing where records cover every crash.
 #pragma once
 
 #include <array>
@@ -33,7 +33,7 @@ public:
         std::function<std::optional<std::string>()>
             may_fail_disk;      ///< its name; counts as failed from then on
         bool may_lose = false;  ///< a death may take what was answered and not flushed
-        bool verify_is_clean = false;
+        bool scrub_is_clean = false;
         std::vector<std::string> outside;  ///< controllers that do not share the group
         std::optional<Prng> set_sharing;   ///< where from it draws how locks are kept; none: it leaves that
         std::optional<Prng> remove;        ///< where from it draws when a member is to leave
@@ -41,6 +41,7 @@ public:
         std::optional<Prng> add;           ///< where from it draws when a disk is to come
         unsigned additions = 0;            ///< disks that may
         std::function<bool(const std::string&)> fit;  ///< this disk works
+        std::optional<Prng> set_jobs;                 ///< where from it draws what becomes of scrubs
         Nanos pause_max = 400ms;
     };
     static constexpr std::uint64_t kSize = 40u << 20;  ///< of the second virtual disk
@@ -65,11 +66,12 @@ private:
         open_second,
         use,
         remove,
-        verify,
+        scrub,
         fail,
         set_sharing,
         remove_disk,
-        add_disk
+        add_disk,
+        set_job
     };
     /// A piece of the second disk: `value` was written there last, 0 is never; perhaps if not `certain`.
     struct Slot {
@@ -92,6 +94,7 @@ private:
     bool set_sharing(const Desk& desk);
     bool remove_disk(const Desk& desk);
     bool add_disk(const Desk& desk);
+    bool set_job(const Desk& desk);
     static Task<void> perform(Operator& self, std::uint64_t turn, Task<AdminResult<Outcome>> request);
     static Task<void> write_slot(Operator& self, std::uint64_t turn, std::shared_ptr<Port> port,
                                  std::size_t slot, std::uint64_t value);

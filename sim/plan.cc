@@ -10,6 +10,7 @@ namespace braid::sim {
 static void set_write_back(Plan& plan, bool back);
 static void draw_spare(Plan& plan, unsigned parity);
 static void draw_additions(Plan& plan);
+static void draw_scrubs(Plan& plan);
 constexpr std::uint32_t kMostRows = 2100;  ///< of an extent, where segments move
 
 Plan draw_plan(std::uint64_t seed) {
@@ -147,7 +148,17 @@ Plan draw_plan(std::uint64_t seed) {
                 plan.disk_faults + (plan.latent_errors ? 1 : 0) < parity;
     draw_spare(plan, parity);
     draw_additions(plan);
+    draw_scrubs(plan);
     return plan;
+}
+
+/// A scrub goes over all rows of what has been written, and takes as many events.
+void draw_scrubs(Plan& plan) {
+    Prng scrubs(mix64(plan.seed) ^ 0x5c12bull);
+    const bool by_itself = scrubs.chance(1, 2);
+    const auto every = static_cast<std::uint32_t>(1 + scrubs.below(3));
+    if (by_itself && geometry_of(plan).rows_per_extent() <= kMostRows) plan.scrub_every = every;
+    plan.sets_jobs = scrubs.chance(1, 2) && plan.operators;
 }
 
 /// Groups with more members than a stripe is wide, and room to make again what those that fail have held.
@@ -236,6 +247,8 @@ std::string describe(const Plan& plan) {
     if (plan.outliers != 0) out += " outliers";
     if (plan.spikes) out += " spike";
     if (plan.operators) out += plan.set_sharing ? " operator-sets" : " operator";
+    if (plan.sets_jobs) out += " jobs";
+    if (plan.scrub_every != 0) out += " scrubs";
     if (plan.disk_faults != 0) out += " disk x" + std::to_string(plan.disk_faults);
     if (plan.further_disk_faults != 0) out += " and x" + std::to_string(plan.further_disk_faults);
     if (plan.spare != 0) out += " rebuilt";
@@ -339,6 +352,8 @@ constexpr std::array kSettings{
     setting<[](auto& p) -> auto& { return p.disk_faults; }>("disk_faults", 0),
     setting<[](auto& p) -> auto& { return p.further_disk_faults; }>("further_disk_faults", 0),
     setting<[](auto& p) -> auto& { return p.removals; }>("removals", 0),
+    setting<[](auto& p) -> auto& { return p.scrub_every; }>("scrub_every", 0),
+    setting<[](auto& p) -> auto& { return p.sets_jobs; }>("sets_jobs", 0),
     setting<[](auto& p) -> auto& { return p.spare_delay; }>("spare_delay", 3'600'000'000),
     setting<[](auto& p) -> auto& { return p.unnoticed_swaps; }>("unnoticed_swaps", 0),
 };

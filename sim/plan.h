@@ -45,12 +45,14 @@ struct Plan : Shape {
     unsigned further_disk_faults = 0;  ///< members that may fail when what those before held is made again
     unsigned outliers = 0;             ///< one of so many disk commands takes up to seconds; 0: none
     Nanos operator_pause = 400ms;
-    unsigned additions = 0;     ///< disks that the operator takes into the group, half of them for members
-    unsigned removals = 0;      ///< members that the operator takes out of the group
-    bool set_sharing = false;   ///< the operator changes how locks are kept, too
-    bool cluster_kill = false;  ///< all controllers die at once, in the middle
-    Nanos drain_max = 20ms;     ///< how long a dead controller's disk commands may take
-    Nanos think_max = 2ms;      ///< between a host's operations
+    unsigned additions = 0;  ///< disks that the operator takes into the group, half of them for members
+    unsigned removals = 0;   ///< members that the operator takes out of the group
+    std::uint32_t scrub_every = 0;  ///< seconds; 0: operators alone begin scrubs
+    bool sets_jobs = false;         ///< the operator pauses scrubs, ends them, lets them go on
+    bool set_sharing = false;       ///< the operator changes how locks are kept, too
+    bool cluster_kill = false;      ///< all controllers die at once, in the middle
+    Nanos drain_max = 20ms;         ///< how long a dead controller's disk commands may take
+    Nanos think_max = 2ms;          ///< between a host's operations
 
     /// Faults by number. A fault draws from a source of its own, so leaving one out does not change the
     /// others.

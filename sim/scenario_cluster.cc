@@ -209,8 +209,7 @@ bool ScenarioRun::calm(Node& node) {
     if (index >= scenario_.shape.controllers) return node.running->fits(some_tables());
     if (!node.running->serving()) return false;
     const StatusReport report = node.running->controller.status();
-    if (std::ranges::any_of(report.jobs, [](const JobInfo& j) { return j.state == JobState::running; }))
-        return false;
+    if (std::ranges::any_of(report.jobs, [](const JobInfo& j) { return is_active(j.state); })) return false;
     if (std::ranges::any_of(report.conditions, [](const Condition& c) { return c.code == "RESYNC"; }))
         return false;
     return std::ranges::all_of(node.running->amfs(), [](Amf* of) {

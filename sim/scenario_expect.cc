@@ -55,7 +55,12 @@ bool ScenarioRun::expect_count(const Step& step) {
             quarantined =
                 std::max(quarantined, static_cast<std::int64_t>(of->conditions().quarantined_stripes));
     }
+    const ScrubSeen scrub = scrub_counts();
     const std::map<std::string_view, std::int64_t> known = {
+        {"scrubbed", scrub.extents},
+        {"scrubbers", scrub.amfs},
+        {"healed", scrub.repaired},
+        {"unattributed", scrub.unattributed},
         {"replayed", now.replayed - at_start_.replayed},
         {"rewritten", now.rewritten - at_start_.rewritten},
         {"dropped", now.dropped - at_start_.dropped},
@@ -84,6 +89,21 @@ bool ScenarioRun::expect_count(const Step& step) {
     if (count->first == "quarantined") quarantined_ = std::stoul(step.arguments[0]);
     if (std::to_string(count->second) == step.arguments[0]) return true;
     return wrong("it is " + std::to_string(count->second));
+}
+
+/// Of the newest scrub, as the tables say.
+ScenarioRun::ScrubSeen ScenarioRun::scrub_counts() {
+    const Tables* tables = some_tables();
+    if (tables == nullptr || !tables->loaded()) return {};
+    const JobRecord* newest = nullptr;
+    for (const JobRecord& job : tables->state().jobs) {
+        if (job.id == 0 || job.kind != JobKind::scrub) continue;
+        if (newest == nullptr || job.id > newest->id) newest = &job;
+    }
+    if (newest == nullptr) return {};
+    return {static_cast<std::int64_t>(newest->units_done()),
+            std::ranges::count_if(newest->done, [](std::uint32_t units) { return units != 0; }),
+            newest->counts.repaired, newest->counts.unattributed};
 }
 
 bool ScenarioRun::expect_held(const Step& step) {
@@ -146,14 +166,14 @@ bool ScenarioRun::verify(std::size_t index) {
     if (!nodes_[index].running) return wrong("it does not live");
     Controller& controller = nodes_[index].running->controller;
     const auto begun = std::make_shared<std::optional<AdminResult<braid::Outcome>>>();
-    nodes_[index].running->scope.spawn(into(controller.verify_group("g", false), begun));
+    nodes_[index].running->scope.spawn(into(controller.scrub_group({"g"}), begun));
     std::optional<JobInfo> job;
     const auto done = [&] {
         if (!*begun || !**begun || !(**begun)->job) return false;
         for (JobInfo& info : controller.jobs()) {
             if (info.id == *(**begun)->job) job = std::move(info);
         }
-        return job && job->state != JobState::running;
+        return job && !is_active(job->state);
     };
     if (!run_until(done, 300s)) return wrong("it does not end");
     if (job->state != JobState::done) return wrong("it fails: " + job->detail);

@@ -116,14 +116,16 @@ bool ScenarioRun::do_disk_fault(const Step& step) {
 
 // ---- waiting
 
-/// Nothing is missing, and nothing moves, as all know who are here.
+/// Nothing is missing, and nothing moves, as all know who are here, and it stands in the tables that it is
+/// over.
 bool ScenarioRun::rebuilt() {
     bool any = false;
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
         for (const Amf* of : amfs(i)) {
             const Tables& tables = of->tables();
             any = true;
-            if (!tables.settled() || tables.anything_to_move()) return false;
+            const bool told = tables.state().active(JobKind::rebuild) == nullptr;
+            if (!tables.settled() || tables.anything_to_move() || !told) return false;
         }
     }
     return any;
@@ -145,6 +147,10 @@ bool ScenarioRun::do_wait(const Step& step) {
                        : wrong("not so:" + unrest());
         case Verb::until_rebuilt:
             return run_until([this] { return rebuilt(); }, kPatience) ? true : wrong("not so:" + unrest());
+        case Verb::until_scrubbed: {
+            const auto there = [&] { return scrub_counts().extents >= std::stoll(step.arguments[0]); };
+            return run_until(there, kPatience) ? true : wrong("not so:" + unrest());
+        }
         case Verb::run:
             return run_for(*parse_time(step.arguments[0]));
         default:

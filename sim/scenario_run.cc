@@ -185,6 +185,17 @@ Task<AdminResult<braid::Outcome>> ScenarioRun::request(const Step& step, Control
             for (std::size_t i = 2; i < step.arguments.size(); ++i) request.partners.push_back(name(i));
             return controller.set_group(std::move(request));
         }
+        case Verb::scrub:
+            return controller.scrub_group({"g"});
+        case Verb::pause_scrub:
+        case Verb::resume_scrub:
+        case Verb::cancel_scrub: {
+            const JobRecord* job = some_tables()->state().active(JobKind::scrub);
+            constexpr std::array kChanges{JobChange::pause, JobChange::resume, JobChange::cancel};
+            const auto which =
+                static_cast<std::size_t>(verb_of(step)) - static_cast<std::size_t>(Verb::pause_scrub);
+            return controller.change_job(job == nullptr ? 0 : job->id, kChanges[which], false);
+        }
         default:
             return controller.fence_controller(name(1), false);
     }

@@ -132,6 +132,10 @@ private:
     // scenario_expect.cc
     bool do_expect(const Step& step);
     bool expect_count(const Step& step);
+    struct ScrubSeen {
+        std::int64_t extents = 0, amfs = 0, repaired = 0, unattributed = 0;
+    };
+    ScrubSeen scrub_counts();
     bool expect_held(const Step& step);
     bool expect_packets(const Step& step);
     bool expect_condition(const Step& step);

@@ -160,6 +160,8 @@ void Cluster::count_death(Node& node) {
         if (recovers(node)) world_.mark(Mark::recovery_of_recoverer);
         if (live_records(node) != 0) world_.mark(Mark::death_with_records);
         if (resyncs(node)) world_.mark(Mark::death_in_resync);
+        if (amf_of(node)->tables().state().active(JobKind::scrub) != nullptr)
+            world_.mark(Mark::death_in_scrub);
     }
     node.counted = {};
     node.forwarded = {};
@@ -168,7 +170,7 @@ void Cluster::count_death(Node& node) {
 bool Cluster::resyncs(Node& node) {
     if (!node.running) return false;
     return std::ranges::any_of(node.running->controller.jobs(), [](const JobInfo& job) {
-        return job.kind == "resync" && job.state == JobState::running;
+        return job.kind == "resync" && is_active(job.state);
     });
 }
 

@@ -24,6 +24,15 @@ TEST(Sizes, AreReadInIecUnits) {
         EXPECT_FALSE(parse_size(wrong)) << wrong;
 }
 
+TEST(Sizes, AndTimesHaveUnits) {
+    EXPECT_EQ(parse_duration("7d"), 604800u);
+    EXPECT_EQ(parse_duration("90"), 90u);
+    EXPECT_EQ(parse_duration("12h"), 43200u);
+    EXPECT_EQ(parse_duration("off"), 0u);
+    for (const char* wrong : {"", "d", "-1d", "1w", "7 d", "99999999999d", "1.5h"})
+        EXPECT_FALSE(parse_duration(wrong)) << wrong;
+}
+
 TEST(Sizes, AreWrittenForPeople) {
     EXPECT_EQ(size_text(512), "512 B");
     EXPECT_EQ(size_text(65536), "64 KiB");
@@ -85,11 +94,17 @@ TEST_F(Commands, StatusShowsHealthGroupsAndTheFixOfEachCondition) {
 
 TEST_F(Commands, JobLineHasBarRateAndTimeLeft) {
     ASSERT_EQ(group_create(globals_, group({"d0", "d1", "d2", "d3"})), kOk);
-    ASSERT_EQ(group_verify(globals_, "g0", false), kOk);
+    ASSERT_EQ(group_scrub(globals_, "g0", 4, false), kOk);
     const auto job = globals_.client().get("/api/v1/jobs/7");
     ASSERT_TRUE(job);
     EXPECT_EQ(job_line(*job),
-              "verify g0  [==========>.........]   50.0 %   50 B / 100 B   10 B/s   5 s left");
+              "scrub g0  [==========>.........]   50.0 %   50 B / 100 B   10 B/s   5 s left  ctl-a 80 %  "
+              "ctl-b 20 %");
+    EXPECT_NE(job_text(*job).find("by ctl-a      40 B"), std::string::npos) << job_text(*job);
+    EXPECT_EQ(job_change(globals_, 7, "pause"), kOk);
+    EXPECT_NE(status_text(*globals_.client().get("/api/v1/status")).find("paused"), std::string::npos);
+    EXPECT_EQ(job_change(globals_, 7, "resume"), kOk);
+    EXPECT_EQ(job_change(globals_, 8, "cancel"), kNotFound);
     globals_.timeout_s = 0.3;
     EXPECT_EQ(job_wait(globals_, 7), kTimeout);
     data_.call([this] { target_->jobs[0].state = JobState::done; });

@@ -13,6 +13,7 @@
 
 #include "braid/load.h"
 #include "braid/render.h"
+#include "braid/sizes.h"
 
 namespace braid::cli {
 
@@ -148,7 +149,7 @@ int wait_for_job(const Globals& g, const std::string& path, std::chrono::steady_
         }
         const Json job = Json::parse(*answer, nullptr, false);
         const std::string state = job.is_object() ? job.value("state", "") : "";
-        if (state != "running") {
+        if (state != "running" && state != "paused") {
             progress.finish();
             print(g.json ? *answer : job_line(*answer) + "\n");
             const auto mismatches = job.is_object() ? job.value("mismatches", std::uint64_t{0}) : 0;
@@ -156,8 +157,9 @@ int wait_for_job(const Globals& g, const std::string& path, std::chrono::steady_
                 job.is_object() && job["detail"].is_string() ? job["detail"].get<std::string>() : "";
             if (mismatches > 0) {
                 return report(
-                    {kFailed, fmt::format("{} stripes have a parity that does not fit their data{}{}",
-                                          mismatches, detail.empty() ? "" : ": ", detail)});
+                    {kFailed,
+                     fmt::format("{} stripes have a parity that does not fit their data{}{}: braid status",
+                                 mismatches, detail.empty() ? "" : ": ", detail)});
             }
             const auto repaired = job.is_object() ? job.value("repaired", std::uint64_t{0}) : 0;
             if (repaired > 0 && !g.json)
@@ -169,8 +171,9 @@ int wait_for_job(const Globals& g, const std::string& path, std::chrono::steady_
         progress.update(*answer, job);
         if (g.timeout_s > 0 && std::chrono::steady_clock::now() >= end) {
             progress.finish();
-            return report({kTimeout, fmt::format("job {} is still running and goes on: braid job wait {}",
-                                                 job.value("id", 0), job.value("id", 0))});
+            const std::string next = state == "paused" ? "resume" : "wait";
+            return report({kTimeout, fmt::format("job {} is {} and goes on: braid job {} {}",
+                                                 job.value("id", 0), state, next, job.value("id", 0))});
         }
         std::this_thread::sleep_for(std::chrono::milliseconds(100));
     }
@@ -247,6 +250,7 @@ int group_set(const Globals& g, const std::string& name, const GroupChange& c) {
         std::istringstream names(c.partners->substr(equals + 1));
         for (std::string partner; std::getline(names, partner, ',');) body["partners"].push_back(partner);
     }
+    if (c.scrub_every) body["scrub_every_s"] = parse_duration(*c.scrub_every).value_or(0);
     put("coherency", c.coherency);
     put("amfs", c.amfs);
     return change(g, "/api/v1/groups/" + path_part(name) + "/set", body);
@@ -255,8 +259,10 @@ int group_list(const Globals& g) { return show(g, "/api/v1/groups", groups_text)
 int group_show(const Globals& g, const std::string& name) {
     return show(g, "/api/v1/groups/" + path_part(name), group_text);
 }
-int group_verify(const Globals& g, const std::string& name, bool wait) {
-    const auto answer = g.client().post(with_flags(g, "/api/v1/groups/" + path_part(name) + "/verify"), "{}");
+int group_scrub(const Globals& g, const std::string& name, unsigned priority, bool wait) {
+    const Json body{{"priority", priority}};
+    const auto answer =
+        g.client().post(with_flags(g, "/api/v1/groups/" + path_part(name) + "/scrub"), body.dump());
     if (!answer) return report(answer.error());
     const Json outcome = Json::parse(*answer, nullptr, false);
     const bool has_job =
@@ -368,11 +374,11 @@ int top(const Globals& g, double interval_s, unsigned hot, bool once) {
 
 int job_list(const Globals& g) { return show(g, "/api/v1/jobs", jobs_text); }
 int job_show(const Globals& g, std::uint64_t id) {
-    const auto answer = g.client().get(fmt::format("/api/v1/jobs/{}", id));
-    if (!answer) return report(answer.error());
-    print(g.json ? *answer : job_line(*answer) + "\n");
-    return kOk;
+    return show(g, fmt::format("/api/v1/jobs/{}", id), job_text);
 }
 int job_wait(const Globals& g, std::uint64_t id) { return wait_for_job(g, id); }
+int job_change(const Globals& g, std::uint64_t id, const std::string& word) {
+    return change(g, fmt::format("/api/v1/jobs/{}/{}", id, word), Json::object());
+}
 
 }  // namespace braid::cli

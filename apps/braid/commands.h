@@ -39,6 +39,7 @@ struct GroupChange {
     std::optional<std::uint64_t> min_hold_us;
     std::optional<unsigned> prefetch;
     std::optional<std::string> replication, few_partners, partners;
+    std::optional<std::string> scrub_every;  ///< 7d, 12h; off
     std::optional<std::string> coherency;
     std::optional<unsigned> amfs;
 };
@@ -60,9 +61,8 @@ int group_create(const Globals& g, const GroupRequest& request);
 int group_set(const Globals& g, const std::string& name, const GroupChange& change);
 int group_list(const Globals& g);
 int group_show(const Globals& g, const std::string& name);
-/// Starts the verification and, unless told not to, waits for its end. kFailed if parity does not fit
-/// somewhere.
-int group_verify(const Globals& g, const std::string& name, bool wait);
+/// Begins a scrub. With `wait` kFailed if parity does not fit somewhere.
+int group_scrub(const Globals& g, const std::string& name, unsigned priority, bool wait);
 
 int volume_create(const Globals& g, const std::string& name, const std::string& group, std::uint64_t size);
 int volume_list(const Globals& g);
@@ -93,6 +93,8 @@ int top(const Globals& g, double interval_s, unsigned hot, bool once);
 int job_list(const Globals& g);
 int job_show(const Globals& g, std::uint64_t id);
 int job_wait(const Globals& g, std::uint64_t id);
+/// `word`: pause, resume, cancel.
+int job_change(const Globals& g, std::uint64_t id, const std::string& word);
 
 /// Prints the failure on stderr and returns its exit code.
 int report(const Failure& failure);

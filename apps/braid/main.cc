@@ -28,7 +28,8 @@ struct Words {
     std::string name, second, group, size, strip_size;
     std::vector<std::string> controllers;
     std::uint64_t job = 0;
-    bool watch = false, problems = false, force = false, no_wait = false, once = false;
+    bool watch = false, problems = false, force = false, wait = false, once = false;
+    unsigned priority = 4;
     unsigned hot = 10;
     double interval_s = 1;
     GroupRequest group_request;
@@ -174,16 +175,26 @@ void add_groups(CLI::App& app, Words& w) {
             return text.find('=') == std::string::npos || text.front() == '=' ? "CTL=CTL,CTL or CTL="
                                                                               : std::string();
         });
+    set->add_option("--scrub-every", c.scrub_every,
+                    "7d, 12h: it is scrubbed by itself so long after the last scrub; off")
+        ->check([](const std::string& text) {
+            return parse_duration(text) ? std::string() : "7d, 12h, 30m, 90s or off";
+        });
     set->add_option("--coherency", c.coherency)->group("");  // understood, to be refused with the reason
     set->add_option("--amfs", c.amfs)->group("");
     verb(w, group, "list", "all groups", [&w] { return group_list(w.globals); });
     verb(w, group, "show", "one group and its disks", [&w] { return group_show(w.globals, w.name); })
         ->add_option("NAME", w.name)
         ->required();
-    CLI::App* const verify = verb(w, group, "verify", "compare parity with data, stripe by stripe",
-                                  [&w] { return group_verify(w.globals, w.name, !w.no_wait); });
-    verify->add_option("NAME", w.name)->required();
-    verify->add_flag("--no-wait", w.no_wait, "start the job and return");
+    CLI::App* const scrub =
+        verb(w, group, "scrub",
+             "read all of it on all controllers, compare it with checksums and parity, write "
+             "again what checksums tell to be wrong",
+             [&w] { return group_scrub(w.globals, w.name, w.priority, w.wait); });
+    scrub->add_option("NAME", w.name)->required();
+    scrub->add_flag("--wait", w.wait, "until it has ended; exit 1 if parity does not fit somewhere");
+    scrub->add_option("--priority", w.priority, "stripes in work at once on each AMF, 1 to 9, default 4")
+        ->check(CLI::Range(1, 9));
 }
 
 void add_volumes(CLI::App& app, Words& w) {
@@ -261,6 +272,14 @@ void add_machines(CLI::App& app, Words& w) {
     verb(w, job, "wait", "until it has ended", [&w] { return job_wait(w.globals, w.job); })
         ->add_option("ID", w.job)
         ->required();
+    for (const auto& [name, help] : {std::pair{"pause", "all controllers stop working on it"},
+                                     {"resume", "it goes on where it was"},
+                                     {"cancel", "end it for good"}}) {
+        verb(w, job, name, help,
+             [&w, word = std::string(name)] { return job_change(w.globals, w.job, word); })
+            ->add_option("ID", w.job)
+            ->required();
+    }
     CLI::App* const metadata = noun(app, "metadata", "what stands on a disk; needs no daemon, never writes");
     verb(w, metadata, "dump", "superblock and tables as JSON",
          [&w] { return metadata_dump(w.globals, w.name); })

@@ -100,6 +100,15 @@ Json content_json(PageKind kind, ConstPageBytes bytes) {
             }
             out["journals"].push_back(std::move(ring));
         }
+        out["scrub_every_s"] = s->schedule.every;
+        for (const JobRecord& job : s->jobs) {
+            if (job.id == 0) continue;
+            out["jobs"].push_back(Json{{"id", job.id},
+                                       {"kind", to_string(job.kind)},
+                                       {"state", to_string(job.state)},
+                                       {"cursor", job.cursor.v},
+                                       {"units_done", job.done}});
+        }
     } else if (kind == PageKind::intent) {
         const auto i = Intent::decode(bytes);
         if (!i) return Json{{"error", to_string(i.error().code)}};

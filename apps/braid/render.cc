@@ -32,19 +32,33 @@ std::string redundancy_text(const Json& status) {
                      : fmt::format("can still lose {} disk{}", left, left == 1 ? "" : "s");
 }
 
-std::string job_text(const Json& job) {
+/// "ctl-a 52 %  ctl-c 48 %": whose work what is done was; empty if there are not several.
+std::string shares_text(const Json& job) {
+    const auto shares = list(job, "shares");
+    std::uint64_t all = 0;
+    for (const Json& share : shares) all += num(share, "done_bytes");
+    std::string out;
+    for (const Json& share : shares) {
+        if (shares.size() < 2 || all == 0) break;
+        out += fmt::format("  {} {:.0f} %", str(share, "controller"),
+                           static_cast<double>(num(share, "done_bytes")) * 100 / static_cast<double>(all));
+    }
+    return out;
+}
+
+std::string line_of(const Json& job) {
     const std::uint64_t done = num(job, "done_bytes");
     const std::uint64_t total = num(job, "total_bytes");
     const double fraction = total == 0 ? 1 : static_cast<double>(done) / static_cast<double>(total);
     std::string line = fmt::format("{} {}  {}  {:5.1f} %   {} / {}", str(job, "kind"), str(job, "group"),
                                    bar_text(fraction, 20), fraction * 100, size_text(done), size_text(total));
-    if (str(job, "state") != "running") return line + "   " + str(job, "state");
+    if (str(job, "state") != "running") return line + "   " + str(job, "state") + shares_text(job);
     if (const std::uint64_t rate = num(job, "rate_bps"); rate > 0)
         line += fmt::format("   {}/s", size_text(rate));
     if (job.contains("eta_s") && job["eta_s"].is_number()) {
         line += fmt::format("   {} left", duration_text(num(job, "eta_s")));
     }
-    return line;
+    return line + shares_text(job);
 }
 
 std::string group_status_lines(const Json& group, const Json& status) {
@@ -57,8 +71,9 @@ std::string group_status_lines(const Json& group, const Json& status) {
     std::string out =
         fmt::format("  {:<6}{:<11} {:<44} [{}]\n", str(group, "name"), level, space, str(group, "members"));
     for (const Json& job : list(status, "jobs")) {
-        if (str(job, "group") == str(group, "name") && str(job, "state") == "running") {
-            out += "        " + job_text(job) + "\n";
+        const bool active = str(job, "state") == "running" || str(job, "state") == "paused";
+        if (str(job, "group") == str(group, "name") && active) {
+            out += "        " + line_of(job) + "\n";
         }
     }
     return out;
@@ -133,6 +148,10 @@ std::string group_text(std::string_view document) {
         {"loss of power", str(g, "power_loss")},
         {"journal", fmt::format("{} for each AMF", size_or_dash(g, "journal_bytes"))},
         {"checksums", str(g, "checksums", "off")},
+        {"scrub every", num(g, "scrub_every_s") == 0 ? "never"
+                                                     : fmt::format("{}, the last one {} of service ago",
+                                                                   duration_text(num(g, "scrub_every_s")),
+                                                                   duration_text(num(g, "scrub_age_s")))},
         {"shared by", words(g, "controllers")},
         {"served by", words(g, "attached")}};
     const std::string members = str(g, "members", "");
@@ -189,8 +208,23 @@ std::string controllers_text(std::string_view document) {
 std::string jobs_text(std::string_view document) {
     std::string out;
     for (const Json& job : list(parse(document), "jobs"))
-        out += fmt::format("{:<5} {}\n", num(job, "id"), job_text(job));
+        out += fmt::format("{:<5} {}\n", num(job, "id"), line_of(job));
     return out.empty() ? "no jobs\n" : out;
+}
+
+std::string job_text(std::string_view document) {
+    const Json job = parse(document);
+    std::vector<std::vector<std::string>> rows{
+        {"job", str(job, "id")},      {"kind", str(job, "kind")},         {"group", str(job, "group")},
+        {"state", str(job, "state")}, {"priority", str(job, "priority")}, {"started", str(job, "started")},
+        {"ended", str(job, "ended")}};
+    for (const Json& share : list(job, "shares"))
+        rows.push_back({"by " + str(share, "controller"), size_or_dash(share, "done_bytes")});
+    rows.push_back({"repaired", str(job, "repaired") + " stripes"});
+    rows.push_back({"parity wrong", str(job, "mismatches") + " stripes"});
+    rows.push_back({"not judged", str(job, "incomplete") + " stripes"});
+    if (const std::string detail = str(job, "detail", ""); !detail.empty()) rows.push_back({"", detail});
+    return line_of(job) + "\n" + table(rows);
 }
 
 std::string events_text(std::string_view document) {
@@ -208,9 +242,11 @@ std::string outcome_text(std::string_view document) {
         out += fmt::format("{}{}\n", dry ? "plan: " : "",
                            step.is_string() ? step.get<std::string>() : step.dump());
     }
+    if (const std::uint64_t job = num(outcome, "job"); job != 0)
+        out += fmt::format("job {0}: braid job wait {0}\n", job);
     return out;
 }
 
-std::string job_line(std::string_view job_document) { return job_text(parse(job_document)); }
+std::string job_line(std::string_view job_document) { return line_of(parse(job_document)); }
 
 }  // namespace braid::cli

@@ -17,10 +17,11 @@ std::string ports_text(std::string_view document);
 std::string disks_text(std::string_view document);
 std::string controllers_text(std::string_view document);
 std::string jobs_text(std::string_view document);
+std::string job_text(std::string_view document);
 std::string events_text(std::string_view document);
 std::string outcome_text(std::string_view document);
 
-/// "verify g0  [=====>....]  61.4 %   0.6/1.0 GiB   412 MiB/s   1 s left".
+/// "scrub g0  [=====>....]  61.4 %   0.6/1.0 GiB   412 MiB/s   1 s left".
 std::string job_line(std::string_view job_document);
 
 }  // namespace braid::cli

@@ -32,6 +32,18 @@ std::optional<std::uint64_t> parse_size(std::string_view text) {
     return static_cast<std::uint64_t>(bytes);
 }
 
+std::optional<std::uint64_t> parse_duration(std::string_view text) {
+    if (text == "off") return 0;
+    std::uint64_t number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    const std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
+    constexpr std::array<std::pair<std::string_view, std::uint64_t>, 5> kUnits{
+        {{"", 1}, {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 24 * 3600}}};
+    const auto at = std::ranges::find(kUnits, unit, [](const auto& entry) { return entry.first; });
+    if (error != std::errc{} || at == kUnits.end() || number > UINT32_MAX / at->second) return std::nullopt;
+    return number * at->second;
+}
+
 std::string size_text(std::uint64_t bytes) {
     constexpr std::array<const char*, 6> kUnits{"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
     std::size_t unit = 0;

@@ -50,10 +50,6 @@ std::string_view name_of(DiskState state) {
                                                     "gone",   "empty",  "foreign", "unreadable"};
     return names[static_cast<std::size_t>(state)];
 }
-std::string_view name_of(JobState state) {
-    constexpr std::array<std::string_view, 4> names{"running", "done", "failed", "cancelled"};
-    return names[static_cast<std::size_t>(state)];
-}
 
 Json to_json(const ControllerInfo& c) {
     return Json{{"name", c.name},
@@ -105,6 +101,8 @@ Json to_json(const GroupInfo& g) {
                 {"dirty_age_ms", g.dirty_age / std::chrono::milliseconds(1)},
                 {"power_loss", to_string(g.power_loss)},
                 {"checksums", g.checksums ? "on" : "off"},
+                {"scrub_every_s", g.scrub.every == 0 ? Json(nullptr) : Json(g.scrub.every)},
+                {"scrub_age_s", g.scrub.every == 0 ? Json(nullptr) : Json(g.scrub.age)},
                 {"journal_bytes", g.journal_bytes},
                 {"dimension", g.dimension},
                 {"dirty_regions", g.dirty_regions},
@@ -118,6 +116,12 @@ Json to_json(const JobInfo& j) {
     if (j.state == JobState::running && j.rate_bps && *j.rate_bps > 0) {
         eta = (j.total_bytes - std::min(j.done_bytes, j.total_bytes)) / *j.rate_bps;
     }
+    Json shares = Json::array();
+    for (const auto& [controller, bytes] : j.shares)
+        shares.push_back(Json{{"controller", controller}, {"done_bytes", bytes}});
+    const auto time_or_null = [](std::uint64_t seconds) {
+        return seconds == 0 ? Json(nullptr) : Json(rfc3339(static_cast<UnixMillis>(seconds) * 1000));
+    };
     return Json{{"id", j.id},
                 {"kind", j.kind},
                 {"group", j.group},
@@ -125,9 +129,14 @@ Json to_json(const JobInfo& j) {
                 {"total_bytes", j.total_bytes},
                 {"rate_bps", or_null(j.rate_bps)},
                 {"eta_s", std::move(eta)},
-                {"state", name_of(j.state)},
+                {"state", to_string(j.state)},
+                {"priority", j.priority == 0 ? Json(nullptr) : Json(j.priority)},
+                {"started", time_or_null(j.started)},
+                {"ended", time_or_null(j.ended)},
+                {"shares", std::move(shares)},
                 {"mismatches", j.mismatches},
                 {"repaired", j.repaired},
+                {"incomplete", j.incomplete},
                 {"detail", text_or_null(j.detail)}};
 }
 
@@ -510,11 +519,20 @@ AdminResult<SetGroup> parse_set_group(std::string_view body) {
     if (fields.word("replication", replication, parse_replication)) r.change.replication = replication;
     FewPartners few_partners{};
     if (fields.word("few_partners", few_partners, parse_few_partners)) r.change.few_partners = few_partners;
+    std::uint32_t scrub_every = 0;
+    if (fields.number("scrub_every_s", scrub_every, ScrubSchedule::kLongest)) r.scrub_every = scrub_every;
     fields.text("partners_of", r.partners_of);
     fields.texts("partners", r.partners);
     for (const char* key :
          {"coherency", "amfs", "granularity", "cache", "dimension", "level", "strip_size", "checksums"})
         fields.fixed(key);
+    return fields.finish(std::move(r));
+}
+
+AdminResult<ScrubGroup> parse_scrub_group(std::string_view body) {
+    Fields fields(body);
+    ScrubGroup r;
+    fields.number("priority", r.priority, kMaxPriority);
     return fields.finish(std::move(r));
 }
 

@@ -117,15 +117,24 @@ public:
         if (!r.dry_run) groups[0].sharing = r.change.applied_to(groups[0].sharing);
         co_return Outcome{{"set " + r.name}, {}};
     }
-    Task<AdminResult<Outcome>> verify_group(std::string group, bool) override {
+    Task<AdminResult<Outcome>> scrub_group(ScrubGroup r) override {
+        const std::string& group = r.name;
         if (groups.empty() || groups[0].name != group) co_return refuse(Errc::not_found, "no group " + group);
         jobs = {{.id = 7,
-                 .kind = "verify",
+                 .kind = "scrub",
                  .group = group,
                  .done_bytes = 50,
                  .total_bytes = 100,
-                 .rate_bps = 10}};
-        co_return Outcome{{"verify " + group}, 7};
+                 .rate_bps = 10,
+                 .priority = r.priority,
+                 .shares = {{"ctl-a", 40}, {"ctl-b", 10}}}};
+        co_return Outcome{{"scrub " + group}, 7};
+    }
+    Task<AdminResult<Outcome>> change_job(std::uint64_t id, JobChange change, bool dry_run) override {
+        if (jobs.empty() || jobs[0].id != id) co_return refuse(Errc::not_found, "no such job");
+        constexpr std::array states{JobState::paused, JobState::running, JobState::cancelled};
+        if (!dry_run) jobs[0].state = states[static_cast<std::size_t>(change)];
+        co_return Outcome{{"change it"}, {}};
     }
     Task<AdminResult<Outcome>> create_volume(CreateVolume r) override {
         if (!r.dry_run) volumes_.push_back({r.name, r.group, 1, r.size, false, {}});

@@ -284,10 +284,12 @@ void Server::add_changers(Front& front) {
                         request->dry_run = flag(q, "dry_run");
                         return Maker([this, r = std::move(*request)] { return target_.set_group(r); });
                     }));
-    front.http.Post("/api/v1/groups/([^/]+)/verify", changer([this](Req q) -> Made {
-                        return Maker([this, name = q.matches[1].str(), dry = flag(q, "dry_run")] {
-                            return target_.verify_group(name, dry);
-                        });
+    front.http.Post("/api/v1/groups/([^/]+)/scrub", changer([this](Req q) -> Made {
+                        auto request = parse_scrub_group(q.body);
+                        if (!request) return std::unexpected(request.error());
+                        request->name = q.matches[1].str();
+                        request->dry_run = flag(q, "dry_run");
+                        return Maker([this, r = std::move(*request)] { return target_.scrub_group(r); });
                     }));
     front.http.Post("/api/v1/disks", changer([this](Req q) -> Made {
                         auto request = parse_add_disk(q.body);
@@ -300,6 +302,16 @@ void Server::add_changers(Front& front) {
                             return target_.add_disk(std::move(r));
                         });
                     }));
+    front.http.Post(
+        "/api/v1/jobs/(\\d{1,18})/(pause|resume|cancel)", changer([this](Req q) -> Made {
+            const std::string word = q.matches[2].str();
+            const JobChange change = word == "pause"    ? JobChange::pause
+                                     : word == "resume" ? JobChange::resume
+                                                        : JobChange::cancel;
+            return Maker([this, id = std::stoull(q.matches[1].str()), change, dry = flag(q, "dry_run")] {
+                return target_.change_job(id, change, dry);
+            });
+        }));
     front.http.Post("/api/v1/disks/(.+)/remove", changer([this](Req q) -> Made {
                         return Maker([this, name = q.matches[1].str(), dry = flag(q, "dry_run")] {
                             return target_.remove_disk(full_disk_name(target_.disks(), name), dry);

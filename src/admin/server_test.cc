@@ -93,12 +93,25 @@ TEST_F(AdminServer, StatusHoldsTheFieldsThatScriptsRelyOn) {
 
 TEST_F(AdminServer, JobsTellTheirEtaFromFinishedBytes) {
     post("/api/v1/groups", group({"d0", "d1", "d2", "d3"}));
-    const Json started = post("/api/v1/groups/g0/verify", Json::object(), 202);
+    const Json started = post("/api/v1/groups/g0/scrub", Json{{"priority", 2}}, 202);
     EXPECT_EQ(started["job"], 7);
+    post("/api/v1/groups/g0/scrub", Json{{"priority", 10}}, 400);
     const Json job = get("/api/v1/jobs/7");
+    EXPECT_EQ(job["priority"], 2);
+    EXPECT_EQ(job["shares"][1]["controller"], "ctl-b");
+    EXPECT_EQ(job["shares"][1]["done_bytes"], 10);
     EXPECT_EQ(job["eta_s"], 5);
     EXPECT_EQ(job["state"], "running");
     get("/api/v1/jobs/8", 404);
+    post("/api/v1/jobs/7/pause?dry_run=1", Json::object());
+    EXPECT_EQ(get("/api/v1/jobs/7")["state"], "running");
+    post("/api/v1/jobs/7/pause", Json::object());
+    EXPECT_EQ(get("/api/v1/jobs/7")["state"], "paused");
+    EXPECT_TRUE(get("/api/v1/jobs/7")["eta_s"].is_null());
+    post("/api/v1/jobs/7/cancel", Json::object());
+    EXPECT_EQ(get("/api/v1/jobs/7")["state"], "cancelled");
+    post("/api/v1/jobs/8/resume", Json::object(), 404);
+    post("/api/v1/jobs/7/stop", Json::object(), 404);
 }
 
 TEST_F(AdminServer, ShortDiskNamesBecomeFullOnes) {

@@ -21,6 +21,7 @@
 #include "layout/geometry.h"
 #include "layout/power_loss.h"
 #include "layout/sharing.h"
+#include "ondisk/job_record.h"
 
 namespace braid {
 
@@ -87,7 +88,8 @@ struct GroupInfo {
     std::uint64_t strip_size = 0;  ///< bytes
     SharingOptions sharing;
     PowerLoss power_loss = PowerLoss::resync;
-    bool checksums = false;           ///< of every block
+    bool checksums = false;  ///< of every block
+    ScrubSchedule scrub{};
     std::uint64_t journal_bytes = 0;  ///< of one AMF's journal, on each member that has it
     unsigned dimension = 1;
     std::uint64_t usable_bytes = 0;
@@ -144,18 +146,21 @@ struct DiskInfo {
                   errors = 0;  ///< by this controller
 };
 
-enum class JobState : std::uint8_t { running, done, failed, cancelled };
-
 struct JobInfo {
     std::uint64_t id = 0;
-    std::string kind;  ///< "resync", "verify", "recover"
+    std::string kind;  ///< "scrub", "rebuild": of all controllers together; "resync": of the one that answers
     std::string group;
     std::uint64_t done_bytes = 0, total_bytes = 0;
     std::optional<std::uint64_t> rate_bps;  ///< of finished bytes, bytes per second; nothing = not known yet
     JobState state = JobState::running;
-    std::uint64_t mismatches = 0;  ///< verify: stripes whose parity does not fit
+    unsigned priority = 0;                 ///< 1 .. 9; 0: it has none
+    std::uint64_t started = 0, ended = 0;  ///< seconds since 1970; 0: not known, or not yet
+    std::uint64_t mismatches = 0;  ///< scrub: stripes whose parity does not fit, and nothing tells what is
+                                   ///< right; resync: those whose parity was written
     std::uint64_t repaired = 0;    ///< stripes with blocks that were not what had been written
-    std::string detail;            ///< why it failed, which stripes
+    std::uint64_t incomplete = 0;  ///< stripes that nothing can be said of: members are missing
+    std::vector<std::pair<std::string, std::uint64_t>> shares;  ///< of done_bytes, by controller
+    std::string detail;                                         ///< why it failed, which stripes
 };
 
 struct StatusReport {
@@ -259,11 +264,20 @@ struct AddDisk {
 
 struct SetGroup {
     std::string name;
-    SharingChange change;               ///< without partners
-    std::string partners_of;            ///< whose partners are set, if not empty: a controller
-    std::vector<std::string> partners;  ///< controllers; none: nobody is preferred any more
+    SharingChange change;                        ///< without partners
+    std::string partners_of;                     ///< whose partners are set, if not empty: a controller
+    std::vector<std::string> partners;           ///< controllers; none: nobody is preferred any more
+    std::optional<std::uint32_t> scrub_every{};  ///< seconds; 0: never
     bool dry_run = false;
 };
+
+struct ScrubGroup {
+    std::string name;
+    unsigned priority = kDefaultPriority;  ///< 1 .. 9
+    bool dry_run = false;
+};
+
+enum class JobChange : std::uint8_t { pause, resume, cancel };
 
 struct CreateVolume {
     std::string name;
@@ -299,9 +313,10 @@ public:
     virtual Task<AdminResult<Outcome>> create_group(CreateGroup request) = 0;
     /// Changes how a group's locks are kept while it is in use, on all controllers.
     virtual Task<AdminResult<Outcome>> set_group(SetGroup request) = 0;
-    /// Compares parity with data, stripe by stripe under its lock, repairs nothing. Outcome::job tells how
-    /// far it is.
-    virtual Task<AdminResult<Outcome>> verify_group(std::string group, bool dry_run) = 0;
+    /// Begins to read all of the group and to compare it with checksums and parity, by all its controllers.
+    /// Outcome::job tells how far it is.
+    virtual Task<AdminResult<Outcome>> scrub_group(ScrubGroup request) = 0;
+    virtual Task<AdminResult<Outcome>> change_job(std::uint64_t id, JobChange change, bool dry_run) = 0;
     virtual Task<AdminResult<Outcome>> create_volume(CreateVolume request) = 0;
     /// would_lose_data unless forced while it has open ports: with `force` the ports are closed first.
     virtual Task<AdminResult<Outcome>> delete_volume(std::string volume, bool force, bool dry_run) = 0;

@@ -33,6 +33,7 @@ AmfRuntime::AmfRuntime(Executor& executor, Clock& clock, DiskShelf& shelf, PortR
                    return find_forwarded(controller, volume);
                }),
       mover_(amf_, clock, plan.moves, [this] { voice_.changed(*this); }),
+      scrub_(amf_, clock, ScrubOptions{}),
       clock_(clock),
       scope_(executor) {
     amf_.on_member([this](MemberIndex member, Uuid id) { return open_disk(member, id); });
@@ -99,14 +100,18 @@ Task<Status> AmfRuntime::load() { co_return co_await amf_.load(); }
 /// Whoever waits for it knows its report, too.
 Task<Status> AmfRuntime::start() {
     const Status status = co_await amf_.start();
-    if (status) scope_.spawn(mover_.run());
+    if (status) {
+        scope_.spawn(mover_.run());
+        scope_.spawn(scrub_.run());
+    }
     voice_.changed(*this);
     co_return status;
 }
 
 Task<Status> AmfRuntime::finish() {
     mover_.end();
-    while (mover_.busy()) co_await sleep_for(clock_, 1ms);
+    scrub_.end();
+    while (mover_.busy() || scrub_.busy()) co_await sleep_for(clock_, 1ms);
     co_await amf_.finish();
     co_return Status{};
 }
@@ -196,8 +201,8 @@ std::shared_ptr<Port> AmfRuntime::port(std::string_view name) const {
 // ---- what an earlier life left open
 
 Task<Status> AmfRuntime::resync_own() {
-    resync_ = std::make_unique<ParityJob>(amf_);
-    const Status status = co_await resync_->resync_own();
+    resync_ = std::make_unique<Resync>(amf_);
+    const Status status = co_await resync_->own();
     voice_.changed(*this);
     co_return status;
 }

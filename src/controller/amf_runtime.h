@@ -17,7 +17,8 @@
 #include "async/scope.h"
 #include "forward/forward_server.h"
 #include "jobs/mover.h"
-#include "jobs/parity_job.h"
+#include "jobs/resync.h"
+#include "jobs/scrub.h"
 #include "volume/port_registry.h"
 
 namespace braid {
@@ -57,7 +58,7 @@ struct AmfReport {
         mismatches{};                              ///< by member: what it said was not what was written
     std::vector<DiskCounters> disks;               ///< by member
     std::map<std::string, std::size_t> in_flight;  ///< by port
-    std::optional<ParityProgress> resync;          ///< of what its earlier life left, while there is any
+    std::optional<ResyncProgress> resync;          ///< of what its earlier life left, while there is any
     MoveProgress moves;
     ForwardServed forwarded;  ///< what it did for controllers outside of the group
 };
@@ -131,8 +132,9 @@ private:
     Amf amf_;
     ForwardServer forward_;
     std::map<std::uint32_t, std::shared_ptr<Port>> ports_;  ///< by VolumeId, until they are closed
-    std::unique_ptr<ParityJob> resync_;
+    std::unique_ptr<Resync> resync_;
     Mover mover_;
+    Scrub scrub_;
     Clock& clock_;
     Scope scope_;
 };

@@ -18,6 +18,10 @@ std::string join(const std::vector<std::string>& names) {
     return out;
 }
 
+std::string scrub_every_text(std::uint32_t seconds) {
+    return seconds == 0 ? "never" : std::to_string(seconds) + " s";
+}
+
 /// A controller's slot, and those of its partners.
 AdminResult<std::pair<std::uint8_t, std::uint16_t>> named_partners(const GroupConfig& config,
                                                                    const std::string& controller,
@@ -309,7 +313,7 @@ Task<AdminResult<Outcome>> Controller::set_group(SetGroup request) {
         if (!named) co_return std::unexpected(named.error());
         request.change.partners = *named;
     }
-    if (request.change == SharingChange{})
+    if (request.change == SharingChange{} && !request.scrub_every)
         co_return refuse(Errc::invalid, what + ": nothing is to be set", "braid group set --help");
     const SharingOptions before = config.sharing, after = request.change.applied_to(before);
     const std::string_view complaint = after.complaint(config.controllers.size(), config.geometry.strip_size);
@@ -335,20 +339,16 @@ Task<AdminResult<Outcome>> Controller::set_group(SetGroup request) {
                                     : "keeps records of " + request.partners_of + " in " + what + " at " +
                                           join(request.partners) + " where these are up");
     }
+    const std::uint32_t every = tables.state().schedule.every;
+    if (request.scrub_every && *request.scrub_every > ScrubSchedule::kLongest)
+        co_return refuse(Errc::invalid, what + ": --scrub-every is more than ten years", "7d");
+    if (request.scrub_every)
+        step("scrub every", scrub_every_text(every), scrub_every_text(*request.scrub_every));
     if (outcome.steps.empty()) outcome.steps.push_back(what + " is so already");
     if (request.dry_run) co_return outcome;
-    const Status status = co_await tables.set_sharing(request.change);
+    Status status = co_await tables.set_sharing(request.change);
+    if (status && request.scrub_every) status = co_await tables.set_scrub_every(*request.scrub_every);
     if (!status) co_return std::unexpected(from(status.error(), what));
-    co_return outcome;
-}
-
-Task<AdminResult<Outcome>> Controller::verify_group(std::string name, bool dry_run) {
-    const auto group = serving_group(name);
-    if (!group) co_return std::unexpected(group.error());
-    Outcome outcome;
-    outcome.steps.push_back("reads " + std::to_string((*group)->tables().allocated_extents() * kExtentSize) +
-                            " bytes of " + (*group)->name() + " and their parity, stripe by stripe");
-    if (!dry_run) outcome.job = (*group)->begin_verify();
     co_return outcome;
 }
 

@@ -66,10 +66,11 @@ public:
     std::vector<Metric> metrics() override;
     LoadReport load(std::size_t hot) override;
     /// Those of status(), alone.
-    std::vector<JobInfo> jobs() const { return jobs_.list(); }
+    std::vector<JobInfo> jobs() const;
     Task<AdminResult<Outcome>> create_group(CreateGroup request) override;
     Task<AdminResult<Outcome>> set_group(SetGroup request) override;
-    Task<AdminResult<Outcome>> verify_group(std::string group, bool dry_run) override;
+    Task<AdminResult<Outcome>> scrub_group(ScrubGroup request) override;
+    Task<AdminResult<Outcome>> change_job(std::uint64_t id, JobChange change, bool dry_run) override;
     Task<AdminResult<Outcome>> create_volume(CreateVolume request) override;
     Task<AdminResult<Outcome>> delete_volume(std::string volume, bool force, bool dry_run) override;
     Task<AdminResult<Outcome>> create_ports(CreatePorts request) override;
@@ -120,6 +121,8 @@ private:
 
     // queries.cc
     GroupInfo describe(const GroupRuntime& group) const;
+    using AddCondition = std::function<void(std::string code, Severity severity, std::string object,
+                                            std::string text, std::string fix)>;
     void add_conditions(StatusReport& report);
     PortState port_state(const GroupRuntime& group, const VolumeRecord& record, ControllerSlot slot) const;
     std::string first_asked(const Uuid& group, ControllerId outside) const;
@@ -130,6 +133,9 @@ private:
     std::string amf_name(AmfId id) const;
     HotUnitInfo describe(const GroupRuntime& group, const HotReport& report) const;
     std::vector<PingPong> ping_pongs() const;
+
+    // job_changes.cc
+    void add_job_conditions(const GroupRuntime& group, const AddCondition& add) const;
 
     // changes.cc, port_changes.cc
     AdminResult<VolumeRef> find_volume(std::string_view name) const;

@@ -18,7 +18,7 @@ OpenDisks by_member(FoundGroup& found, const std::vector<MemberRecord>& members)
     return disks;
 }
 
-JobProgress as_job(const ParityProgress& p) { return {p.done_bytes, p.total_bytes, p.mismatches, p.rotten}; }
+JobProgress as_job(const ResyncProgress& p) { return {p.done_bytes, p.total_bytes, p.corrected, p.rotten}; }
 
 ControllerSlot own_slot(const GroupConfig& config, std::string_view name) {
     const auto at = std::find(config.controllers.begin(), config.controllers.end(), name);
@@ -175,9 +175,8 @@ Task<void> GroupRuntime::stop() {
     while (state_ == State::loading || state_ == State::stopping) co_await changed_.next();
     if (state_ == State::refused) co_return;
     state_ = State::stopping;
-    list_rebuild();
     changed_.notify_all();
-    for (const auto& job : running_) job->cancel();
+    if (resync_ != nullptr) resync_->cancel();
     for (auto& [id, open] : ports_) open.closing = true;
     for (const auto& seat : seats_) {
         seat->tell([](AmfRuntime& one) {
@@ -200,41 +199,9 @@ void GroupRuntime::on_tables_changed() {
     if (state_ == State::serving) {
         open_ports();
         outside_->tell();
-        list_rebuild();
+        jobs_.look_at(tables());
     }
     changed_.notify_all();
-}
-
-// ---- segments that move
-
-/// How far all are, and what was done here.
-MoveProgress GroupRuntime::rebuild() const {
-    MoveProgress all;
-    for (const auto& seat : seats_) {
-        const MoveProgress one = seat->report().moves;
-        const std::uint64_t here = all.moved_here + one.moved_here;
-        if (one.total_bytes > all.total_bytes) all = one;
-        all.moved_here = here;
-    }
-    return all;
-}
-
-void GroupRuntime::list_rebuild() {
-    const MoveProgress now = rebuild();
-    const bool wanted = now.running() && state_ == State::serving;
-    if (wanted == rebuild_job_.has_value()) return;
-    if (wanted) {
-        rebuild_job_ = jobs_.add("rebuild", name_, [this] {
-            const MoveProgress p = rebuild();
-            return JobProgress{p.done_bytes, p.total_bytes, 0, 0};
-        });
-        LOG_INFO("rebuild.begun", {"group", name_}, {"bytes", now.total_bytes});
-        return;
-    }
-    const JobState state = now.running() ? JobState::cancelled : JobState::done;
-    LOG_INFO("rebuild.ended", {"group", name_}, {"moved_here", now.moved_here});
-    jobs_.finish(*rebuild_job_, state, std::to_string(now.moved_here) + " bytes by this controller");
-    rebuild_job_.reset();
 }
 
 Task<void> GroupRuntime::forwarded_drained(std::string controller, VolumeId volume) {
@@ -301,23 +268,16 @@ bool GroupRuntime::slot_is_live(AmfSlot slot) const {
     return live_.contains(tables().config().controllers[controller_of(slot, amfs()).v]);
 }
 
-std::uint64_t GroupRuntime::list_job(std::string kind, std::shared_ptr<ParityJob> job) {
-    running_.push_back(job);
-    return jobs_.add(std::move(kind), name_, [job = std::move(job)] { return as_job(job->progress()); });
-}
-
-void GroupRuntime::job_ended(std::uint64_t number, const ParityProgress& progress, const Status& status) {
+void GroupRuntime::resync_ended(std::uint64_t number, const ResyncProgress& progress, const Status& status) {
     std::string detail = status ? std::string{} : std::string(to_string(status.error().code));
-    if (progress.incomplete != 0) {
-        detail += (detail.empty() ? "" : "; ") + std::to_string(progress.incomplete) +
-                  " stripes lack data of missing members and cannot be judged";
-    }
+    if (progress.incomplete != 0)
+        detail += (detail.empty() ? "" : "; ") + incomplete_text(progress.incomplete);
     if (progress.rotten != 0) {
         detail += (detail.empty() ? "" : "; ") + std::to_string(progress.rotten) +
                   " stripes had blocks that were not what had been written: repaired";
     }
     LOG_INFO("job.ended", {"group", name_}, {"job", number}, {"checked", progress.checked},
-             {"mismatches", progress.mismatches}, {"repaired", progress.rotten},
+             {"corrected", progress.corrected}, {"repaired", progress.rotten},
              {"incomplete", progress.incomplete});
     const bool cancelled = !status && status.error().code == Errc::cancelled;
     jobs_.finish(number,
@@ -328,31 +288,14 @@ void GroupRuntime::job_ended(std::uint64_t number, const ParityProgress& progres
     changed_.notify_all();
 }
 
-void GroupRuntime::forget_job(const ParityJob& job) {
-    std::erase_if(running_, [&](const std::shared_ptr<ParityJob>& other) { return other.get() == &job; });
-}
-
-std::uint64_t GroupRuntime::begin_verify() {
-    const auto job = std::make_shared<ParityJob>(amf());
-    const std::uint64_t number = list_job("verify", job);
-    scope_.spawn(verify(number, job));
-    return number;
-}
-
-Task<void> GroupRuntime::verify(std::uint64_t number, std::shared_ptr<ParityJob> job) {
-    const Status status = co_await job->scrub();
-    job_ended(number, job->progress(), status);
-    forget_job(*job);
-}
-
 /// Of an AMF's earlier life; a region stays in its intent page until its parity is right.
 Task<void> GroupRuntime::resync_own(unsigned index) {
     const AmfSeat& seat = *seats_[index];
     if (!seat.report().resync) co_return;
-    const auto progress = [&seat] { return seat.report().resync.value_or(ParityProgress{}); };
+    const auto progress = [&seat] { return seat.report().resync.value_or(ResyncProgress{}); };
     const std::uint64_t number = jobs_.add("resync", name_, [progress] { return as_job(progress()); });
     const Status status = co_await seats_[index]->ask([](AmfRuntime& one) { return one.resync_own(); });
-    job_ended(number, progress(), status);
+    resync_ended(number, progress(), status);
 }
 
 void GroupRuntime::resync_if_due() {
@@ -392,11 +335,11 @@ Task<bool> GroupRuntime::resync_absent_slots() {
             co_return false;
         }
         if (left->regions.empty()) continue;
-        const auto job = std::make_shared<ParityJob>(amf());
-        const std::uint64_t number = list_job("resync", job);
-        const Status status = co_await job->resync_of(slot, [this, slot] { return !slot_is_live(slot); });
-        job_ended(number, job->progress(), status);
-        forget_job(*job);
+        const auto job = resync_ = std::make_shared<Resync>(amf());
+        const std::uint64_t number = jobs_.add("resync", name_, [job] { return as_job(job->progress()); });
+        const Status status = co_await job->of(slot, [this, slot] { return !slot_is_live(slot); });
+        resync_ended(number, job->progress(), status);
+        resync_.reset();
         if (!status && !slot_is_live(slot)) co_return false;  // who has come back pays himself
     }
     co_return true;

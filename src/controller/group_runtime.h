@@ -26,7 +26,7 @@
 #include "controller/jobs.h"
 #include "controller/outside_ports.h"
 #include "controller/side_host.h"
-#include "jobs/parity_job.h"
+#include "jobs/resync.h"
 #include "tables/assembly.h"
 #include "tables/tables.h"
 #include "volume/port_registry.h"
@@ -75,8 +75,6 @@ public:
     /// Closes the ports, waits for their operations, clears the intents. The state is `refused` when it
     /// returns, and no disk command of this runtime is in flight. May be called more than once.
     Task<void> stop();
-    /// Begins to compare all parity with the data; the job's number.
-    std::uint64_t begin_verify();
     /// What absent controllers may have left half-written has not been looked at yet, and it is this one's to
     /// do.
     bool resync_pending() const { return resync_runs_ || (resync_due_ && amf().keeper()); }
@@ -96,18 +94,13 @@ private:
     void open_ports();
     void open_port(const VolumeRecord& record);
     Task<void> drain_port(VolumeId id);
-    Task<void> verify(std::uint64_t number, std::shared_ptr<ParityJob> job);
     Task<void> resync_own(unsigned index);
     void resync_if_due();
     Task<void> resync_of_the_dead();
     Task<bool> resync_absent_slots();
     void leave_with_the_others();
-    MoveProgress rebuild() const;
-    void list_rebuild();
     Task<void> stop_amfs(std::size_t count);
-    std::uint64_t list_job(std::string kind, std::shared_ptr<ParityJob> job);
-    void job_ended(std::uint64_t number, const ParityProgress& progress, const Status& status);
-    void forget_job(const ParityJob& job);
+    void resync_ended(std::uint64_t number, const ResyncProgress& progress, const Status& status);
     bool slot_is_live(AmfSlot slot) const;
 
     Environment env_;
@@ -123,9 +116,8 @@ private:
     bool resync_due_ = true;  ///< since the last look at the intents of absent controllers an AMF has gone;
                               ///< in a new life nobody knows
     bool resync_runs_ = false;
-    bool left_ = false;  ///< an AMF is offline, and the others have been told
-    std::vector<std::shared_ptr<ParityJob>> running_;
-    std::optional<std::uint64_t> rebuild_job_;
+    bool left_ = false;               ///< an AMF is offline, and the others have been told
+    std::shared_ptr<Resync> resync_;  ///< of the dead, while it runs
     Event changed_;
     std::optional<OutsidePorts> outside_;
     Scope scope_;

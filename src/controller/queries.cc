@@ -59,6 +59,7 @@ GroupInfo Controller::describe(const GroupRuntime& group) const {
     info.sharing = config.sharing;
     info.power_loss = config.has_journal() ? PowerLoss::journal : PowerLoss::resync;
     info.checksums = config.geometry.checksums;
+    info.scrub = tables.state().schedule;
     info.journal_bytes = config.journal.ring_size;
     info.dimension = config.dimension;
     info.usable_bytes = config.extents * kExtentSize;
@@ -199,6 +200,7 @@ void Controller::add_conditions(StatusReport& report) {
                 "check the disk and its cables; braid disk replace " + info.name + "/" + std::to_string(i) +
                     " NEW");
         }
+        add_job_conditions(*group, add);
         const AmfReport all = group->together();
         const AmfConditions& amf = all.conditions;
         for (std::size_t i = 0; i < info.members.size(); ++i) {
@@ -210,7 +212,7 @@ void Controller::add_conditions(StatusReport& report) {
                     " times what had not been written there, since this controller started; found by "
                     "checksum "
                     "and repaired",
-                "braid group verify " + info.name + "; if it comes again, replace the disk");
+                "braid group scrub " + info.name + "; if it comes again, replace the disk");
         }
         if (amf.missing_copies != 0) {
             const bool back = info.sharing.write_cache == WriteCache::back && info.dimension > 1;

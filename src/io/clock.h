@@ -27,6 +27,8 @@ class Clock {
 public:
     virtual ~Clock() = default;
     virtual Nanos now() const = 0;
+    /// Since 1970, as the machine thinks, for people to read: nothing is decided by it. 0: nobody knows.
+    virtual std::uint64_t unix_seconds() const { return 0; }
     /// Posts op.wakeup on this clock's executor at op.deadline or soon after; at once if it has passed.
     virtual void arm(TimerOp& op) = 0;
     virtual void disarm(TimerOp& op) = 0;

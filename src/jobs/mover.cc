@@ -62,9 +62,12 @@ Task<void> Mover::run() {
         co_await sleep_for(clock_, options_.poll);
         const Tables& tables = amf_.tables();
         while (!ending_ && amf_.ready() && tables.settled() && !tables.offline()) {
-            if (!tables.anything_to_move() && !progress_.running()) break;
-            const std::optional<ExtentIndex> extent = look();
+            if (!tables.anything_to_move() && !progress_.running() && job() == nullptr) break;
+            std::optional<ExtentIndex> extent = look();
+            if (paused()) extent.reset();
             busy_ = true;
+            const bool begins = extent && job() == nullptr;
+            if (!extent || begins || clock_.now() - recorded_ >= options_.retry) (void)co_await keep_record();
             const Status status = co_await (extent ? move_zone(*extent) : end_leaves());
             busy_ = false;
             if (!extent) break;
@@ -73,6 +76,21 @@ Task<void> Mover::run() {
             avoided_[*extent] = clock_.now() + (soon ? options_.poll : options_.retry);
         }
     }
+}
+
+/// What all see of it, and outlives us. It is there before anything moves; the keeper ends it.
+Task<Status> Mover::keep_record() {
+    recorded_ = clock_.now();
+    Tables& tables = amf_.tables();
+    if (progress_.running() && job() == nullptr)
+        (void)co_await tables.add_job({.kind = JobKind::rebuild, .started = clock_.unix_seconds()}, 0);
+    if (moved_ != 0) {
+        CO_TRY(co_await tables.note_moved(moved_));
+        moved_ = 0;
+    }
+    if (amf_.keeper() && job() != nullptr && tables.zones_to_move() == 0)
+        CO_TRY(co_await tables.end_rebuild());
+    co_return Status{};
 }
 
 /// One of all does it.
@@ -88,7 +106,7 @@ Task<Status> Mover::move_zone(ExtentIndex extent) {
     Tables& tables = amf_.tables();
     const Zone* zone = tables.zone(extent);
     if (zone != nullptr && !zone->move) CO_TRY(co_await tables.open_move(extent));
-    while (!ending_ && mine(extent)) {
+    while (!ending_ && mine(extent) && !paused()) {
         zone = tables.zone(extent);
         if (zone == nullptr || !zone->move) co_return Status{};
         const ZoneMove move = *zone->move;
@@ -110,7 +128,9 @@ Task<Status> Mover::move_run(ExtentIndex extent, ZoneMove move) {
     CO_TRY(co_await move_rows(extent, move.rows_done, end, epoch));
     CO_TRY(co_await amf_.flush_member(move.target.member));
     const auto still = [this, epoch] { return amf_.view().epoch == epoch; };
-    co_return co_await tables.advance_move(extent, move, end, still);
+    CO_TRY(co_await tables.advance_move(extent, move, end, still));
+    moved_ += end == rows ? 1 : 0;
+    co_return Status{};
 }
 
 Task<Status> Mover::move_rows(ExtentIndex extent, std::uint32_t from, std::uint32_t to, Epoch epoch) {

@@ -53,6 +53,9 @@ private:
     /// The zone has a position that should stand elsewhere, and it is time.
     bool due(const Zone& zone) const;
     std::optional<ExtentIndex> look();
+    const JobRecord* job() const { return amf_.tables().state().active(JobKind::rebuild); }
+    bool paused() const { return job() != nullptr && job()->state == JobState::paused; }
+    Task<Status> keep_record();
     Task<Status> end_leaves();
     Task<Status> move_zone(ExtentIndex extent);
     Task<Status> move_run(ExtentIndex extent, ZoneMove move);
@@ -67,6 +70,8 @@ private:
     std::array<std::optional<Nanos>, kMaxMembers> failed_since_{};  ///< as seen here
     std::map<ExtentIndex, Nanos> avoided_;                          ///< until then
     MoveProgress progress_;
+    std::uint32_t moved_ = 0;  ///< segments that the record does not know of
+    Nanos recorded_{};
 };
 
 }  // namespace braid

@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "amf/testing.h"
-#include "jobs/parity_job.h"
+#include "jobs/resync.h"
 
 namespace braid {
 namespace {
@@ -103,6 +103,40 @@ INSTANTIATE_TEST_SUITE_P(
                       Shape{"mirror_of_3", shape(Level::mirror, 5, 3, false, PowerLoss::journal)}),
     [](const auto& info) { return info.param.name; });
 
+/// Of all that was moved, the same everywhere, also when it is over.
+TEST(Mover, HasARecordOfWhatItMoved) {
+    Moving m(shape(Level::raid5, 6, 3, false, PowerLoss::resync));
+    constexpr std::uint32_t kWritten = 2;
+    for (std::uint64_t extent = 0; extent < kWritten; ++extent)
+        ASSERT_TRUE(m.world.write(1, extent * kExtentSize, pattern(1, 4096)));
+    Tables& tables = m.world.amf(1).tables();
+    std::uint32_t lost = 0;
+    const MemberIndex member = tables.zone(ExtentIndex(0))->segments[0].member;
+    for (std::uint32_t i = 0; i < kWritten; ++i)
+        lost += members_of(*tables.zone(ExtentIndex(i)))[member.v] ? 1 : 0;
+    m.fail(member.v);
+    ASSERT_TRUE(m.world.run_until([&] { return tables.state().active(JobKind::rebuild) != nullptr; }));
+    const std::uint32_t id = tables.state().active(JobKind::rebuild)->id;
+    ASSERT_TRUE(m.world.run(2, m.world.amf(2).tables().set_job(id, JobState::paused)));
+    (void)m.world.run_until([] { return false; }, 100ms);
+    const std::uint64_t moved = tables.size_of(*tables.state().job(id)).done_bytes;
+    (void)m.world.run_until([] { return false; }, 1s);
+    EXPECT_EQ(tables.size_of(*tables.state().job(id)).done_bytes, moved) << "while it is paused";
+    EXPECT_EQ(m.world.run(1, tables.set_job(id, JobState::cancelled)).error().code, Errc::invalid);
+    ASSERT_TRUE(m.world.run(1, tables.set_job(id, JobState::running)));
+    ASSERT_TRUE(m.world.run_until([&] { return !tables.state().job(id)->active(); }));
+    ASSERT_TRUE(m.world.run_until([&] { return tables.state().job(id)->units_done() == lost; }, 1s));
+    m.world.settle();
+    for (const std::uint16_t at : kBoth) {
+        const JobRecord& job = *m.world.amf(at).tables().state().job(id);
+        EXPECT_EQ(job.state, JobState::done);
+        const JobSize size = m.world.amf(at).tables().size_of(job);
+        EXPECT_EQ(size.done_bytes,
+                  lost * m.world.config.geometry.rows_per_extent() * std::uint64_t{256u << 10});
+        EXPECT_EQ(size.total_bytes, size.done_bytes);
+    }
+}
+
 TEST(Mover, GoesOnWhereItWasWhenAllStartAgain) {
     Moving m(shape(Level::raid5, 6, 3, true, PowerLoss::resync));
     const Buffer data = pattern(1, 4u << 20);
@@ -120,9 +154,9 @@ TEST(Mover, GoesOnWhereItWasWhenAllStartAgain) {
     EXPECT_GE(rows_done(1), 64u);
     EXPECT_FALSE(m.world.run_until([&] { return !m.lacks_something(); }, 1s)) << "from half-written stripes";
     for (const std::uint8_t slot : {std::uint8_t{0}, std::uint8_t{1}}) {
-        ParityJob resync(m.world.amf(1));
-        ASSERT_TRUE(m.world.run(1, resync.resync_own()));
-        ASSERT_TRUE(m.world.run(1, resync.resync_of(AmfSlot(slot), [] { return true; })));
+        Resync resync(m.world.amf(1));
+        ASSERT_TRUE(m.world.run(1, resync.own()));
+        ASSERT_TRUE(m.world.run(1, resync.of(AmfSlot(slot), [] { return true; })));
     }
     ASSERT_TRUE(m.rebuilt());
     EXPECT_TRUE(m.reads(1, 0, data));

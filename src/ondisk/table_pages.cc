@@ -32,6 +32,10 @@ constexpr std::size_t kStateJournals = kStateMembers + kMaxMembers * kStateMembe
 constexpr std::size_t kStateJournalSize = 24;
 static_assert(kStateJournals == 456 && kStateJournals + kMaxGroupAmfs * kStateJournalSize <= kPageSize);
 
+constexpr std::size_t kStateSchedule = kStateJournals + kMaxGroupAmfs * kStateJournalSize;
+constexpr std::size_t kStateJobs = kStateSchedule + 16;
+static_assert(kStateSchedule == 840 && kStateJobs + kJobRecords * kJobRecordSize <= kPageSize);
+
 constexpr std::size_t kIntentRegions = 72;
 constexpr std::size_t kIntentOwner = kIntentRegions + kMaxIntentRegions * 4;
 constexpr std::uint32_t kFormerRegion = 1u << 31;
@@ -294,6 +298,15 @@ void GroupState::encode(PageBytes page) const {
         put_mask(out, journal.members);
         put_mask(out, journal.filling);
     }
+    ASSERT(schedule.is_valid());
+    out.put(schedule.every);
+    out.put(schedule.age);
+    out.put(schedule.begun);
+    out.zeros(4);
+    for (const JobRecord& job : jobs) {
+        ASSERT(!job.active() || active(job.kind) == &job);
+        job.encode(out);
+    }
     out.finish();
 }
 
@@ -322,7 +335,28 @@ Result<GroupState> GroupState::decode(ConstPageBytes page) {
         journal.filling = get_mask(in);
         if (!is_valid(journal)) return fail(Errc::corrupt);
     }
+    state.schedule.every = in.get<std::uint32_t>();
+    state.schedule.age = in.get<std::uint32_t>();
+    state.schedule.begun = in.get<std::uint32_t>();
+    in.raw(4);
+    if (!state.schedule.is_valid()) return fail(Errc::corrupt);
+    for (JobRecord& job : state.jobs) {
+        TRY_LET(job, JobRecord::decode(in));
+        if (!job.active()) continue;
+        if (state.active(job.kind) != &job) return fail(Errc::corrupt);  // the first one that goes on
+    }
     return state;
+}
+
+const JobRecord* GroupState::job(std::uint32_t id) const {
+    const auto at = std::ranges::find(jobs, id, &JobRecord::id);
+    return id == 0 || at == jobs.end() ? nullptr : &*at;
+}
+
+const JobRecord* GroupState::active(JobKind kind) const {
+    const auto is = [kind](const JobRecord& job) { return job.active() && job.kind == kind; };
+    const auto at = std::ranges::find_if(jobs, is);
+    return at == jobs.end() ? nullptr : &*at;
 }
 
 void Intent::encode(PageBytes page) const {

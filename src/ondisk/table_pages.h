@@ -15,6 +15,7 @@
 #include "layout/geometry.h"
 #include "layout/sharing.h"
 #include "layout/zone.h"
+#include "ondisk/job_record.h"
 #include "ondisk/page.h"
 
 namespace braid {
@@ -121,7 +122,13 @@ struct GroupState {
     std::vector<MemberStatus> members;                 ///< by MemberIndex, at most 24
     bool clean = false;                                ///< stopped in order: no stripe can be half-written
     std::array<JournalState, kMaxGroupAmfs> journals;  ///< by AmfSlot
+    ScrubSchedule schedule;
+    std::array<JobRecord, kJobRecords> jobs;  ///< in no order
 
+    /// Null if there is none.
+    const JobRecord* job(std::uint32_t id) const;
+    /// The one that goes on; of each kind there is one at most.
+    const JobRecord* active(JobKind kind) const;
     friend bool operator==(const GroupState&, const GroupState&) = default;
     void encode(PageBytes page) const;
     static Result<GroupState> decode(ConstPageBytes page);

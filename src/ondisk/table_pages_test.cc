@@ -228,6 +228,8 @@ TEST(StatePage, HasTheDocumentedOffsets) {
     EXPECT_EQ(block.at(72 + 16), 1);
     EXPECT_EQ(block.u32(72 + 16 + 4), 3u);
     EXPECT_EQ(block.u32(72 + 16 + 8), 7u);
+    EXPECT_EQ(block.u32(840), 0u);
+    EXPECT_EQ(block.u32(856), 0u);
     block.bytes[72 + 16] = std::byte{5};
     EXPECT_FALSE(GroupState::decode(block.view()));
     block.bytes[72 + 16] = std::byte{0};
@@ -251,6 +253,90 @@ TEST(StatePage, HasTheDocumentedOffsets) {
     block.bytes[72 + 16] = std::byte{0};
     block.bytes[66] = std::byte{2};
     EXPECT_FALSE(GroupState::decode(block.view()));
+}
+
+TEST(StatePage, HasTheJobsWhereTheyAreDocumented) {
+    Block block;
+    GroupState state;
+    state.schedule = {3600, 100, 7};
+    JobRecord& job = state.jobs[1];
+    job.id = 9;
+    job.state = JobState::paused;
+    job.priority = 2;
+    job.started = 11;
+    job.cursor = ExtentIndex(12);
+    job.counts = {13, 14, 15, StripeIndex(16)};
+    job.done[3] = 17;
+    job.window.set(1).set(1023);
+    state.jobs[2] = {.id = 8, .state = JobState::cancelled, .ended = 5, .left = 6};
+    state.encode(block.span());
+    EXPECT_EQ(block.u32(840), 3600u);
+    EXPECT_EQ(block.u32(844), 100u);
+    EXPECT_EQ(block.u32(848), 7u);
+    EXPECT_EQ(block.u32(856), 0u);
+    const std::size_t at = 856 + 256;
+    EXPECT_EQ(block.u32(at), 9u);
+    EXPECT_EQ(block.u32(at + 4), 1u | 1u << 8 | 2u << 16);
+    EXPECT_EQ(block.u32(at + 8), 11u);
+    EXPECT_EQ(block.u32(at + 16), 0u);
+    EXPECT_EQ(block.u32(at + 24), 12u);
+    EXPECT_EQ(block.u32(at + 28), 0u);
+    EXPECT_EQ(block.u32(at + 32), 13u);
+    EXPECT_EQ(block.u32(at + 36), 14u);
+    EXPECT_EQ(block.u32(at + 40), 15u);
+    EXPECT_EQ(block.u32(at + 48), 16u);
+    EXPECT_EQ(block.u32(at + 64 + 3 * 4), 17u);
+    EXPECT_EQ(block.at(at + 128), 2);
+    EXPECT_EQ(block.at(at + 255), 0x80);
+    EXPECT_EQ(block.u32(at + 256 + 28), 6u);
+    ASSERT_TRUE(GroupState::decode(block.view()));
+    EXPECT_EQ(*GroupState::decode(block.view()), state);
+    const auto broken = [&](std::size_t offset, std::uint8_t value) {
+        Block other = block;
+        other.bytes[offset] = std::byte{value};
+        return !GroupState::decode(other.view());
+    };
+    EXPECT_TRUE(broken(848, 101));   // begun after now
+    EXPECT_TRUE(broken(at, 0));      // no number
+    EXPECT_TRUE(broken(at + 4, 3));  // kind
+    EXPECT_TRUE(broken(at + 4, 2));  // a rebuild that scrubs
+    EXPECT_TRUE(broken(at + 5, 4));  // state
+    EXPECT_TRUE(broken(at + 5, 2));  // done, with a cursor
+    EXPECT_TRUE(broken(at + 6, 0));  // priority
+    EXPECT_TRUE(broken(at + 6, 10));
+    EXPECT_TRUE(broken(at + 16, 1));         // ended and goes on
+    EXPECT_TRUE(broken(at + 28, 1));         // the same
+    EXPECT_TRUE(broken(at + 36, 0));         // the first of none
+    EXPECT_TRUE(broken(at + 128, 3));        // the cursor's is done
+    EXPECT_TRUE(broken(at + 256 + 5, 0));    // two that go on
+    EXPECT_TRUE(broken(at + 256 + 24, 1));   // a cursor of one that ended
+    EXPECT_TRUE(broken(at + 512 + 100, 1));  // something where there is nothing
+}
+
+TEST(JobRecords, MoveTheirCursorOverWhatIsDoneAndWhatNobodyAwaits) {
+    JobRecord job;
+    job.id = 1;
+    const auto awaited = [](ExtentIndex extent) { return extent.v % 10 != 3; };
+    job.note_done(ExtentIndex(2));
+    job.note_done(ExtentIndex(1));
+    job.advance(4000, awaited);
+    EXPECT_EQ(job.cursor, ExtentIndex(0));
+    EXPECT_TRUE(job.awaits(ExtentIndex(0)));
+    EXPECT_FALSE(job.awaits(ExtentIndex(2)));
+    EXPECT_TRUE(job.awaits(ExtentIndex(3999)));
+    job.note_done(ExtentIndex(0));
+    job.note_done(ExtentIndex(5));
+    job.advance(4000, awaited);
+    EXPECT_EQ(job.cursor, ExtentIndex(4));
+    EXPECT_FALSE(job.awaits(ExtentIndex(3)));
+    EXPECT_FALSE(job.awaits(ExtentIndex(5)));
+    EXPECT_TRUE(job.awaits(ExtentIndex(6)));
+    EXPECT_TRUE(job.is_valid());
+    job.advance(4000, [](ExtentIndex extent) { return extent.v == 3998; });
+    EXPECT_EQ(job.cursor, ExtentIndex(3998));
+    EXPECT_TRUE(job.window.none());
+    job.advance(4000, [](ExtentIndex) { return false; });
+    EXPECT_EQ(job.cursor, ExtentIndex(4000));
 }
 
 TEST(IntentPage, RefusesTooManyUnsortedAndDoubleRegions) {
@@ -387,6 +473,24 @@ TEST(TablePagesProperty, EveryContentComesBack) {
         for (auto& member : state.members) {
             member = {*rc::gen::element(MemberState::ok, MemberState::failed),
                       Epoch(*rc::gen::arbitrary<std::uint64_t>()), *rc::gen::arbitrary<std::uint32_t>()};
+        }
+        state.schedule.every = *rc::gen::inRange<std::uint32_t>(1, ScrubSchedule::kLongest);
+        state.schedule.age = *rc::gen::arbitrary<std::uint32_t>();
+        state.schedule.begun = *rc::gen::inRange<std::uint32_t>(0, state.schedule.age);
+        for (JobRecord& job : state.jobs) {
+            job.id = *rc::gen::arbitrary<std::uint32_t>();
+            if (job.id == 0) continue;
+            job.kind = *rc::gen::element(JobKind::scrub, JobKind::rebuild);
+            job.state =
+                *rc::gen::element(JobState::running, JobState::paused, JobState::done, JobState::cancelled);
+            if (job.active() && state.active(job.kind) != &job) job.state = JobState::done;
+            job.priority = *rc::gen::inRange<std::uint8_t>(1, kMaxPriority + 1);
+            job.started = *rc::gen::arbitrary<std::uint64_t>();
+            for (std::uint32_t& units : job.done) units = *rc::gen::arbitrary<std::uint32_t>();
+            if (!job.active()) job.left = *rc::gen::arbitrary<std::uint32_t>();
+            if (!job.active() || job.kind != JobKind::scrub) continue;
+            job.cursor = ExtentIndex(*rc::gen::arbitrary<std::uint32_t>());
+            for (int i = 0; i < 20; ++i) job.window.set(*rc::gen::inRange<std::size_t>(1, kScrubWindow));
         }
         expect_comes_back(state);
     }));

@@ -89,6 +89,9 @@ Status Tables::apply_page(PageNumber page, ConstPageBytes bytes) {
             for (const JournalState& ring : state.journals) {
                 if ((ring.members & others).any()) return fail(Errc::corrupt);
             }
+            for (const JobRecord& job : state.jobs) {
+                if (job.cursor.v > config_.extents) return fail(Errc::corrupt);
+            }
             const GroupState former = std::exchange(state_, std::move(state));
             if (loaded_ && comes_without_us(former)) go_offline();
             recount();

@@ -45,6 +45,11 @@
 
 namespace braid {
 
+/// Of a job; `unit`: the bytes of one.
+struct JobSize {
+    std::uint64_t unit = 1, done_bytes = 0, total_bytes = 0;
+};
+
 class Tables {
 public:
     /// `disks` by member, null where the disk is not there, and which disks these are. `slot` is this AMF's
@@ -184,6 +189,27 @@ public:
     /// Members that leave, or are dismissed, and have nothing any more are gone.
     Task<Status> end_leaves();
     bool leaves_empty(MemberIndex member) const;
+
+    // ---- long work over the whole group (jobs.cc)
+    /// The extent has a zone, and the scrub has not been there.
+    bool unscrubbed(const JobRecord& job, ExtentIndex extent) const;
+    JobSize size_of(const JobRecord& job) const;
+    /// Zones with a segment that moves, or should and has a place to go to.
+    std::uint32_t zones_to_move() const;
+    /// Its number, greater than `above`. exists: one of its kind goes on.
+    Task<Result<std::uint32_t>> add_job(JobRecord job, std::uint32_t above);
+    /// running, paused, or, a scrub, cancelled. not_found; exists: it has ended; invalid.
+    Task<Status> set_job(std::uint32_t id, JobState to);
+    /// Adds what was found in extents that this AMF has been through; those that a death or a join made two
+    /// go through count once. After the last one the job is done.
+    Task<Status> note_scrubbed(std::uint32_t id, std::map<ExtentIndex, ScrubCounts> extents);
+    /// Segments that this AMF has moved to their end.
+    Task<Status> note_moved(std::uint32_t segments);
+    /// If nothing is left to move.
+    Task<Status> end_rebuild();
+    /// 0: never.
+    Task<Status> set_scrub_every(std::uint32_t seconds);
+    Task<Status> add_scrub_age(std::uint32_t seconds);
 
     // ---- journals
     const JournalState& journal(AmfSlot slot) const { return state_.journals[slot.v]; }
@@ -337,6 +363,9 @@ private:
     bool serves_without(MemberMask members) const;
     std::uint32_t promised_zones() const;
     Task<Status> end_doubtful_moves();
+
+    // jobs.cc
+    void end_job(JobRecord& job, JobState how) const;
 
     // intents.cc
     Task<Status> store_intents();

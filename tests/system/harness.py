@@ -162,9 +162,9 @@ class Cluster:
         return any(p["controller"] == name and p["state"] == "open" for p in json.loads(done.stdout)["ports"])
 
     def verify(self):
-        """Parity of every stripe fits its data."""
+        """Every block is what was written, and parity fits."""
         wait_until("no job runs", lambda: not any(j["state"] == "running" for j in self.status()["jobs"]), 60)
-        done = self.braid("group", "verify", "g0", timeout=180)
+        done = self.braid("group", "scrub", "g0", "--wait", timeout=180)
         say(f"verified: {done.stdout.strip()}")
 
 

@@ -95,7 +95,7 @@ def block_devices():
         m.start("ctl-b")
         wait_until("ctl-b serves v", lambda: run("nbdinfo", m.uri("ctl-b"), expect=None).returncode == 0, 30)
         wait_until("no job runs", lambda: '"running"' not in m.braid("status", "--json").stdout, 60)
-        say(m.braid("group", "verify", "g").stdout.strip())
+        say(m.braid("group", "scrub", "g", "--wait").stdout.strip())
         m.braid("disk", "fail", m.devices[2], "-y")
         check(not (wrong := wrong_blocks(m.uri("ctl-b"), records)), f"degraded: {len(wrong)} wrong blocks, as {wrong[:3]}")
 

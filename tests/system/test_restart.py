@@ -69,20 +69,20 @@ def flip_a_byte(cluster):
 
 
 def flipped_byte():
-    """without checksums `group verify` says that a byte of a disk changed behind the array's back (exit 1)"""
+    """without checksums `group scrub` says that a byte of a disk changed behind the array's back (exit 1)"""
     with Cluster(disks=4, disk_size="256MiB", volume_size="64MiB", level="raid5", flags=["--checksums", "off"]) as c:
         flip_a_byte(c)
-        done = c.braid("group", "verify", "g0", expect=1)
+        done = c.braid("group", "scrub", "g0", "--wait", expect=1)
         check("1 stripes" in done.stderr, f"the mismatch is told: {done.stdout}{done.stderr}")
 
 
 def repaired_byte():
-    """with checksums `group verify` repairs it, and says so"""
+    """with checksums `group scrub` repairs it, and says so"""
     with Cluster(disks=4, disk_size="256MiB", volume_size="64MiB", level="raid5") as c:
         marker = flip_a_byte(c)
-        done = c.braid("group", "verify", "g0")
+        done = c.braid("group", "scrub", "g0", "--wait")
         check("1 stripes had blocks" in done.stdout, f"the repair is told: {done.stdout}{done.stderr}")
-        done = c.braid("group", "verify", "g0")
+        done = c.braid("group", "scrub", "g0", "--wait")
         check("stripes had blocks" not in done.stdout, f"once: {done.stdout}{done.stderr}")
         connection = nbd_client.Connection(c.uris[1])
         check(connection.read(8 << 20, 4096) == marker, "the block is what was written")

@@ -44,6 +44,12 @@ Nanos Loop::RealClock::now() const {
     return std::chrono::seconds(ts.tv_sec) + Nanos(ts.tv_nsec);
 }
 
+std::uint64_t Loop::RealClock::unix_seconds() const {
+    timespec ts{};
+    ::clock_gettime(CLOCK_REALTIME, &ts);
+    return static_cast<std::uint64_t>(ts.tv_sec);
+}
+
 void Loop::RealClock::arm(TimerOp& op) {
     ASSERT(op.armed_by == nullptr);
     op.armed_by = this;

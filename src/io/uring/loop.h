@@ -87,6 +87,7 @@ private:
     public:
         explicit RealClock(Executor& executor) : executor_(executor) {}
         Nanos now() const override;
+        std::uint64_t unix_seconds() const override;
         void arm(TimerOp& op) override;
         void disarm(TimerOp& op) override;
         bool fire_due();

@@ -1,0 +1,147 @@
+// Long work: what operators ask of it, and what it tells of a group.
+#include <algorithm>
+
+#include "controller/controller.h"
+#include "controller/refusals.h"
+
+namespace braid {
+
+std::vector<JobInfo> Controller::jobs() const {
+    std::vector<JobInfo> out;
+    for (const auto& [uuid, group] : groups_) {
+        if (!group->tables().loaded()) continue;
+        for (JobInfo& job : jobs_.of(group->tables())) out.push_back(std::move(job));
+    }
+    for (JobInfo& job : jobs_.own()) out.push_back(std::move(job));
+    return out;
+}
+
+Task<AdminResult<Outcome>> Controller::scrub_group(ScrubGroup request) {
+    const auto group = serving_group(request.name);
+    if (!group) co_return std::unexpected(group.error());
+    Tables& tables = (*group)->tables();
+    if (request.priority < 1 || request.priority > kMaxPriority)
+        co_return refuse(Errc::invalid, "priority " + std::to_string(request.priority) + " is none",
+                         "1 to 9");
+    const auto running = [&tables](const JobRecord& job) {
+        return refuse(Errc::busy,
+                      "group " + tables.config().name + " is being scrubbed already: job " +
+                          std::to_string(job.id) + " is " + std::string(to_string(job.state)),
+                      "braid job show " + std::to_string(job.id));
+    };
+    // What this controller knows may be older than the end of the last one.
+    const JobRecord* present = tables.state().active(JobKind::scrub);
+    if (request.dry_run && present != nullptr) co_return running(*present);
+    Outcome outcome;
+    outcome.steps.push_back("reads " + std::to_string(tables.allocated_extents() * kExtentSize) +
+                            " bytes of " + tables.config().name +
+                            " and their parity, stripe by stripe, on all controllers");
+    if (request.dry_run) co_return outcome;
+    std::uint64_t above = 0;  // numbers are told apart as far as this controller knows
+    for (const JobInfo& job : jobs()) above = job.id < Jobs::kFirstOwn ? std::max(above, job.id) : above;
+    JobRecord job;
+    job.priority = static_cast<std::uint8_t>(request.priority);
+    job.started = env_.clock.unix_seconds();
+    const auto id = co_await tables.add_job(job, static_cast<std::uint32_t>(above));
+    if (!id && id.error().code == Errc::exists) {
+        if (const JobRecord* other = tables.state().active(JobKind::scrub)) co_return running(*other);
+    }
+    if (!id) co_return std::unexpected(from(id.error(), "group " + tables.config().name));
+    outcome.job = *id;
+    co_return outcome;
+}
+
+Task<AdminResult<Outcome>> Controller::change_job(std::uint64_t id, JobChange change, bool dry_run) {
+    const std::string what = "job " + std::to_string(id);
+    std::shared_ptr<GroupRuntime> group;
+    for (const auto& [uuid, other] : groups_) {
+        if (other->state() != GroupRuntime::State::serving || id >= Jobs::kFirstOwn ||
+            other->tables().state().job(static_cast<std::uint32_t>(id)) == nullptr)
+            continue;
+        if (group != nullptr) {
+            co_return refuse(Errc::invalid,
+                             "groups " + group->name() + " and " + other->name() + " both have a " + what,
+                             "ask a controller that shares one of them: --api");
+        }
+        group = other;
+    }
+    if (group == nullptr) {
+        const auto own = jobs_.own();
+        if (std::ranges::find(own, id, &JobInfo::id) != own.end())
+            co_return refuse(Errc::unsupported, what + " is a resync: it goes on until parity is right",
+                             "braid job wait " + std::to_string(id));
+        co_return refuse(Errc::not_found, "there is no " + what, "braid job list");
+    }
+    Tables& tables = group->tables();
+    const JobRecord job = *tables.state().job(static_cast<std::uint32_t>(id));
+    const std::string text = what + " (" + std::string(to_string(job.kind)) + " of " + group->name() + ")";
+    if (!job.active())
+        co_return refuse(Errc::exists, text + " is " + std::string(to_string(job.state)) + " already",
+                         "braid job list");
+    if (change == JobChange::cancel && job.kind != JobKind::scrub) {
+        co_return refuse(Errc::invalid, text + " ends when nothing is left to do",
+                         "braid job pause " + std::to_string(id));
+    }
+    struct Plan {
+        JobState state;
+        const char* text;
+    };
+    constexpr std::array<Plan, 3> plans{Plan{JobState::paused, "pauses "},
+                                        Plan{JobState::running, "goes on with "},
+                                        Plan{JobState::cancelled, "ends "}};
+    const Plan plan = plans[static_cast<std::size_t>(change)];
+    Outcome outcome;
+    outcome.steps.push_back(plan.text + text + ", on all controllers");
+    if (plan.state == job.state)
+        outcome.steps = {text + " is " + std::string(to_string(job.state)) + " already"};
+    if (dry_run) co_return outcome;
+    const Status status = co_await tables.set_job(job.id, plan.state);
+    if (!status) co_return std::unexpected(from(status.error(), text));
+    co_return outcome;
+}
+
+void Controller::add_job_conditions(const GroupRuntime& group, const AddCondition& add) const {
+    const Tables& tables = group.tables();
+    const GroupConfig& config = tables.config();
+    const std::string name = config.name;
+    std::vector<const JobRecord*> scrubs;
+    for (const JobRecord& job : tables.state().jobs) {
+        if (job.id != 0 && job.kind == JobKind::scrub) scrubs.push_back(&job);
+        if (job.active() && job.state == JobState::paused) {
+            add("JOB_PAUSED", Severity::info, name + " job " + std::to_string(job.id),
+                "the " + std::string(to_string(job.kind)) + " waits for an operator",
+                "braid job resume " + std::to_string(job.id));
+        }
+    }
+    // What the last one says that came to its end, and those after it.
+    std::ranges::sort(scrubs, std::greater{}, [](const JobRecord* job) { return job->id; });
+    for (const JobRecord* job : scrubs) {
+        const ScrubCounts& counts = job->counts;
+        if (counts.unattributed != 0) {
+            const LogicalRange at = tables.geometry().range_of(counts.first_unattributed);
+            std::string where = "byte " + std::to_string(at.offset) + " of the group";
+            for (const VolumeRecord& volume : tables.volumes()) {
+                const std::uint64_t begin = volume.first_extent.v * kExtentSize;
+                if (at.offset >= begin && at.offset < begin + volume.extents * kExtentSize)
+                    where = volume.name + " byte " + std::to_string(at.offset - begin);
+            }
+            add("SCRUB_FOUND", Severity::error, name,
+                "the parity of " + std::to_string(counts.unattributed) +
+                    " stripes does not fit their data, and nothing tells which is wrong; the first is at " +
+                    where + ", of " + std::to_string(at.length) + " bytes",
+                "compare the data there with a backup and write the whole range anew, then: braid group "
+                "scrub " +
+                    name);
+            break;
+        }
+        if (job->state == JobState::done) break;
+    }
+    if (tables.state().schedule.overdue()) {
+        add("SCRUB_OVERDUE", Severity::warning, name,
+            "has been in service for " + std::to_string(tables.state().schedule.age / 3600) +
+                " hours since its last whole scrub, twice as long as it should",
+            "braid group scrub " + name + "; braid job list says what keeps one from its end");
+    }
+}
+
+}  // namespace braid

@@ -1,0 +1,178 @@
+// Long work over the whole group, in the state page (ondisk/job_record.h): whoever works on it tells here how
+// far it is, and all AMFs know the same.
+//
+//   scrub     add -> note_scrubbed ... -> at the last extent: done          pause, resume, cancel meanwhile
+//   rebuild   begun with the first segment that moves, ended by the keeper  pause, resume meanwhile
+#include <algorithm>
+
+#include "base/log.h"
+#include "tables/tables.h"
+
+namespace braid {
+namespace {
+
+JobRecord& record(GroupState& state, std::uint32_t id) {
+    return *std::ranges::find(state.jobs, id, &JobRecord::id);
+}
+
+/// Where a new record goes. Of those that ended the newest scrub that came to its end stays: it says how the
+/// group is.
+JobRecord& place_for_one(GroupState& state) {
+    const JobRecord* last = nullptr;
+    for (const JobRecord& job : state.jobs) {
+        const bool whole = job.id != 0 && job.kind == JobKind::scrub && job.state == JobState::done;
+        if (whole && (last == nullptr || job.id > last->id)) last = &job;
+    }
+    JobRecord* place = nullptr;
+    for (JobRecord& job : state.jobs) {
+        if (job.active() || &job == last) continue;
+        if (place == nullptr || job.id < place->id) place = &job;
+    }
+    return *place;
+}
+
+}  // namespace
+
+bool Tables::unscrubbed(const JobRecord& job, ExtentIndex extent) const {
+    return zone(extent) != nullptr && job.awaits(extent);
+}
+
+/// Not those that nobody has room for.
+std::uint32_t Tables::zones_to_move() const {
+    const MemberMask spare = with_spare();
+    return static_cast<std::uint32_t>(std::ranges::count_if(zones_, [&](const Zone& zone) {
+        if (!zone.allocated()) return false;
+        return zone.move || (position_to_move(zone) && (spare & ~members_of(zone)).any());
+    }));
+}
+
+JobSize Tables::size_of(const JobRecord& job) const {
+    if (job.kind == JobKind::scrub) {
+        std::uint64_t left = job.left;
+        for (std::uint32_t i = job.cursor.v; job.active() && i < config_.extents; ++i)
+            left += unscrubbed(job, ExtentIndex(i)) ? 1 : 0;
+        const std::uint64_t done = job.units_done();
+        return {kExtentSize, done * kExtentSize, (done + left) * kExtentSize};
+    }
+    const std::uint64_t strip = geometry().strip_size, segment = geometry().rows_per_extent() * strip;
+    JobSize size{segment, job.units_done() * segment, (job.units_done() + job.left) * segment};
+    if (!job.active()) return size;
+    size.total_bytes += zones_to_move() * segment;
+    for (const Zone& zone : zones_) size.done_bytes += zone.move ? zone.move->rows_done * strip : 0;
+    return size;
+}
+
+Task<Result<std::uint32_t>> Tables::add_job(JobRecord job, std::uint32_t above) {
+    CO_TRY_LET(const Turn turn, co_await begin_change());
+    if (state_.active(job.kind) != nullptr) co_return fail(Errc::exists);
+    GroupState state = state_;
+    for (const JobRecord& other : state.jobs) above = std::max(above, other.id);
+    job.id = above + 1;
+    if (job.kind == JobKind::scrub) state.schedule.begun = state.schedule.age;
+    place_for_one(state) = job;
+    LOG_INFO("job.begun", {"group", config_.name}, {"job", job.id}, {"kind", to_string(job.kind)});
+    CO_TRY(co_await commit(kStatePage, std::move(state)));
+    CO_TRY(co_await end_change());
+    co_return job.id;
+}
+
+Task<Status> Tables::set_job(std::uint32_t id, JobState to) {
+    CO_TRY_LET(const Turn turn, co_await begin_change());
+    const JobRecord* present = state_.job(id);
+    if (present == nullptr) co_return fail(Errc::not_found);
+    if (!present->active()) co_return fail(Errc::exists);
+    if (to == JobState::cancelled && present->kind != JobKind::scrub) co_return fail(Errc::invalid);
+    if (present->state == to) co_return Status{};
+    GroupState state = state_;
+    JobRecord& job = record(state, id);
+    if (is_active(to)) {
+        job.state = to;
+    } else {
+        end_job(job, to);
+    }
+    LOG_INFO("job.set", {"group", config_.name}, {"job", id}, {"state", to_string(to)});
+    CO_TRY(co_await commit(kStatePage, std::move(state)));
+    co_return co_await end_change();
+}
+
+void Tables::end_job(JobRecord& job, JobState how) const {
+    const JobSize size = size_of(job);
+    job.left = how == JobState::done
+                   ? 0
+                   : static_cast<std::uint32_t>((size.total_bytes - size.done_bytes) / size.unit);
+    job.state = how;
+    job.ended = clock_.unix_seconds();
+    job.cursor = ExtentIndex();
+    job.window.reset();
+}
+
+Task<Status> Tables::note_scrubbed(std::uint32_t id, std::map<ExtentIndex, ScrubCounts> extents) {
+    CO_TRY_LET(const Turn turn, co_await begin_change());
+    const JobRecord* present = state_.job(id);
+    if (present == nullptr || !present->active()) co_return Status{};
+    GroupState state = state_;
+    JobRecord& job = record(state, id);
+    for (const auto& [extent, counts] : extents) {
+        if (!job.awaits(extent)) continue;  // somebody else was there, too
+        job.note_done(extent);
+        job.counts.add(counts);
+        ++job.done[slot_.v];
+    }
+    job.advance(config_.extents, [this](ExtentIndex extent) { return zone(extent) != nullptr; });
+    if (job.cursor.v == config_.extents) {
+        end_job(job, JobState::done);
+        state.schedule.age = state.schedule.begun = 0;
+        LOG_INFO("job.done", {"group", config_.name}, {"job", id}, {"extents", job.units_done()},
+                 {"repaired", job.counts.repaired}, {"unattributed", job.counts.unattributed},
+                 {"incomplete", job.counts.incomplete});
+    }
+    if (state == state_) co_return Status{};
+    CO_TRY(co_await commit(kStatePage, std::move(state)));
+    co_return co_await end_change();
+}
+
+Task<Status> Tables::note_moved(std::uint32_t segments) {
+    CO_TRY_LET(const Turn turn, co_await begin_change());
+    GroupState state = state_;
+    JobRecord* job = nullptr;  // the newest: it may have ended meanwhile
+    for (JobRecord& other : state.jobs) {
+        if (other.id == 0 || other.kind != JobKind::rebuild) continue;
+        if (job == nullptr || other.id > job->id) job = &other;
+    }
+    if (job == nullptr) co_return Status{};
+    job->done[slot_.v] += segments;
+    CO_TRY(co_await commit(kStatePage, std::move(state)));
+    co_return co_await end_change();
+}
+
+Task<Status> Tables::end_rebuild() {
+    CO_TRY_LET(const Turn turn, co_await begin_change());
+    GroupState state = state_;
+    const JobRecord* present = state.active(JobKind::rebuild);
+    if (present == nullptr || zones_to_move() != 0) co_return Status{};
+    end_job(record(state, present->id), JobState::done);
+    LOG_INFO("job.done", {"group", config_.name}, {"job", present->id}, {"segments", present->units_done()});
+    CO_TRY(co_await commit(kStatePage, std::move(state)));
+    co_return co_await end_change();
+}
+
+Task<Status> Tables::set_scrub_every(std::uint32_t seconds) {
+    CO_TRY_LET(const Turn turn, co_await begin_change());
+    if (state_.schedule.every == seconds) co_return Status{};
+    GroupState state = state_;
+    state.schedule.every = seconds;
+    if (seconds == 0) state.schedule = {};
+    CO_TRY(co_await commit(kStatePage, std::move(state)));
+    co_return co_await end_change();
+}
+
+Task<Status> Tables::add_scrub_age(std::uint32_t seconds) {
+    CO_TRY_LET(const Turn turn, co_await begin_change());
+    if (state_.schedule.every == 0) co_return Status{};
+    GroupState state = state_;
+    state.schedule.age += std::min(seconds, ~std::uint32_t{0} - state.schedule.age);
+    CO_TRY(co_await commit(kStatePage, std::move(state)));
+    co_return co_await end_change();
+}
+
+}  // namespace braid
