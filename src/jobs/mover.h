@@ -53,7 +53,7 @@ private:
     /// The zone has a position that should stand elsewhere, and it is time.
     bool due(const Zone& zone) const;
     std::optional<ExtentIndex> look();
-    Task<Status> end_leaves();
+    Task<Status> end_moves();
     Task<Status> move_zone(ExtentIndex extent);
     Task<Status> move_run(ExtentIndex extent, ZoneMove move);
     Task<Status> move_rows(ExtentIndex extent, std::uint32_t from, std::uint32_t to, Epoch epoch);
