@@ -69,7 +69,8 @@ private:
         fail,
         set_sharing,
         remove_disk,
-        add_disk
+        add_disk,
+        expand
     };
     /// A piece of the second disk: `value` was written there last, 0 is never; perhaps if not `certain`.
     struct Slot {

@@ -43,6 +43,7 @@ int http_status(Errc code);
 AdminResult<CreateGroup> parse_create_group(std::string_view body);
 /// Without the name.
 AdminResult<AddDisk> parse_add_disk(std::string_view body);
+AdminResult<ExpandGroup> parse_expand_group(std::string_view body);
 AdminResult<SetGroup> parse_set_group(std::string_view body);
 AdminResult<CreateVolume> parse_create_volume(std::string_view body);
 AdminResult<CreatePorts> parse_create_ports(std::string_view body);

@@ -53,8 +53,7 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
         if (listener_) listener_();
     });
     const RecordLimits limits{std::uint64_t{config.most_extents()} * geometry_.rows_per_extent(),
-                              geometry_.stripe_size(),
-                              geometry_.strip_size, geometry_.m};
+                              geometry_.stripe_size(), geometry_.strip_size, geometry_.m};
     replicator_.configure(config.dimension, limits);
 }
 
@@ -96,7 +95,8 @@ Task<Status> Amf::renew_journals(bool open) {
         const Epoch epoch = view_.epoch;
         if (tables_.journal_of_the_dead()) {
             constexpr std::uint32_t kMostFetched = 1u << 31;
-            const std::uint64_t stripes = std::uint64_t{tables_.config().extents} * geometry_.rows_per_extent();
+            const std::uint64_t stripes =
+                std::uint64_t{tables_.config().extents} * geometry_.rows_per_extent();
             for (std::uint64_t first = 0; first < stripes; first += kMostFetched) {
                 CO_TRY(co_await replicator_.gather(StripeIndex(first), kMostFetched));
             }

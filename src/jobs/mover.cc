@@ -79,7 +79,8 @@ Task<void> Mover::run() {
 /// One of all does it.
 Task<Status> Mover::end_moves() {
     Tables& tables = amf_.tables();
-    if (amf_.keeper() && tables.state().balancing && !progress_.running()) CO_TRY(co_await tables.end_balancing());
+    if (amf_.keeper() && tables.state().balancing && !progress_.running())
+        CO_TRY(co_await tables.end_balancing());
     for (std::uint8_t i = 0; amf_.keeper() && i < tables.state().members.size(); ++i) {
         if (tables.leaves_empty(MemberIndex(i))) co_return co_await tables.end_leaves();
     }

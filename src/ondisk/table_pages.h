@@ -122,9 +122,9 @@ struct JournalState {
 
 /// Page 1: how the group is.
 struct GroupState {
-    std::vector<MemberStatus> members;                 ///< by MemberIndex, at most 24
-    bool clean = false;                                ///< stopped in order: no stripe can be half-written
-    bool balancing = false;  ///< segments move until all members are as full as the others
+    std::vector<MemberStatus> members;  ///< by MemberIndex, at most 24
+    bool clean = false;                 ///< stopped in order: no stripe can be half-written
+    bool balancing = false;             ///< segments move until all members are as full as the others
     std::array<JournalState, kMaxGroupAmfs> journals;  ///< by AmfSlot
 
     friend bool operator==(const GroupState&, const GroupState&) = default;

@@ -150,7 +150,8 @@ Task<Status> Tables::expand() {
     GroupState state = state_;
     state.balancing = true;
     if (config == config_ && state_.balancing) co_return fail(Errc::exists);
-    LOG_INFO("group.expand", {"group", config_.name}, {"extents", config.extents}, {"before", config_.extents});
+    LOG_INFO("group.expand", {"group", config_.name}, {"extents", config.extents},
+             {"before", config_.extents});
     if (config != config_) CO_TRY(co_await commit(kConfigPage, std::move(config)));
     CO_TRY(co_await commit(kStatePage, std::move(state)));
     co_return co_await end_change();
