@@ -71,6 +71,7 @@ constexpr std::array<Entry, kMarks> kTable{{
     {Mark::row_moved, "row.moved", ""},
     {Mark::disk_after_rebuild, "disk.after_rebuild", ""},
     {Mark::disk_added, "disk.added", ""},
+    {Mark::group_expanded, "group.expanded", ""},
     {Mark::cache_local, "cache.local", ""},
     {Mark::cache_peer, "cache.peer", ""},
     {Mark::cache_without_lease, "cache.without_lease", ""},

@@ -73,6 +73,7 @@ enum class Mark : std::uint8_t {
     row_moved,
     disk_after_rebuild,
     disk_added,
+    group_expanded,
     cache_local,
     cache_peer,
     cache_without_lease,

@@ -119,6 +119,10 @@ bool Operator::remove_disk(const Desk& desk) {
 /// One request of six, if it does so at all. Half of them take the place of a member.
 bool Operator::add_disk(const Desk& desk) {
     if (options_.additions == 0 || !options_.add->chance(1, 6)) return false;
+    if (options_.add->chance(1, 3)) {
+        ask(desk, Action::expand, "expand group g", desk.controller->expand_group({"g", {}, false, false}));
+        return true;
+    }
     std::vector<std::string> others, members;
     for (const DiskInfo& disk : desk.controller->disks()) {
         const bool member = disk.state == DiskState::member || disk.state == DiskState::failed;
@@ -274,6 +278,7 @@ void Operator::end(std::uint64_t turn, const Answer& answer) {
     ++done_;
     check_answer(answer);
     if (action_ == Action::add_disk && answer.ok) world_.mark(Mark::disk_added);
+    if (action_ == Action::expand && answer.ok) world_.mark(Mark::group_expanded);
     if (action_ == Action::create && answer.ok) {
         if (std::exchange(created_, true)) world_.mark(Mark::space_anew);
         slots_ = {};

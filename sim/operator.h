@@ -71,7 +71,8 @@ private:
         set_sharing,
         remove_disk,
         add_disk,
-        set_job
+        set_job,
+        expand
     };
     /// A piece of the second disk: `value` was written there last, 0 is never; perhaps if not `certain`.
     struct Slot {

@@ -161,6 +161,8 @@ Task<AdminResult<braid::Outcome>> ScenarioRun::request(const Step& step, Control
                                         disk_name(disk_of(step.arguments[1]).value_or(0)),
                                         true,
                                         false});
+        case Verb::expand:
+            return controller.expand_group({"g", {}, false, false});
         case Verb::close_port:
             return controller.delete_port("v", name(1), false);
         case Verb::open_ports:

@@ -57,6 +57,7 @@ constexpr std::array kForms = {
     "C removes disk DISK",
     "C adds disk DISK",
     "C replaces disk DISK by DISK",
+    "C expands",
     "C closes port C",
     "C opens ports",
     "C opens port C",

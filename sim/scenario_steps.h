@@ -65,6 +65,7 @@ enum class Verb : std::uint8_t {
     remove_disk,
     add_disk,
     replace_disk,
+    expand,
     close_port,
     open_ports,
     open_port,

@@ -312,6 +312,11 @@ int disk_add(const Globals& g, const std::string& name, const std::string& group
     if (!replaces.empty()) body["replaces"] = replaces;
     return change(g, "/api/v1/disks", body);
 }
+int group_expand(const Globals& g, const std::string& name, const std::vector<std::string>& disks,
+                 bool force) {
+    return change(g, fmt::format("/api/v1/groups/{}/expand", path_part(name)),
+                  Json{{"disks", disks}, {"force", force}});
+}
 int disk_remove(const Globals& g, const std::string& name) {
     return change(g, fmt::format("/api/v1/disks/{}/remove", path_part(name)), Json::object());
 }

@@ -79,6 +79,8 @@ int disk_fail(const Globals& g, const std::string& name);
 /// `replaces`: empty if it replaces none.
 int disk_add(const Globals& g, const std::string& name, const std::string& group, const std::string& replaces,
              bool force);
+int group_expand(const Globals& g, const std::string& name, const std::vector<std::string>& disks,
+                 bool force);
 int disk_remove(const Globals& g, const std::string& name);
 
 int controller_list(const Globals& g);

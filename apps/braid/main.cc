@@ -26,7 +26,7 @@ struct Words {
     Globals globals;
     std::string api;
     std::string name, second, group, size, strip_size;
-    std::vector<std::string> controllers;
+    std::vector<std::string> controllers, disks;
     std::uint64_t job = 0;
     bool watch = false, problems = false, force = false, wait = false, once = false;
     unsigned priority = 4;
@@ -183,6 +183,12 @@ void add_groups(CLI::App& app, Words& w) {
     set->add_option("--coherency", c.coherency)->group("");  // understood, to be refused with the reason
     set->add_option("--amfs", c.amfs)->group("");
     verb(w, group, "list", "all groups", [&w] { return group_list(w.globals); });
+    CLI::App* const expand =
+        verb(w, group, "expand", "more room for virtual disks: on new disks, and on those that came before",
+             [&w] { return group_expand(w.globals, w.name, w.disks, w.force); });
+    expand->add_option("NAME", w.name)->required();
+    expand->add_option("--add", w.disks, "disks that come first ('braid disk list')")->delimiter(',');
+    expand->add_flag("--force", w.force, "overwrite what they hold");
     verb(w, group, "show", "one group and its disks", [&w] { return group_show(w.globals, w.name); })
         ->add_option("NAME", w.name)
         ->required();

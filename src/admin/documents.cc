@@ -555,6 +555,14 @@ AdminResult<AddDisk> parse_add_disk(std::string_view body) {
     return fields.finish(std::move(r));
 }
 
+AdminResult<ExpandGroup> parse_expand_group(std::string_view body) {
+    Fields fields(body);
+    ExpandGroup r;
+    fields.texts("disks", r.disks);
+    fields.flag("force", r.force);
+    return fields.finish(std::move(r));
+}
+
 AdminResult<CreatePorts> parse_create_ports(std::string_view body) {
     Fields fields(body);
     CreatePorts r;

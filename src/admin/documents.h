@@ -43,6 +43,7 @@ int http_status(Errc code);
 AdminResult<CreateGroup> parse_create_group(std::string_view body);
 /// Without the name.
 AdminResult<AddDisk> parse_add_disk(std::string_view body);
+AdminResult<ExpandGroup> parse_expand_group(std::string_view body);
 AdminResult<SetGroup> parse_set_group(std::string_view body);
 /// Without the name.
 AdminResult<ScrubGroup> parse_scrub_group(std::string_view body);

@@ -155,6 +155,9 @@ public:
         if (r.replaces.empty()) co_return Outcome{{fmt::format("add {} to {}", r.disk, r.group)}, {}};
         co_return Outcome{{fmt::format("replace {} by {}", r.replaces, r.disk)}, {}};
     }
+    Task<AdminResult<Outcome>> expand_group(ExpandGroup r) override {
+        co_return Outcome{{fmt::format("expand {} by {} disks", r.name, r.disks.size())}, {}};
+    }
     Task<AdminResult<Outcome>> remove_disk(std::string disk, bool) override {
         co_return Outcome{{"remove " + disk}, {}};
     }

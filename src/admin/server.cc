@@ -284,6 +284,17 @@ void Server::add_changers(Front& front) {
                         request->dry_run = flag(q, "dry_run");
                         return Maker([this, r = std::move(*request)] { return target_.set_group(r); });
                     }));
+    front.http.Post("/api/v1/groups/([^/]+)/expand", changer([this](Req q) -> Made {
+                        auto request = parse_expand_group(q.body);
+                        if (!request) return std::unexpected(request.error());
+                        request->name = q.matches[1].str();
+                        request->dry_run = flag(q, "dry_run");
+                        return Maker([this, r = std::move(*request)]() mutable {
+                            const std::vector<DiskInfo> disks = target_.disks();
+                            for (std::string& disk : r.disks) disk = full_disk_name(disks, disk);
+                            return target_.expand_group(std::move(r));
+                        });
+                    }));
     front.http.Post("/api/v1/groups/([^/]+)/scrub", changer([this](Req q) -> Made {
                         auto request = parse_scrub_group(q.body);
                         if (!request) return std::unexpected(request.error());

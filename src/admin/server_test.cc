@@ -170,6 +170,16 @@ TEST_F(AdminServer, WhatOfAGroupCanBeSetIsSetAndTheRestIsRefusedWithTheReason) {
     post("/api/v1/groups/none/set", {{"prefetch", 1}}, 404);
 }
 
+TEST_F(AdminServer, DisksComeAndGroupsGrow) {
+    EXPECT_EQ(post("/api/v1/disks", {{"disk", "d1"}, {"group", "g0"}})["steps"][0], "add d1 to g0");
+    EXPECT_EQ(post("/api/v1/disks", {{"disk", "d1"}, {"replaces", "g0/3"}})["steps"][0],
+              "replace g0/3 by d1");
+    EXPECT_EQ(post("/api/v1/disks", {{"group", "g0"}}, 400)["detail"], "field 'disk' is missing");
+    EXPECT_EQ(post("/api/v1/groups/g0/expand", {{"disks", {"d1", "d2"}}})["steps"][0],
+              "expand g0 by 2 disks");
+    EXPECT_EQ(post("/api/v1/groups/g0/expand", {{"discs", 1}}, 400)["detail"], "unknown field 'discs'");
+}
+
 TEST_F(AdminServer, DryRunChangesNothing) {
     const Json plan = post("/api/v1/groups?dry_run=1", group({"d0", "d1", "d2", "d3"}));
     EXPECT_EQ(plan["dry_run"], true);

@@ -22,7 +22,6 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
       geometry_(config.geometry),
       data_start_(config.data_start),
       units_(config.geometry, config.sharing.granularity),
-      extents_(config.extents),
       options_(options),
       code_(config.geometry.k, config.geometry.m),
       replicator_(executor, transport, group),
@@ -53,8 +52,8 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
         start_destages();
         if (listener_) listener_();
     });
-    const RecordLimits limits{std::uint64_t{extents_} * geometry_.rows_per_extent(), geometry_.stripe_size(),
-                              geometry_.strip_size, geometry_.m};
+    const RecordLimits limits{std::uint64_t{config.most_extents()} * geometry_.rows_per_extent(),
+                              geometry_.stripe_size(), geometry_.strip_size, geometry_.m};
     replicator_.configure(config.dimension, limits);
 }
 
@@ -96,7 +95,8 @@ Task<Status> Amf::renew_journals(bool open) {
         const Epoch epoch = view_.epoch;
         if (tables_.journal_of_the_dead()) {
             constexpr std::uint32_t kMostFetched = 1u << 31;
-            const std::uint64_t stripes = std::uint64_t{extents_} * geometry_.rows_per_extent();
+            const std::uint64_t stripes =
+                std::uint64_t{tables_.config().extents} * geometry_.rows_per_extent();
             for (std::uint64_t first = 0; first < stripes; first += kMostFetched) {
                 CO_TRY(co_await replicator_.gather(StripeIndex(first), kMostFetched));
             }
@@ -308,7 +308,7 @@ Task<Status> Amf::in_pieces(std::vector<Task<Status>> pieces) {
 
 /// A write that was answered has made its zone known to all AMFs that have settled since.
 Task<Result<std::vector<bool>>> Amf::allocation(std::uint64_t offset, std::uint64_t length) {
-    ASSERT(length != 0 && offset + length <= extents_ * kExtentSize);
+    ASSERT(length != 0 && offset + length <= tables_.config().logical_size());
     if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
     const GateGuard inside(gate_);
     while (!tables_.settled()) co_await tables_.settled_event();

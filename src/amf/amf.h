@@ -353,7 +353,6 @@ private:
     Geometry geometry_;
     std::uint64_t data_start_;
     UnitMap units_;
-    std::uint32_t extents_;
     AmfOptions options_;
     Code code_;
     AmfView view_;

@@ -83,7 +83,7 @@ LockRange Amf::wanted(const StripePiece& piece) const {
 }
 
 std::optional<LockUnits> Amf::units_of(const LockRange& range) const {
-    if (range.offset >= extents_ * kExtentSize || range.length == 0 || range.length > kMostCacheData)
+    if (range.offset >= tables_.config().logical_size() || range.length == 0 || range.length > kMostCacheData)
         return std::nullopt;
     if (range.offset % kBlockSize != 0 || range.length % kBlockSize != 0) return std::nullopt;
     const StripePlace first = geometry_.locate(range.offset);

@@ -12,6 +12,9 @@
 
 namespace braid {
 
+/// For commands that are about no zone.
+constexpr ExtentIndex kNoExtent(~0u);
+
 template <std::size_t most>
 class DiskBatchOf {
 public:

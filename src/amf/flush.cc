@@ -35,7 +35,7 @@ Task<Status> Amf::flush_members() {
     if (journal_.is_open()) co_return Status{};
     MemberMask failed;
     {
-        DiskBatch batch(executor_, tables_, ExtentIndex(extents_));
+        DiskBatch batch(executor_, tables_, kNoExtent);
         for (std::uint8_t i = 0; i < kMaxMembers; ++i) {
             if (tables_.member_ok(MemberIndex(i))) batch.flush(MemberIndex(i));
         }

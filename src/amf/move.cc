@@ -88,7 +88,7 @@ Task<Status> Amf::flush_member(MemberIndex member) {
     if (!tables_.member_ok(member)) co_return fail(Errc::busy);
     MemberMask failed;
     {
-        DiskBatch batch(executor_, tables_, ExtentIndex(extents_));
+        DiskBatch batch(executor_, tables_, kNoExtent);
         batch.flush(member);
         co_await batch.done();
         failed = batch.failed();

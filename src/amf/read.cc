@@ -14,7 +14,7 @@ bool aligned(const void* memory) { return reinterpret_cast<std::uintptr_t>(memor
 }  // namespace
 
 Task<Status> Amf::read(std::uint64_t offset, std::span<std::byte> into) {
-    ASSERT(offset + into.size() <= extents_ * kExtentSize);
+    ASSERT(offset + into.size() <= tables_.config().logical_size());
     ++counters_.reads;
     counters_.read_bytes += into.size();
     const bool keep = small(into.size());

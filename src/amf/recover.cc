@@ -136,7 +136,8 @@ Task<Status> Amf::recover_write(std::vector<StoredRecord> copies) {
     if (attempts >= options_.recovery_attempts) co_return fail(Errc::io_error);
     // A record whose numbers do not fit the group is no record of ours.
     const LogicalRange range = geometry_.range_of(best->info.stripe);
-    if (range.end() > extents_ * kExtentSize || best->info.offset + best->info.length > range.length) {
+    if (range.end() > tables_.config().logical_size() ||
+        best->info.offset + best->info.length > range.length) {
         co_return fail(Errc::corrupt);
     }
     ++attempts;

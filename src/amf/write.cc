@@ -27,7 +27,7 @@ Slice settled_slice(Slice data) {
 
 Task<Status> Amf::write(std::uint64_t offset, Slice data, bool fua, Errand errand) {
     const std::size_t size = data.bytes.size();
-    ASSERT(offset + size <= extents_ * kExtentSize);
+    ASSERT(offset + size <= tables_.config().logical_size());
     ++counters_.writes;
     counters_.written_bytes += size;
     const bool keep = small(size);
@@ -65,7 +65,7 @@ Task<Status> Amf::write(std::uint64_t offset, Slice data, bool fua, Errand erran
 
 Task<Status> Amf::write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_leave_hole, bool fua,
                                Errand errand) {
-    ASSERT(offset + length <= extents_ * kExtentSize);
+    ASSERT(offset + length <= tables_.config().logical_size());
     if (!ready_) co_return fail(Errc::not_ready);
     // A write that was answered has made its zone known to all AMFs that have settled since.
     while (!tables_.settled()) co_await tables_.settled_event();

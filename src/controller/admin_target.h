@@ -262,6 +262,13 @@ struct AddDisk {
     bool dry_run = false;
 };
 
+struct ExpandGroup {
+    std::string name;
+    std::vector<std::string> disks;  ///< that are taken into the group first, as DiskInfo::name
+    bool force = false;              ///< overwrite what they hold
+    bool dry_run = false;
+};
+
 struct SetGroup {
     std::string name;
     SharingChange change;                        ///< without partners
@@ -329,6 +336,9 @@ public:
     /// Takes a disk into a group that is served. It gives what failed members held a place, and what the one
     /// that it replaces has; not_ready if a controller that serves the group does not reach it.
     virtual Task<AdminResult<Outcome>> add_disk(AddDisk request) = 0;
+    /// More room for virtual disks, on disks that come now or have come before; what there is spreads over
+    /// all.
+    virtual Task<AdminResult<Outcome>> expand_group(ExpandGroup request) = 0;
     /// What it has, or had, if it has failed, goes to other members of its group; then it is gone.
     virtual Task<AdminResult<Outcome>> remove_disk(std::string disk, bool dry_run) = 0;
     /// Ends a controller for good: its process is killed, its open operations are finished by the others.

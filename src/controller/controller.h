@@ -77,6 +77,7 @@ public:
     Task<AdminResult<Outcome>> delete_port(std::string volume, std::string controller, bool dry_run) override;
     Task<AdminResult<Outcome>> fail_disk(std::string disk, bool dry_run) override;
     Task<AdminResult<Outcome>> add_disk(AddDisk request) override;
+    Task<AdminResult<Outcome>> expand_group(ExpandGroup request) override;
     Task<AdminResult<Outcome>> remove_disk(std::string disk, bool dry_run) override;
     Task<AdminResult<Outcome>> fence_controller(std::string controller, bool dry_run) override;
 

@@ -112,6 +112,40 @@ Task<AdminResult<Outcome>> Controller::add_disk(AddDisk request) {
     co_return outcome;
 }
 
+/// All is checked before the first disk comes. They come one after the other; those before one that fails
+/// stay, as spare room.
+Task<AdminResult<Outcome>> Controller::expand_group(ExpandGroup request) {
+    const auto group = serving_group(request.name);
+    if (!group) co_return std::unexpected(group.error());
+    Tables& tables = (*group)->tables();
+    Outcome outcome;
+    for (const bool dry_run : {true, false}) {
+        if (!dry_run && request.dry_run) break;
+        for (const std::string& disk : request.disks) {
+            const auto added = co_await add_disk({disk, request.name, {}, request.force, dry_run});
+            if (!added) co_return std::unexpected(added.error());
+            if (dry_run) outcome.steps.insert(outcome.steps.end(), added->steps.begin(), added->steps.end());
+        }
+    }
+    const std::uint64_t before = tables.config().extents;
+    if (!request.dry_run) {
+        const Status status = co_await tables.expand();
+        if (!status && status.error().code == Errc::exists) {
+            co_return refuse(
+                Errc::exists,
+                "group " + (*group)->name() + " is as large as its disks are, and being spread over them",
+                "braid group expand " + (*group)->name() + " --add DISK");
+        }
+        if (!status) co_return std::unexpected(from(status.error(), "group " + (*group)->name()));
+    }
+    outcome.steps.push_back(
+        "makes " + std::to_string((tables.extents_if_expanded() - before) * kExtentSize) +
+        " bytes more for virtual disks" +
+        (request.dry_run && !request.disks.empty() ? ", and what the new disks hold" : ""));
+    outcome.steps.push_back("moves segments until all disks are as full as the others");
+    co_return outcome;
+}
+
 Task<AdminResult<Outcome>> Controller::remove_disk(std::string name, bool dry_run) {
     const auto found = member_named(name);
     if (!found) co_return refuse(Errc::not_found, "no group has a disk " + name, "braid disk list");

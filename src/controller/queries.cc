@@ -62,7 +62,7 @@ GroupInfo Controller::describe(const GroupRuntime& group) const {
     info.scrub = tables.state().schedule;
     info.journal_bytes = config.journal.ring_size;
     info.dimension = config.dimension;
-    info.usable_bytes = config.extents * kExtentSize;
+    info.usable_bytes = tables.usable_extents() * kExtentSize;
     info.used_bytes = tables.allocated_extents() * kExtentSize;
     const AmfReport amfs = group.together();
     info.dirty_regions = amfs.dirty_regions;

@@ -16,6 +16,7 @@ bool Mover::due(const Zone& zone) const {
     if (zone.move) return true;
     const Tables& tables = amf_.tables();
     const auto position = tables.position_to_move(zone);
+    if (!position && tables.position_to_balance(zone)) return true;
     if (!position || (spare_ & ~members_of(zone)).none()) return false;
     const MemberIndex member = zone.segments[position->v].member;
     if (tables.state().members[member.v].state != MemberState::failed) return true;
@@ -68,7 +69,7 @@ Task<void> Mover::run() {
             busy_ = true;
             const bool begins = extent && job() == nullptr;
             if (!extent || begins || clock_.now() - recorded_ >= options_.retry) (void)co_await keep_record();
-            const Status status = co_await (extent ? move_zone(*extent) : end_leaves());
+            const Status status = co_await (extent ? move_zone(*extent) : end_moves());
             busy_ = false;
             if (!extent) break;
             if (status) continue;
@@ -94,8 +95,10 @@ Task<Status> Mover::keep_record() {
 }
 
 /// One of all does it.
-Task<Status> Mover::end_leaves() {
+Task<Status> Mover::end_moves() {
     Tables& tables = amf_.tables();
+    if (amf_.keeper() && tables.state().balancing && !progress_.running())
+        CO_TRY(co_await tables.end_balancing());
     for (std::uint8_t i = 0; amf_.keeper() && i < tables.state().members.size(); ++i) {
         if (tables.leaves_empty(MemberIndex(i))) co_return co_await tables.end_leaves();
     }

@@ -56,7 +56,7 @@ private:
     const JobRecord* job() const { return amf_.tables().state().active(JobKind::rebuild); }
     bool paused() const { return job() != nullptr && job()->state == JobState::paused; }
     Task<Status> keep_record();
-    Task<Status> end_leaves();
+    Task<Status> end_moves();
     Task<Status> move_zone(ExtentIndex extent);
     Task<Status> move_run(ExtentIndex extent, ZoneMove move);
     Task<Status> move_rows(ExtentIndex extent, std::uint32_t from, std::uint32_t to, Epoch epoch);

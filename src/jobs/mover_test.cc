@@ -371,6 +371,75 @@ TEST(Members, WhoJoinsLaterHasIt) {
     }
 }
 
+/// More room at once; then all members are as full as the others, hosts go on, and a death divides the rest.
+TEST(Expansion, SpreadsWhatThereIsOverAllMembers) {
+    WorldOptions options = shape(Level::raid5, 4, 3, true, PowerLoss::journal);
+    options.extents = 6;
+    Moving m(options);
+    Tables& tables = m.world.amf(1).tables();
+    const std::uint32_t before = tables.config().extents;
+    ASSERT_TRUE(m.world.run(1, tables.create_volume("v", before * kExtentSize)));
+    EXPECT_FALSE(m.world.run(1, tables.create_volume("w", kExtentSize)));
+    std::vector<Buffer> data;
+    for (std::uint32_t extent = 0; extent < before; ++extent) {
+        data.push_back(pattern(extent, 1u << 20));
+        ASSERT_TRUE(m.world.write(1 + extent % 2, extent * kExtentSize, data.back()));
+    }
+    for (int i = 0; i < 2; ++i) {
+        MemoryDisk disk = m.world.add_disk();
+        ASSERT_TRUE(m.world.run(1, tables.admit(disk, m.world.random.uuid())));
+    }
+    EXPECT_FALSE(m.world.run(1, tables.create_volume("w", kExtentSize))) << "before anybody has asked for it";
+    ASSERT_TRUE(m.world.run(2, m.world.amf(2).tables().expand()));
+    EXPECT_EQ(tables.config().extents, before + before / 2);
+    ASSERT_TRUE(m.world.run(1, tables.create_volume("w", (tables.config().extents - before) * kExtentSize)));
+    ASSERT_TRUE(m.world.run_until([&] { return tables.open_moves() != 0; }));
+    m.world.kill(2, InFlight::torn);
+    m.world.adopt();
+    Resync resync(m.world.amf(1));
+    ASSERT_TRUE(m.world.run(1, resync.of(AmfSlot(1), [] { return true; })));
+    ASSERT_TRUE(m.world.run_until([&] { return !tables.state().balancing; }));
+    std::array<unsigned, kMaxMembers> used{};
+    for (std::uint32_t extent = 0; extent < before; ++extent) {
+        for (const Segment& part : tables.zone(ExtentIndex(extent))->parts()) ++used[part.member.v];
+        EXPECT_TRUE(m.reads(1, extent * kExtentSize, data[extent]));
+    }
+    const auto [least, most] = std::minmax_element(used.begin(), used.begin() + 6);
+    EXPECT_LE(*most - *least, 1u);
+    EXPECT_TRUE(m.world.unclean(1, before * kExtentSize).empty());
+    for (std::uint32_t extent = before; extent < tables.config().extents; ++extent)
+        EXPECT_TRUE(m.world.write(1, extent * kExtentSize, pattern(extent, 4096))) << extent;
+    m.world.config = tables.config();
+    m.world.kill(1, InFlight::torn);
+    m.world.adopt();
+    m.start(1);
+    for (std::uint32_t extent = 0; extent < before; ++extent)
+        EXPECT_TRUE(m.reads(1, extent * kExtentSize, data[extent]));
+    const std::uint32_t last = m.world.config.extents - 1;
+    EXPECT_TRUE(m.reads(1, last * kExtentSize, pattern(last, 4096)));
+}
+
+/// A member that fails meanwhile comes first.
+TEST(Expansion, GoesOnWhenAMemberFails) {
+    WorldOptions options = shape(Level::raid5, 4, 3, true, PowerLoss::resync);
+    options.extents = 6;
+    Moving m(options);
+    Tables& tables = m.world.amf(1).tables();
+    for (std::uint32_t extent = 0; extent < 6; ++extent)
+        ASSERT_TRUE(m.world.write(1, extent * kExtentSize, pattern(extent, 1u << 20)));
+    for (int i = 0; i < 3; ++i) {
+        MemoryDisk disk = m.world.add_disk();
+        ASSERT_TRUE(m.world.run(1, tables.admit(disk, m.world.random.uuid())));
+    }
+    ASSERT_TRUE(m.world.run(2, m.world.amf(2).tables().expand()));
+    ASSERT_TRUE(m.world.run_until([&] { return tables.open_moves() != 0; }));
+    m.fail(1);
+    ASSERT_TRUE(m.world.run_until([&] { return !tables.state().balancing && !m.lacks_something(); }));
+    m.fail(4);
+    for (std::uint32_t extent = 0; extent < 6; ++extent)
+        EXPECT_TRUE(m.reads(2, extent * kExtentSize, pattern(extent, 1u << 20)));
+}
+
 /// Not into what virtual disks may still need; and they find their places, whoever has failed.
 TEST(Mover, LeavesTheSpaceOfVirtualDisksAlone) {
     Moving m(shape(Level::raid5, 5, 3, false, PowerLoss::resync));

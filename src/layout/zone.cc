@@ -88,6 +88,27 @@ SegmentAllocator::SegmentAllocator(unsigned width, std::span<const std::uint32_t
         members_.push_back({std::vector<bool>(segments), segments, 0});
 }
 
+bool SegmentAllocator::evens_out(MemberIndex from, MemberIndex to) const {
+    const auto used = [](const Member& member) { return std::uint64_t{member.used.size()} - member.free; };
+    const Member& full = members_.at(from.v);
+    const Member& empty = members_.at(to.v);
+    if (used(full) == 0 || empty.free == 0) return false;
+    return (used(empty) + 1) * full.used.size() <= (used(full) - 1) * empty.used.size();
+}
+
+std::optional<MemberIndex> SegmentAllocator::emptiest(MemberMask from) const {
+    std::optional<MemberIndex> best;
+    for (std::uint8_t i = 0; i < members_.size(); ++i) {
+        if (!from[i] || members_[i].free == 0) continue;
+        const Member& one = members_[i];
+        const auto emptier = [&](const Member& other) {
+            return std::uint64_t{one.free} * other.used.size() > std::uint64_t{other.free} * one.used.size();
+        };
+        if (!best || emptier(members_[best->v])) best = MemberIndex(i);
+    }
+    return best;
+}
+
 void SegmentAllocator::put_member(MemberIndex member, std::uint32_t segments) {
     ASSERT(member.v <= members_.size() && member.v < kMaxMembers);
     if (member.v == members_.size()) members_.emplace_back();

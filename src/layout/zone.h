@@ -140,8 +140,13 @@ public:
     /// A free segment for one of the zone's positions, which is not taken: of the member of `from` with most
     /// of them that the zone does not use. no_space.
     Result<Segment> spare(const Zone& zone, MemberMask from) const;
+    /// Of the members of `from` the emptiest, as a part of what they have.
+    std::optional<MemberIndex> emptiest(MemberMask from) const;
 
     std::uint32_t free_on(MemberIndex member) const { return members_.at(member.v).free; }
+    /// One segment less on `from` and one more on `to`, and `to` is not fuller than `from`, as parts of what
+    /// they have.
+    bool evens_out(MemberIndex from, MemberIndex to) const;
     /// Another disk, nothing of which is taken, in a place where nothing is taken, or in the next one.
     void put_member(MemberIndex member, std::uint32_t segments);
 

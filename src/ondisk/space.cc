@@ -42,9 +42,11 @@ Result<SpacePlan> plan_space(const Geometry& geometry, std::span<const std::uint
         }
         plan.extents = zone_capacity(plan.segment_counts, geometry.width());
     };
-    // Room for the map of a group whose tables took nothing; what rounding adds is used too.
+    // Room for the map of a group whose tables took nothing, and which has got as many members as it can;
+    // what rounding adds is used too.
     count_segments(kTableStart);
-    const std::uint64_t map_pages = (std::uint64_t{plan.extents} + kZonesPerPage - 1) / kZonesPerPage;
+    const std::uint64_t most = std::uint64_t{plan.extents} * kMaxMembers / disk_sizes.size();
+    const std::uint64_t map_pages = (most + kZonesPerPage - 1) / kZonesPerPage;
     const std::uint64_t table_end =
         slot_offset(kTableStart, PageNumber(kFirstMapPage.v), 0) + map_pages * 2 * kPageSize;
     plan.data_start = (table_end + rings * ring_size + kDataAlignment - 1) / kDataAlignment * kDataAlignment;

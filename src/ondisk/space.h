@@ -1,6 +1,6 @@
 // Where things are on the members of a new group: superblock, tables, journals, data, copy of the superblock.
 // Tables and journals have the same place and size on every member, tables sized for every extent the group
-// can have; data areas differ with the disks.
+// can have when it has grown to 24 members; data areas differ with the disks.
 #pragma once
 
 #include <cstdint>

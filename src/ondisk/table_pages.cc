@@ -222,7 +222,9 @@ void GroupConfig::encode(PageBytes page) const {
 
 bool GroupConfig::may_become(GroupConfig next) const {
     if (next.members.size() < members.size()) return false;
+    if (next.extents < extents) return false;
     next.members = members;
+    next.extents = extents;
     next.outside = outside;
     const SharingOptions& s = sharing;
     next.sharing =
@@ -282,6 +284,7 @@ void GroupState::encode(PageBytes page) const {
     FieldWriter out = content_writer(page);
     out.put(static_cast<std::uint16_t>(members.size()));
     out.put(static_cast<std::uint8_t>(clean ? 1 : 0));
+    out.put(static_cast<std::uint8_t>(balancing ? 1 : 0));
     out.pad_to(in_content(kStateMembers));
     for (const MemberStatus& member : members) {
         out.put(static_cast<std::uint8_t>(member.state));
@@ -315,8 +318,10 @@ Result<GroupState> GroupState::decode(ConstPageBytes page) {
     GroupState state;
     const auto members = in.get<std::uint16_t>();
     const auto clean = in.get<std::uint8_t>();
-    if (members > kMaxMembers || clean > 1) return fail(Errc::corrupt);
+    const auto balancing = in.get<std::uint8_t>();
+    if (members > kMaxMembers || clean > 1 || balancing > 1) return fail(Errc::corrupt);
     state.clean = clean == 1;
+    state.balancing = balancing == 1;
     in = Reader(page.subspan(kStateMembers));
     for (unsigned i = 0; i < members; ++i) {
         const auto member_state = in.get<std::uint8_t>();

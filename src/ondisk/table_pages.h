@@ -65,6 +65,9 @@ struct GroupConfig {
     const std::string& name_of(ControllerSlot slot) const;
     std::optional<ControllerSlot> slot_of(std::string_view controller) const;
 
+    std::uint64_t logical_size() const { return extents * kExtentSize; }
+    /// That the map has room for.
+    std::uint32_t most_extents() const { return (page_count - kFirstMapPage.v) * kZonesPerPage; }
     bool has_journal() const { return journal.ring_size != 0; }
     unsigned amf_slots() const { return static_cast<unsigned>(controllers.size()) * sharing.amfs; }
     /// Where the ring of a slot begins on each member that has it.
@@ -73,7 +76,8 @@ struct GroupConfig {
     }
 
     friend bool operator==(const GroupConfig&, const GroupConfig&) = default;
-    /// Only what a SharingChange can change is other, who outside has slots, and members may have come.
+    /// Only what a SharingChange can change is other, who outside has slots, and members
+    /// and extents may have come.
     bool may_become(GroupConfig next) const;
     void encode(PageBytes page) const;
     static Result<GroupConfig> decode(ConstPageBytes page);
@@ -119,8 +123,9 @@ struct JournalState {
 
 /// Page 1: how the group is.
 struct GroupState {
-    std::vector<MemberStatus> members;                 ///< by MemberIndex, at most 24
-    bool clean = false;                                ///< stopped in order: no stripe can be half-written
+    std::vector<MemberStatus> members;  ///< by MemberIndex, at most 24
+    bool clean = false;                 ///< stopped in order: no stripe can be half-written
+    bool balancing = false;             ///< segments move until all members are as full as the others
     std::array<JournalState, kMaxGroupAmfs> journals;  ///< by AmfSlot
     ScrubSchedule schedule;
     std::array<JobRecord, kJobRecords> jobs;  ///< in no order

@@ -223,8 +223,9 @@ TEST(StatePage, HasTheDocumentedOffsets) {
     GroupState state;
     state.members = {{}, {MemberState::failed, Epoch(7), 3}};
     state.clean = true;
+    state.balancing = true;
     state.encode(block.span());
-    EXPECT_EQ(block.u32(64), 2u | 1u << 16);
+    EXPECT_EQ(block.u32(64), 2u | 1u << 16 | 1u << 24);
     EXPECT_EQ(block.at(72 + 16), 1);
     EXPECT_EQ(block.u32(72 + 16 + 4), 3u);
     EXPECT_EQ(block.u32(72 + 16 + 8), 7u);
@@ -469,6 +470,7 @@ TEST(TablePagesProperty, EveryContentComesBack) {
     EXPECT_TRUE(rc::check("state", [] {
         GroupState state;
         state.clean = *rc::gen::arbitrary<bool>();
+        state.balancing = *rc::gen::arbitrary<bool>();
         state.members.resize(*rc::gen::inRange<std::size_t>(0, 25));
         for (auto& member : state.members) {
             member = {*rc::gen::element(MemberState::ok, MemberState::failed),

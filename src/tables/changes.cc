@@ -199,7 +199,7 @@ Task<Result<VolumeRecord>> Tables::create_volume(std::string name, std::uint64_t
         highest = std::max(highest, volume.id.v);
     }
     const std::uint64_t extents = (size + kExtentSize - 1) / kExtentSize;
-    if (extents > config_.extents) co_return fail(Errc::no_space);
+    if (extents + reserved_extents() > usable_extents()) co_return fail(Errc::no_space);
     CO_TRY_LET(const ExtentIndex first, find_space(static_cast<std::uint32_t>(extents)));
     VolumeRecord record;
     record.state = VolumeState::ok;

@@ -27,12 +27,11 @@ Status Tables::apply_config(ConstPageBytes bytes) {
     const GroupConfig before = std::exchange(config_, std::move(config));
     TRY(take_members(before));
     locks_->obey(config_.sharing);
+    sequences_.resize(page_count());
+    zones_.resize(config_.extents);
+    regions_.resize(config_.extents * (kExtentSize / kRegionSize));
     if (first) {
-        sequences_.assign(page_count(), 0);
-        zones_.assign(config_.extents, Zone{});
         volume_pages_.assign(kVolumePages, VolumesPage{});
-        const std::uint64_t regions = config_.extents * (kExtentSize / kRegionSize);
-        regions_.assign(regions, RegionState{});
         state_.members.assign(disks_.size(), MemberStatus{});
         recount();
     }

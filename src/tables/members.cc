@@ -125,6 +125,49 @@ Task<Status> Tables::copy_pages(Disk& disk, const GroupState& state) {
     co_return co_await run(executor_, disk, DiskVerb::flush, 0, {});
 }
 
+// ---- room
+
+std::uint32_t Tables::usable_extents() const { return std::min(config_.extents, capacity()); }
+
+std::uint32_t Tables::extents_if_expanded() const {
+    return std::max(config_.extents, std::min(capacity(), config_.most_extents()));
+}
+
+/// Zones that the members hold. One that has failed counts until it is dismissed.
+std::uint32_t Tables::capacity() const {
+    const MemberMask count = in_state(MemberState::ok) | in_state(MemberState::failed);
+    std::vector<std::uint32_t> segments;
+    for (std::size_t i = 0; i < config_.members.size(); ++i) {
+        if (count[i]) segments.push_back(config_.members[i].segments);
+    }
+    return segments.size() < geometry().width() ? 0 : zone_capacity(segments, geometry().width());
+}
+
+Task<Status> Tables::expand() {
+    CO_TRY_LET(const Turn turn, co_await begin_change());
+    GroupConfig config = config_;
+    config.extents = extents_if_expanded();
+    GroupState state = state_;
+    state.balancing = true;
+    if (config == config_ && state_.balancing) co_return fail(Errc::exists);
+    LOG_INFO("group.expand", {"group", config_.name}, {"extents", config.extents},
+             {"before", config_.extents});
+    if (config != config_) CO_TRY(co_await commit(kConfigPage, std::move(config)));
+    CO_TRY(co_await commit(kStatePage, std::move(state)));
+    co_return co_await end_change();
+}
+
+Task<Status> Tables::end_balancing() {
+    CO_TRY_LET(const Turn turn, co_await begin_change());
+    const auto uneven = [this](const Zone& zone) { return zone.allocated() && position_to_balance(zone); };
+    if (!state_.balancing || open_moves_ != 0 || std::ranges::any_of(zones_, uneven)) co_return Status{};
+    GroupState state = state_;
+    state.balancing = false;
+    LOG_INFO("group.balanced", {"group", config_.name});
+    CO_TRY(co_await commit(kStatePage, std::move(state)));
+    co_return co_await end_change();
+}
+
 // ---- members that fail
 
 Task<Status> Tables::fail_member(MemberIndex member) {

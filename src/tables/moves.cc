@@ -85,13 +85,19 @@ std::optional<ZonePosition> Tables::position_to_move(const Zone& zone) const {
 
 bool Tables::anything_to_move() const {
     return open_moves_ != 0 || most_missing_ != 0 ||
-           (in_state(MemberState::leaving) | in_state(MemberState::dismissed)).any();
+           (in_state(MemberState::leaving) | in_state(MemberState::dismissed)).any() || state_.balancing;
+}
+
+/// Of virtual disks.
+std::uint64_t Tables::reserved_extents() const {
+    std::uint64_t extents = 0;
+    for (const VolumeRecord& volume : volumes()) extents += volume.extents;
+    return extents;
 }
 
 /// Zones that virtual disks may still need.
 std::uint32_t Tables::promised_zones() const {
-    std::uint64_t extents = 0;
-    for (const VolumeRecord& volume : volumes()) extents += volume.extents;
+    const std::uint64_t extents = reserved_extents();
     return static_cast<std::uint32_t>(extents - std::min(extents, allocated_extents_));
 }
 
@@ -99,12 +105,29 @@ MemberMask Tables::with_spare() const {
     return allocator_->with_spare(~(gone() | in_state(MemberState::leaving)), promised_zones());
 }
 
+std::optional<std::pair<ZonePosition, MemberIndex>> Tables::position_to_balance(const Zone& zone) const {
+    if (!state_.balancing || position_to_move(zone)) return std::nullopt;
+    const MemberMask others = in_state(MemberState::ok) & ~gone() & ~members_of(zone);
+    const std::optional<MemberIndex> target = allocator_->emptiest(others);
+    if (!target) return std::nullopt;
+    for (std::uint8_t i = 0; i < zone.width; ++i) {
+        if (allocator_->evens_out(zone.segments[i].member, *target))
+            return std::pair(ZonePosition(i), *target);
+    }
+    return std::nullopt;
+}
+
 Task<Status> Tables::open_move(ExtentIndex extent) {
     CO_TRY_LET(const Turn turn, co_await begin_change());
     Zone next = zones_[extent.v];
-    const std::optional<ZonePosition> position = position_to_move(next);
+    std::optional<ZonePosition> position = position_to_move(next);
+    MemberMask to = with_spare();
+    if (const auto balance = position_to_balance(next); balance && !position) {
+        position = balance->first;
+        to = MemberMask().set(balance->second.v);
+    }
     if (next.move || !position) co_return fail(Errc::not_found);
-    CO_TRY_LET(const Segment target, allocator_->spare(next, with_spare()));
+    CO_TRY_LET(const Segment target, allocator_->spare(next, to));
     next.move = {*position, target, 0};
     LOG_INFO("zone.move", {"group", config_.name}, {"extent", extent}, {"position", *position},
              {"from", next.segments[position->v].member}, {"to", target.member});

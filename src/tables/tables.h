@@ -112,6 +112,8 @@ public:
     std::vector<VolumeRecord> volumes() const;
     /// Null if there is none; valid until the next change.
     const VolumeRecord* volume(VolumeId id) const;
+    /// Extents that virtual disks can have, with the members that have not left and do not.
+    std::uint32_t usable_extents() const;
     std::uint64_t allocated_extents() const { return allocated_extents_; }
     /// Who loads the tables from the disks, and so is alone with them, does this before anybody can have
     /// them: makes the stripes right that the open journals speak of. The members that failed meanwhile. Set
@@ -138,6 +140,11 @@ public:
     /// invalid: it has no room for a segment; no_space: the group has all the members that it can have;
     /// not_ready, with an AMF that does not reach the disk: nothing but the disk is changed.
     Task<Result<MemberIndex>> admit(Disk& disk, Uuid id);
+    /// From now on virtual disks can have as many extents as fit on the members, and all that stands on some
+    /// is spread over all. exists: they could before, and it is.
+    Task<Status> expand();
+    /// That there would be.
+    std::uint32_t extents_if_expanded() const;
     /// One that has failed is gone when all that it had stands elsewhere. not_found, busy: it has not failed.
     Task<Status> dismiss_member(MemberIndex member);
     /// Declares a member failed by agreement of the view. offline, and the member stays as it is, if the
@@ -165,6 +172,9 @@ public:
     // ---- moves of segments (moves.cc)
     /// The zone's segment at this position stands on a member that has failed, or else on one that leaves.
     std::optional<ZonePosition> position_to_move(const Zone& zone) const;
+    /// While the group is balanced: a segment that stands on a member which is fuller than one that the zone
+    /// does not use, which would still be so with it. With the member that it goes to.
+    std::optional<std::pair<ZonePosition, MemberIndex>> position_to_balance(const Zone& zone) const;
     /// There is a zone with such a position, or with an open move, or a member that leaves.
     bool anything_to_move() const;
     /// Members that can take a segment which moves, and no virtual disk may need the place.
@@ -186,6 +196,8 @@ public:
     /// virtual disks may need, or the group would not serve without it; busy: it is not simply ok.
     Status may_leave(MemberIndex member) const;
     Task<Status> begin_leave(MemberIndex member);
+    /// All members are as full as the others: nothing is to be balanced any more.
+    Task<Status> end_balancing();
     /// Members that leave, or are dismissed, and have nothing any more are gone.
     Task<Status> end_leaves();
     bool leaves_empty(MemberIndex member) const;
@@ -354,6 +366,7 @@ private:
     MemberMask reached_members() const;
     Task<Status> copy_pages(Disk& disk, const GroupState& state);
     bool comes_without_us(const GroupState& before) const;
+    std::uint32_t capacity() const;
 
     // moves.cc
     MemberMask gone() const;
@@ -361,6 +374,7 @@ private:
     void note_missing(const Zone& zone, int change);
     void recount();
     bool serves_without(MemberMask members) const;
+    std::uint64_t reserved_extents() const;
     std::uint32_t promised_zones() const;
     Task<Status> end_doubtful_moves();
 
