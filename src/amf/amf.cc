@@ -23,6 +23,7 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
       replicator_(executor, transport, group),
       cache_(options.cache),
       sums_(options.checksums / std::max(1u, geometry_.checksum_record_size())),
+      trimmed_(options.trimmed),
       peer_cache_(executor, clock, transport, group, options.peer_patience),
       cleaned_(executor),
       locks_(executor, clock, transport, group, LockOptions{.sharing = config.sharing}, *this),
