@@ -70,6 +70,8 @@ constexpr std::array<Entry, kMarks> kTable{{
     {Mark::member_error, "member.error", ""},
     {Mark::row_moved, "row.moved", ""},
     {Mark::disk_after_rebuild, "disk.after_rebuild", ""},
+    {Mark::extent_released, "extent.released", ""},
+    {Mark::extent_kept, "extent.kept", ""},
     {Mark::cache_local, "cache.local", ""},
     {Mark::cache_peer, "cache.peer", ""},
     {Mark::cache_without_lease, "cache.without_lease", ""},

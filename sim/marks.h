@@ -72,6 +72,8 @@ enum class Mark : std::uint8_t {
     member_error,
     row_moved,
     disk_after_rebuild,
+    extent_released,
+    extent_kept,
     cache_local,
     cache_peer,
     cache_without_lease,

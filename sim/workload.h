@@ -25,6 +25,7 @@ struct Workload {
     unsigned depth = 1;           ///< operations that a host has in flight
     bool roams = true;  ///< every operation goes to some controller, else all to one while it serves
     Nanos timeout{};    ///< then a host goes elsewhere; 0: it waits
+    Nanos trim_pause{};  ///< at most, between trims of whole extents; 0: none
     unsigned leaves_of_1000 = 0;  ///< a host drops its connection with what is in flight, once per look
 };
 

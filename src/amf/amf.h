@@ -335,6 +335,7 @@ private:
     LogicalRange bytes_of(ExtentIndex extent) const;
     Task<Status> zero_in_extent(LogicalRange range, bool may_leave_hole, bool fua, Errand errand);
     Task<Status> release_extent(ExtentIndex extent, bool trimmed);
+    Task<Status> keep_extent(ExtentIndex extent);
     Task<Status> lock_extent(ExtentIndex extent, PieceLock& lock);
     Task<Status> all_copied();
 

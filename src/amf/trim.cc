@@ -99,6 +99,12 @@ Task<Status> Amf::release_extent(ExtentIndex extent, bool trimmed) {
     co_return Status{};
 }
 
+/// Who was about to release it is gone: it would hold a lock that we have.
+Task<Status> Amf::keep_extent(ExtentIndex extent) {
+    ++counters_.kept_extents;
+    return tables_.keep_zone(extent);
+}
+
 /// All units of its stripes, and then of its blocks if these have some of their own.
 Task<Status> Amf::lock_extent(ExtentIndex extent, PieceLock& lock) {
     const std::uint32_t rows = geometry_.rows_per_extent();

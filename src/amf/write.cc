@@ -87,7 +87,7 @@ Task<Status> Amf::write_piece(StripePiece piece, Slice data, Content what, bool 
     }
     while (!tables_.settled()) co_await tables_.settled_event();
     const ExtentIndex extent = geometry_.extent_of(piece.stripe);
-    if (tables_.emptying(extent)) CO_TRY(co_await tables_.keep_zone(extent));
+    if (tables_.emptying(extent)) CO_TRY(co_await keep_extent(extent));
     if (what == Content::hole && tables_.zone(extent) == nullptr) co_return Status{};
     const LogicalRange range{logical(piece.stripe) + piece.offset, piece.length};
     if (!trimmed_.empty()) trimmed_.remove(range);

@@ -282,6 +282,20 @@ TEST(VolumesPage, HasTheDocumentedOffsets) {
     EXPECT_TRUE(broken(64 + 24, 'x'));  // a free record with a name
 }
 
+TEST(MapPage, KnowsZonesThatAreAboutToGoAndNoFurtherState) {
+    Block block;
+    MapPage page;
+    Zone& zone = page.zones[1];
+    zone.state = ZoneState::emptying;
+    zone.width = 2;
+    zone.segments[1] = {MemberIndex(1), SegmentIndex(5)};
+    page.encode(block.span());
+    EXPECT_EQ(block.at(64 + 144), 2);
+    EXPECT_EQ(MapPage::decode(block.view())->zones[1], zone);
+    block.bytes[64 + 144] = std::byte{3};
+    EXPECT_FALSE(MapPage::decode(block.view()));
+}
+
 TEST(MapPage, HasTheDocumentedOffsets) {
     Block block;
     MapPage page;
