@@ -45,7 +45,7 @@ void ExtentTrims::resume() {
 void ExtentTrims::issue() {
     asked_ = false;
     const auto place = ports_.pick(prng_);
-    if (!place) return again(5ms);
+    if (!place || (place->outside && !options_.in_parts)) return again(5ms);
     const bool as_zeros = prng_.chance(1, 4);
     const bool parts = options_.in_parts && prng_.chance(1, 4);
     const std::uint64_t split = parts ? 1 + prng_.below(kExtentSize - 1) : kExtentSize;
@@ -56,8 +56,8 @@ void ExtentTrims::issue() {
     place->scope->spawn(run(*this, ++turn_, place->port, extent_ * kExtentSize, split, as_zeros));
 }
 
-Task<void> ExtentTrims::run(ExtentTrims& trims, std::uint64_t turn, std::shared_ptr<Port> port, std::uint64_t at,
-                            std::uint64_t split, bool as_zeros) {
+Task<void> ExtentTrims::run(ExtentTrims& trims, std::uint64_t turn, std::shared_ptr<Port> port,
+                            std::uint64_t at, std::uint64_t split, bool as_zeros) {
     Status status;
     for (const auto& [from, to] : {std::pair(std::uint64_t{0}, split), std::pair(split, kExtentSize)}) {
         if (!status || from == to) continue;
@@ -114,7 +114,8 @@ void ExtentTrims::power_lost() {
     next();
 }
 
-std::optional<std::uint64_t> ExtentTrims::zeros(std::uint64_t extent, Instant invoked, Instant completed) const {
+std::optional<std::uint64_t> ExtentTrims::zeros(std::uint64_t extent, Instant invoked,
+                                                Instant completed) const {
     if (extent >= kExtents) return 0;
     const Zeroed& last = last_[extent];
     if (in_doubt_[extent]) return std::nullopt;

@@ -1,5 +1,5 @@
-// A host that trims whole extents of the shared area, through any controller, while the others write there: in
-// one request, or in two that cover the extent together. A trim that gets no answer is done again until it
+// A host that trims whole extents of the shared area, through any controller, while the others write there:
+// in one request, or in two that cover the extent together. A trim that gets no answer is done again until it
 // has one.
 //
 // For the one-disk checker a trim writes a value of its own. Who reads zeros cannot tell whose they are: they
@@ -18,13 +18,14 @@ namespace braid::sim {
 class ExtentTrims {
 public:
     struct Options {
-        Nanos pause_max{};  ///< between two; 0: none at all
-        bool in_parts = false;
+        Nanos pause_max{};      ///< between two; 0: none at all
+        bool in_parts = false;  ///< and through controllers outside: zeros are written
         bool journal = false;
     };
     /// `errors`: whether this error of this process is held against anybody.
-    ExtentTrims(World& world, Ports& ports, OneDisk& one_disk, Options options, std::function<Instant()> instant,
-                std::function<std::uint64_t()> next_id, std::function<bool(std::uint64_t)> excused);
+    ExtentTrims(World& world, Ports& ports, OneDisk& one_disk, Options options,
+                std::function<Instant()> instant, std::function<std::uint64_t()> next_id,
+                std::function<bool(std::uint64_t)> excused);
 
     void start() { next(); }
     void quiet() { quiet_ = true; }
@@ -45,8 +46,8 @@ private:
     };
     void next();
     void issue();
-    static Task<void> run(ExtentTrims& trims, std::uint64_t turn, std::shared_ptr<Port> port, std::uint64_t at,
-                          std::uint64_t split, bool as_zeros);
+    static Task<void> run(ExtentTrims& trims, std::uint64_t turn, std::shared_ptr<Port> port,
+                          std::uint64_t at, std::uint64_t split, bool as_zeros);
     void ended(std::uint64_t turn, Status status);
     void again(Nanos pause);
 

@@ -34,8 +34,8 @@ Hosts::Hosts(World& world, Ports& ports, HostOptions options)
     }
     prng_ = prng.split(lanes_.size());
     constexpr std::uint64_t kFewRows = 300;
-    const ExtentTrims::Options trims{options_.work.trim_pause,
-                                     kExtentSize / options_.stripe_size <= kFewRows, options_.journal};
+    const ExtentTrims::Options trims{options_.work.trim_pause, kExtentSize / options_.stripe_size <= kFewRows,
+                                     options_.journal};
     trims_ = std::make_unique<ExtentTrims>(
         world_, ports_, one_disk_, trims, [this] { return instant(); }, [this] { return next_id_++; },
         [this](std::uint64_t pid) { return errors_allowed || excused_.contains(pid); });

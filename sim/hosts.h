@@ -10,10 +10,10 @@
 // answer to the repetition on nothing of the first may be seen.
 //
 // What they saw goes to the one-disk checker. Shared area: writes and reads of whole sectors by all lanes,
-// over a few spots that collide often; every written sector carries a value of its own, a repetition too. Some
-// extents of it are trimmed as a whole meanwhile (sim/extent_trims.h).
-// Private area: one block run per lane, any byte range, zeros and trims too, checked against what this lane
-// wrote (an operation without an answer may have happened or not, once).
+// over a few spots that collide often; every written sector carries a value of its own, a repetition too.
+// Some extents of it are trimmed as a whole meanwhile (sim/extent_trims.h). Private area: one block run per
+// lane, any byte range, zeros and trims too, checked against what this lane wrote (an operation without an
+// answer may have happened or not, once).
 #pragma once
 
 #include <algorithm>

@@ -9,7 +9,7 @@
 
 namespace braid::sim {
 
-static constexpr std::uint64_t kTrimmedIsRead = 1u << 20;  ///< of an extent, at the end: enough
+static constexpr std::uint64_t kMostRead = 1u << 20;  ///< of one operation, at the end
 
 bool ScenarioRun::wrong(std::string text) {
     if (failure_.empty()) {
@@ -131,7 +131,7 @@ std::size_t ScenarioRun::begin(const Step& step) {
             extent ? std::min(kExtentSize, kVolumeSize - op.offset) : *parse_size(step.arguments[1]);
         if (extent) {
             op.content = content_.write_begins(op.offset, length, true);
-            op.data = Buffer::zeroed(kTrimmedIsRead);
+            op.data = Buffer::zeroed(kMostRead);
         } else if (is_write(op.verb)) {
             op.content = content_.write_begins(op.offset, length, op.verb == Verb::zero);
             op.data = content_.bytes_of(op.content);
@@ -336,7 +336,7 @@ bool ScenarioRun::read_everything(const std::string& when) {
             ranges.emplace_back(place.offset + at, stripe);
     }
     for (const Operation& op : operations_) {
-        if (is_write(op.verb)) ranges.emplace_back(op.offset, op.data.size());
+        if (is_write(op.verb)) ranges.emplace_back(op.offset, std::min(op.data.size(), kMostRead));
     }
     for (Node& node : nodes_) {
         if (!node.running) continue;

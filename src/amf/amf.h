@@ -13,8 +13,8 @@
 // never regenerates from a stripe that may be half-written.
 //
 // Where: amf.cc (life, view, flush), locks.cc (which units an operation takes), read.cc, write.cc,
-// trim.cc, recover.cc, check.cc (parity of one stripe), move.cc (segments that move), checksums.cc, cached.cc (what is
-// remembered), destage.cc and copies.cc (write-back), flush.cc.
+// trim.cc, recover.cc, check.cc (parity of one stripe), move.cc (segments that move), checksums.cc, cached.cc
+// (what is remembered), destage.cc and copies.cc (write-back), flush.cc.
 #pragma once
 
 #include <array>

@@ -59,7 +59,8 @@ Task<Status> Amf::zero_in_extent(LogicalRange range, bool may_leave_hole, bool f
         const StripePlace place = geometry_.locate(at);
         const std::uint64_t rest = geometry_.range_of(place.stripe).length - place.offset;
         const auto size = static_cast<std::uint32_t>(std::min(range.end() - at, rest));
-        pieces.push_back(write_piece({place.stripe, place.offset, size, 0}, Slice(zeros_, zeros_.span(0, size)),
+        pieces.push_back(write_piece({place.stripe, place.offset, size, 0},
+                                     Slice(zeros_, zeros_.span(0, size)),
                                      may_leave_hole ? Content::hole : Content::large, fua, errand));
         at += size;
         if (pieces.size() == options_.pieces_per_operation || at == range.end())

@@ -107,8 +107,7 @@ TEST_P(Trim, TrimsThatCoverAnExtentTogetherGiveItBackUnlessItWasWrittenBetween) 
 template <class Other>
 bool beside(World& world, std::size_t steps, Other&& other) {
     std::optional<Status> trimmed;
-    world.node(1).scope->spawn(
-        World::keep(world.amf(1).write_zeroes(0, kExtentSize, true, false), trimmed));
+    world.node(1).scope->spawn(World::keep(world.amf(1).write_zeroes(0, kExtentSize, true, false), trimmed));
     for (std::size_t i = 0; i < steps && !trimmed; ++i) world.step();
     if (trimmed) return false;
     other();
@@ -163,8 +162,7 @@ bool dies_at(const Shape& shape, std::size_t steps, InFlight fate, bool look) {
     for (const std::uint64_t at : kPlaces) EXPECT_TRUE(world.write(1, at, pattern(1, kPiece)));
     world.settle();
     std::optional<Status> trimmed;
-    world.node(1).scope->spawn(
-        World::keep(world.amf(1).write_zeroes(0, kExtentSize, true, false), trimmed));
+    world.node(1).scope->spawn(World::keep(world.amf(1).write_zeroes(0, kExtentSize, true, false), trimmed));
     for (std::size_t i = 0; i < steps && !trimmed; ++i) world.step();
     const bool over = trimmed.has_value();
     world.kill(1, fate);
@@ -200,6 +198,32 @@ TEST_P(Trim, ItsDeathLosesNothing) {
             EXPECT_GT(steps, 30u);
         }
     }
+}
+
+/// Members fail until no further zone fits: then a write that needs one fails, and nothing else does.
+TEST(Space, AWriteWithoutSpaceFailsAndATrimMakesRoomForIt) {
+    World world({.disks = 6, .strip_size = 512u << 10, .width = 3, .extents = 8});
+    for (std::uint16_t id = 1; id <= 2; ++id) world.start(id);
+    for (std::uint8_t i = 0; i < 4; ++i)
+        ASSERT_TRUE(world.run(1, world.amf(1).tables().fail_member(MemberIndex(i))));
+    const auto at = [](std::uint32_t extent) { return extent * kExtentSize + kPiece; };
+    const std::uint32_t extents = world.amf(1).tables().config().extents;
+    std::uint32_t full = 0;
+    while (full < extents && world.write(1, at(full), pattern(full, kPiece))) ++full;
+    ASSERT_GT(full, 1u);
+    ASSERT_LT(full, extents);
+    for (std::uint16_t id = 1; id <= 2; ++id) {
+        EXPECT_EQ(world.write(id, at(full), pattern(9, kPiece)), fail(Errc::no_space));
+        EXPECT_TRUE(same(world.read(id, at(full), kPiece), zeros()));
+        EXPECT_FALSE(world.amf(id).tables().offline());
+        for (std::uint32_t extent = 0; extent < full; ++extent)
+            EXPECT_TRUE(same(world.read(id, at(extent), kPiece), pattern(extent, kPiece)));
+    }
+    ASSERT_TRUE(world.write(2, at(1), pattern(10, kPiece)));
+    ASSERT_TRUE(trim(world, 2, 0, kExtentSize));
+    ASSERT_TRUE(world.write(2, at(full), pattern(9, kPiece)));
+    EXPECT_TRUE(same(world.read(1, at(full), kPiece), pattern(9, kPiece)));
+    EXPECT_TRUE(same(world.read(1, at(1), kPiece), pattern(10, kPiece)));
 }
 
 INSTANTIATE_TEST_SUITE_P(

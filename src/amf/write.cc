@@ -97,7 +97,8 @@ Task<Status> Amf::write_piece(StripePiece piece, Slice data, Content what, bool 
     } else {
         if (!dirty_.empty()) CO_TRY(co_await destage_locked(piece.stripe));
         const bool keep = what == Content::small;
-        status = co_await write_locked(piece, std::move(data), keep ? &lock.content : nullptr, nullptr, errand);
+        status =
+            co_await write_locked(piece, std::move(data), keep ? &lock.content : nullptr, nullptr, errand);
     }
     const Zone* zone = tables_.zone(extent);
     if (what == Content::hole && status && zone != nullptr && lock.live())

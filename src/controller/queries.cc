@@ -108,7 +108,9 @@ struct Space {
     std::uint64_t promised = 0;  ///< that virtual disks may still need
     std::uint64_t missing = 0;   ///< of these
 
-    std::uint64_t used_of_100() const { return usable == 0 ? 100 : std::min<std::uint64_t>(100, used * 100 / usable); }
+    std::uint64_t used_of_100() const {
+        return usable == 0 ? 100 : std::min<std::uint64_t>(100, used * 100 / usable);
+    }
     bool nearly_full() const { return missing != 0 || (promised != 0 && used_of_100() >= 85); }
 };
 
@@ -116,7 +118,8 @@ Space space_of(const Tables& tables) {
     const GroupConfig& config = tables.config();
     std::vector<std::uint32_t> segments;
     for (std::size_t i = 0; i < config.members.size(); ++i) {
-        if (tables.member_ok(MemberIndex(static_cast<std::uint8_t>(i)))) segments.push_back(config.members[i].segments);
+        if (tables.member_ok(MemberIndex(static_cast<std::uint8_t>(i))))
+            segments.push_back(config.members[i].segments);
     }
     // A zone that is made now may lack as many parts as the level survives.
     const std::size_t width = std::min<std::size_t>(config.geometry.width(), segments.size());
@@ -219,11 +222,14 @@ void Controller::add_conditions(StatusReport& report) {
         }
         if (const Space space = space_of(group->tables()); space.nearly_full()) {
             const std::string used = std::to_string(space.used_of_100()) + " % of its space is allocated";
-            add("GROUP_FULL", space.missing != 0 ? Severity::error : Severity::warning, info.name,
-                space.missing == 0
-                    ? used + "; what virtual disks may still need is reserved"
-                    : used + ", and " + std::to_string(space.missing * kExtentSize) +
-                          " bytes of virtual disks have no place left: writes that need it fail with ENOSPC",
+            add("GROUP_FULL",
+                space.missing != 0 && space.used_of_100() >= 95 ? Severity::error : Severity::warning,
+                info.name,
+                space.missing == 0 ? used + "; what virtual disks may still need is reserved"
+                                   : used + ", and " + std::to_string(space.missing * kExtentSize) +
+                                         " bytes of virtual disks have no whole place left: what is written "
+                                         "there can lose fewer "
+                                         "disks, or fails with ENOSPC",
                 (space.missing == 0 ? "" : "replace the failed disks, or ") +
                     std::string("trim what is not needed (fstrim, blkdiscard), delete virtual disks"));
         }

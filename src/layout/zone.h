@@ -18,8 +18,8 @@ namespace braid {
 enum class ZoneState : std::uint8_t {
     none = 0,
     allocated = 1,
-    emptying = 2,  ///< the extent is about to lose it: nobody reads or writes it before that is over, or taken
-                   ///< back because who began it is gone
+    emptying = 2,  ///< the extent is about to lose it: nobody reads or writes it before that is over, or
+                   ///< taken back because who began it is gone
 };
 
 struct Segment {
