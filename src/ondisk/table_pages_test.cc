@@ -322,7 +322,7 @@ TEST(MapPage, HasTheDocumentedOffsets) {
         return !MapPage::decode(copy.view());
     };
     EXPECT_TRUE(broken(at, 0));           // a width without a zone
-    EXPECT_TRUE(broken(at, 2));           // state
+    EXPECT_TRUE(broken(at, 3));           // state
     EXPECT_TRUE(broken(at + 1, 0));       // a zone without a width
     EXPECT_TRUE(broken(at + 1, 25));      // width
     EXPECT_TRUE(broken(at + 8 + 10, 1));  // a member twice
