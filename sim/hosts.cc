@@ -5,6 +5,8 @@
 #include <cstring>
 #include <utility>
 
+#include "sim/extent_trims.h"
+
 namespace braid::sim {
 
 Hosts::Hosts(World& world, Ports& ports, HostOptions options)
@@ -31,20 +33,36 @@ Hosts::Hosts(World& world, Ports& ports, HostOptions options)
         if (options_.power_cuts) lane.durable.assign(private_size_, std::byte{0});
     }
     prng_ = prng.split(lanes_.size());
+    constexpr std::uint64_t kFewRows = 300;
+    const ExtentTrims::Options trims{options_.work.trim_pause, kExtentSize / options_.stripe_size <= kFewRows,
+                                     options_.journal};
+    trims_ = std::make_unique<ExtentTrims>(
+        world_, ports_, one_disk_, trims, [this] { return instant(); }, [this] { return next_id_++; },
+        [this](std::uint64_t pid) { return errors_allowed || excused_.contains(pid); });
 }
+
+Hosts::~Hosts() = default;
 
 void Hosts::start() {
     for (Lane& lane : lanes_) next(lane);
+    trims_->start();
     if (options_.work.timeout != Nanos{0} || options_.work.leaves_of_1000 != 0) look_at_the_clock();
+}
+
+void Hosts::quiet() {
+    quiet_ = true;
+    trims_->quiet();
 }
 
 void Hosts::resume() {
     quiet_ = false;
+    trims_->resume();
     for (Lane& lane : lanes_) next(lane);
 }
 
 bool Hosts::idle() const {
-    return std::ranges::all_of(lanes_, [](const Lane& lane) { return lane.state == State::free; });
+    return trims_->idle() &&
+           std::ranges::all_of(lanes_, [](const Lane& lane) { return lane.state == State::free; });
 }
 
 std::size_t Hosts::remembered() const {
@@ -58,7 +76,7 @@ std::size_t Hosts::remembered() const {
 }
 
 std::string Hosts::pending() const {
-    std::string out;
+    std::string out = trims_->pending();
     for (const Lane& lane : lanes_) {
         if (lane.state == State::free) continue;
         const Operation& op = lane.operation;
@@ -202,7 +220,8 @@ void Hosts::succeed(Lane& lane, Operation op) {
             for (const std::uint64_t id : op.former) one_disk_.write_done(op.sectors(), id, now);
             return;
         case Kind::private_write:
-        case Kind::private_zero: {
+        case Kind::private_zero:
+        case Kind::trim: {
             const auto from = static_cast<std::ptrdiff_t>(op.offset - private_base(lane));
             std::fill_n(lane.uncertain.begin() + from, op.length, std::uint8_t{0});
             apply(lane, op, lane.expected);
@@ -214,8 +233,6 @@ void Hosts::succeed(Lane& lane, Operation op) {
                 may_be_lost(lane, [&](const Operation& one) { return &one == &lane.unflushed.back(); });
             return;
         }
-        case Kind::trim:
-            return leave_unanswered(lane, std::move(op));
         case Kind::flush:
             return flushed(op);
     }
@@ -321,6 +338,7 @@ void Hosts::lose_early_answers(std::uint64_t pid) {
 }
 
 void Hosts::process_died(const Process& process) {
+    trims_->process_died(process);
     if (options_.early) lose_early_answers(process.pid);
     for (Lane& lane : lanes_) {
         if (lane.host->place && lane.host->place->process->pid == process.pid) lane.host->place.reset();
@@ -352,6 +370,7 @@ void Hosts::power_lost() {
     world_.mark(Mark::early_lost, early_.settle(one_disk_));
     early_.forget();
     one_disk_.power_lost(instant());
+    trims_->power_lost();
     for (Lane& lane : lanes_) {
         if (lane.state != State::free) forget(lane);
         for (Operation& op : lane.unflushed) {

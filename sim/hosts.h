@@ -11,8 +11,9 @@
 //
 // What they saw goes to the one-disk checker. Shared area: writes and reads of whole sectors by all lanes,
 // over a few spots that collide often; every written sector carries a value of its own, a repetition too.
-// Private area: one block run per lane, any byte range, zeros and trims too, checked against what this lane
-// wrote (an operation without an answer may have happened or not, once).
+// Some extents of it are trimmed as a whole meanwhile (sim/extent_trims.h). Private area: one block run per
+// lane, any byte range, zeros and trims too, checked against what this lane wrote (an operation without an
+// answer may have happened or not, once).
 #pragma once
 
 #include <algorithm>
@@ -31,6 +32,7 @@
 namespace braid::sim {
 
 constexpr std::uint32_t kSector = 512;
+class ExtentTrims;
 
 /// Where a host may send its operations.
 class Ports {
@@ -67,10 +69,11 @@ struct HostOptions {
 class Hosts {
 public:
     Hosts(World& world, Ports& ports, HostOptions options);
+    ~Hosts();
 
     void start();
     /// No new operations; those in flight go on.
-    void quiet() { quiet_ = true; }
+    void quiet();
     void resume();
     bool idle() const;
     /// Bytes at most of what was written privately and is remembered, because no flush has covered it yet or
@@ -111,7 +114,9 @@ private:
         Instant completed = kNever;
         Answerer who = 0;
         Sectors sectors() const { return {offset / kSector, length / kSector}; }
-        bool changes_private() const { return kind == Kind::private_write || kind == Kind::private_zero; }
+        bool changes_private() const {
+            return kind == Kind::private_write || kind == Kind::private_zero || kind == Kind::trim;
+        }
     };
     struct Host {
         std::optional<Ports::Place> place;  ///< its connection
@@ -193,6 +198,7 @@ private:
     std::set<std::uint64_t> excused_;  ///< processes
     OneDisk one_disk_;
     EarlyAnswers early_;
+    std::unique_ptr<ExtentTrims> trims_;
     Instant last_instant_ = 0;
     std::uint64_t next_id_ = 1;
     std::uint64_t finished_ = 0, failed_ = 0;

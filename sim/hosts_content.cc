@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "sim/hosts.h"
+#include "sim/extent_trims.h"
 
 namespace braid::sim {
 namespace {
@@ -102,8 +102,11 @@ void Hosts::stamp(Operation& op) {
 
 void Hosts::record_read(const Operation& op, Instant completed) {
     const std::uint64_t end = (op.offset + op.length) / kSector;
-    Sectors same{op.offset / kSector, 0};  // with this value
-    std::uint64_t value = 0;
+    Sectors same{op.offset / kSector, 0};  // with this value; nothing: nobody can say whose it is
+    std::optional<std::uint64_t> value = 0;
+    const auto tell = [&] {
+        if (same.count != 0 && value) one_disk_.read(same, *value, op.invoked, completed);
+    };
     for (std::uint64_t sector = same.first; sector < end; ++sector) {
         std::array<std::uint64_t, kSector / 8> words;
         std::memcpy(words.data(), op.data.data() + (sector * kSector - op.offset), kSector);
@@ -118,25 +121,20 @@ void Hosts::record_read(const Operation& op, Instant completed) {
                              std::to_string(id) + ' ' + std::to_string(words[1]));
             return;
         }
-        const std::uint64_t here = any == 0 ? 0 : id;
+        std::optional<std::uint64_t> here = id;
+        if (any == 0) here = trims_->zeros(sector * kSector / kExtentSize, op.invoked, completed);
         if (same.count != 0 && here != value) {
-            one_disk_.read(same, value, op.invoked, completed);
+            tell();
             same = {sector, 0};
         }
         value = here;
         ++same.count;
     }
-    one_disk_.read(same, value, op.invoked, completed);
+    tell();
 }
 
 /// An operation of the private area that had no answer, or an error for one: it may have happened.
 void Hosts::leave_unanswered(Lane& lane, Operation op) {
-    if (op.kind == Kind::trim) {  // it may have made zeros
-        op.kind = Kind::private_zero;
-        op.completed = kNever;
-        const std::uint64_t from = op.offset - private_base(lane);
-        std::fill_n(lane.uncertain.begin() + static_cast<std::ptrdiff_t>(from), op.length, std::uint8_t{1});
-    }
     if (!op.changes_private()) return;
     const std::uint64_t base = private_base(lane);
     if (!options_.power_cuts)
@@ -149,7 +147,7 @@ void Hosts::leave_unanswered(Lane& lane, Operation op) {
 
 void Hosts::apply(const Lane& lane, const Operation& op, std::vector<std::byte>& area) const {
     const auto at = area.begin() + static_cast<std::ptrdiff_t>(op.offset - private_base(lane));
-    if (op.kind == Kind::private_zero) {
+    if (op.kind != Kind::private_write) {
         std::fill_n(at, op.length, std::byte{0});
     } else {
         std::copy_n(op.data.data(), op.length, at);
@@ -171,7 +169,7 @@ void Hosts::flushed(const Operation& flush) {
 bool Hosts::may_be_there(const Lane& lane, std::uint64_t offset, std::byte seen) const {
     return std::ranges::any_of(lane.unanswered, [&](const Operation& op) {
         if (offset < op.offset || offset >= op.offset + op.length) return false;
-        return seen == (op.kind == Kind::private_zero ? std::byte{0} : op.data.data()[offset - op.offset]);
+        return seen == (op.kind != Kind::private_write ? std::byte{0} : op.data.data()[offset - op.offset]);
     });
 }
 

@@ -72,6 +72,8 @@ constexpr std::array<Entry, kMarks> kTable{{
     {Mark::disk_after_rebuild, "disk.after_rebuild", ""},
     {Mark::disk_added, "disk.added", ""},
     {Mark::group_expanded, "group.expanded", ""},
+    {Mark::extent_released, "extent.released", ""},
+    {Mark::extent_kept, "extent.kept", ""},
     {Mark::cache_local, "cache.local", ""},
     {Mark::cache_peer, "cache.peer", ""},
     {Mark::cache_without_lease, "cache.without_lease", ""},

@@ -74,6 +74,8 @@ enum class Mark : std::uint8_t {
     disk_after_rebuild,
     disk_added,
     group_expanded,
+    extent_released,
+    extent_kept,
     cache_local,
     cache_peer,
     cache_without_lease,

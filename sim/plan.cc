@@ -11,6 +11,7 @@ static void set_write_back(Plan& plan, bool back);
 static void draw_spare(Plan& plan, unsigned parity);
 static void draw_additions(Plan& plan);
 static void draw_scrubs(Plan& plan);
+static void draw_extent_trims(Plan& plan);
 constexpr std::uint32_t kMostRows = 2100;  ///< of an extent, where segments move
 
 Plan draw_plan(std::uint64_t seed) {
@@ -147,6 +148,7 @@ Plan draw_plan(std::uint64_t seed) {
     plan.lies = sums.chance(2, 3) && plan.checksums && told &&
                 plan.disk_faults + (plan.latent_errors ? 1 : 0) < parity;
     draw_spare(plan, parity);
+    draw_extent_trims(plan);
     draw_additions(plan);
     draw_scrubs(plan);
     return plan;
@@ -159,6 +161,16 @@ void draw_scrubs(Plan& plan) {
     const auto every = static_cast<std::uint32_t>(1 + scrubs.below(3));
     if (by_itself && geometry_of(plan).rows_per_extent() <= kMostRows) plan.scrub_every = every;
     plan.sets_jobs = scrubs.chance(1, 2) && plan.operators;
+}
+
+/// Who trims an extent takes all its locks.
+void draw_extent_trims(Plan& plan) {
+    Prng trims(mix64(plan.seed) ^ 0x7219ull);
+    const bool wanted = trims.chance(1, 3);
+    const Nanos pause = 1us * trims.between(3'000, 400'000);
+    const std::uint64_t blocks = plan.sharing.granularity.blocks;
+    const bool few_locks = blocks == 0 || kExtentSize / kBlockSize / blocks <= 2 * kMostRows;
+    if (wanted && few_locks && geometry_of(plan).rows_per_extent() <= kMostRows) plan.work.trim_pause = pause;
 }
 
 /// Groups with more members than a stripe is wide, and room to make again what those that fail have held.
@@ -333,6 +345,7 @@ constexpr std::array kSettings{
     setting<[](auto& p) -> auto& { return p.work.streams_of_100; }>("streams", 0),
     setting<[](auto& p) -> auto& { return p.work.huge; }>("huge", 0),
     setting<[](auto& p) -> auto& { return p.work.hot; }>("hot", 0),
+    setting<[](auto& p) -> auto& { return p.work.trim_pause; }>("trim_pause", 0),
     setting<[](auto& p) -> auto& { return p.sharing.granularity.stripes; }>("lock_stripes", 1),
     setting<[](auto& p) -> auto& { return p.sharing.granularity.blocks; }>("lock_blocks", 0),
     setting<[](auto& p) -> auto& { return p.cache; }>("cache", 0),

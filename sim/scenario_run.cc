@@ -9,6 +9,8 @@
 
 namespace braid::sim {
 
+static constexpr std::uint64_t kMostRead = 1u << 20;  ///< of one operation, at the end
+
 bool ScenarioRun::wrong(std::string text) {
     if (failure_.empty()) {
         if (step_ != nullptr) failure_ = std::to_string(step_->line) + ": '" + step_->text + "': ";
@@ -122,9 +124,15 @@ std::size_t ScenarioRun::begin(const Step& step) {
     if (op.verb == Verb::flush) {
         op.content = content_.flush_begins();
     } else if (op.verb < Verb::flush) {
-        const std::uint64_t length = *parse_size(step.arguments[1]);
-        op.offset = offset_of(step.arguments[2]);
-        if (is_write(op.verb)) {
+        const bool extent = op.verb == Verb::trim_extent;
+        op.offset = offset_of(step.arguments[extent ? 1 : 2]);
+        if (extent) op.offset -= op.offset % kExtentSize;
+        const std::uint64_t length =
+            extent ? std::min(kExtentSize, kVolumeSize - op.offset) : *parse_size(step.arguments[1]);
+        if (extent) {
+            op.content = content_.write_begins(op.offset, length, true);
+            op.data = Buffer::zeroed(kMostRead);
+        } else if (is_write(op.verb)) {
             op.content = content_.write_begins(op.offset, length, op.verb == Verb::zero);
             op.data = content_.bytes_of(op.content);
         } else {
@@ -219,6 +227,8 @@ Task<void> ScenarioRun::perform(ScenarioRun& run, std::size_t operation, std::sh
         status = co_await port->flush();
     } else if (verb == Verb::zero) {
         status = co_await port->write_zeroes(offset, data.size(), {});
+    } else if (verb == Verb::trim_extent) {
+        status = co_await port->trim(offset, std::min(kExtentSize, port->size() - offset));
     } else if (is_write(verb)) {
         status = co_await port->write(offset, Slice(data), verb == Verb::write_fua);
     } else {
@@ -236,7 +246,7 @@ void ScenarioRun::ended(std::size_t operation, Status status) {
     trace_.say(name + (status ? " is done" : " fails: " + std::string(to_string(status.error().code))));
     if (is_write(op.verb)) {
         if (status) {
-            content_.write_done(op.content, op.verb == Verb::write_fua);
+            content_.write_done(op.content, op.verb == Verb::write_fua || op.verb == Verb::trim_extent);
         } else {
             content_.write_lost(op.content);
         }
@@ -348,7 +358,7 @@ bool ScenarioRun::read_everything(const std::string& when) {
             ranges.emplace_back(place.offset + at, stripe);
     }
     for (const Operation& op : operations_) {
-        if (is_write(op.verb)) ranges.emplace_back(op.offset, op.data.size());
+        if (is_write(op.verb)) ranges.emplace_back(op.offset, std::min(op.data.size(), kMostRead));
     }
     for (Node& node : nodes_) {
         if (!node.running) continue;

@@ -17,6 +17,7 @@ constexpr std::array kForms = {
     "A reads SIZE at AT",
     "A reads SIZE at AT = NAME",
     "A zeroes SIZE at AT",
+    "A trims extent of AT",
     "A flushes",
     "await NAME",
     "NAME waits",

@@ -25,6 +25,7 @@ enum class Verb : std::uint8_t {
     read,
     read_value,
     zero,
+    trim_extent,
     flush,
     await,
     waits,
@@ -101,7 +102,7 @@ constexpr bool is_operation(Verb verb) {
     return verb <= Verb::flush || (verb >= Verb::fail_disk && verb <= Verb::fence);
 }
 constexpr bool is_write(Verb verb) {
-    return verb == Verb::write || verb == Verb::write_fua || verb == Verb::zero;
+    return verb == Verb::write || verb == Verb::write_fua || verb == Verb::zero || verb == Verb::trim_extent;
 }
 
 /// The step, without its line, or what is wrong with it.

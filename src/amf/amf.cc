@@ -27,6 +27,7 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
       replicator_(executor, transport, group),
       cache_(options.cache),
       sums_(options.checksums / std::max(1u, geometry_.checksum_record_size())),
+      trimmed_(options.trimmed),
       peer_cache_(executor, clock, transport, group, options.peer_patience),
       cleaned_(executor),
       locks_(executor, clock, transport, group, LockOptions{.sharing = config.sharing}, *this),
@@ -306,12 +307,14 @@ Task<Status> Amf::in_pieces(std::vector<Task<Status>> pieces) {
     co_return status;
 }
 
-/// A write that was answered has made its zone known to all AMFs that have settled since.
+/// A write that was answered has made its zone known to all AMFs that have settled since; what is agreed is
+/// not taken back.
 Task<Result<std::vector<bool>>> Amf::allocation(std::uint64_t offset, std::uint64_t length) {
     ASSERT(length != 0 && offset + length <= tables_.config().logical_size());
     if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
     const GateGuard inside(gate_);
-    while (!tables_.settled()) co_await tables_.settled_event();
+    while (!tables_.settled() || !tables_.agreed())
+        co_await (tables_.settled() ? tables_.agreed_event() : tables_.settled_event());
     std::vector<bool> out;
     for (std::uint64_t at = offset / kExtentSize; at * kExtentSize < offset + length; ++at)
         out.push_back(allocated(ExtentIndex(static_cast<std::uint32_t>(at))));

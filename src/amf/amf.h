@@ -13,8 +13,8 @@
 // never regenerates from a stripe that may be half-written.
 //
 // Where: amf.cc (life, view, flush), locks.cc (which units an operation takes), read.cc, write.cc,
-// recover.cc, check.cc (parity of one stripe), move.cc (segments that move), checksums.cc, cached.cc (what is
-// remembered), destage.cc and copies.cc (write-back), flush.cc.
+// trim.cc, recover.cc, check.cc (parity of one stripe), move.cc (segments that move), checksums.cc, cached.cc
+// (what is remembered), destage.cc and copies.cc (write-back), flush.cc.
 #pragma once
 
 #include <array>
@@ -31,6 +31,7 @@
 #include "amf/options.h"
 #include "amf/stripe_locks.h"
 #include "amf/stripe_plan.h"
+#include "amf/trimmed_blocks.h"
 #include "async/scope.h"
 #include "cache/block_cache.h"
 #include "cache/peer_cache.h"
@@ -146,6 +147,8 @@ private:
     /// first, by those who need it; else `content` is the stripe's.
     struct PieceLock {
         LockPin stripe, content;
+        bool live() const { return (stripe || content) && live(stripe) && live(content); }
+        static bool live(const LockPin& pin) { return !pin || pin.live(); }
     };
 
     // locks.cc
@@ -290,8 +293,13 @@ private:
     Task<void> cleaned(UnitIndex unit);
 
     // write.cc
+    enum class Content : std::uint8_t {
+        small,  ///< in the cache, here and in the following
+        large,
+        hole,  ///< zeros; without a zone nothing has to be done
+    };
     /// `fua`: it must not stay dirty.
-    Task<Status> write_piece(StripePiece piece, Slice data, bool keep, bool fua, Errand errand);
+    Task<Status> write_piece(StripePiece piece, Slice data, Content what, bool fua, Errand errand);
     /// What is done again: whose write, in which zone (a copy).
     struct Orphan {
         const StoredRecord& record;
@@ -324,6 +332,14 @@ private:
     StripRange old_part(const StripeWrite& write, const WritePlan& plan, unsigned role) const;
     Redo make_redo(const StripeWrite& write, const WritePlan& plan, RoleMask targets, const Slice& data,
                    std::array<std::byte*, kMaxMembers>& old) const;
+
+    // trim.cc
+    LogicalRange bytes_of(ExtentIndex extent) const;
+    Task<Status> zero_in_extent(LogicalRange range, bool may_leave_hole, bool fua, Errand errand);
+    Task<Status> release_extent(ExtentIndex extent, bool trimmed);
+    Task<Status> keep_extent(ExtentIndex extent);
+    Task<Status> lock_extent(ExtentIndex extent, PieceLock& lock);
+    Task<Status> all_copied();
 
     // check.cc
     struct Checked;
@@ -360,6 +376,7 @@ private:
     Replicator replicator_;
     BlockCache cache_;
     ChecksumCache sums_;
+    TrimmedBlocks trimmed_;
     PeerCache peer_cache_;
     Event cleaned_;  ///< a stripe is not dirty any more
     LockManager locks_;

@@ -21,6 +21,7 @@ namespace braid {
 
 void Amf::released(UnitIndex unit) {
     cache_.drop(unit);
+    if (unit != kTablesUnit && !trimmed_.empty()) trimmed_.remove(units_.range_of(unit));
     if (unit != kTablesUnit && !units_.is_blocks(unit))
         sums_.drop(units_.first_stripe(unit), units_.stripes());
 }

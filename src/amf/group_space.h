@@ -26,7 +26,8 @@ public:
     /// by then. `errand`: what a controller outside of the group calls it. If that is repeated, only that is
     /// done of it, here and in write_zeroes(), which has not taken effect yet.
     virtual Task<Status> write(std::uint64_t offset, Slice data, bool fua, Errand errand = {}) = 0;
-    /// The range reads as zeros afterwards. `may_leave_hole`: an extent without a zone may stay without one.
+    /// The range reads as zeros afterwards. `may_leave_hole`: an extent without a zone may stay without one,
+    /// and one that has been written with such zeros as a whole gives its zone back.
     virtual Task<Status> write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_leave_hole,
                                       bool fua, Errand errand = {}) = 0;
     /// Covers all writes that any controller had completed before the call.

@@ -26,6 +26,7 @@ struct AmfOptions {
     Nanos peer_patience = 50ms;                 ///< with another AMF's cache; then the members are asked
     const Lease* lease = &always_live();        ///< outlives the AMF
     std::size_t checksums = 16u << 20;          ///< bytes of checksum records that are remembered
+    std::size_t trimmed = 256;                  ///< extents of which trimmed parts are remembered
     // Write-back.
     std::size_t dirty =
         32u << 20;              ///< bytes of records at most: hosts wait; from half of it on the oldest go
@@ -43,9 +44,11 @@ struct AmfCounters {
     std::uint64_t repaired = 0;     ///< unreadable blocks written again
     std::uint64_t member_errors = 0;
     std::uint64_t recovered_redo = 0, recovered_data = 0, recovered_dropped = 0;
-    std::uint64_t resynced = 0;     ///< stripes whose parity was wrong and was written
-    std::uint64_t moved_rows = 0;   ///< of segments that go to another member
-    std::uint64_t done_before = 0;  ///< parts of repeated errands that were not done again
+    std::uint64_t resynced = 0;          ///< stripes whose parity was wrong and was written
+    std::uint64_t moved_rows = 0;        ///< of segments that go to another member
+    std::uint64_t released_extents = 0;  ///< zones given back by trims
+    std::uint64_t kept_extents = 0;      ///< about to be released by somebody who died
+    std::uint64_t done_before = 0;       ///< parts of repeated errands that were not done again
     // Parts of reads, a stripe at a time: from the own cache, another AMF's, the members.
     std::uint64_t cached_reads = 0, peer_reads = 0, disk_reads = 0;
     std::uint64_t reads_without_lease = 0;  ///< were here and had to come from the members

@@ -45,6 +45,8 @@ Task<Status> Amf::read_piece(StripePiece piece, std::span<std::byte> into, bool 
         const StripeLocks::Guard guard = co_await stripe_locks_.read(piece.stripe);
         while (!tables_.settled()) co_await tables_.settled_event();
         if (tables_.offline()) co_return fail(Errc::offline);  // the stripe may be half-written
+        const ExtentIndex extent = geometry_.extent_of(piece.stripe);
+        if (tables_.emptying(extent)) CO_TRY(co_await keep_extent(extent));
         const Status status = co_await read_locked(piece, into, lock.content, whole, keep);
         if (status || whole || status.error().code != Errc::busy) co_return status;
         ++counters_.whole_stripe_reads;

@@ -30,7 +30,7 @@ Task<Status> Amf::write(std::uint64_t offset, Slice data, bool fua, Errand erran
     ASSERT(offset + size <= tables_.config().logical_size());
     ++counters_.writes;
     counters_.written_bytes += size;
-    const bool keep = small(size);
+    const Content keep = small(size) ? Content::small : Content::large;
     const StripePlace first = geometry_.locate(offset);
     const std::uint32_t strip = geometry_.strip_size;
     const bool one_strip = size != 0 && first.offset % strip + size <= strip &&
@@ -63,34 +63,7 @@ Task<Status> Amf::write(std::uint64_t offset, Slice data, bool fua, Errand erran
     return fua ? then_flush(std::move(all)) : std::move(all);
 }
 
-Task<Status> Amf::write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_leave_hole, bool fua,
-                               Errand errand) {
-    ASSERT(offset + length <= tables_.config().logical_size());
-    if (!ready_) co_return fail(Errc::not_ready);
-    // A write that was answered has made its zone known to all AMFs that have settled since.
-    while (!tables_.settled()) co_await tables_.settled_event();
-    if (zeros_.empty()) zeros_ = Buffer::zeroed(geometry_.stripe_size());
-    std::vector<Task<Status>> pieces;
-    Status status;
-    const std::uint64_t end = offset + length;
-    while (offset < end && status) {
-        const StripePlace at = geometry_.locate(offset);
-        const std::uint64_t rest = geometry_.range_of(at.stripe).length - at.offset;
-        const auto size = static_cast<std::uint32_t>(std::min(end - offset, rest));
-        if (!may_leave_hole || tables_.zone(geometry_.extent_of(at.stripe)) != nullptr) {
-            pieces.push_back(write_piece({at.stripe, at.offset, size, 0}, Slice(zeros_, zeros_.span(0, size)),
-                                         false, fua, errand));
-        }
-        offset += size;
-        if (pieces.size() == options_.pieces_per_operation || offset == end) {
-            status = co_await in_pieces(std::exchange(pieces, {}));
-        }
-    }
-    if (status && fua) status = co_await flush_members();
-    co_return status;
-}
-
-Task<Status> Amf::write_piece(StripePiece piece, Slice data, bool keep, bool fua, Errand errand) {
+Task<Status> Amf::write_piece(StripePiece piece, Slice data, Content what, bool fua, Errand errand) {
     const bool back = write_back() && !fua;
     Room room;
     if (back) room = co_await take_room(room_for(piece));
@@ -113,10 +86,24 @@ Task<Status> Amf::write_piece(StripePiece piece, Slice data, bool keep, bool fua
         }
     }
     while (!tables_.settled()) co_await tables_.settled_event();
-    if (back && enough_copies())
-        co_return co_await write_dirty(piece, std::move(data), std::move(room), errand);
-    if (!dirty_.empty()) CO_TRY(co_await destage_locked(piece.stripe));
-    co_return co_await write_locked(piece, std::move(data), keep ? &lock.content : nullptr, nullptr, errand);
+    const ExtentIndex extent = geometry_.extent_of(piece.stripe);
+    if (tables_.emptying(extent)) CO_TRY(co_await keep_extent(extent));
+    if (what == Content::hole && tables_.zone(extent) == nullptr) co_return Status{};
+    const LogicalRange range{logical(piece.stripe) + piece.offset, piece.length};
+    if (!trimmed_.empty()) trimmed_.remove(range);
+    Status status;
+    if (back && enough_copies()) {
+        status = co_await write_dirty(piece, std::move(data), std::move(room), errand);
+    } else {
+        if (!dirty_.empty()) CO_TRY(co_await destage_locked(piece.stripe));
+        const bool keep = what == Content::small;
+        status =
+            co_await write_locked(piece, std::move(data), keep ? &lock.content : nullptr, nullptr, errand);
+    }
+    const Zone* zone = tables_.zone(extent);
+    if (what == Content::hole && status && zone != nullptr && lock.live())
+        trimmed_.add(zone->generation, range);
+    co_return status;
 }
 
 /// The stripe is locked and consistent. `orphan`: the write of a dead AMF that is done here again.

@@ -102,6 +102,41 @@ GroupInfo Controller::describe(const GroupRuntime& group) const {
     return info;
 }
 
+namespace {
+
+/// Of zones, on the members that are there.
+struct Space {
+    std::uint64_t usable = 0, used = 0;
+    std::uint64_t promised = 0;  ///< that virtual disks may still need
+    std::uint64_t missing = 0;   ///< of these
+
+    std::uint64_t used_of_100() const {
+        return usable == 0 ? 100 : std::min<std::uint64_t>(100, used * 100 / usable);
+    }
+    bool nearly_full() const { return missing != 0 || (promised != 0 && used_of_100() >= 85); }
+};
+
+Space space_of(const Tables& tables) {
+    const GroupConfig& config = tables.config();
+    std::vector<std::uint32_t> segments;
+    for (std::size_t i = 0; i < config.members.size(); ++i) {
+        if (tables.member_ok(MemberIndex(static_cast<std::uint8_t>(i))))
+            segments.push_back(config.members[i].segments);
+    }
+    // A zone that is made now may lack as many parts as the level survives.
+    const std::size_t width = std::min<std::size_t>(config.geometry.width(), segments.size());
+    Space space;
+    space.used = tables.allocated_extents();
+    space.usable = width < config.geometry.k ? 0 : zone_capacity(segments, static_cast<unsigned>(width));
+    std::uint64_t extents = 0;
+    for (const VolumeRecord& volume : tables.volumes()) extents += volume.extents;
+    space.promised = extents - std::min(extents, space.used);
+    space.missing = space.used + space.promised - std::min(space.used + space.promised, space.usable);
+    return space;
+}
+
+}  // namespace
+
 /// The time at which a condition was first seen; forgotten when it is not asked for in a report.
 Nanos Controller::since(const std::string& key) {
     return condition_since_.try_emplace(key, env_.clock.now()).first->second;
@@ -186,6 +221,19 @@ void Controller::add_conditions(StatusReport& report) {
             add("GROUP_DEGRADED", info.health == Health::critical ? Severity::error : Severity::warning,
                 info.name, "can still lose " + std::to_string(info.redundancy_remaining) + " disks",
                 "braid disk replace OLD NEW, for each of the failed disks");
+        }
+        if (const Space space = space_of(group->tables()); space.nearly_full()) {
+            const std::string used = std::to_string(space.used_of_100()) + " % of its space is allocated";
+            add("GROUP_FULL",
+                space.missing != 0 && space.used_of_100() >= 95 ? Severity::error : Severity::warning,
+                info.name,
+                space.missing == 0 ? used + "; what virtual disks may still need is reserved"
+                                   : used + ", and " + std::to_string(space.missing * kExtentSize) +
+                                         " bytes of virtual disks have no whole place left: what is written "
+                                         "there can lose fewer "
+                                         "disks, or fails with ENOSPC",
+                (space.missing == 0 ? "" : "replace the failed disks, or ") +
+                    std::string("trim what is not needed (fstrim, blkdiscard), delete virtual disks"));
         }
         for (std::size_t i = 0; i < info.members.size(); ++i) {
             const bool lost =

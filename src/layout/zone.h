@@ -15,7 +15,12 @@
 namespace braid {
 
 /// The numbers are those on the disk.
-enum class ZoneState : std::uint8_t { none = 0, allocated = 1 };
+enum class ZoneState : std::uint8_t {
+    none = 0,
+    allocated = 1,
+    emptying = 2,  ///< the extent is about to lose it: nobody reads or writes it before that is over, or
+                   ///< taken back because who began it is gone
+};
 
 struct Segment {
     MemberIndex member;
@@ -41,7 +46,8 @@ struct Zone {
     std::array<Segment, kMaxMembers> segments{};
     std::optional<ZoneMove> move{};
 
-    bool allocated() const { return state == ZoneState::allocated; }
+    bool allocated() const { return state != ZoneState::none; }
+    bool emptying() const { return state == ZoneState::emptying; }
     std::span<const Segment> parts() const { return {segments.data(), width}; }
     friend bool operator==(const Zone&, const Zone&) = default;
 };

@@ -128,7 +128,8 @@ bool is_valid(const VolumeRecord& v) {
 }
 
 bool is_valid(const Zone& zone) {
-    if (!zone.allocated()) return zone.state == ZoneState::none && zone.width == 0 && !zone.move;
+    if (zone.state > ZoneState::emptying) return false;
+    if (!zone.allocated()) return zone.width == 0 && !zone.move;
     if (zone.width < 1 || zone.width > kMaxMembers) return false;
     MemberMask members;
     for (const Segment& part : zone.parts()) {

@@ -387,6 +387,20 @@ TEST(VolumesPage, HasTheDocumentedOffsets) {
     EXPECT_TRUE(broken(64 + 24, 'x'));  // a free record with a name
 }
 
+TEST(MapPage, KnowsZonesThatAreAboutToGoAndNoFurtherState) {
+    Block block;
+    MapPage page;
+    Zone& zone = page.zones[1];
+    zone.state = ZoneState::emptying;
+    zone.width = 2;
+    zone.segments[1] = {MemberIndex(1), SegmentIndex(5)};
+    page.encode(block.span());
+    EXPECT_EQ(block.at(64 + 144), 2);
+    EXPECT_EQ(MapPage::decode(block.view())->zones[1], zone);
+    block.bytes[64 + 144] = std::byte{3};
+    EXPECT_FALSE(MapPage::decode(block.view()));
+}
+
 TEST(MapPage, HasTheDocumentedOffsets) {
     Block block;
     MapPage page;
@@ -413,7 +427,7 @@ TEST(MapPage, HasTheDocumentedOffsets) {
         return !MapPage::decode(copy.view());
     };
     EXPECT_TRUE(broken(at, 0));           // a width without a zone
-    EXPECT_TRUE(broken(at, 2));           // state
+    EXPECT_TRUE(broken(at, 3));           // state
     EXPECT_TRUE(broken(at + 1, 0));       // a zone without a width
     EXPECT_TRUE(broken(at + 1, 25));      // width
     EXPECT_TRUE(broken(at + 8 + 10, 1));  // a member twice

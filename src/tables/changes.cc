@@ -134,6 +134,33 @@ Task<Status> Tables::free_zones(VolumeRecord volume) {
     co_return Status{};
 }
 
+/// Two pages, because a page that its writer did not live to tell of may be found when all have gone, after
+/// others have written to the zone for a long time: then it must not say more than that somebody was about to
+/// (decisions/019). When the second page is written everybody knows the first one.
+Task<Status> Tables::release_zone(ExtentIndex extent, std::function<bool()> still) {
+    CO_TRY_LET(const Turn turn, co_await begin_change());
+    if (zone(extent) == nullptr) co_return Status{};
+    if (!still()) co_return fail(Errc::fenced);
+    Zone next = zones_[extent.v];
+    next.state = ZoneState::emptying;
+    CO_TRY(co_await commit_zone(extent, next));
+    if (!still()) co_return fail(Errc::fenced);
+    next = Zone{};
+    next.generation = zones_[extent.v].generation + 1;
+    CO_TRY(co_await commit_zone(extent, next));
+    co_return co_await end_change();
+}
+
+Task<Status> Tables::keep_zone(ExtentIndex extent) {
+    CO_TRY_LET(const Turn turn, co_await begin_change());
+    if (!emptying(extent)) co_return Status{};
+    Zone next = zones_[extent.v];
+    next.state = ZoneState::allocated;
+    LOG_INFO("zone.kept", {"group", config_.name}, {"extent", extent});
+    CO_TRY(co_await commit_zone(extent, next));
+    co_return co_await end_change();
+}
+
 // ---- how it is shared
 
 Task<Status> Tables::set_sharing(SharingChange change) {

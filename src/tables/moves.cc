@@ -159,14 +159,18 @@ Task<Status> Tables::give_up_move(ExtentIndex extent) {
     co_return co_await end_change();
 }
 
-/// At an assembly from the disks: of the two places of what was being written one may have it and the other
-/// one not.
-Task<Status> Tables::end_doubtful_moves() {
+/// At an assembly from the disks. Moves: of the two places of what was being written one may have it and the
+/// other one not. Zones that somebody was about to release: others may have written to them since.
+Task<Status> Tables::end_what_is_doubtful() {
     for (std::uint32_t i = 0; i < map_pages(); ++i) {
         const PageNumber page(kFirstMapPage.v + i);
         MapPage content = map_content(page);
         bool changed = false;
         for (Zone& zone : content.zones) {
+            if (zone.emptying()) {
+                zone.state = ZoneState::allocated;
+                changed = true;
+            }
             if (!zone.move) continue;
             const bool only_place = !member_ok(zone.segments[zone.move->position.v].member);
             if (only_place && member_ok(zone.move->target.member)) continue;

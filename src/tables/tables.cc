@@ -1,5 +1,7 @@
 #include "tables/tables.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 
 namespace braid {
@@ -50,6 +52,17 @@ std::vector<VolumeRecord> Tables::volumes() const {
         }
     }
     return out;
+}
+
+std::uint64_t Tables::bytes_in_use(ExtentIndex extent) const {
+    for (const VolumesPage& page : volume_pages_) {
+        for (const VolumeRecord& record : page.records) {
+            if (record.state == VolumeState::free || extent < record.first_extent) continue;
+            const std::uint32_t index = extent.v - record.first_extent.v;
+            if (index < record.extents) return std::min(record.size - index * kExtentSize, kExtentSize);
+        }
+    }
+    return kExtentSize;
 }
 
 // ---- the view
@@ -289,7 +302,7 @@ Task<Status> Tables::load() {
         CO_TRY(co_await end_change());
     }
     if (!from_peer) {
-        CO_TRY(co_await end_doubtful_moves());
+        CO_TRY(co_await end_what_is_doubtful());
         CO_TRY(co_await replay_journals());
     }
     if (listener_) listener_();

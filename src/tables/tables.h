@@ -84,6 +84,10 @@ public:
     /// Null while the extent has no zone. The pointer stays valid; what it points to changes only with the
     /// zone.
     const Zone* zone(ExtentIndex extent) const;
+    /// It is about to lose its zone, or was when somebody died: release_zone(), keep_zone().
+    bool emptying(ExtentIndex extent) const { return zones_[extent.v].emptying(); }
+    /// The bytes of an extent that a virtual disk can reach, from its beginning on.
+    std::uint64_t bytes_in_use(ExtentIndex extent) const;
     /// Not failed by agreement, and its disk is here.
     bool member_ok(MemberIndex member) const {
         return member.v < disks_.size() && disks_[member.v] != nullptr &&
@@ -130,6 +134,11 @@ public:
     // ---- changes; each takes the tables lock itself and returns when all AMFs of the view have it
     /// The zone of `extent`, zeroed and mapped if there was none. no_space, offline.
     Task<Result<const Zone*>> allocate_zone(ExtentIndex extent);
+    /// The extent loses its zone, and what is in it. The caller has all of it locked for writing, everywhere;
+    /// fenced, and nothing is changed, if `still` says that it has not any more.
+    Task<Status> release_zone(ExtentIndex extent, std::function<bool()> still);
+    /// Who was at that is gone, and had not come to its end: the zone stays, with what is in it.
+    Task<Status> keep_zone(ExtentIndex extent);
     /// How the locks are kept, from now on. invalid.
     Task<Status> set_sharing(SharingChange change);
 
@@ -376,7 +385,7 @@ private:
     bool serves_without(MemberMask members) const;
     std::uint64_t reserved_extents() const;
     std::uint32_t promised_zones() const;
-    Task<Status> end_doubtful_moves();
+    Task<Status> end_what_is_doubtful();
 
     // jobs.cc
     void end_job(JobRecord& job, JobState how) const;

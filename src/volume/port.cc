@@ -39,9 +39,10 @@ Task<Status> Port::write_zeroes(std::uint64_t offset, std::uint64_t length, Zero
     co_return co_await group_.write_zeroes(base() + offset, length, mode.may_leave_hole, mode.fua);
 }
 
-Task<Status> Port::trim(std::uint64_t offset, std::uint64_t length) {
+Task<Status> Port::trim(std::uint64_t offset, std::uint64_t length, bool fua) {
     ENTER(offset, length);
-    co_return Status{};
+    if (length == 0) co_return Status{};
+    co_return co_await group_.write_zeroes(base() + offset, length, true, fua);
 }
 
 Task<Status> Port::cache(std::uint64_t offset, std::uint64_t length) {

@@ -38,7 +38,7 @@ struct AllocationRun {
 
 /// How zeros are written.
 struct ZeroMode {
-    bool may_leave_hole = true;  ///< extents without a zone may stay so
+    bool may_leave_hole = true;  ///< extents without a zone may stay so, and others lose theirs
     bool fast = false;           ///< refuse with `unsupported` rather than be as slow as a write
     bool fua = false;
 };
@@ -61,9 +61,9 @@ public:
     /// Fast zeros succeed only where the whole range is a hole and may stay one: then there is nothing to
     /// write.
     Task<Status> write_zeroes(std::uint64_t offset, std::uint64_t length, ZeroMode mode);
-    /// A hint that the content is not needed. It is accepted and nothing is done: extents without a zone hold
-    /// nothing to give back, and zones are not given back yet.
-    Task<Status> trim(std::uint64_t offset, std::uint64_t length);
+    /// The content is not needed: from the answer on the range reads as zeros. What has been trimmed as a
+    /// whole gives its space back.
+    Task<Status> trim(std::uint64_t offset, std::uint64_t length, bool fua = false);
     /// A hint that the range will be read. It is accepted and nothing is done: there is no cache yet.
     Task<Status> cache(std::uint64_t offset, std::uint64_t length);
     /// Covers all completed writes through all ports of this virtual disk.

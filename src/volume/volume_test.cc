@@ -58,7 +58,7 @@ TEST_F(PortTest, RefusesWhatEndsBeyondTheDiskAndDoesNotAskTheGroup) {
 TEST_F(PortTest, NothingToDoDoesNotReachTheGroup) {
     EXPECT_TRUE(run(port->write(kSize, Slice(), false)));
     EXPECT_TRUE(run(port->write_zeroes(0, 0, {.fast = true})));
-    EXPECT_TRUE(run(port->trim(0, kSize)));
+    EXPECT_TRUE(run(port->trim(kSize, 0)));
     EXPECT_TRUE(run(port->cache(0, kSize)));
     EXPECT_EQ(space.writes + space.zeroes + space.reads, 0u);
 }
@@ -72,6 +72,16 @@ TEST_F(PortTest, FastZerosAreForHolesThatMayStay) {
     EXPECT_EQ(space.zeroes, 1u);
     EXPECT_TRUE(run(port->write_zeroes(kExtentSize, 5, {.fua = true})));
     EXPECT_EQ(space.fua_seen, 1u);
+}
+
+TEST_F(PortTest, ATrimIsZerosThatMayLeaveAHole) {
+    const Buffer data = Buffer::copy_of(std::as_bytes(std::span("seventeen bytes!")));
+    ASSERT_TRUE(run(port->write(5, data, false)));
+    ASSERT_TRUE(run(port->trim(5, 7, true)));
+    EXPECT_EQ(space.zeroes, 1u);
+    EXPECT_EQ(space.fua_seen, 1u);
+    EXPECT_EQ(space.bytes()[2 * kExtentSize + 11], std::byte{0});
+    EXPECT_EQ(std::memcmp(space.bytes().data() + 2 * kExtentSize + 12, data.data() + 7, 10), 0);
 }
 
 TEST_F(PortTest, AllocationJoinsNeighboursAndEndsWithTheDisk) {

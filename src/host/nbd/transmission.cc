@@ -230,7 +230,7 @@ Task<void> Transmission::write_zeroes(Request request, std::size_t charge) {
 Task<void> Transmission::hint(Request request, std::size_t charge) {
     const bool trims = request.type == Command::trim;
     answer(request,
-           trims ? co_await port_.trim(request.offset, request.length)
+           trims ? co_await port_.trim(request.offset, request.length, (request.flags & fua) != 0)
                  : co_await port_.cache(request.offset, request.length),
            charge);
 }

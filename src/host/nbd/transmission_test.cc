@@ -95,12 +95,14 @@ TEST_F(NbdTransmission, WriteZeroesCarriesItsFlags) {
         << "may be longer than payloads";
 }
 
-TEST_F(NbdTransmission, TrimAndCacheAreHints) {
+TEST_F(NbdTransmission, ATrimIsZerosAndCacheAHint) {
     const auto wire = attach();
     EXPECT_EQ(ask(*wire, request(kTrim, 1, 0, kDiskSize, 1)), simple(1, 0).bytes());
+    EXPECT_EQ(space.zeroes, 1u);
+    EXPECT_EQ(space.fua_seen, 1u);
     EXPECT_EQ(ask(*wire, request(kCache, 2, 5, 100)), simple(2, 0).bytes());
     EXPECT_EQ(ask(*wire, request(kTrim, 3, 1, kDiskSize)), simple(3, 22).bytes());
-    EXPECT_EQ(space.writes + space.zeroes + space.reads, 0u);
+    EXPECT_EQ(space.writes + space.zeroes + space.reads, 1u);
 }
 
 TEST_F(NbdTransmission, BlockStatusTellsAllocationByExtents) {
@@ -196,7 +198,7 @@ TEST_F(NbdTransmission, ReadyRepliesDoNotWaitForSlowOnes) {
     const auto wire = attach();
     space.hold();
     send(*wire, request(kRead, 1, 0, 1));
-    EXPECT_EQ(ask(*wire, request(kTrim, 2, 0, 1)), simple(2, 0).bytes());
+    EXPECT_EQ(ask(*wire, request(kCache, 2, 0, 1)), simple(2, 0).bytes());
     space.release();
     executor.run_until_idle();
     EXPECT_EQ(received(*wire), simple(1, 0).fill(1, 0).bytes());

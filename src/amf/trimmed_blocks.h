@@ -1,0 +1,39 @@
+// Blocks that were trimmed, so that trims which cover an extent together find out, and that a host may be
+// told of as holes. A pure container: who uses it sees to the locks (amf/trim.cc).
+//
+// Guarantees: bounded: of so many extents at most, the one that was begun first goes first. What is not here
+// may still be zeros.
+#pragma once
+
+#include <bitset>
+#include <list>
+
+#include "layout/geometry.h"
+
+namespace braid {
+
+class TrimmedBlocks {
+public:
+    explicit TrimmedBlocks(std::size_t extents) : most_(extents) {}
+
+    bool empty() const { return extents_.empty(); }
+    /// Those that lie in the range with all their bytes. The range is of one extent, whose zone has this
+    /// generation.
+    void add(std::uint32_t generation, const LogicalRange& range);
+    /// Those that the range touches.
+    void remove(const LogicalRange& range);
+    /// All that the range touches are here.
+    bool covers(std::uint32_t generation, const LogicalRange& range) const;
+
+private:
+    static constexpr std::size_t kBlocks = kExtentSize / kBlockSize;
+    struct Extent {
+        ExtentIndex extent;
+        std::uint32_t generation = 0;
+        std::bitset<kBlocks> blocks;
+    };
+    std::size_t most_;
+    std::list<Extent> extents_;  ///< the newest last
+};
+
+}  // namespace braid
