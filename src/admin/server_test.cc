@@ -171,7 +171,8 @@ TEST_F(AdminServer, WhatOfAGroupCanBeSetIsSetAndTheRestIsRefusedWithTheReason) {
 }
 
 TEST_F(AdminServer, DisksComeAndGroupsGrow) {
-    EXPECT_EQ(post("/api/v1/disks", {{"disk", "d1"}, {"group", "g0"}})["steps"][0], "add /srv/disks/d1 to g0");
+    EXPECT_EQ(post("/api/v1/disks", {{"disk", "d1"}, {"group", "g0"}})["steps"][0],
+              "add /srv/disks/d1 to g0");
     EXPECT_EQ(post("/api/v1/disks", {{"disk", "d1"}, {"replaces", "g0/3"}})["steps"][0],
               "replace g0/3 by /srv/disks/d1");
     EXPECT_EQ(post("/api/v1/disks", {{"group", "g0"}}, 400)["detail"], "field 'disk' is missing");
