@@ -97,6 +97,9 @@ void Cluster::start_node(std::size_t index) {
     node.running = std::make_unique<Running>(wires_, record_, media_, *node.process, plan_);
     node.process->destroy = [this, index] { node_died(index); };
     node.running->scope.spawn(live(*this, index));
+    if (world_.now() >= asleep_until_) return;
+    world_.pause(*node.process);
+    world_.after(asleep_until_ - world_.now(), [this, process = node.process] { world_.resume(*process); });
 }
 
 void Cluster::node_died(std::size_t index) {

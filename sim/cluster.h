@@ -203,8 +203,9 @@ private:
     bool all_die_ = false;  ///< at this instant
     bool dark_ = false;     ///< there is no power: nobody starts
     unsigned disks_failed_ = 0;
-    GroupConfig config_;   ///< as last seen
-    unsigned doomed_ = 0;  ///< serving still, but a fault that is under way will cost one of them
+    Nanos asleep_until_{};  ///< all processes stand still, those that start meanwhile, too
+    GroupConfig config_;    ///< as last seen
+    unsigned doomed_ = 0;   ///< serving still, but a fault that is under way will cost one of them
     unsigned deaths_since_calm_ = 0;
     unsigned gone_ = 0;         ///< controllers that died and stay away
     std::deque<Fault> faults_;  ///< those that happen: events refer to them

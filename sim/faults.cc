@@ -163,6 +163,7 @@ void Cluster::pause_one(Fault& fault) {
 void Cluster::suspend(Fault& fault) {
     const Nanos length = fault.prng.chance(1, 4) ? fault.pause(1000, 30'000) : fault.pause(1, 1500);
     strikes(fault, Mark::suspend, micros(length));
+    asleep_until_ = std::max(asleep_until_, world_.now() + length);
     for (Node& node : nodes_) {
         if (!node.process->alive || node.process->paused) continue;
         world_.pause(*node.process);
