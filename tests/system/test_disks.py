@@ -71,6 +71,33 @@ def replaced():
         say("d2 is replaced, with ctl-b killed on the way; two more have failed, and all is there")
 
 
+def expanded():
+    """A group gets two disks and is expanded under load, a controller is killed meanwhile: more room, and what there was spreads"""
+    with Cluster(disks=4, level="raid5", disk_size="256MiB", volume_size="512MiB") as c:
+        size = os.stat(Path(f"{c.directory}/demo/disks") / "d0").st_size
+        before = c.status()["groups"][0]["usable_bytes"]
+        for name in ("d4", "d5"):
+            new_disk(c, name, size)
+
+        def expand_and_kill():
+            c.braid("group", "expand", "g0", "--add", "d4,d5", controller="ctl-b")
+            c.kill("ctl-b")
+
+        records = under_load(c, expand_and_kill, dies="ctl-b")
+        c.restart("ctl-b")
+        after = c.status()["groups"][0]["usable_bytes"]
+        check(after >= before * 5 // 4, f"{before} bytes before, {after} after")
+        wait_until("all is spread", lambda: not [j for j in c.status()["jobs"] if j["state"] == "running"], 60)
+        c.braid("volume", "create", "v1", "--size", "64MiB")
+        for uri in c.uris:
+            check(not wrong_blocks(uri, records), f"wrong blocks through {uri}")
+        c.verify()
+        c.braid("disk", "fail", "d4", "-y")
+        for uri in c.uris:
+            check(not wrong_blocks(uri, records), f"wrong blocks through {uri}, without d4")
+        say(f"{before >> 20} MiB, then {after >> 20} MiB")
+
+
 def refused():
     """A disk that somebody needs, or that is too small, is not taken"""
     with Cluster(disks=4, level="raid6", disk_size="256MiB", volume_size="64MiB") as c:
@@ -88,4 +115,4 @@ def refused():
         c.verify()
 
 
-main(replaced, refused)
+main(replaced, expanded, refused)
