@@ -38,10 +38,7 @@ WorldOptions options_of(const Shape& shape, std::uint64_t seed = 1) {
 bool same(const Buffer& a, const Buffer& b) {
     return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size()) == 0;
 }
-const Buffer& zeros() {
-    static const Buffer out = Buffer::zeroed(kPiece);
-    return out;
-}
+Buffer zeros() { return Buffer::zeroed(kPiece); }
 bool has_zone(Amf& amf, std::uint32_t extent = 0) {
     return amf.tables().zone(ExtentIndex(extent)) != nullptr;
 }
