@@ -307,7 +307,11 @@ std::optional<std::size_t> ScenarioRun::disk_of(const std::string& disk) {
     return media == nullptr ? std::nullopt : std::optional<std::size_t>(media->id());
 }
 
-MemberMedia ScenarioRun::member_media() { return by_member(some_tables()->config(), media_); }
+/// By what was last known of the group: perhaps nobody is there.
+MemberMedia ScenarioRun::member_media() {
+    if (const Tables* tables = some_tables()) config_ = tables->config();
+    return by_member(config_, media_);
+}
 
 /// All die; what reached the members and was not flushed stays, goes, or stays in part.
 void ScenarioRun::cut_power() {

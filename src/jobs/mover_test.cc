@@ -419,6 +419,37 @@ TEST(Expansion, SpreadsWhatThereIsOverAllMembers) {
     EXPECT_TRUE(m.reads(1, last * kExtentSize, pattern(last, 4096)));
 }
 
+/// What is at work has its zone, however the map grows.
+TEST(Expansion, DoesNotMoveWhatIsInMemory) {
+    Moving m(shape(Level::raid5, 4, 3, true, PowerLoss::resync));
+    Tables& tables = m.world.amf(1).tables();
+    ASSERT_TRUE(m.world.write(1, 0, pattern(1, 1u << 20)));
+    for (int i = 0; i < 2; ++i) {
+        MemoryDisk disk = m.world.add_disk();
+        ASSERT_TRUE(m.world.run(1, tables.admit(disk, m.world.random.uuid())));
+    }
+    const Zone* const zone = tables.zone(ExtentIndex(0));
+    std::optional<Status> expanded;
+    m.world.node(2).scope->spawn(World::keep(m.world.amf(2).tables().expand(), expanded));
+    std::vector<std::optional<Status>> written(40);
+    std::vector<Buffer> data;
+    for (std::size_t i = 0; i < written.size(); ++i) {
+        data.push_back(pattern(i, 5000));
+        m.world.node(1).scope->spawn(
+            World::keep(m.world.amf(1).write(i * 20'000, Slice(data[i]), false), written[i]));
+        for (int step = 0; step < 3; ++step) (void)m.world.step();
+    }
+    const auto done = [&](const auto& one) { return one.has_value(); };
+    ASSERT_TRUE(m.world.run_until([&] { return expanded && std::ranges::all_of(written, done); }));
+    EXPECT_TRUE(*expanded);
+    EXPECT_EQ(tables.zone(ExtentIndex(0)), zone);
+    for (std::size_t i = 0; i < written.size(); ++i) {
+        EXPECT_TRUE(*written[i]) << i;
+        EXPECT_TRUE(m.reads(2, i * 20'000, data[i])) << i;
+    }
+    EXPECT_EQ(tables.failed_members(), 0u);
+}
+
 /// A member that fails meanwhile comes first.
 TEST(Expansion, GoesOnWhenAMemberFails) {
     WorldOptions options = shape(Level::raid5, 4, 3, true, PowerLoss::resync);

@@ -25,6 +25,7 @@
 
 #include <algorithm>
 #include <array>
+#include <deque>
 #include <functional>
 #include <map>
 #include <optional>
@@ -410,7 +411,7 @@ private:
     GroupConfig config_;
     GroupState state_;
     std::vector<VolumesPage> volume_pages_;
-    std::vector<Zone> zones_;
+    std::deque<Zone> zones_;                ///< grows, and who has one keeps it
     std::vector<std::uint64_t> sequences_;  ///< by page; 0 = never written
     std::optional<SegmentAllocator> allocator_;
     std::uint64_t allocated_extents_ = 0;
@@ -445,7 +446,7 @@ private:
     bool fetch_done_ = false;
     std::uint64_t fetched_version_ = 0;
 
-    std::vector<RegionState> regions_;
+    std::deque<RegionState> regions_;
     std::vector<RegionIndex> former_intents_;
     std::set<std::uint32_t> wanted_regions_;  ///< the set to be on the disks
     std::uint64_t intent_sequence_ = 0;
