@@ -4,13 +4,11 @@
 #include <tuple>
 
 #include "base/log.h"
+#include "jobs/share.h"
 
 namespace braid {
 
-bool Mover::mine(ExtentIndex extent) const {
-    const auto& members = amf_.view().members;
-    return !members.empty() && members[extent.v % members.size()].id == amf_.view().self;
-}
+bool Mover::mine(ExtentIndex extent) const { return has_share(amf_.view(), extent); }
 
 bool Mover::due(const Zone& zone) const {
     if (zone.move) return true;

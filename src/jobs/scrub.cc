@@ -3,14 +3,12 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "jobs/share.h"
 #include "jobs/walk.h"
 
 namespace braid {
 
-bool Scrub::mine(ExtentIndex extent) const {
-    const auto& members = amf_.view().members;
-    return !members.empty() && members[extent.v % members.size()].id == amf_.view().self;
-}
+bool Scrub::mine(ExtentIndex extent) const { return has_share(amf_.view(), extent); }
 
 Task<void> Scrub::run() {
     while (!ending_) {
