@@ -31,6 +31,8 @@ struct Access {
     std::uint64_t offset = 0;
     std::uint64_t length = kBlockSize;
     bool write = true;
+    bool fua = false;
+    bool flush = false;  ///< after it
 };
 using Draw = std::function<Access(std::size_t lane, std::size_t turn, Prng& prng)>;
 
@@ -179,8 +181,9 @@ private:
                               std::size_t lane, std::size_t turn, std::size_t end) {
         const Buffer data = Buffer::zeroed(access.length);
         const Nanos begun = bench.world_.now();
-        const Status status = access.write ? co_await port->write(access.offset, Slice(data), false)
-                                           : co_await port->read(access.offset, data.span());
+        Status status = access.write ? co_await port->write(access.offset, Slice(data), access.fua)
+                                     : co_await port->read(access.offset, data.span());
+        if (status && access.flush) status = co_await port->flush();
         bench.must(status.has_value(), "an operation failed");
         bench.time_ += bench.world_.now() - begun;
         bench.world_.after(0ns, [&bench, work, lane, turn, end] { bench.next(*work, lane, turn + 1, end); });
@@ -214,6 +217,13 @@ std::vector<Work> rows(const Shape& shape) {
     add("private stripes, 4K write", nodes, 64, [=](std::size_t lane, std::size_t turn, Prng& prng) {
         return Access{lane, (lane * 16 + turn % 16) * stripe + block(prng, stripe)};
     });
+    for (const bool fua : {false, true}) {
+        add(fua ? "private stripes, 4K write with FUA" : "private stripes, 4K write, then a flush", nodes, 64,
+            [=](std::size_t lane, std::size_t turn, Prng& prng) {
+                const std::uint64_t at = (lane * 16 + turn % 16) * stripe + block(prng, stripe);
+                return Access{lane, at, kBlockSize, true, fua, !fua};
+            });
+    }
     add("read sharing, 16 stripes, 4K read", nodes, 64, [=](std::size_t lane, std::size_t turn, Prng& prng) {
         return Access{lane, turn % 16 * stripe + block(prng, stripe), kBlockSize, false};
     });

@@ -107,6 +107,7 @@ constexpr std::array<Entry, kMarks> kTable{{
     {Mark::destage_full, "destage.full", ""},
     {Mark::destage_partial, "destage.partial", ""},
     {Mark::destage_recalled, "destage.recalled", ""},
+    {Mark::flush_by_append, "flush.by_append", ""},
     {Mark::met_rot, "met.rot", ""},
     {Mark::met_lost_write, "met.lost_write", ""},
     {Mark::met_misdirected_write, "met.misdirected_write", ""},

@@ -109,6 +109,7 @@ enum class Mark : std::uint8_t {
     destage_full,
     destage_partial,
     destage_recalled,
+    flush_by_append,
     met_rot,
     met_lost_write,
     met_misdirected_write,

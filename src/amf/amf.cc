@@ -37,6 +37,7 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
       pieces_(executor, options.pieces),
       gate_(executor),
       slot_(slot),
+      has_journal_(config.has_journal()),
       write_back_(config.sharing.write_cache == WriteCache::back && config.dimension > 1),
       dirty_(config.geometry),
       room_(executor, options.dirty),
@@ -77,7 +78,7 @@ Task<Status> Amf::load() {
 Task<Status> Amf::start() {
     if (!tables_.loaded()) CO_TRY(co_await load());
     if (tables_.config().has_journal()) {
-        CO_TRY(co_await renew_journals(true));
+        CO_TRY(co_await open_journal());
         journal_.open();
     }
     ready_ = true;
@@ -89,68 +90,54 @@ Task<Status> Amf::start() {
 
 // ---- journals
 
-/// Closes the rings of all who are not in the view, when what they left half-written is finished; with
-/// `open`, opens ours, whose earlier life may be among them.
-Task<Status> Amf::renew_journals(bool open) {
+/// The ring of an earlier life is closed first, by those who finish what it speaks of. offline: there is
+/// nobody who could, and the next assembly does.
+Task<Status> Amf::open_journal() {
     while (true) {
-        const Epoch epoch = view_.epoch;
-        if (tables_.journal_of_the_dead()) {
-            constexpr std::uint32_t kMostFetched = 1u << 31;
-            const std::uint64_t stripes =
-                std::uint64_t{tables_.config().extents} * geometry_.rows_per_extent();
-            for (std::uint64_t first = 0; first < stripes; first += kMostFetched) {
-                CO_TRY(co_await replicator_.gather(StripeIndex(first), kMostFetched));
-            }
-            while (view_.epoch == epoch) {
-                if (tables_.offline()) co_return fail(Errc::offline);
-                const Result<bool> wait =
-                    co_await any_in_ring_of_the_dead(replicator_.store().half_written());
-                if (wait && !*wait) break;
-                co_await sleep_for(clock_, 1ms);
-            }
-        }
-        if (view_.epoch != epoch) continue;
-        CO_TRY_LET(const bool done, co_await tables_.renew_journals(epoch, open));
+        CO_TRY_LET(const bool done, co_await tables_.open_journal());
         if (done) co_return Status{};
+        co_await sleep_for(clock_, 1ms);
     }
 }
 
-Task<Result<bool>> Amf::any_in_ring_of_the_dead(std::vector<RecordInfo> records) {
-    for (const RecordInfo& info : records) {
-        CO_TRY_LET(const bool found, co_await in_ring_of_the_dead(info));
-        if (found) co_return true;
+/// Who finishes a write needs a ring for that.
+std::optional<AmfSet> Amf::able_partners() const {
+    if (!has_journal_) return std::nullopt;
+    AmfSet out;
+    for (const JournalState& journal : tables_.state().journals) {
+        if (journal.open() && view_.contains(AmfMember{journal.owner, journal.incarnation}))
+            out.insert(journal.owner);
     }
-    co_return false;
+    return out;
 }
 
-/// Whether the write that a record is about stands in a ring that will be replayed if power goes now.
-Task<Result<bool>> Amf::in_ring_of_the_dead(RecordInfo info) {
-    for (const RecordId& id : {info.root, info.id}) {
-        for (std::uint8_t slot = 0; slot < rings_.size(); ++slot) {
-            const JournalState state = tables_.journal(AmfSlot(slot));
-            const bool dead = !view_.contains(AmfMember{state.owner, state.incarnation});
-            if (!dead || state.owner != id.origin || state.incarnation != id.incarnation) continue;
-            if (rings_[slot].life != state.life) {
-                CO_TRY_LET(std::set<std::uint64_t> found,
-                           co_await ring_holds(executor_, tables_, AmfSlot(slot)));
-                rings_[slot] = {state.life, std::move(found)};
-            }
-            if (rings_[slot].sequences.contains(id.sequence)) co_return true;
-        }
-    }
-    co_return false;
+/// One of the view does it: of those who have a ring.
+bool Amf::closes_journals() const {
+    const std::vector<AmfId> open = tables_.with_open_journal();
+    return !open.empty() && std::ranges::min(open) == view_.self && tables_.journal_of_the_dead();
 }
 
-/// One of the view does it.
 void Amf::close_journals_of_the_dead() {
-    if (closing_journals_ || stopping_ || !ready_ || !keeper() || !tables_.journal_of_the_dead()) return;
+    if (closing_journals_ || stopping_ || !ready_ || !closes_journals()) return;
     closing_journals_ = true;
     scope_.spawn(close_journals());
 }
 
+/// When nothing is left that the dead have not finished, be it half-written or not begun.
 Task<void> Amf::close_journals() {
-    while (!stopping_ && keeper() && tables_.journal_of_the_dead()) {
-        if (!co_await renew_journals(false)) break;  // we are leaving
+    constexpr std::uint32_t kMostFetched = 1u << 31;
+    const std::uint64_t stripes = std::uint64_t{tables_.config().extents} * geometry_.rows_per_extent();
+    Status status;
+    while (status && !stopping_ && !tables_.offline() && closes_journals()) {
+        const Epoch epoch = view_.epoch;
+        for (std::uint64_t first = 0; status && first < stripes; first += kMostFetched)
+            status = co_await replicator_.gather(StripeIndex(first), kMostFetched);
+        const auto left = [&] { return !replicator_.store().orphan_stripes().empty(); };
+        while (view_.epoch == epoch && !tables_.offline() && !stopping_ && left())
+            co_await sleep_for(clock_, 1ms);
+        if (!status || view_.epoch != epoch || tables_.offline() || stopping_) continue;
+        const Result<bool> closed = co_await tables_.close_journals(epoch);
+        if (!closed) break;  // we are leaving
     }
     closing_journals_ = false;
 }
@@ -202,7 +189,8 @@ Task<void> Amf::housekeeping() {
 
 void Amf::adopt(const AmfView& view) {
     view_ = view;
-    replicator_.adopt(view);  // a newcomer knows what is in quarantine before its tables are settled
+    replicator_.adopt(
+        view, able_partners());  // a newcomer knows what is in quarantine before its tables are settled
     tables_.adopt(view);
     locks_.adopt(view, claims());
     peer_cache_.adopt();

@@ -170,16 +170,20 @@ private:
     // flush.cc
     Task<Status> flush_members();
     Task<Status> secure_everywhere(bool leaving);
-    Task<Status> secure();
+    Task<Status> secure(bool leaving);
+    Task<Result<bool>> all_copied();
+    Task<Status> in_journal(std::vector<Journal::Ticket> tickets);
+    Task<Status> secure_locked(StripeIndex stripe);
+    bool put_dirty(StripeIndex stripe, std::vector<Journal::Ticket>& tickets);
     Task<Status> copied_elsewhere();
     Task<void> answer_flush(AmfId from, FlushAsk ask);
     void deliver_flush(AmfId from, const Message& message);
 
     // amf.cc
-    Task<Status> renew_journals(bool open);
-    Task<Result<bool>> in_ring_of_the_dead(RecordInfo info);
-    Task<Result<bool>> any_in_ring_of_the_dead(std::vector<RecordInfo> records);
+    Task<Status> open_journal();
+    std::optional<AmfSet> able_partners() const;
     void close_journals_of_the_dead();
+    bool closes_journals() const;
     Task<void> close_journals();
     Spot spot(StripeIndex stripe, const Zone& zone) const {
         return {stripe, geometry_.row_of(stripe), &zone};
@@ -263,10 +267,11 @@ private:
     Replication replication() const { return tables_.config().sharing.replication; }
     std::size_t room_for(const StripePiece& piece) const;
     Task<Room> take_room(std::size_t bytes);
-    Task<Status> write_dirty(StripePiece piece, Slice data, Room room, Errand errand);
+    Task<Status> write_dirty(StripePiece piece, Slice data, Room room, bool fua, Errand errand);
     /// `host`: a host's write, and not one that was made here of several.
     void add_dirty(std::uint32_t offset, Slice data, std::unique_ptr<DirtyWrite> write, bool host);
     void end_dirty(DirtyStripes::Ticket ticket);
+    std::vector<DirtyStripes::Ticket> drop_dirty(StripeIndex stripe, DirtyPiece piece);
     Task<Status> read_dirty(StripePiece piece, std::span<std::byte> into, Spot spot, const LockPin& content,
                             bool whole, bool keep);
     /// Whatever is dirty of the stripe goes to the members. It takes the local lock of the stripe, and no
@@ -298,7 +303,7 @@ private:
         large,
         hole,  ///< zeros; without a zone nothing has to be done
     };
-    /// `fua`: it must not stay dirty.
+    /// `fua`: it must not stay dirty, unless it is in the journal.
     Task<Status> write_piece(StripePiece piece, Slice data, Content what, bool fua, Errand errand);
     /// What is done again: whose write, in which zone (a copy).
     struct Orphan {
@@ -312,9 +317,8 @@ private:
     Task<Result<Slice>> whole_blocks(Spot spot, StripePiece piece, Slice data);
     /// What a write to the members is.
     enum class Kind : std::uint8_t {
-        usual,       ///< nobody was told that it is done
-        in_journal,  ///< somebody else's, and what is written down for that is done again if power goes
-        dirty,       ///< a host was told: its record has no end before it is on the members
+        usual,  ///< nobody was told that it is done
+        dirty,  ///< a host was told: its record has no end before it is on the members
     };
     Task<Status> update(OpenRecord& record, Spot spot, StripeWrite write, Slice data, IntentPin& intent,
                         Kind kind);
@@ -339,7 +343,7 @@ private:
     Task<Status> release_extent(ExtentIndex extent, bool trimmed);
     Task<Status> keep_extent(ExtentIndex extent);
     Task<Status> lock_extent(ExtentIndex extent, PieceLock& lock);
-    Task<Status> all_copied();
+    Task<Status> early_answers_copied();
 
     // check.cc
     struct Checked;
@@ -358,7 +362,6 @@ private:
     // recover.cc
     Task<void> recover_unit(UnitIndex unit);
     static Left left_in(std::span<const StoredRecord* const> orphans);
-    Task<std::optional<StripeIndex>> next_to_recover(StripeIndex first);
     Task<Status> recover_write(std::vector<StoredRecord> copies);
     Task<Status> replay(Orphan orphan);
 
@@ -394,11 +397,7 @@ private:
     bool stopping_ = false;  ///< no recovery begins any more
     bool closing_journals_ = false;
     const AmfSlot slot_;
-    struct ReadRing {
-        std::uint64_t life = 0;
-        std::set<std::uint64_t> sequences;
-    };
-    std::array<ReadRing, kMaxGroupAmfs> rings_;  ///< of the dead, by slot
+    const bool has_journal_;
     const bool write_back_;
     DirtyStripes dirty_;
     Semaphore room_;  ///< bytes that may become dirty

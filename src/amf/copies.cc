@@ -27,6 +27,7 @@ void Amf::obey_sharing() {
         if ((named >> i & 1) != 0) partners.push_back(config.controllers[i]);
     }
     replicator_.prefer(std::move(partners));
+    replicator_.allow(able_partners());
     replicator_.keep_order(config.sharing.replication != Replication::synchronous);
 }
 

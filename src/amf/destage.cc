@@ -43,7 +43,7 @@ Task<Amf::Room> Amf::take_room(std::size_t bytes) {
 }
 
 /// The stripe is locked.
-Task<Status> Amf::write_dirty(StripePiece piece, Slice data, Room room, Errand errand) {
+Task<Status> Amf::write_dirty(StripePiece piece, Slice data, Room room, bool fua, Errand errand) {
     if (tables_.offline()) co_return fail(Errc::offline);
     const ExtentIndex extent = geometry_.extent_of(piece.stripe);
     const Zone* zone = tables_.zone(extent);
@@ -68,6 +68,7 @@ Task<Status> Amf::write_dirty(StripePiece piece, Slice data, Room room, Errand e
     ++counters_.dirty_writes;
     // A partner died, and nobody is there to take its place.
     if (!enough_copies()) co_return co_await destage_locked(piece.stripe);
+    if (fua) co_return co_await secure_locked(piece.stripe);
     start_destages();
     co_return Status{};
 }
@@ -80,6 +81,11 @@ void Amf::add_dirty(std::uint32_t offset, Slice data, std::unique_ptr<DirtyWrite
         dirty_.put(info.stripe, info.zone, offset, std::move(data), ticket, clock_.now(), host);
     for (const DirtyStripes::Ticket old : covered)
         write->covered.push_back(std::move(dirty_writes_.extract(old).mapped()));
+    // The same content once more: the journal has it if it had all of it.
+    const auto in_journal = [](const auto& old) { return old->journaled != 0; };
+    if (!host && std::ranges::all_of(write->covered, in_journal)) {
+        for (const auto& old : write->covered) write->journaled = std::max(write->journaled, old->journaled);
+    }
     if (write->mode != Replication::synchronous) early_bytes_ += info.length;
     uncopied_.push_back(write.get());
     dirty_writes_.emplace(ticket, std::move(write));
@@ -89,6 +95,11 @@ void Amf::add_dirty(std::uint32_t offset, Slice data, std::unique_ptr<DirtyWrite
 /// Its bytes are on the members, or nobody wants them any more.
 void Amf::end_dirty(DirtyStripes::Ticket ticket) {
     dirty_writes_.extract(ticket).mapped()->record.end(Effect::done);
+}
+
+std::vector<DirtyStripes::Ticket> Amf::drop_dirty(StripeIndex stripe, DirtyPiece piece) {
+    journal_.release(stripe, piece.offset, piece.length);
+    return dirty_.drop(stripe, piece);
 }
 
 // ---- reads
@@ -141,7 +152,7 @@ Task<Status> Amf::destage_locked(StripeIndex stripe) {
     const Counted busy(destages_);
     const Zone* present = tables_.zone(geometry_.extent_of(stripe));
     if (present == nullptr || present->generation != dirty->generation) {
-        for (const DirtyStripes::Ticket ticket : dirty_.drop(stripe, DirtyPiece{0, geometry_.stripe_size()}))
+        for (const DirtyStripes::Ticket ticket : drop_dirty(stripe, DirtyPiece{0, geometry_.stripe_size()}))
             end_dirty(ticket);
         co_return Status{};
     }
@@ -186,7 +197,7 @@ Task<Status> Amf::destage_piece(Spot spot, DirtyPiece piece) {
     CO_TRY(co_await update(dirty_writes_.at(records.front())->record, spot,
                            StripeWrite{geometry_.strip_size, piece.offset, piece.length}, data, intent,
                            Kind::dirty));
-    dirty_.drop(spot.stripe, piece);
+    drop_dirty(spot.stripe, piece);
     dirty_writes_.erase(records.front());
     if (small(piece.length) && !replicator_.fenced())
         remember(logical(spot.stripe) + piece.offset, data.bytes, spot.zone->generation);
@@ -217,7 +228,7 @@ Task<Status> Amf::merge(Spot spot, DirtyPiece piece) {
 Task<void> Amf::give_up_dirty(StripeIndex stripe) {
     LOG_ERROR("stripe.not_destaged", {"stripe", stripe});
     (void)co_await replicator_.put_in_quarantine(stripe, dirty_.find(stripe)->generation);
-    for (const DirtyStripes::Ticket ticket : dirty_.drop(stripe, DirtyPiece{0, geometry_.stripe_size()}))
+    for (const DirtyStripes::Ticket ticket : drop_dirty(stripe, DirtyPiece{0, geometry_.stripe_size()}))
         end_dirty(ticket);
 }
 
@@ -251,8 +262,11 @@ void Amf::start_destages() {
         if (!std::exchange(room_for_all_, true)) room_.give(~std::size_t{0} / 2);
         return;
     }
-    const bool all = waiting_for_room_ != 0 || !enough_copies();
-    const DirtyStripes::Pressure pressure{clock_.now(), options_.dirty_age, options_.dirty / 2, all};
+    // What a flush has put into the journal is safe from a loss of all power, and from a death by its copies.
+    const bool one_place = replicator_.copies() < replicator_.dimension() && journal_.has_data();
+    const bool all = waiting_for_room_ != 0 || !enough_copies() || one_place;
+    const std::uint64_t low = journal_.has_much_data() ? 0 : options_.dirty / 2;
+    const DirtyStripes::Pressure pressure{clock_.now(), options_.dirty_age, low, all};
     while (chosen_destages_ < options_.destages) {
         const std::optional<StripeIndex> stripe = dirty_.choose(pressure);
         if (!stripe) return;

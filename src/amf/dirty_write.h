@@ -32,7 +32,8 @@ struct Amf::DirtyWrite {
     OpenRecord record;
     Replication mode;  ///< when its host is answered
     Nanos since;
-    bool copied = false;  ///< all partners had it at one time
+    bool copied = false;            ///< all partners had it at one time
+    Journal::Ticket journaled = 0;  ///< the entry that has its content
     /// Older ones all of whose bytes it has: they end when it is copied, and not before, because a partner
     /// may have them and not it.
     std::vector<std::unique_ptr<DirtyWrite>> covered;

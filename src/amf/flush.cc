@@ -1,13 +1,14 @@
 // FLUSH and FUA. What was answered to any host by any AMF of the group is safe when a flush has its answer
 // (H24): on the members, their own caches flushed, or in a journal.
 //
-//   flush     all AMFs of the view, this one too, finish the writes of the dead and destage what is dirty; a
-//             new view meanwhile asks all of them again: who has left may have been asked in vain
+//   flush     all AMFs of the view, this one too, finish the writes of the dead and put what is dirty into
+//             the journal, or destage it; a new view meanwhile asks all of them again: who has left may have
+//             been asked in vain
 //   leaving   who leaves in order asks the others to do without the copies that it keeps for them
-//   FUA       goes past the dirty content, through to the members
+//   FUA       with a journal the same for its stripe; else past the dirty content, through to the members
 #include <algorithm>
 
-#include "amf/amf.h"
+#include "amf/dirty_write.h"
 #include "base/log.h"
 
 namespace braid {
@@ -58,7 +59,7 @@ Task<Status> Amf::secure_everywhere(bool leaving) {
             asking_.back().waiting.insert(member.id);
             transport_.send(member.id, encode(group_, FlushAsk{number, leaving}));
         }
-        const Status own = co_await secure();
+        const Status own = co_await secure(leaving);
         const auto mine = [&] { return std::ranges::find(asking_, number, &Asking::number); };
         const auto over = [&] { return view_.epoch != epoch || replicator_.fenced() || tables_.offline(); };
         while (own && !over() && !mine()->waiting.empty()) co_await flush_answered_.next();
@@ -73,10 +74,86 @@ Task<Status> Amf::secure_everywhere(bool leaving) {
     }
 }
 
-/// What hosts were told here, or by the dead whose records are here.
-Task<Status> Amf::secure() {
+/// What hosts were told here, or by the dead whose records are here: in the journal, if there is one and it
+/// has room, else on the members. Whoever leaves takes its content along there.
+Task<Status> Amf::secure(bool leaving) {
     CO_TRY(co_await replicator_.all_forgotten());
-    co_return co_await destage_some(dirty_.stripes());
+    std::vector<StripeIndex> rest = dirty_.stripes();
+    if (rest.empty()) co_return Status{};
+    std::vector<Journal::Ticket> tickets;
+    CO_TRY_LET(const bool copied, co_await all_copied());
+    if (copied && !leaving && journal_.is_open())
+        std::erase_if(rest, [&](StripeIndex stripe) { return put_dirty(stripe, tickets); });
+    CO_TRY(co_await destage_some(std::move(rest)));
+    co_return co_await in_journal(std::move(tickets));
+}
+
+/// What was begun before is at as many partners as it ought to be; else a death would leave it to a journal
+/// that nobody replays while others live. fenced.
+Task<Result<bool>> Amf::all_copied() {
+    const std::uint64_t begun = replicator_.begun();
+    CO_TRY(co_await early_answers_copied());
+    co_return replicator_.copies() >= replicator_.dimension() && replicator_.copied(begun);
+}
+
+Task<Status> Amf::in_journal(std::vector<Journal::Ticket> tickets) {
+    start_destages();
+    for (const Journal::Ticket ticket : tickets) CO_TRY(co_await journal_.durable(ticket));
+    co_return Status{};
+}
+
+/// The same of one stripe, which is locked.
+Task<Status> Amf::secure_locked(StripeIndex stripe) {
+    std::vector<Journal::Ticket> tickets;
+    CO_TRY_LET(const bool copied, co_await all_copied());
+    if (!copied || !put_dirty(stripe, tickets)) co_return co_await destage_locked(stripe);
+    co_return co_await in_journal(std::move(tickets));
+}
+
+/// What is dirty of a stripe goes into the journal, if it is not there; `tickets`: what has all of it. False:
+/// it is better written to the members.
+bool Amf::put_dirty(StripeIndex stripe, std::vector<Journal::Ticket>& tickets) {
+    const DirtyStripes::Stripe* dirty = dirty_.find(stripe);
+    if (dirty == nullptr) return true;
+    if (dirty->bytes == geometry_.range_of(stripe).length) return false;  // needs no reads
+    const Zone* zone = tables_.zone(geometry_.extent_of(stripe));
+    if (zone == nullptr || zone->generation != dirty->generation) return false;
+    std::map<std::uint32_t, std::uint32_t> ranges;  // from, to: they do not meet
+    const auto add = [&](std::uint32_t from, std::uint32_t to) {
+        for (bool grown = true; grown;) {
+            const auto [wide_from, wide_to] = journal_.with_data_met(stripe, from, to);
+            grown = wide_from != from || wide_to != to;
+            from = wide_from;
+            to = wide_to;
+            for (auto at = ranges.begin(); at != ranges.end();) {
+                if (at->first > to || at->second < from) {
+                    ++at;
+                    continue;
+                }
+                grown |= at->first < from || at->second > to;
+                from = std::min(from, at->first);
+                to = std::max(to, at->second);
+                at = ranges.erase(at);
+            }
+        }
+        ranges.emplace(from, to);
+    };
+    for (const auto& [ticket, piece] : dirty->records) {
+        const Journal::Ticket journaled = dirty_writes_.at(ticket)->journaled;
+        if (journaled == 0) add(piece.offset, piece.end());
+        if (journaled != 0) tickets.push_back(journaled);
+    }
+    for (const auto& [from, to] : ranges) {
+        if (!journal_.has_room_for_data(from, to - from)) return false;
+        const DirtyPiece piece{from, to - from};
+        const Journal::Ticket put =
+            journal_.put_data(stripe, dirty->generation, from, dirty_.content(stripe, piece));
+        for (const DirtyStripes::Ticket ticket : dirty_.records_in(stripe, piece))
+            dirty_writes_.at(ticket)->journaled = put;
+        tickets.push_back(put);
+        ++counters_.flushed_by_append;
+    }
+    return true;
 }
 
 /// What is dirty here does not need who is about to leave.
@@ -92,7 +169,7 @@ Task<Status> Amf::copied_elsewhere() {
 /// Not at all while it cannot be done: who is offline leaves the view, and then the others ask again.
 Task<void> Amf::answer_flush(AmfId from, FlushAsk ask) {
     if (ask.leaving) replicator_.avoid(from);
-    const Status status = co_await (ask.leaving ? copied_elsewhere() : secure());
+    const Status status = co_await (ask.leaving ? copied_elsewhere() : secure(false));
     if (replicator_.fenced() || tables_.offline()) co_return;
     transport_.send(from, encode(group_, FlushDone{ask.number, status.has_value()}));
 }

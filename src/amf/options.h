@@ -63,6 +63,7 @@ struct AmfCounters {
     std::uint64_t destaged_writes = 0;    ///< pieces of hosts' writes in both
     std::uint64_t destages_recalled = 0;  ///< of both: because somebody wanted the lock
     std::uint64_t dirty_waits = 0;        ///< pieces that had to wait for room
+    std::uint64_t flushed_by_append = 0;  ///< runs of dirty content that a flush has put into the journal
     std::uint64_t early_answers = 0;      ///< of dirty_writes: answered before all partners had them
     // With checksums.
     std::uint64_t checksum_reads = 0;  ///< of records from the members; otherwise they were at hand

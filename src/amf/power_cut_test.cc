@@ -28,6 +28,7 @@ struct Story {
     std::vector<HostWrite> writes{};
     bool together = false;  ///< all at once, else one after the other
     bool write_back = false;
+    Nanos dirty_age = 20s;  ///< then it goes to the members
     bool two_torn = false;  ///< and not one alone
     bool nested = false;    ///< in what makes things right, too
     Takes takes = Takes::seconds;
@@ -169,6 +170,7 @@ public:
         world.start(2);
         EXPECT_TRUE(world.write(1, 0, expected.old()));
         EXPECT_TRUE(world.run(1, world.amf(1).flush()));
+        EXPECT_EQ(world.read(2, 0, expected.old().size()).size(), expected.old().size());  // nothing is dirty
         EXPECT_TRUE(world.run_until([&] { return world.amf(1).journal().entries() == 0; }, 5s));
         world.settle();
         world.keep_unstable();
@@ -188,7 +190,7 @@ private:
         WorldOptions options = story.options;
         options.strip_size = kStrip;
         options.sharing.write_cache = story.write_back ? WriteCache::back : WriteCache::through;
-        options.amf.dirty_age = 20s;
+        options.amf.dirty_age = story.dirty_age;
         return options;
     }
     static Task<void> write(Writing& run, std::size_t i) {
@@ -313,6 +315,7 @@ WorldOptions options_of(Level level, std::size_t disks, PowerLoss power_loss, bo
 }
 const WorldOptions kRaid5 = options_of(Level::raid5, 5, PowerLoss::journal);
 const WorldOptions kRaid6 = options_of(Level::raid6, 6, PowerLoss::journal);
+const WorldOptions kNarrow = options_of(Level::raid5, 3, PowerLoss::journal);
 const WorldOptions kMirror = options_of(Level::mirror, 3, PowerLoss::journal);
 const WorldOptions kWide = options_of(Level::raid5, 10, PowerLoss::journal);
 const WorldOptions kResync = options_of(Level::raid5, 5, PowerLoss::resync);
@@ -364,6 +367,30 @@ std::vector<Story> stories(bool nested) {
               .options = kRaid5,
               .writes = {{4096, 4096}, {8192, 4096}, {4096, 4096}},
               .write_back = true},
+        Story{.name = "flushed",
+              .options = kRaid5,
+              .writes = {{4096, 4096}, {20480, 4096}},
+              .write_back = true,
+              .nested = true,
+              .takes = Takes::minutes_if_nested},
+        Story{.name = "flushed_narrow",
+              .options = kNarrow,
+              .writes = {{4096, 4096}},
+              .write_back = true,
+              .nested = true},
+        Story{.name = "flushed_and_destaged",
+              .options = kRaid5,
+              .writes = {{4096, 4096}, {20480, 8192}},
+              .write_back = true,
+              .dirty_age = 100us,
+              .nested = true,
+              .takes = Takes::minutes_if_nested},
+        Story{.name = "flushed_with_checksums",
+              .options = kRaid6Sums,
+              .writes = {{4096, 4096}},
+              .write_back = true,
+              .dirty_age = 100us,
+              .takes = Takes::minutes},
     };
     std::erase_if(
         all, [&](const Story& story) { return (nested && !story.nested) || !has_time_for(story, nested); });

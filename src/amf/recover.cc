@@ -58,29 +58,6 @@ Amf::Left Amf::left_in(std::span<const StoredRecord* const> orphans) {
     return left;
 }
 
-/// A stripe of the unit that a dead AMF has left a record of: first those that stand in a journal of the
-/// dead, which need no place in ours. The others do, and ours may be full, or not open, until no journal of
-/// the dead is needed any more.
-Task<std::optional<StripeIndex>> Amf::next_to_recover(StripeIndex first) {
-    std::vector<RecordInfo> next;  // of each stripe
-    const auto orphans = replicator_.store().orphans(first, units_.stripes());
-    for (auto at = orphans.begin(); at != orphans.end();) {
-        const StripeIndex stripe = (*at)->info.stripe;
-        const auto end =
-            std::find_if(at, orphans.end(), [&](const StoredRecord* r) { return r->info.stripe != stripe; });
-        next.push_back(left_in({at, end}).next->info);
-        at = end;
-    }
-    if (next.empty()) co_return std::nullopt;
-    if (tables_.journal_of_the_dead()) {
-        for (const RecordInfo& info : next) {
-            const Result<bool> found = co_await in_ring_of_the_dead(info);
-            if (found && *found) co_return info.stripe;
-        }
-    }
-    co_return next.front().stripe;
-}
-
 /// Without recovered() at the end the unit stays ours, and goes with us to whoever claims it next.
 Task<void> Amf::recover_unit(UnitIndex unit) {
     const Recovering mark(recovering_, unit);
@@ -91,10 +68,9 @@ Task<void> Amf::recover_unit(UnitIndex unit) {
         const bool all = replication() != Replication::synchronous;
         if (!co_await (all ? replicator_.gather_all() : replicator_.gather(first, units_.stripes())))
             co_return;  // fenced
-        const std::optional<StripeIndex> stripe = co_await next_to_recover(first);
-        if (!stripe) break;
-        const auto orphans = replicator_.store().orphans(*stripe, 1);
-        if (orphans.empty()) continue;
+        const auto all_orphans = replicator_.store().orphans(first, units_.stripes());
+        if (all_orphans.empty()) break;
+        const auto orphans = replicator_.store().orphans(all_orphans.front()->info.stripe, 1);
         // All copies of one write of the stripe; the next round takes the next.
         Left left = left_in(orphans);
         std::vector<StoredRecord> copies;
@@ -175,8 +151,6 @@ Task<Status> Amf::replay(Orphan orphan) {
     aligned(record.data);
     aligned(record.redo->bytes);
     if (tables_.offline()) co_return fail(Errc::offline);
-    const Result<bool> found = co_await in_ring_of_the_dead(record.info);
-    const bool in_journal = found && *found;
     IntentPin intent(tables_, region_of(geometry_.range_of(record.info.stripe).offset));
     if (!tables_.intent_marked(intent.region)) CO_TRY(co_await tables_.mark_intent(intent.region));
     const StripeWrite write{geometry_.strip_size, record.info.offset, record.info.length};
@@ -184,8 +158,7 @@ Task<Status> Amf::replay(Orphan orphan) {
     again.begin_recovery(record, orphan.attempts);
     Sums sums(*this, spot(record.info.stripe, orphan.zone), Sums::Use::writing);
     sums.begin();
-    const Status status = co_await finish(again, sums, write, record.data, *record.redo,
-                                          in_journal ? Kind::in_journal : Kind::usual);
+    const Status status = co_await finish(again, sums, write, record.data, *record.redo, Kind::usual);
     if (!status) intent.keep();
     co_return status;
 }

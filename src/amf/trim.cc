@@ -89,7 +89,7 @@ Task<Status> Amf::release_extent(ExtentIndex extent, bool trimmed) {
     for (std::uint32_t row = 0; row < rows; ++row)
         guards.push_back(co_await stripe_locks_.write(StripeIndex(extent.v * std::uint64_t{rows} + row)));
     while (!tables_.settled()) co_await tables_.settled_event();
-    CO_TRY(co_await all_copied());
+    CO_TRY(co_await early_answers_copied());
     const Zone* zone = tables_.zone(extent);
     if (zone == nullptr) co_return Status{};
     if (trimmed && !trimmed_.covers(zone->generation, bytes_of(extent))) co_return Status{};
@@ -121,7 +121,7 @@ Task<Status> Amf::lock_extent(ExtentIndex extent, PieceLock& lock) {
 }
 
 /// What was answered early is lost with us from its end on, and a zone that went stays gone.
-Task<Status> Amf::all_copied() {
+Task<Status> Amf::early_answers_copied() {
     if (uncopied_.empty()) co_return Status{};
     const RecordId last = uncopied_.back()->record.info().id;
     const auto missing = [&] {

@@ -64,7 +64,7 @@ Task<Status> Amf::write(std::uint64_t offset, Slice data, bool fua, Errand erran
 }
 
 Task<Status> Amf::write_piece(StripePiece piece, Slice data, Content what, bool fua, Errand errand) {
-    const bool back = write_back() && !fua;
+    const bool back = write_back() && (!fua || journal_.is_open());
     Room room;
     if (back) room = co_await take_room(room_for(piece));
     co_await pieces_.take();
@@ -93,7 +93,7 @@ Task<Status> Amf::write_piece(StripePiece piece, Slice data, Content what, bool 
     if (!trimmed_.empty()) trimmed_.remove(range);
     Status status;
     if (back && enough_copies()) {
-        status = co_await write_dirty(piece, std::move(data), std::move(room), errand);
+        status = co_await write_dirty(piece, std::move(data), std::move(room), fua, errand);
     } else {
         if (!dirty_.empty()) CO_TRY(co_await destage_locked(piece.stripe));
         const bool keep = what == Content::small;
@@ -312,8 +312,8 @@ Redo Amf::make_redo(const StripeWrite& write, const WritePlan& plan, RoleMask ta
 Task<Status> Amf::finish(OpenRecord& record, Sums& sums, StripeWrite write, Slice data, Redo redo,
                          Kind kind) {
     const Spot spot = sums.spot;
-    JournalEntry entry{record.info().id.sequence, spot.stripe, spot.zone->generation, write.offset,
-                       write.length};
+    JournalEntry entry{
+        .stripe = spot.stripe, .zone = spot.zone->generation, .offset = write.offset, .length = write.length};
     // The parity of a whole stripe can be told from its data.
     const bool with_parity = write.length != geometry_.stripe_size();
     if (with_parity) {
@@ -321,10 +321,9 @@ Task<Status> Amf::finish(OpenRecord& record, Sums& sums, StripeWrite write, Slic
         entry.parity_length = redo.length;
         entry.parities = redo.parities;
     }
-    const bool in_journal = kind == Kind::in_journal;
-    if (!in_journal) co_await journal_.opened();
-    const Journal::Ticket ticket =
-        in_journal ? 0 : journal_.put(entry, data, with_parity ? redo.bytes : Slice());
+    co_await journal_.opened();
+    const bool of_the_dead = record.info().root != record.info().id;
+    const Journal::Ticket ticket = journal_.put(entry, data, with_parity ? redo.bytes : Slice(), of_the_dead);
     record.redo(redo);
     while (record.waiting()) co_await record.moved().next();
     const Status written_down = co_await journal_.durable(ticket);
@@ -335,7 +334,7 @@ Task<Status> Amf::finish(OpenRecord& record, Sums& sums, StripeWrite write, Slic
         co_return fail(Errc::offline);
     }
     MemberMask failed;
-    const bool portless = kind == Kind::dirty || record.info().root != record.info().id;
+    const bool portless = kind == Kind::dirty || of_the_dead;
     if (portless && !tables_.still_there(extent(spot), *spot.zone)) {
         journal_.done(ticket);
         record.end(Effect::none);  // the volume has been deleted

@@ -85,7 +85,14 @@ private:
             EXPECT_TRUE(status.has_value());
             ++death.answered_;
         }
-        death.flushed_ = co_await death.world_.amf(1).flush();
+        const Status flushed = co_await death.world_.amf(1).flush();
+        EXPECT_TRUE(flushed.has_value());
+        death.world_.node(2).scope->spawn(recall(death));
+    }
+    /// With a journal the flush has left it to be destaged.
+    static Task<void> recall(Death& death) {
+        const Buffer got(kArea);
+        death.flushed_ = co_await death.world_.amf(2).read(0, got.span());
     }
 
     void check(unsigned answered) {
@@ -146,6 +153,53 @@ TEST_P(WriteBackDeaths, LeaveWhatHostsWereToldAtEveryStep) {
 }
 
 constexpr SharingOptions kBlocks{.granularity = {.blocks = 1}};
+
+/// All that a flush asks of the members is one batch of the journal, however much is dirty.
+TEST(WriteBack, AFlushIsOneAppend) {
+    World world(with_write_back({.level = Level::raid5, .disks = 5, .power_loss = PowerLoss::journal}));
+    for (std::uint16_t id = 1; id <= 3; ++id) world.start(id);
+    ASSERT_TRUE(world.write(1, 0, pattern(1, 4096)));
+    ASSERT_TRUE(world.run(1, world.amf(1).flush()));
+    for (std::size_t i = 0; i < 2; ++i)
+        ASSERT_TRUE(world.write(1, i * kArea + 4096, pattern(i, 8192)));  // each in a stripe of its own
+    const JournalCounters before = world.amf(1).journal().counters();
+    const std::uint64_t commands = world.disk_events();
+    ASSERT_TRUE(world.run(2, world.amf(2).flush()));
+    EXPECT_EQ(world.amf(1).journal().counters().batches, before.batches + 1);
+    EXPECT_EQ(world.amf(1).journal().counters().data_entries, before.data_entries + 2);
+    EXPECT_LE(world.disk_events() - commands, 8u);  // write and flush of two members, begun and done
+    EXPECT_EQ(world.amf(1).conditions().dirty_bytes, 2u * 8192 + 4096);
+    ASSERT_TRUE(world.run(2, world.amf(2).flush()));
+    EXPECT_EQ(world.amf(1).journal().counters().batches, before.batches + 1);
+}
+
+/// Far more than the ring takes, again and again: what is too much goes to the members, what is still needed
+/// goes to the head, and nobody waits for ever.
+TEST(WriteBack, FlushesGoRoundTheRing) {
+    WorldOptions options =
+        with_write_back({.level = Level::raid5, .disks = 5, .power_loss = PowerLoss::journal});
+    options.amf.housekeeping = 1ms;
+    World world(options);
+    for (std::uint16_t id = 1; id <= 3; ++id) world.start(id);
+    const std::uint64_t ring = world.config.journal.ring_size;
+    ASSERT_TRUE(world.write(1, 31 * kArea, pattern(77, 4096)));  // stays
+    ASSERT_TRUE(world.run(1, world.amf(1).flush()));
+    for (std::size_t i = 0; i < 400; ++i) {
+        ASSERT_TRUE(world.write(1, i * 7 % 30 * kArea + i * 5 % 12 * 4096, pattern(i, 8192)));
+        ASSERT_TRUE(world.run(1, world.amf(1).flush()));
+        if (i % 16 == 15) {  // and some of it to the members
+            for (std::size_t at = i % 10; at < 30; at += 10) (void)world.read(2, at * kArea, kArea);
+        }
+        EXPECT_LE(world.amf(1).journal().used_bytes(), ring);
+    }
+    EXPECT_GT(world.amf(1).journal().counters().bytes, 4 * ring);
+    EXPECT_GT(world.amf(1).journal().counters().moved, 0u);
+    for (const std::uint16_t id : std::array<std::uint16_t, 3>{1, 2, 3}) world.kill(id, InFlight::lost);
+    world.media[1]->dead = true;
+    world.start(2);
+    const Buffer got = world.read(2, 31 * kArea, 4096);
+    EXPECT_EQ(std::memcmp(got.data(), pattern(77, 4096).data(), 4096), 0);
+}
 
 INSTANTIATE_TEST_SUITE_P(
     Writes, WriteBackDeaths,

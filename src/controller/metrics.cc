@@ -115,6 +115,8 @@ void count_amf(Page& page, const std::string& name, unsigned index, const AmfRep
     }
     page.count("braid_destaged_writes_total", "Parts of writes in them: by stripes, what one destage saves.",
                labels, c.destaged_writes);
+    page.count("braid_flushed_by_append_total", "Runs of dirty data that a flush put into the journal.",
+               labels, c.flushed_by_append);
     page.count("braid_destages_recalled_total", "Of those stripes, because another AMF wanted the lock.",
                labels, c.destages_recalled);
     for (const auto& [found_by, value] :

@@ -2,118 +2,12 @@
 
 #include <algorithm>
 #include <array>
-#include <deque>
-#include <map>
-#include <set>
 
 #include "base/log.h"
-#include "layout/stripe_write.h"
-#include "ondisk/checksum_record.h"
-#include "ondisk/journal_batch.h"
-#include "parity/code.h"
+#include "journal/replay_run.h"
 
 namespace braid {
-namespace {
-
-/// A batch of a ring, as its first whole copy has it.
-struct FoundBatch {
-    JournalBatch batch;
-    Buffer bytes;
-    std::uint64_t at = 0;  ///< in the ring
-    MemberMask whole;      ///< members that have it
-};
-using Ring = std::map<std::uint64_t, FoundBatch>;  ///< by number
-
-/// All that is needed of one ring.
-struct FoundRing {
-    AmfSlot slot;
-    Ring batches;
-};
-
-/// One entry, in the bytes of its batch.
-struct Work {
-    const JournalEntry* entry = nullptr;
-    std::span<const std::byte> payload;
-    const Zone* zone = nullptr;  ///< that the extent has; null if that is another one
-    ChecksumRecord sums;         ///< as the members have them
-};
-
-/// Disk commands that go together, each with its member.
-struct Commands {
-    explicit Commands(Executor& executor) : join(executor) {}
-    void add(Tables& tables, MemberIndex member, DiskVerb verb, std::uint64_t at,
-             std::span<const std::byte> bytes) {
-        const std::span<std::byte> memory{const_cast<std::byte*>(bytes.data()), bytes.size()};
-        DiskOp& op = ops.emplace_back(verb, at, memory);
-        members.push_back(member);
-        tables.disk(member)->submit(op, join);
-    }
-    Join join;
-    std::deque<DiskOp> ops;
-    std::vector<MemberIndex> members;
-    std::deque<Buffer> computed;
-};
-
-class Replay {
-public:
-    Replay(Executor& executor, Tables& tables) : executor_(executor), tables_(tables) {}
-
-    Task<Result<MemberMask>> run(ReplayProgress& progress) {
-        for (std::uint8_t i = 0; i < tables_.config().amf_slots(); ++i) {
-            if (tables_.journal(AmfSlot(i)).open()) CO_TRY(co_await find(AmfSlot(i)));
-        }
-        CO_TRY(co_await make_whole());
-        CO_TRY(co_await flush());
-        CO_TRY(co_await write_again(progress));
-        CO_TRY(co_await flush());
-        co_return failed_;
-    }
-
-    Task<Result<std::set<std::uint64_t>>> sequences(AmfSlot slot) {
-        CO_TRY(co_await find(slot));
-        std::set<std::uint64_t> out;
-        for (const auto& [number, found] : rings_.front().batches) {
-            if ((ring_members(slot) & ~tables_.journal(slot).filling & ~found.whole).any()) continue;
-            for (const JournalEntry& entry : found.batch.entries) out.insert(entry.sequence);
-        }
-        co_return out;
-    }
-
-private:
-    bool ok(MemberIndex member) const { return tables_.member_ok(member) && !failed_[member.v]; }
-    MemberMask ring_members(AmfSlot slot) const {
-        MemberMask out = tables_.journal(slot).members;
-        for (std::uint8_t i = 0; i < out.size(); ++i) out[i] = out[i] && ok(MemberIndex(i));
-        return out;
-    }
-    Task<Status> find(AmfSlot slot);
-    Task<bool> read_ring(MemberIndex member, std::uint64_t start, std::span<std::byte> into);
-    void scan(Ring& ring, MemberIndex member, const JournalOwner& owner, const Buffer& bytes) const;
-    Task<Status> make_whole();
-    std::multimap<Epoch, Work> in_order() const;
-    Task<Status> write_again(ReplayProgress& progress);
-    bool fits(const JournalEntry& entry) const;
-    Buffer parity_of(std::span<const std::byte> stripe) const;
-    Task<Status> read_sums(std::vector<Work>& works);
-    Places strip_at(const Work& work, unsigned role) const {
-        return strip_places(tables_.geometry(), *work.zone, tables_.geometry().row_of(work.entry->stripe),
-                            Role(static_cast<std::uint8_t>(role)), tables_.config().data_start,
-                            [this](MemberIndex member) { return ok(member); });
-    }
-    Places checksum_at(const Work& work, unsigned copy) const {
-        return checksum_places(tables_.geometry(), *work.zone, tables_.geometry().row_of(work.entry->stripe),
-                               copy, tables_.config().data_start,
-                               [this](MemberIndex member) { return ok(member); });
-    }
-    void add(Commands& commands, Work& work) const;
-    Task<Status> flush();
-    Status look_at(const Commands& commands);
-
-    Executor& executor_;
-    Tables& tables_;
-    MemberMask failed_;
-    std::vector<FoundRing> rings_;
-};
+namespace replay {
 
 /// Writes and flushes that have ended. offline when more members have failed than the level survives.
 Status Replay::look_at(const Commands& commands) {
@@ -168,6 +62,32 @@ Task<Status> Replay::find(AmfSlot slot) {
     co_return Status{};
 }
 
+/// From all headers, whole batch or not: some may be on one member only. A little of a ring at a time.
+Task<Result<std::set<StripeIndex>>> Replay::stripes(AmfSlot slot) {
+    constexpr std::uint64_t kWindow = 256u << 10;
+    const GroupConfig& config = tables_.config();
+    const JournalOwner owner{tables_.group(), config.journal.key, slot, tables_.journal(slot).life};
+    std::set<StripeIndex> out;
+    bool any = false;
+    const MemberMask members = ring_members(slot);
+    for (std::uint8_t i = 0; i < members.size(); ++i) {
+        bool readable = members[i];
+        for (std::uint64_t at = 0; readable && at < config.journal.ring_size; at += kWindow) {
+            const Buffer bytes(std::min(kWindow, config.journal.ring_size - at));
+            readable = co_await read_ring(MemberIndex(i), config.ring_start(slot) + at, bytes.span());
+            for (std::size_t page = 0; readable && page < bytes.size(); page += kPageSize) {
+                const Result<JournalBatch> batch =
+                    open_journal_header(ConstPageBytes(bytes.span(page, kPageSize)), owner);
+                if (!batch) continue;
+                for (const JournalEntry& entry : batch->entries) out.insert(entry.stripe);
+            }
+        }
+        any = any || (readable && !tables_.journal(slot).filling[i]);
+    }
+    if (!any) co_return fail(Errc::io_error);
+    co_return out;
+}
+
 /// Batches that are not whole are skipped block by block: the end of the ring is overwritten in any order.
 void Replay::scan(Ring& ring, MemberIndex member, const JournalOwner& owner, const Buffer& bytes) const {
     const std::span<const std::byte> all = bytes.span();
@@ -205,7 +125,8 @@ Task<Status> Replay::make_whole() {
     co_return Status{};
 }
 
-/// Those of one epoch in the order of their rings: within one, a stripe is in one ring only.
+/// Those of one epoch in the order of their rings: within one, a stripe is in one ring only. Without what
+/// says that others are over.
 std::multimap<Epoch, Work> Replay::in_order() const {
     std::multimap<Epoch, Work> out;
     for (const FoundRing& ring : rings_) {
@@ -213,12 +134,36 @@ std::multimap<Epoch, Work> Replay::in_order() const {
             std::span<const std::byte> rest = found.bytes.span();
             rest = rest.subspan(kPageSize);
             for (const JournalEntry& entry : found.batch.entries) {
-                out.emplace(found.batch.epoch, Work{&entry, rest.first(entry.payload()), nullptr, {}});
+                if (entry.kind == JournalKind::over) continue;
+                out.emplace(found.batch.epoch,
+                            Work{&entry, rest.first(entry.payload()), nullptr, {}, ring.slot});
                 rest = rest.subspan(entry.payload());
             }
         }
     }
     return out;
+}
+
+std::multimap<StripeIndex, Replay::Over> Replay::over() const {
+    std::multimap<StripeIndex, Over> out;
+    for (const FoundRing& ring : rings_) {
+        for (const auto& [number, found] : ring.batches) {
+            for (const JournalEntry& entry : found.batch.entries) {
+                if (entry.kind == JournalKind::over) out.emplace(entry.stripe, Over{ring.slot, &entry});
+            }
+        }
+    }
+    return out;
+}
+
+/// The zone it was written in; null if the extent has another one, or none.
+const Zone* Replay::zone_of(const JournalEntry& entry) const {
+    if (!fits(entry)) {
+        LOG_ERROR("journal.strange_entry", {"group", tables_.config().name}, {"stripe", entry.stripe});
+        return nullptr;
+    }
+    const Zone* zone = tables_.zone(tables_.geometry().extent_of(entry.stripe));
+    return zone != nullptr && zone->generation == entry.zone ? zone : nullptr;
 }
 
 /// The key keeps strangers out; what comes from a group of other numbers must not hurt either.
@@ -304,6 +249,7 @@ void Replay::add(Commands& commands, Work& work) const {
 /// Many stripes at once, but never two entries of one stripe.
 Task<Status> Replay::write_again(ReplayProgress& progress) {
     constexpr std::size_t kAtOnce = 64;
+    const std::multimap<StripeIndex, Over> all_over = over();
     const std::multimap<Epoch, Work> all = in_order();
     progress = {all.size(), 0};
     for (auto next = all.begin(); next != all.end();) {
@@ -311,16 +257,14 @@ Task<Status> Replay::write_again(ReplayProgress& progress) {
         std::set<StripeIndex> stripes;
         std::size_t seen = 0;
         for (; next != all.end() && stripes.size() < kAtOnce; ++next, ++seen) {
-            const Work& work = next->second;
-            if (!fits(*work.entry)) {
-                LOG_ERROR("journal.strange_entry", {"group", tables_.config().name},
-                          {"stripe", work.entry->stripe});
-                continue;
-            }
-            if (!stripes.insert(work.entry->stripe).second) break;
-            works.push_back(work);
-            const Zone* zone = tables_.zone(tables_.geometry().extent_of(work.entry->stripe));
-            if (zone != nullptr && zone->generation == work.entry->zone) works.back().zone = zone;
+            const JournalEntry& entry = *next->second.entry;
+            const auto [from, to] = all_over.equal_range(entry.stripe);
+            const bool is_over = std::any_of(
+                from, to, [&](const auto& one) { return one.second.meant(next->second.slot, next->first); });
+            if (entry.kind != JournalKind::write || is_over || zone_of(entry) == nullptr) continue;
+            if (!stripes.insert(entry.stripe).second) break;
+            works.push_back(next->second);
+            works.back().zone = zone_of(entry);
         }
         CO_TRY(co_await read_sums(works));
         Commands commands(executor_);
@@ -342,16 +286,16 @@ Task<Status> Replay::flush() {
     co_return look_at(commands);
 }
 
-}  // namespace
+}  // namespace replay
 
-Task<Result<std::set<std::uint64_t>>> ring_holds(Executor& executor, Tables& tables, AmfSlot slot) {
-    Replay replay(executor, tables);
-    co_return co_await replay.sequences(slot);
+Task<Result<std::set<StripeIndex>>> ring_stripes(Executor& executor, Tables& tables, AmfSlot slot) {
+    replay::Replay run(executor, tables);
+    co_return co_await run.stripes(slot);
 }
 
-Task<Result<MemberMask>> replay_journals(Executor& executor, Tables& tables, ReplayProgress& progress) {
-    Replay replay(executor, tables);
-    co_return co_await replay.run(progress);
+Task<Result<Replayed>> replay_journals(Executor& executor, Tables& tables, ReplayProgress& progress) {
+    replay::Replay run(executor, tables);
+    co_return co_await run.run(progress);
 }
 
 }  // namespace braid

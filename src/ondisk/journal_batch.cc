@@ -17,8 +17,19 @@ static_assert(kEntries + kMaxJournalEntries * kEntrySize <= kPageSize);
 bool whole_blocks(std::uint32_t n) { return n % kBlockSize == 0; }
 
 bool is_valid(const JournalEntry& e) {
-    return whole_blocks(e.offset) && whole_blocks(e.length) && whole_blocks(e.parity_at) &&
-           whole_blocks(e.parity_length) && e.payload() != 0 && e.parities < (1u << kMaxParity);
+    const bool blocks = whole_blocks(e.offset) && whole_blocks(e.length) && whole_blocks(e.parity_at) &&
+                        whole_blocks(e.parity_length);
+    const bool parity = e.parity_at != 0 || e.parity_length != 0 || e.parities != 0;
+    if (!blocks || (e.before != Epoch()) != (e.kind == JournalKind::over)) return false;
+    switch (e.kind) {
+        case JournalKind::write:
+            return e.payload() != 0 && e.parities < (1u << kMaxParity);
+        case JournalKind::data:
+            return e.length != 0 && !parity;
+        case JournalKind::over:
+            return !parity;
+    }
+    return false;
 }
 
 }  // namespace
@@ -49,7 +60,7 @@ void seal_journal_batch(std::span<std::byte> bytes, const JournalBatch& batch, c
     out.pad_to(kEntries);
     for (const JournalEntry& entry : batch.entries) {
         ASSERT(is_valid(entry));
-        out.put(entry.sequence);
+        out.put(entry.before);
         out.put(entry.stripe);
         out.put(entry.zone);
         out.put(entry.offset);
@@ -57,16 +68,22 @@ void seal_journal_batch(std::span<std::byte> bytes, const JournalBatch& batch, c
         out.put(entry.parity_at);
         out.put(entry.parity_length);
         out.put(entry.parities);
-        out.zeros(3);
+        out.put(static_cast<std::uint8_t>(entry.kind));
+        out.zeros(2);
     }
     out.finish();
     const std::uint32_t checksum = block_checksum(ConstPageBytes(bytes.first(kPageSize)), kChecksumOffset);
     FieldWriter(bytes.subspan(kChecksumOffset, 4)).put(checksum);
 }
 
-Result<JournalBatch> open_journal_batch(std::span<const std::byte> bytes, const JournalOwner& owner) {
-    if (bytes.size() < kPageSize) return fail(Errc::not_found);
-    const ConstPageBytes header(bytes.first(kPageSize));
+namespace {
+
+struct Header {
+    JournalBatch batch;
+    std::uint32_t payload_checksum = 0;
+};
+
+Result<Header> open_header(ConstPageBytes header, const JournalOwner& owner) {
     Reader in(header);
     if (in.get<std::uint32_t>() != kMagic || in.get<std::uint16_t>() != kVersion)
         return fail(Errc::not_found);
@@ -89,7 +106,7 @@ Result<JournalBatch> open_journal_batch(std::span<const std::byte> bytes, const 
     in = Reader(header.subspan(kEntries));
     for (std::uint32_t i = 0; i < count; ++i) {
         JournalEntry entry;
-        entry.sequence = in.get<std::uint64_t>();
+        entry.before = in.get<Epoch>();
         entry.stripe = in.get<StripeIndex>();
         entry.zone = in.get<std::uint32_t>();
         entry.offset = in.get<std::uint32_t>();
@@ -97,13 +114,32 @@ Result<JournalBatch> open_journal_batch(std::span<const std::byte> bytes, const 
         entry.parity_at = in.get<std::uint32_t>();
         entry.parity_length = in.get<std::uint32_t>();
         entry.parities = in.get<std::uint8_t>();
-        in.raw(3);
+        entry.kind = static_cast<JournalKind>(in.get<std::uint8_t>());
+        in.raw(2);
         if (!is_valid(entry)) return fail(Errc::corrupt);
         batch.entries.push_back(entry);
     }
-    if (!in.ok() || batch.payload() != payload || bytes.size() < batch.size()) return fail(Errc::corrupt);
-    if (crc32c(bytes.subspan(kPageSize, payload)) != payload_checksum) return fail(Errc::corrupt);
-    return batch;
+    if (!in.ok() || batch.payload() != payload) return fail(Errc::corrupt);
+    return Header{std::move(batch), payload_checksum};
+}
+
+}  // namespace
+
+Result<JournalBatch> open_journal_header(ConstPageBytes header, const JournalOwner& owner) {
+    Result<Header> found = open_header(header, owner);
+    if (!found) return std::unexpected(found.error());
+    return std::move(found->batch);
+}
+
+Result<JournalBatch> open_journal_batch(std::span<const std::byte> bytes, const JournalOwner& owner) {
+    if (bytes.size() < kPageSize) return fail(Errc::not_found);
+    Result<Header> found = open_header(ConstPageBytes(bytes.first(kPageSize)), owner);
+    if (!found) return std::unexpected(found.error());
+    JournalBatch& batch = found->batch;
+    if (bytes.size() < batch.size()) return fail(Errc::corrupt);
+    if (crc32c(bytes.subspan(kPageSize, batch.payload())) != found->payload_checksum)
+        return fail(Errc::corrupt);
+    return std::move(batch);
 }
 
 }  // namespace braid

@@ -19,12 +19,20 @@
 
 namespace braid {
 
-constexpr std::size_t kMaxJournalEntries = 64;
+constexpr std::size_t kMaxJournalEntries = 100;
+
+enum class JournalKind : std::uint8_t {
+    write,  ///< data and parity, about to be written
+    data,   ///< new data alone: whoever does it again computes the parity
+    over,  ///< no payload: what rings say of the stripe in epochs before `before` is over, of data alone only
+           ///< what is said of these bytes
+};
 
 /// One write of one stripe. Its bytes in the payload: `length` of data, then `parity_length` for each bit of
 /// `parities`, ascending.
 struct JournalEntry {
-    std::uint64_t sequence = 0;  ///< of the owner's update record; 0: none
+    JournalKind kind = JournalKind::write;
+    Epoch before;  ///< of `over`; else 0
     StripeIndex stripe;
     std::uint32_t zone = 0;           ///< generation of the stripe's zone
     std::uint32_t offset = 0;         ///< of the new data in the stripe's data bytes, whole blocks
@@ -33,6 +41,7 @@ struct JournalEntry {
     std::uint32_t parity_length = 0;  ///< bytes of each, whole blocks
     std::uint8_t parities = 0;        ///< bit j: parity strip j
     std::uint64_t payload() const {
+        if (kind == JournalKind::over) return 0;
         return length + std::uint64_t{parity_length} * static_cast<unsigned>(std::popcount(parities));
     }
     friend bool operator==(const JournalEntry&, const JournalEntry&) = default;
@@ -61,6 +70,10 @@ struct JournalBatch {
 
 /// `bytes`: the whole batch, the payload in its place already.
 void seal_journal_batch(std::span<std::byte> bytes, const JournalBatch& batch, const JournalOwner& owner);
+
+/// What a header alone says, whatever has become of its payload. not_found: it is none of this owner;
+/// corrupt.
+Result<JournalBatch> open_journal_header(ConstPageBytes header, const JournalOwner& owner);
 
 /// The batch that begins at the start of `bytes`, which may be longer. not_found: no header of this owner;
 /// corrupt: a header, but the batch is not whole.

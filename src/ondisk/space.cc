@@ -23,7 +23,7 @@ std::uint64_t smallest_disk(const SpacePlan& plan, std::uint32_t segments) {
 
 std::uint64_t usual_ring_size(const Geometry& geometry, std::span<const std::uint64_t> disk_sizes) {
     constexpr std::uint64_t kMost = 32u << 20;
-    constexpr std::uint64_t kLargestWrites = 4;
+    constexpr std::uint64_t kLargestWrites = 8;
     const std::uint64_t largest =
         kPageSize + std::uint64_t{geometry.stripe_size()} + std::uint64_t{geometry.m} * geometry.strip_size;
     const std::uint64_t share = std::ranges::min(disk_sizes) / 512 / kPageSize * kPageSize;

@@ -75,14 +75,6 @@ std::vector<const StoredRecord*> RecordStore::orphans(StripeIndex first, std::ui
     return out;
 }
 
-std::vector<RecordInfo> RecordStore::half_written() const {
-    std::vector<RecordInfo> out;
-    for (const auto& [id, record] : records_) {
-        if (orphan(id) && record.complete()) out.push_back(record.info);
-    }
-    return out;
-}
-
 std::set<StripeIndex> RecordStore::orphan_stripes() const {
     std::set<StripeIndex> out;
     for (const auto& [id, record] : records_) {

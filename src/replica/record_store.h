@@ -46,8 +46,6 @@ public:
     bool orphan(const RecordId& id) const { return !view_.contains(AmfMember{id.origin, id.incarnation}); }
     /// Orphans with a stripe in [first, first + count), by stripe, root and id. Valid until the next change.
     std::vector<const StoredRecord*> orphans(StripeIndex first, std::uint64_t count) const;
-    /// Orphans whose stripes may be half-written.
-    std::vector<RecordInfo> half_written() const;
     /// The stripes that have orphans, ascending.
     std::set<StripeIndex> orphan_stripes() const;
 

@@ -48,7 +48,9 @@ bool Replicator::choose_partners() {
     nearest_ = Nearness::apart;
     if (!view_.contains(view_.self)) return true;
     std::map<ControllerId, std::vector<AmfId>> amfs;
-    for (const AmfMember& member : view_.members) amfs[controller_of(member.id)].push_back(member.id);
+    for (const AmfMember& member : view_.members) {
+        if (!able_ || able_->contains(member.id)) amfs[controller_of(member.id)].push_back(member.id);
+    }
     const auto known = [&](ControllerId id) {
         const auto at = view_.controllers.find(id);
         return at == view_.controllers.end() ? AmfView::OnController{} : at->second;
@@ -73,12 +75,22 @@ bool Replicator::choose_partners() {
 
 void Replicator::prefer(std::vector<std::string> controllers) {
     if (std::exchange(preferred_, std::move(controllers)) == preferred_) return;
+    choose_again();
+}
+
+void Replicator::allow(std::optional<AmfSet> able) {
+    able_ = std::move(able);
+    choose_again();
+}
+
+void Replicator::choose_again() {
     if (fenced_ || !choose_partners()) return;
     copy_open_records();
     wake_open_records();
 }
 
-void Replicator::adopt(const AmfView& view) {
+void Replicator::adopt(const AmfView& view, std::optional<AmfSet> able) {
+    able_ = std::move(able);
     const AmfView before = std::exchange(view_, view);
     store_.adopt(view_);
     leaving_.clear();

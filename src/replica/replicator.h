@@ -25,6 +25,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <vector>
 
@@ -74,7 +75,10 @@ public:
     /// Once, when the group's configuration is known; until then nobody here writes. `dimension` 1 .. 8.
     void configure(unsigned dimension, const RecordLimits& limits);
 
-    void adopt(const AmfView& view);
+    void adopt(const AmfView& view) { adopt(view, able_); }
+    void adopt(const AmfView& view, std::optional<AmfSet> able);
+    /// Only these can finish what we leave: nobody else is a partner. All, if nothing was said.
+    void allow(std::optional<AmfSet> able);
     /// Takes record_* and the two fetch messages. A frame that does not decode is counted and dropped.
     void deliver(AmfId from, const Message& message);
 
@@ -184,6 +188,7 @@ private:
     void note_done(const RecordInfo& info);
     void note_quarantine(const EndFrame& end);
     bool choose_partners();
+    void choose_again();
     void adopt_own_records(const AmfView& before);
     void copy_open_records();
     void wake_open_records();
@@ -215,6 +220,7 @@ private:
     Nearness nearest_ = Nearness::apart;
     std::vector<std::string> preferred_;
     std::set<ControllerId> leaving_;
+    std::optional<AmfSet> able_;
 
     std::vector<Entry> entries_;
     std::vector<std::uint32_t> free_;

@@ -5,10 +5,21 @@
 
 namespace braid {
 
+bool Tables::is_dead(const JournalState& journal) const {
+    return journal.open() && !view_.contains(AmfMember{journal.owner, journal.incarnation});
+}
+
 bool Tables::journal_of_the_dead() const {
-    return std::ranges::any_of(state_.journals, [this](const JournalState& journal) {
-        return journal.open() && !view_.contains(AmfMember{journal.owner, journal.incarnation});
-    });
+    return std::ranges::any_of(state_.journals,
+                               [this](const JournalState& journal) { return is_dead(journal); });
+}
+
+std::vector<AmfId> Tables::with_open_journal() const {
+    std::vector<AmfId> out;
+    for (const JournalState& journal : state_.journals) {
+        if (journal.open() && !is_dead(journal)) out.push_back(journal.owner);
+    }
+    return out;
 }
 
 /// Open rings are on m + 1 members that are ok, as long as there are so many: what a member held that fails
@@ -54,20 +65,29 @@ Task<Status> Tables::ring_filled(JournalState as) {
 
 /// Under the tables lock since before the tables were loaded, so that nobody else has them.
 Task<Status> Tables::replay_journals() {
-    if (std::ranges::none_of(state_.journals, &JournalState::open)) co_return Status{};
-    while (!settled()) co_await changed_.next();
-    CO_TRY_LET(const MemberMask failed, co_await replay_());
-    for (std::uint8_t i = 0; i < disks_.size(); ++i) {
-        if (failed[i]) write_errors_.insert(i);
+    while (std::ranges::any_of(state_.journals, &JournalState::open)) {
+        while (!settled()) co_await changed_.next();
+        CO_TRY_LET(const Replayed replayed, co_await replay_());
+        for (std::uint8_t i = 0; i < disks_.size(); ++i) {
+            if (replayed.failed[i]) write_errors_.insert(i);
+        }
+        CO_TRY(co_await end_change());  // before a ring is closed: who missed something must not come back
+        GroupState state = state_;
+        for (std::size_t i = 0; i < state.journals.size(); ++i) {
+            JournalState& journal = state.journals[i];
+            if (replayed.in_next_life[i]) {
+                ++journal.life;
+            } else {
+                journal = journal.closed();
+            }
+        }
+        CO_TRY(co_await commit(kStatePage, std::move(state)));
+        CO_TRY(co_await end_change());
     }
-    CO_TRY(co_await end_change());  // before the rings are closed: who missed something must not come back
-    GroupState state = state_;
-    for (JournalState& journal : state.journals) journal = journal.closed();
-    CO_TRY(co_await commit(kStatePage, std::move(state)));
-    co_return co_await end_change();
+    co_return Status{};
 }
 
-Task<Result<bool>> Tables::renew_journals(Epoch epoch, bool open) {
+Task<Result<bool>> Tables::close_journals(Epoch epoch) {
     CO_TRY_LET(const Turn turn, co_await begin_change());
     if (view_.epoch != epoch) co_return false;
     // What the dead wrote before they died may be in the members' own caches alone.
@@ -75,23 +95,47 @@ Task<Result<bool>> Tables::renew_journals(Epoch epoch, bool open) {
     CO_TRY(co_await end_change());
     GroupState state = state_;
     for (JournalState& journal : state.journals) {
-        const bool dead = !view_.contains(AmfMember{journal.owner, journal.incarnation});
-        if (journal.open() && dead) journal = journal.closed();
-    }
-    if (open) {
-        const auto self = std::ranges::find(view_.members, view_.self, &AmfMember::id);
-        if (self == view_.members.end()) co_return fail(Errc::fenced);
-        JournalState& own = state.journals[slot_.v];
-        own = own.closed();
-        ++own.life;
-        own.owner = self->id;
-        own.incarnation = self->incarnation;
+        if (is_dead(journal)) journal = journal.closed();
     }
     place_rings(state);
     if (view_.epoch != epoch) co_return false;
     CO_TRY(co_await commit(kStatePage, std::move(state)));
     CO_TRY(co_await end_change());
     co_return true;
+}
+
+/// Somebody is there who keeps what the dead have left, or they have left nothing.
+static bool journals_in_hand(const Tables& tables) {
+    const std::vector<AmfId> open = tables.with_open_journal();
+    const AmfId self = tables.view().self;
+    return !tables.journal_of_the_dead() ||
+           std::ranges::any_of(open, [self](AmfId id) { return id != self; });
+}
+
+Task<Result<bool>> Tables::open_journal() {
+    CO_TRY_LET(const Turn turn, co_await begin_change());
+    const auto self = std::ranges::find(view_.members, view_.self, &AmfMember::id);
+    if (self == view_.members.end()) co_return fail(Errc::fenced);
+    GroupState state = state_;
+    JournalState& own = state.journals[slot_.v];
+    if (journals_in_hand(*this)) {
+        if (own.open()) co_return false;
+        own = own.closed();
+        ++own.life;
+        own.owner = self->id;
+        own.incarnation = self->incarnation;
+        place_rings(state);
+        CO_TRY(co_await commit(kStatePage, state));
+        CO_TRY(co_await end_change());
+        if (journals_in_hand(*this)) co_return true;
+        // They have died before they had us for a partner. Nobody is to think that it is otherwise.
+        state = state_;
+        state.journals[slot_.v] = state_.journals[slot_.v].closed();
+        CO_TRY(co_await commit(kStatePage, std::move(state)));
+        CO_TRY(co_await end_change());
+    }
+    go_offline();
+    co_return fail(Errc::offline);
 }
 
 }  // namespace braid

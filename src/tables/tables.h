@@ -25,6 +25,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bitset>
 #include <deque>
 #include <functional>
 #include <map>
@@ -49,6 +50,12 @@ namespace braid {
 /// Of a job; `unit`: the bytes of one.
 struct JobSize {
     std::uint64_t unit = 1, done_bytes = 0, total_bytes = 0;
+};
+
+/// What doing again what journals say has come to.
+struct Replayed {
+    MemberMask failed;                          ///< a write meanwhile: to be declared failed first
+    std::bitset<kMaxGroupAmfs> in_next_life{};  ///< rings whose next life has what is left to be done
 };
 
 class Tables {
@@ -121,9 +128,9 @@ public:
     std::uint32_t usable_extents() const;
     std::uint64_t allocated_extents() const { return allocated_extents_; }
     /// Who loads the tables from the disks, and so is alone with them, does this before anybody can have
-    /// them: makes the stripes right that the open journals speak of. The members that failed meanwhile. Set
-    /// once.
-    void on_assembled(std::function<Task<Result<MemberMask>>()> replay) { replay_ = std::move(replay); }
+    /// them: makes the stripes right that the open journals speak of; is called again as long as there are
+    /// any. Set once.
+    void on_assembled(std::function<Task<Result<Replayed>>()> replay) { replay_ = std::move(replay); }
     /// Opens the disk of this id, which has become this member; null if it is not reached from here. The disk
     /// stays open as long as these tables are there. Set once.
     void on_member(std::function<Task<Disk*>(MemberIndex, Uuid)> open) { open_member_ = std::move(open); }
@@ -245,9 +252,15 @@ public:
     }
     /// A ring is open whose AMF is not in the view: what it says is not void yet.
     bool journal_of_the_dead() const;
-    /// Flushes the members, closes the rings of all who are not in the view and, with `open`, opens our own
-    /// for this life. False, and nothing is changed, if the epoch is not this one any more.
-    Task<Result<bool>> renew_journals(Epoch epoch, bool open);
+    bool is_dead(const JournalState& journal) const;
+    /// The AMFs of the view that have an open ring.
+    std::vector<AmfId> with_open_journal() const;
+    /// Flushes the members and closes the rings of all who are not in the view. False, and nothing is
+    /// changed, if the epoch is not this one any more.
+    Task<Result<bool>> close_journals(Epoch epoch);
+    /// Opens our own for this life. False: an earlier life of it is open still. offline: nobody of the view
+    /// has one, and some of the dead's are open, which nobody can finish but an assembly.
+    Task<Result<bool>> open_journal();
 
     // ---- intents (own slot)
     /// True and noted as used now, or false: then mark_intent() first.
@@ -425,7 +438,7 @@ private:
     std::set<std::uint8_t>
         write_errors_;  ///< members that failed a page write and are not declared failed yet
     std::function<void()> listener_, settled_listener_;
-    std::function<Task<Result<MemberMask>>()> replay_;
+    std::function<Task<Result<Replayed>>()> replay_;
     std::function<Task<Disk*>(MemberIndex, Uuid)> open_member_;
 
     AmfView view_;
