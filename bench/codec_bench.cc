@@ -28,6 +28,7 @@ MapPage full_map() {
     for (Zone& zone : map.zones) {
         zone.state = ZoneState::allocated;
         zone.width = kMaxMembers;
+        zone.shape = {Level::raid5, kMaxMembers - 1, 1};
         for (std::uint8_t i = 0; i < kMaxMembers; ++i) zone.segments[i] = {MemberIndex(i), SegmentIndex(i)};
     }
     return map;

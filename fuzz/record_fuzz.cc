@@ -49,7 +49,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     replicator.configure(2, limits);
     replicator.adopt({Epoch(1), AmfId(1), {{AmfId(1), Incarnation(1)}, {AmfId(2), Incarnation(1)}}});
     OpenRecord record(replicator);
-    record.begin(StripeIndex(1), 3, 0, Slice(Buffer::zeroed(4096)));
+    record.begin(StripeIndex(1), 0, 3, 0, Slice(Buffer::zeroed(4096)));
     while (input.size() >= 3) {
         Message message{{}, static_cast<MessageType>(32 + std::to_integer<unsigned>(input[0]) % 38), {}, {}};
         const std::size_t head =

@@ -26,6 +26,7 @@ struct Array {
         }
         zone.state = ZoneState::allocated;
         zone.width = static_cast<std::uint8_t>(config.geometry.width());
+        zone.shape = config.geometry.shape();
         for (std::uint8_t i = 0; i < zone.width; ++i) zone.segments[i] = {MemberIndex(i), SegmentIndex(0)};
     }
     DiskPlace place(std::uint32_t row, unsigned role) const {

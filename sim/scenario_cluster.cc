@@ -146,7 +146,9 @@ bool ScenarioRun::find_places() {
             return who.empty() || arbiter_of(unit, of) == amf_id_of(who);
         };
         if (!is(spec.arbiter, view)) return false;
-        const UnitIndex blocks = map.content({map.first_stripe(unit), 0, geometry.stripe_size(), 0}).first;
+        const StripeIndex stripe = map.first_stripe(unit);
+        const UnitIndex blocks =
+            map.content({stripe, 0, geometry.stripe_size(), geometry.range_of(stripe).offset}).first;
         if (!spec.blocks.empty() && arbiter_of(blocks, view) != amf_id_of(spec.blocks)) return false;
         AmfView rest = view;
         const ControllerId gone = braid::controller_of(arbiter_of(unit, view));
@@ -279,8 +281,10 @@ std::optional<DiskPlace> ScenarioRun::strip_of(const std::string& strip) {
     const Tables* tables = some_tables();
     if (tables == nullptr) return std::nullopt;
     const std::size_t slash = strip.find('/');
-    const Geometry& geometry = tables->geometry();
-    const StripeIndex stripe = geometry.locate(volume_base_ + offset_of(strip.substr(0, slash))).stripe;
+    const std::uint64_t place = volume_base_ + offset_of(strip.substr(0, slash));
+    const Geometry geometry =
+        tables->geometry_of(ExtentIndex(static_cast<std::uint32_t>(place / kExtentSize)));
+    const StripeIndex stripe = geometry.locate(place).stripe;
     const Zone* zone = tables->zone(geometry.extent_of(stripe));
     if (zone == nullptr) return std::nullopt;
     const bool target = strip.ends_with('+');

@@ -90,8 +90,9 @@ std::uint64_t ScenarioRun::offset_of(const std::string& place) const {
 
 UnitIndex ScenarioRun::unit_at(const UnitMap& map, const std::string& place) const {
     if (place.find('+') == std::string::npos) return places_.at(place).unit;
-    const StripePlace at = geometry_of(scenario_.shape).locate(volume_base_ + offset_of(place));
-    return map.content({at.stripe, at.offset, 1, 0}).first;
+    const std::uint64_t byte = volume_base_ + offset_of(place);
+    const StripePlace at = geometry_of(scenario_.shape).locate(byte);
+    return map.content({at.stripe, at.offset, 1, byte}).first;
 }
 
 ScenarioRun::Operation* ScenarioRun::find(const std::string& label) {

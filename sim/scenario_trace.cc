@@ -86,7 +86,7 @@ std::optional<unsigned> role_of_name(std::string_view name, const Geometry& geom
 }
 
 Trace::Trace(World& world, const Shape& shape)
-    : world_(world), geometry_(geometry_of(shape)), units_(geometry_, shape.sharing.granularity) {
+    : world_(world), geometry_(geometry_of(shape)), units_(shape.sharing.granularity) {
     world_.tap = this;
 }
 
@@ -113,10 +113,10 @@ std::string Trace::text() const {
 std::string Trace::unit_name(UnitIndex unit) const {
     if (unit == kTablesUnit) return "tables";
     if (units_.is_blocks(unit)) {
-        const StripePiece piece = units_.piece_of(unit);
-        const std::uint32_t at = piece.offset;
-        if (!places_.contains(piece.stripe.v)) return std::to_string(unit.v);
-        return places_.at(piece.stripe.v) + '+' + (at == 0 ? "0" : std::to_string(at / 1024) + 'K');
+        const StripePlace place = geometry_.locate(units_.bytes_of(unit).offset);
+        const std::uint32_t at = place.offset;
+        if (!places_.contains(place.stripe.v)) return std::to_string(unit.v);
+        return places_.at(place.stripe.v) + '+' + (at == 0 ? "0" : std::to_string(at / 1024) + 'K');
     }
     const auto place = places_.find(unit.v);
     return place != places_.end() ? place->second : std::to_string(unit.v);
@@ -245,7 +245,7 @@ std::string Trace::record_text(const Message& message, AmfId from, AmfId to) {
 /// What is asked or told first; nothing if it is about no errand.
 std::string Trace::completion_text(const Message& message) const {
     const auto text = [&](const Completion& about) {
-        return ' ' + stripe_name(StripeIndex(about.begin / geometry_.stripe_size()));
+        return ' ' + stripe_name(geometry_.locate(about.begin).stripe);
     };
     if (message.type == MessageType::completion_ask) {
         const Result<CompletionAsk> ask = decode_completion_ask(message);

@@ -39,7 +39,7 @@ std::string check_cache(Amf& amf, const MemberMedia& media) {
 std::string check_cached_block(const GroupConfig& config, const GroupState& state, const Zone& zone,
                                std::uint64_t at, std::span<const std::byte> content,
                                const MemberMedia& media) {
-    const Geometry& geometry = config.geometry;
+    const Geometry geometry = config.geometry_of(zone.shape);
     const StripePlace stripe = geometry.locate(at);
     const StripPlace strip = geometry.strip_of(stripe.offset);
     const unsigned copies = geometry.k == 1 ? geometry.width() : 1;

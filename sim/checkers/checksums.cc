@@ -7,10 +7,10 @@ namespace {
 
 class Look {
 public:
-    Look(const Tables& tables, const MemberMedia& media)
+    Look(const Tables& tables, const MemberMedia& media, const Geometry& geometry)
         : tables_(tables),
           media_(media),
-          geometry_(tables.geometry()),
+          geometry_(geometry),
           size_(geometry_.checksum_record_size()),
           copies_(std::size_t{geometry_.checksum_copies()} * size_),
           block_(kBlockSize) {}
@@ -65,10 +65,10 @@ private:
 }  // namespace
 
 std::string check_checksums(const Tables& tables, const MemberMedia& media) {
-    const Geometry& geometry = tables.geometry();
-    if (!geometry.checksums) return {};
-    const Look look(tables, media);
+    if (!tables.geometry().checksums) return {};
     for (std::uint32_t extent = 0; extent < tables.config().extents; ++extent) {
+        const Geometry geometry = tables.geometry_of(ExtentIndex(extent));
+        const Look look(tables, media, geometry);
         const Zone* zone = tables.zone(ExtentIndex(extent));
         for (std::uint32_t row = 0; zone != nullptr && row < geometry.rows_per_extent(); ++row) {
             std::string wrong = look.stripe(*zone, geometry.stripe_of(ExtentIndex(extent), Row(row)));

@@ -18,7 +18,7 @@ std::string check_parity(const Tables& tables, const MemberMedia& media) {
 
 std::string check_parity(const GroupConfig& config, const GroupState& state, ExtentIndex extent,
                          const Zone& zone, const MemberMedia& media) {
-    const Geometry& geometry = config.geometry;
+    const Geometry geometry = config.geometry_of(zone.shape);
     const Code code(geometry.k, geometry.m);
     const std::size_t strip = geometry.strip_size;
     const unsigned width = geometry.width();

@@ -21,9 +21,8 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
       group_(group),
       geometry_(config.geometry),
       data_start_(config.data_start),
-      units_(config.geometry, config.sharing.granularity),
+      units_(config.sharing.granularity),
       options_(options),
-      code_(config.geometry.k, config.geometry.m),
       replicator_(executor, transport, group),
       cache_(options.cache),
       sums_(options.checksums / std::max(1u, geometry_.checksum_record_size())),
@@ -39,7 +38,6 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
       slot_(slot),
       has_journal_(config.has_journal()),
       write_back_(config.sharing.write_cache == WriteCache::back && config.dimension > 1),
-      dirty_(config.geometry),
       room_(executor, options.dirty),
       copied_(executor),
       flush_answered_(executor),
@@ -54,8 +52,9 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
         start_destages();
         if (listener_) listener_();
     });
-    const RecordLimits limits{std::uint64_t{config.most_extents()} * geometry_.rows_per_extent(),
-                              geometry_.stripe_size(), geometry_.strip_size, geometry_.m};
+    const RecordLimits limits{std::uint64_t{config.most_extents()} * geometry_.stripes_per_extent(),
+                              static_cast<std::uint32_t>(kMaxMembers) * geometry_.strip_size,
+                              geometry_.strip_size, kMaxParity, config.most_extents() * kExtentSize};
     replicator_.configure(config.dimension, limits);
 }
 
@@ -126,7 +125,7 @@ void Amf::close_journals_of_the_dead() {
 /// When nothing is left that the dead have not finished, be it half-written or not begun.
 Task<void> Amf::close_journals() {
     constexpr std::uint32_t kMostFetched = 1u << 31;
-    const std::uint64_t stripes = std::uint64_t{tables_.config().extents} * geometry_.rows_per_extent();
+    const std::uint64_t stripes = std::uint64_t{tables_.config().extents} * geometry_.stripes_per_extent();
     Status status;
     while (status && !stopping_ && !tables_.offline() && closes_journals()) {
         const Epoch epoch = view_.epoch;
@@ -244,24 +243,24 @@ AmfConditions Amf::conditions() const {
 // ---- members
 
 Places Amf::strip_at(const Spot& spot, unsigned role) const {
-    return strip_places(geometry_, zone_of(spot), spot.row, Role(static_cast<std::uint8_t>(role)),
+    return strip_places(spot.geometry, zone_of(spot), spot.row, Role(static_cast<std::uint8_t>(role)),
                         data_start_, [this](MemberIndex member) { return tables_.member_ok(member); });
 }
 
 Places Amf::record_at(const Spot& spot, unsigned copy) const {
-    return checksum_places(geometry_, zone_of(spot), spot.row, copy, data_start_,
+    return checksum_places(spot.geometry, zone_of(spot), spot.row, copy, data_start_,
                            [this](MemberIndex member) { return tables_.member_ok(member); });
 }
 
 RoleMask Amf::writable(const Spot& spot) const {
     RoleMask out;
-    for (unsigned role = 0; role < geometry_.width(); ++role) out[role] = strip_at(spot, role).writes != 0;
+    for (unsigned role = 0; role < spot.geometry.width(); ++role) out[role] = strip_at(spot, role).writes != 0;
     return out;
 }
 
 RoleMask Amf::readable(const Spot& spot) const {
     RoleMask out;
-    for (unsigned role = 0; role < geometry_.width(); ++role)
+    for (unsigned role = 0; role < spot.geometry.width(); ++role)
         out[role] = strip_at(spot, role).read.has_value();
     return out;
 }

@@ -13,7 +13,7 @@
 // never regenerates from a stripe that may be half-written.
 //
 // Where: amf.cc (life, view, flush), locks.cc (which units an operation takes), read.cc, write.cc,
-// trim.cc, recover.cc, check.cc (parity of one stripe), move.cc (segments that move), checksums.cc, cached.cc
+// trim.cc, reshape.cc, recover.cc, check.cc (parity of one stripe), move.cc (segments that move), checksums.cc, cached.cc
 // (what is remembered), destage.cc and copies.cc (write-back), flush.cc.
 #pragma once
 
@@ -109,11 +109,15 @@ public:
     /// move and the view.
     Task<Status> move_row(StripeIndex stripe, Epoch epoch);
     Task<Status> flush_member(MemberIndex member);
+    /// The stripes of an extent without a zone have this shape from now on. busy: it has one.
+    Task<Status> set_shape(ExtentIndex extent, StripeShape shape);
     /// The AMF that does what one alone should do: the lowest id of the view.
     bool keeper() const { return !view_.members.empty() && view_.members.front().id == view_.self; }
 
     /// Which lock units belong to which bytes.
     const UnitMap& units() const { return units_; }
+    /// The bytes of the logical space that a unit other than the tables is about.
+    LogicalRange bytes_of(UnitIndex unit) const;
 
     Tables& tables() { return tables_; }
     const Tables& tables() const { return tables_; }
@@ -137,6 +141,7 @@ private:
         StripeIndex stripe;
         Row row;
         const Zone* zone = nullptr;
+        Geometry geometry;  ///< of its shape
     };
     struct IntentPin;
     struct Recovering;
@@ -162,6 +167,12 @@ private:
     Task<Status> wait_for_units(LockUnits units, LockMode mode, LockPin& pin, LockRange wanted,
                                 bool background);
     LockRange part_of(const LockRange& range, UnitIndex unit) const;
+    /// The stripes are cut as they were when the piece was. Its units are locked, the tables settled.
+    bool fits(const StripePiece& piece) const {
+        return tables_.geometry_of(piece.stripe).fits(piece);
+    }
+    /// What of one stripe begins there, at most so long.
+    StripePiece piece_at(std::uint64_t at, std::uint64_t length) const;
     std::vector<LockClaim> claims() const;
     Task<void> before_release(UnitIndex unit) override;
     void recover(UnitIndex unit) override;
@@ -186,8 +197,9 @@ private:
     bool closes_journals() const;
     Task<void> close_journals();
     Spot spot(StripeIndex stripe, const Zone& zone) const {
-        return {stripe, geometry_.row_of(stripe), &zone};
+        return {stripe, geometry_.row_of(stripe), &zone, tables_.config().geometry_of(zone.shape)};
     }
+    const Code& code_of(const Geometry& geometry) const { return codes_.of(geometry.k, geometry.m); }
     ExtentIndex extent(const Spot& spot) const { return geometry_.extent_of(spot.stripe); }
     /// As it is now: a segment of it may have gone elsewhere since the spot was made.
     const Zone& zone_of(const Spot& spot) const {
@@ -207,6 +219,7 @@ private:
     // read.cc
     /// `keep`: in the cache, here and in the following.
     Task<Status> read_piece(StripePiece piece, std::span<std::byte> into, bool keep);
+    Task<Status> read_anew(std::uint64_t at, std::span<std::byte> into, bool keep);
     Task<Status> read_locked(StripePiece piece, std::span<std::byte> into, const LockPin& content, bool whole,
                              bool keep);
     /// busy: something has to be regenerated, and that needs the stripe to hold still, which it does if
@@ -237,7 +250,10 @@ private:
 
     // cached.cc
     /// Where the stripe begins in the logical space.
-    std::uint64_t logical(StripeIndex stripe) const { return geometry_.range_of(stripe).offset; }
+    std::uint64_t logical(StripeIndex stripe) const { return range_of(stripe).offset; }
+    LogicalRange range_of(StripeIndex stripe) const {
+        return tables_.geometry_of(stripe).range_of(stripe);
+    }
     bool small(std::size_t operation) const { return operation <= options_.cached_operation; }
     void released(UnitIndex unit) override;
     Slice cached(UnitIndex unit, LockRange range) override;
@@ -305,6 +321,7 @@ private:
     };
     /// `fua`: it must not stay dirty, unless it is in the journal.
     Task<Status> write_piece(StripePiece piece, Slice data, Content what, bool fua, Errand errand);
+    Task<Status> write_anew(std::uint64_t at, Slice data, Content what, bool fua, Errand errand);
     /// What is done again: whose write, in which zone (a copy).
     struct Orphan {
         const StoredRecord& record;
@@ -333,8 +350,8 @@ private:
     void read_old(DiskBatch& batch, const Spot& spot, const StripeWrite& write, const WritePlan& plan,
                   std::span<std::byte> memory, std::array<std::byte*, kMaxMembers>& old);
     /// What of a role read_old() reads.
-    StripRange old_part(const StripeWrite& write, const WritePlan& plan, unsigned role) const;
-    Redo make_redo(const StripeWrite& write, const WritePlan& plan, RoleMask targets, const Slice& data,
+    static StripRange old_part(const StripeWrite& write, const WritePlan& plan, unsigned role, unsigned k);
+    Redo make_redo(const Geometry& geometry, const StripeWrite& write, const WritePlan& plan, RoleMask targets, const Slice& data,
                    std::array<std::byte*, kMaxMembers>& old) const;
 
     // trim.cc
@@ -342,7 +359,7 @@ private:
     Task<Status> zero_in_extent(LogicalRange range, bool may_leave_hole, bool fua, Errand errand);
     Task<Status> release_extent(ExtentIndex extent, bool trimmed);
     Task<Status> keep_extent(ExtentIndex extent);
-    Task<Status> lock_extent(ExtentIndex extent, PieceLock& lock);
+    Task<Status> lock_extent(ExtentIndex extent, std::uint32_t rows, PieceLock& lock);
     Task<Status> early_answers_copied();
 
     // check.cc
@@ -369,11 +386,11 @@ private:
     Clock& clock_;
     Transport& transport_;
     Uuid group_;
-    Geometry geometry_;
+    const Geometry geometry_;  ///< of the first shape: what it says of strips and numbers is true of all
     std::uint64_t data_start_;
     UnitMap units_;
     AmfOptions options_;
-    Code code_;
+    Codes codes_;
     AmfView view_;
     bool ready_ = false;
     Replicator replicator_;

@@ -21,7 +21,7 @@ namespace braid {
 
 void Amf::released(UnitIndex unit) {
     cache_.drop(unit);
-    if (unit != kTablesUnit && !trimmed_.empty()) trimmed_.remove(units_.range_of(unit));
+    if (unit != kTablesUnit && !trimmed_.empty()) trimmed_.remove(bytes_of(unit));
     if (unit != kTablesUnit && !units_.is_blocks(unit))
         sums_.drop(units_.first_stripe(unit), units_.stripes());
 }
@@ -80,16 +80,16 @@ LockRange Amf::wanted(const StripePiece& piece) const {
     if (zone == nullptr || cache_.capacity() == 0) return {};
     const std::uint32_t from = block_floor(piece.offset);
     const std::uint32_t end = block_ceil(piece.offset + piece.length);
-    return {logical(piece.stripe) + from, end - from, zone->generation};
+    return {piece.at - (piece.offset - from), end - from, zone->generation};
 }
 
 std::optional<LockUnits> Amf::units_of(const LockRange& range) const {
     if (range.offset >= tables_.config().logical_size() || range.length == 0 || range.length > kMostCacheData)
         return std::nullopt;
     if (range.offset % kBlockSize != 0 || range.length % kBlockSize != 0) return std::nullopt;
-    const StripePlace first = geometry_.locate(range.offset);
-    if (range.length > geometry_.range_of(first.stripe).length - first.offset) return std::nullopt;
-    return units_.content({first.stripe, first.offset, range.length, 0});
+    const StripePiece piece = piece_at(range.offset, range.length);
+    if (piece.length != range.length) return std::nullopt;
+    return units_.content(piece);
 }
 
 /// A peer is about to read these blocks of a unit. What is here of it is here because the unit is held.
@@ -98,7 +98,7 @@ Slice Amf::cached(UnitIndex unit, LockRange range) {
 }
 
 Slice Amf::at_hand(const LockRange& range) {
-    if (!ready_ || dirty_.find(geometry_.locate(range.offset).stripe) != nullptr) return {};
+    if (!ready_ || dirty_.find(piece_at(range.offset, range.length).stripe) != nullptr) return {};
     Buffer blocks(range.length);
     if (!cache_.read(range.offset, blocks.span(), range.generation) || !options_.lease->live()) return {};
     ++counters_.reads_for_peers;
@@ -113,11 +113,10 @@ void Amf::received(UnitIndex unit, LockRange range, Slice data) {
 
 /// Whole blocks of one stripe, whose units are held.
 void Amf::remember(std::uint64_t at, std::span<const std::byte> content, std::uint32_t generation) {
-    const StripePlace place = geometry_.locate(at);
-    const LockUnits units =
-        units_.content({place.stripe, place.offset, static_cast<std::uint32_t>(content.size()), 0});
+    const LockUnits units = units_.content(piece_at(at, content.size()));
     for (UnitIndex unit = units.first; !content.empty(); ++unit.v) {
-        const std::size_t size = std::min<std::size_t>(content.size(), units_.range_of(unit).end() - at);
+        const std::size_t rest = units_.fine() ? units_.bytes_of(unit).end() - at : content.size();
+        const std::size_t size = std::min(content.size(), rest);
         cache_.insert(unit, generation, at, content.first(size));
         at += size;
         content = content.subspan(size);
@@ -138,9 +137,9 @@ void Amf::answer_fetch(AmfId from, const CacheFetch& fetch) {
 /// What an update needs of the old data. What the extent's end cuts off a row has no place in the logical
 /// space: there the next extent begins.
 bool Amf::old_data_cached(const Spot& spot, unsigned role, StripRange part, std::span<std::byte> into) {
-    if (role >= geometry_.k) return false;
+    if (role >= spot.geometry.k) return false;
     const Role column(static_cast<std::uint8_t>(role));
-    if (part.to > geometry_.column_length(spot.stripe, column)) return false;
+    if (part.to > spot.geometry.column_length(spot.stripe, column)) return false;
     const std::uint64_t at = logical(spot.stripe) + std::uint64_t{role} * geometry_.strip_size + part.from;
     return cache_.read(at, into, spot.zone->generation);
 }

@@ -15,11 +15,12 @@ Journal::Ticket Amf::put_parity(const Spot& spot, RoleMask roles, std::span<std:
     if (!journal_.is_open()) return 0;
     const std::uint32_t strip = geometry_.strip_size;
     JournalEntry entry{.stripe = spot.stripe, .zone = spot.zone->generation, .parity_length = strip};
-    entry.parities = static_cast<std::uint8_t>(roles.to_ullong() >> geometry_.k);
+    const unsigned k = spot.geometry.k;
+    entry.parities = static_cast<std::uint8_t>(roles.to_ullong() >> k);
     const Buffer memory(entry.payload());
     std::byte* next = memory.data();
-    for (unsigned j = 0; j < geometry_.m; ++j) {
-        if (roles[geometry_.k + j]) std::memcpy(std::exchange(next, next + strip), parity[j], strip);
+    for (unsigned j = 0; j < spot.geometry.m; ++j) {
+        if (roles[k + j]) std::memcpy(std::exchange(next, next + strip), parity[j], strip);
     }
     return journal_.put(entry, {}, Slice(memory));
 }
@@ -38,18 +39,19 @@ struct Amf::Checked {
     Checked(Amf& amf, const Spot& spot)
         : where(spot),
           sums(amf, spot, Sums::Use::looking),
-          strip(amf.geometry_.strip_size),
-          k(amf.geometry_.k),
-          width(amf.geometry_.width()),
-          memory((width + amf.geometry_.m) * strip) {
-        for (unsigned j = 0; j < amf.geometry_.m; ++j) computed[j] = memory.data() + (width + j) * strip;
+          strip(spot.geometry.strip_size),
+          k(spot.geometry.k),
+          m(spot.geometry.m),
+          width(spot.geometry.width()),
+          memory((width + m) * strip) {
+        for (unsigned j = 0; j < m; ++j) computed[j] = memory.data() + (width + j) * strip;
     }
     std::span<std::byte> content(unsigned role) const { return memory.span(role * strip, strip); }
 
     const Spot where;
     Sums sums;
     const std::size_t strip;
-    const unsigned k, width;
+    const unsigned k, m, width;
     const Buffer memory;
     std::array<std::byte*, kMaxParity> computed{};
     std::array<const std::byte*, kMaxMembers> columns{};  ///< where the data is
@@ -107,7 +109,7 @@ void Amf::heal_row(Checked& c, std::uint32_t from, RoleMask suspects) {
         if (wrong[role]) std::memcpy(found.data() + role * kBlockSize, blocks[role], kBlockSize);
     }
     bool all_fit = present.count() >= c.k &&
-                   code_.decode(present, {blocks.data(), c.width}, wrong, kBlockSize).has_value();
+                   code_of(c.where.geometry).decode(present, {blocks.data(), c.width}, wrong, kBlockSize).has_value();
     for (unsigned role = 0; role < c.width && all_fit; ++role)
         all_fit = !wrong[role] || !c.sums.record.mismatch(role, from, block(role));
     c.torn |= !all_fit;
@@ -136,7 +138,7 @@ Task<Status> Amf::put_right(Checked& c, RoleMask wrong) {
             c.sums.record.set(role, 0, {content, c.strip});
         }
         c.sums.write();
-        for (unsigned j = 0; j < geometry_.m; ++j) {
+        for (unsigned j = 0; j < c.m; ++j) {
             if (!wrong[c.k + j]) continue;
             batch.write(c.k + j, strip_at(c.where, c.k + j).to_write(), 0, {c.computed[j], c.strip});
         }
@@ -144,7 +146,7 @@ Task<Status> Amf::put_right(Checked& c, RoleMask wrong) {
         co_await c.sums.batch.done();
         failed = c.sums.batch.failed() | batch.failed();
     }
-    forget_blocks(c.where.stripe, 0, static_cast<std::uint32_t>(geometry_.range_of(c.where.stripe).length));
+    forget_blocks(c.where.stripe, 0, static_cast<std::uint32_t>(range_of(c.where.stripe).length));
     if (failed.any()) CO_TRY(co_await fail_members(failed));
     journal_.done(ticket);
     co_return Status{};
@@ -155,7 +157,7 @@ Task<Result<StripeVerdict>> Amf::check_stripe(StripeIndex stripe, bool correct) 
     const GateGuard inside(gate_);
     Repairs repairs;
     const Result<StripeVerdict> verdict = co_await check_locked(stripe, correct, repairs);
-    for (unsigned role = 0; role < geometry_.width(); ++role) {
+    for (unsigned role = 0; role < repairs.blocks.size(); ++role) {
         if (repairs.blocks[role].length() != 0) co_await repair(stripe, role, repairs.blocks[role]);
     }
     if (repairs.sums) co_await repair_sums(stripe);
@@ -180,7 +182,7 @@ Task<Result<StripeVerdict>> Amf::check_locked(StripeIndex stripe, bool correct, 
     if (tables_.offline()) co_return fail(Errc::offline);
     const ExtentIndex extent = geometry_.extent_of(stripe);
     const Zone* present = tables_.zone(extent);
-    if (present == nullptr) co_return StripeVerdict::absent;
+    if (present == nullptr || !tables_.geometry_of(extent).has(stripe)) co_return StripeVerdict::absent;
     const Zone zone = *present;
     if (replicator_.quarantined(stripe, zone.generation)) co_return StripeVerdict::incomplete;
 
@@ -188,7 +190,7 @@ Task<Result<StripeVerdict>> Amf::check_locked(StripeIndex stripe, bool correct, 
     co_await look_at(c, correct);
     co_await heal(c);
     repairs = c.repairs;
-    const unsigned k = geometry_.k;
+    const unsigned k = c.k;
     for (unsigned role = 0; role < k; ++role) c.columns[role] = c.content(role).data();
     if (k == 1) {  // of a mirror any copy is the data
         for (unsigned role = c.width; role-- > 0;) {
@@ -199,11 +201,11 @@ Task<Result<StripeVerdict>> Amf::check_locked(StripeIndex stripe, bool correct, 
     for (unsigned role = 0; role < k; ++role) {
         if (!c.good[role]) co_return repairs.any() ? StripeVerdict::rotten : StripeVerdict::incomplete;
     }
-    code_.encode({c.columns.data(), k}, {c.computed.data(), geometry_.m}, c.strip);
+    code_of(c.where.geometry).encode({c.columns.data(), k}, {c.computed.data(), c.m}, c.strip);
 
     RoleMask wrong;
     bool differs = c.torn;
-    for (unsigned j = 0; j < geometry_.m; ++j) {
+    for (unsigned j = 0; j < c.m; ++j) {
         if (!c.readable[k + j]) continue;
         const bool other = c.good[k + j] && std::memcmp(c.computed[j], c.content(k + j).data(), c.strip) != 0;
         if (other || !c.good[k + j]) wrong.set(k + j);

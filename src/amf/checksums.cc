@@ -31,8 +31,8 @@ void Amf::Sums::find() {
 }
 
 void Amf::Sums::read_copies() {
-    const unsigned count = amf.geometry_.checksum_copies();
-    copies = Buffer(std::size_t{count} * amf.geometry_.checksum_record_size());
+    const unsigned count = spot.geometry.checksum_copies();
+    copies = Buffer(std::size_t{count} * spot.geometry.checksum_record_size());
     for (unsigned copy = 0; copy < count; ++copy) {
         if (const Places at = amf.record_at(spot, copy); at.read)
             batch.read(copy, *at.read, 0, bytes_of(copy));
@@ -46,7 +46,7 @@ Task<void> Amf::arrived(Sums& sums) {
     co_await sums.batch.done();
     sums.due = false;
     ++counters_.checksum_reads;
-    sums.record = ChecksumRecord(geometry_, sums.owner());
+    sums.record = ChecksumRecord(sums.spot.geometry, sums.owner());
     for (std::size_t i = 0; i < sums.batch.size(); ++i) {
         if (sums.batch.status(i)) sums.record.take(sums.bytes_of(sums.batch.role(i)));
     }
@@ -69,7 +69,7 @@ void Amf::Sums::write() {
     if (!on()) return;
     const std::span<const std::byte> bytes = record.seal();
     batch.clear();
-    for (unsigned copy = 0; copy < amf.geometry_.checksum_copies(); ++copy)
+    for (unsigned copy = 0; copy < spot.geometry.checksum_copies(); ++copy)
         batch.write(copy, amf.record_at(spot, copy).to_write(), 0, bytes);
 }
 
@@ -123,7 +123,7 @@ Task<void> Amf::repair_sums(StripeIndex stripe) {
     while (!tables_.settled()) co_await tables_.settled_event();
     const ExtentIndex extent = geometry_.extent_of(stripe);
     const Zone* present = tables_.zone(extent);
-    if (present == nullptr || tables_.offline()) co_return;
+    if (present == nullptr || tables_.offline() || !tables_.geometry_of(stripe).has(stripe)) co_return;
     const Zone zone = *present;
     Sums sums(*this, spot(stripe, zone), Sums::Use::looking);
     sums.begin();

@@ -24,6 +24,12 @@
 
 namespace braid {
 
+namespace {
+
+constexpr DirtyPiece kWholeStripe{0, ~0u};
+
+}  // namespace
+
 // ---- writes
 
 std::size_t Amf::room_for(const StripePiece& piece) const {
@@ -61,7 +67,7 @@ Task<Status> Amf::write_dirty(StripePiece piece, Slice data, Room room, bool fua
     const Replication mode = mode_for(data.bytes.size());
     auto write = std::make_unique<DirtyWrite>(replicator_, std::move(room), mode, clock_.now());
     DirtyWrite& mine = *write;
-    mine.record.begin(piece.stripe, generation, offset, data, errand, true,
+    mine.record.begin(piece.stripe, logical(piece.stripe), generation, offset, data, errand, true,
                       mode == Replication::pseudo_synchronous);
     add_dirty(offset, std::move(data), std::move(write), true);
     CO_TRY(co_await answerable(mine));
@@ -78,7 +84,7 @@ void Amf::add_dirty(std::uint32_t offset, Slice data, std::unique_ptr<DirtyWrite
     const RecordInfo& info = write->record.info();
     const DirtyStripes::Ticket ticket = info.id.sequence;
     const auto covered =
-        dirty_.put(info.stripe, info.zone, offset, std::move(data), ticket, clock_.now(), host);
+        dirty_.put(info.stripe, info.zone, static_cast<std::uint32_t>(range_of(info.stripe).length), offset, std::move(data), ticket, clock_.now(), host);
     for (const DirtyStripes::Ticket old : covered)
         write->covered.push_back(std::move(dirty_writes_.extract(old).mapped()));
     // The same content once more: the journal has it if it had all of it.
@@ -146,18 +152,17 @@ Task<Status> Amf::destage(StripeIndex stripe) {
 
 Task<Status> Amf::destage_locked(StripeIndex stripe) {
     if (dirty_.find(stripe) == nullptr) co_return Status{};
-    CO_TRY(co_await copied(stripe, {0, geometry_.stripe_size()}));
+    CO_TRY(co_await copied(stripe, kWholeStripe));
     const DirtyStripes::Stripe* dirty = dirty_.find(stripe);
     if (tables_.offline()) co_return fail(Errc::offline);
     const Counted busy(destages_);
     const Zone* present = tables_.zone(geometry_.extent_of(stripe));
     if (present == nullptr || present->generation != dirty->generation) {
-        for (const DirtyStripes::Ticket ticket : drop_dirty(stripe, DirtyPiece{0, geometry_.stripe_size()}))
-            end_dirty(ticket);
+        for (const DirtyStripes::Ticket ticket : drop_dirty(stripe, kWholeStripe)) end_dirty(ticket);
         co_return Status{};
     }
     const Zone zone = *present;
-    const bool full = dirty->bytes == geometry_.range_of(stripe).length;
+    const bool full = dirty->full();
     const std::uint64_t writes = dirty->writes;
     const bool over_gaps = !units_.fine();  // other blocks may be somebody else's
     Status status = co_await destage_pieces(spot(stripe, zone), over_gaps);
@@ -218,7 +223,7 @@ Task<Status> Amf::merge(Spot spot, DirtyPiece piece) {
     }
     auto write = std::make_unique<DirtyWrite>(replicator_, Room(), Replication::synchronous, clock_.now());
     DirtyWrite& merged = *write;
-    merged.record.begin(spot.stripe, generation, piece.offset, data, {}, true);
+    merged.record.begin(spot.stripe, logical(spot.stripe), generation, piece.offset, data, {}, true);
     add_dirty(piece.offset, std::move(data), std::move(write), false);
     co_return co_await answerable(merged);
 }
@@ -228,15 +233,15 @@ Task<Status> Amf::merge(Spot spot, DirtyPiece piece) {
 Task<void> Amf::give_up_dirty(StripeIndex stripe) {
     LOG_ERROR("stripe.not_destaged", {"stripe", stripe});
     (void)co_await replicator_.put_in_quarantine(stripe, dirty_.find(stripe)->generation);
-    for (const DirtyStripes::Ticket ticket : drop_dirty(stripe, DirtyPiece{0, geometry_.stripe_size()}))
-        end_dirty(ticket);
+    for (const DirtyStripes::Ticket ticket : drop_dirty(stripe, kWholeStripe)) end_dirty(ticket);
 }
 
 /// Goes on when nothing of the unit is dirty. Where content has units of its own all of the stripe goes: it
 /// has one parity. What cannot be destaged keeps the unit here.
 Task<void> Amf::cleaned(UnitIndex unit) {
     const bool blocks = units_.is_blocks(unit);
-    const StripePiece piece = blocks ? units_.piece_of(unit) : StripePiece{};
+    const LogicalRange bytes = blocks ? units_.bytes_of(unit) : LogicalRange{};
+    const StripePiece piece = blocks ? piece_at(bytes.offset, bytes.length) : StripePiece{};
     const StripeIndex first = blocks ? piece.stripe : units_.first_stripe(unit);
     const auto dirty = [&] {
         if (!blocks) return dirty_.stripes(first, units_.stripes());

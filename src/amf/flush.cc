@@ -115,7 +115,7 @@ Task<Status> Amf::secure_locked(StripeIndex stripe) {
 bool Amf::put_dirty(StripeIndex stripe, std::vector<Journal::Ticket>& tickets) {
     const DirtyStripes::Stripe* dirty = dirty_.find(stripe);
     if (dirty == nullptr) return true;
-    if (dirty->bytes == geometry_.range_of(stripe).length) return false;  // needs no reads
+    if (dirty->full()) return false;  // needs no reads
     const Zone* zone = tables_.zone(geometry_.extent_of(stripe));
     if (zone == nullptr || zone->generation != dirty->generation) return false;
     std::map<std::uint32_t, std::uint32_t> ranges;  // from, to: they do not meet
@@ -144,7 +144,7 @@ bool Amf::put_dirty(StripeIndex stripe, std::vector<Journal::Ticket>& tickets) {
         if (journaled != 0) tickets.push_back(journaled);
     }
     for (const auto& [from, to] : ranges) {
-        if (!journal_.has_room_for_data(from, to - from)) return false;
+        if (!journal_.has_room_for_data(stripe, from, to - from)) return false;
         const DirtyPiece piece{from, to - from};
         const Journal::Ticket put =
             journal_.put_data(stripe, dirty->generation, from, dirty_.content(stripe, piece));

@@ -57,11 +57,26 @@ Task<Status> Amf::wait_for_units(LockUnits units, LockMode mode, LockPin& pin, L
 }
 
 LockRange Amf::part_of(const LockRange& range, UnitIndex unit) const {
-    if (range.length == 0) return {};
-    const LogicalRange whole = units_.range_of(unit);
+    if (range.length == 0 || !units_.fine()) return range;
+    const LogicalRange whole = units_.bytes_of(unit);
     const std::uint64_t from = std::max(range.offset, whole.offset);
     const std::uint64_t to = std::min(range.offset + range.length, whole.end());
     return {from, static_cast<std::uint32_t>(to - from), range.generation};
+}
+
+LogicalRange Amf::bytes_of(UnitIndex unit) const {
+    if (units_.is_blocks(unit)) return units_.bytes_of(unit);
+    const StripeIndex first = units_.first_stripe(unit);
+    const std::uint64_t begin = logical(first);
+    return {begin, range_of(StripeIndex(first.v + units_.stripes() - 1)).end() - begin};
+}
+
+StripePiece Amf::piece_at(std::uint64_t at, std::uint64_t length) const {
+    const Geometry geometry =
+        tables_.geometry_of(ExtentIndex(static_cast<std::uint32_t>(at / kExtentSize)));
+    const StripePlace place = geometry.locate(at);
+    const std::uint64_t rest = geometry.range_of(place.stripe).length - place.offset;
+    return {place.stripe, place.offset, static_cast<std::uint32_t>(std::min(length, rest)), at};
 }
 
 std::vector<LockClaim> Amf::claims() const {
@@ -72,9 +87,7 @@ std::vector<LockClaim> Amf::claims() const {
         const std::uint8_t progress = record.complete() ? 3 : record.has_data() ? 2 : 1;
         out.push_back({units_.of_stripe(info.stripe), progress});
         if (!units_.fine()) continue;
-        const std::uint64_t end = geometry_.range_of(info.stripe).length;
-        if (info.offset + std::uint64_t{info.length} > end) continue;  // no record of ours: recover_write()
-        const LockUnits content = units_.content({info.stripe, info.offset, info.length, 0});
+        const LockUnits content = units_.content({info.stripe, info.offset, info.length, info.begin()});
         for (std::uint32_t i = 0; i < content.count; ++i)
             out.push_back({UnitIndex(content.first.v + i), progress});
     }
@@ -89,15 +102,15 @@ Task<void> Amf::before_release(UnitIndex unit) {
         co_await journal_.retired(units_.first_stripe(unit), units_.stripes());
         co_return;
     }
-    const StripePiece piece = units_.piece_of(unit);
+    const StripePiece piece = piece_at(units_.bytes_of(unit).offset, units_.bytes_of(unit).length);
     co_await replicator_.quiesced(piece.stripe, 1, {piece.offset, piece.length});
 }
 
 /// Blocks of a dead writer's record: whoever has the stripe finishes them, and everybody who has the record
 /// holds them until then.
 Task<void> Amf::keep_readers_out(UnitIndex unit) {
-    const StripePiece piece = units_.piece_of(unit);
-    if (!co_await replicator_.forgotten(piece.stripe, {piece.offset, piece.length})) co_return;
+    const LogicalRange bytes = units_.bytes_of(unit);
+    if (!co_await replicator_.forgotten(bytes.offset, bytes.end())) co_return;
     ++counters_.blocks_kept;
     locks_.recovered(unit);
 }

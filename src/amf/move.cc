@@ -26,13 +26,14 @@ Task<Status> Amf::move_row(StripeIndex stripe, Epoch epoch) {
     if (tables_.offline()) co_return fail(Errc::offline);
     if (view_.epoch != epoch) co_return fail(Errc::busy);
     const Zone* present = tables_.zone(geometry_.extent_of(stripe));
-    if (present == nullptr || !present->move) co_return fail(Errc::busy);
+    if (present == nullptr || !present->move || !tables_.geometry_of(stripe).has(stripe))
+        co_return fail(Errc::busy);
     const Zone zone = *present;
     const Spot where = spot(stripe, zone);
     const bool has_old = tables_.member_ok(zone.segments[zone.move->position.v].member);
     if (!has_old && where.row.v < zone.move->rows_done) co_return Status{};  // the only place there is
 
-    const unsigned role = geometry_.role_at(zone.move->position, where.row).v;
+    const unsigned role = where.geometry.role_at(zone.move->position, where.row).v;
     const Buffer content(geometry_.strip_size);
     Sums sums(*this, where, Sums::Use::looking);
     sums.begin();
@@ -65,7 +66,7 @@ Task<bool> Amf::write_moved(Sums& sums, unsigned role, std::span<const std::byte
     const Zone& now = zone_of(sums.spot);
     if (!now.move || now.move != sums.spot.zone->move || !tables_.member_ok(now.move->target.member))
         co_return false;
-    const DiskPlace target = strip_place(geometry_, now.move->target, sums.spot.row, data_start_);
+    const DiskPlace target = strip_place(sums.spot.geometry, now.move->target, sums.spot.row, data_start_);
     MemberMask failed;
     {
         DiskBatch batch(executor_, tables_, extent(sums.spot));

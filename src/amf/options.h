@@ -47,7 +47,9 @@ struct AmfCounters {
     std::uint64_t resynced = 0;          ///< stripes whose parity was wrong and was written
     std::uint64_t moved_rows = 0;        ///< of segments that go to another member
     std::uint64_t released_extents = 0;  ///< zones given back by trims
+    std::uint64_t shaped_extents = 0;    ///< got another shape
     std::uint64_t kept_extents = 0;      ///< about to be released by somebody who died
+    std::uint64_t cut_anew = 0;          ///< parts of reads and writes: their extent had got another shape
     std::uint64_t done_before = 0;       ///< parts of repeated errands that were not done again
     // Parts of reads, a stripe at a time: from the own cache, another AMF's, the members.
     std::uint64_t cached_reads = 0, peer_reads = 0, disk_reads = 0;

@@ -18,39 +18,53 @@ Task<Status> Amf::read(std::uint64_t offset, std::span<std::byte> into) {
     ++counters_.reads;
     counters_.read_bytes += into.size();
     const bool keep = small(into.size());
-    const StripePlace first = geometry_.locate(offset);
-    if (!into.empty() && into.size() <= geometry_.range_of(first.stripe).length - first.offset) {
-        return read_piece({first.stripe, first.offset, static_cast<std::uint32_t>(into.size()), 0}, into,
-                          keep);
-    }
+    const StripePiece first = into.empty() ? StripePiece{} : piece_at(offset, into.size());
+    if (!into.empty() && first.length == into.size()) return read_piece(first, into, keep);
     std::vector<Task<Status>> pieces;
-    for_each_stripe(geometry_, {offset, into.size()}, [&](const StripePiece& piece) {
-        pieces.push_back(read_piece(piece, into.subspan(piece.range_offset, piece.length), keep));
+    const auto geometry_of = [this](ExtentIndex extent) { return tables_.geometry_of(extent); };
+    for_each_stripe(geometry_of, {offset, into.size()}, [&](const StripePiece& piece) {
+        pieces.push_back(read_piece(piece, into.subspan(piece.at - offset, piece.length), keep));
     });
     return in_pieces(std::move(pieces));
 }
 
+/// The extent may have got another shape before the piece has its lock: then it is cut anew.
 Task<Status> Amf::read_piece(StripePiece piece, std::span<std::byte> into, bool keep) {
-    co_await pieces_.take();
-    const SemaphoreGuard slot(pieces_);
-    if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
-    const GateGuard inside(gate_);
-    if (tables_.offline()) co_return fail(Errc::offline);
-    for (bool whole = !units_.fine();; whole = true) {
-        PieceLock lock;
-        if (!try_lock(piece, LockMode::read, whole, lock)) {
-            const LockRange range = keep ? wanted(piece) : LockRange{};
-            CO_TRY(co_await wait_for_lock(piece, LockMode::read, whole, lock, range));
+    {
+        co_await pieces_.take();
+        const SemaphoreGuard slot(pieces_);
+        if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
+        const GateGuard inside(gate_);
+        if (tables_.offline()) co_return fail(Errc::offline);
+        for (bool whole = !units_.fine();; whole = true) {
+            PieceLock lock;
+            if (!try_lock(piece, LockMode::read, whole, lock)) {
+                const LockRange range = keep ? wanted(piece) : LockRange{};
+                CO_TRY(co_await wait_for_lock(piece, LockMode::read, whole, lock, range));
+            }
+            const StripeLocks::Guard guard = co_await stripe_locks_.read(piece.stripe);
+            while (!tables_.settled()) co_await tables_.settled_event();
+            if (tables_.offline()) co_return fail(Errc::offline);  // the stripe may be half-written
+            if (!fits(piece)) break;
+            const ExtentIndex extent = geometry_.extent_of(piece.stripe);
+            if (tables_.emptying(extent)) CO_TRY(co_await keep_extent(extent));
+            const Status status = co_await read_locked(piece, into, lock.content, whole, keep);
+            if (status || whole || status.error().code != Errc::busy) co_return status;
+            ++counters_.whole_stripe_reads;
         }
-        const StripeLocks::Guard guard = co_await stripe_locks_.read(piece.stripe);
-        while (!tables_.settled()) co_await tables_.settled_event();
-        if (tables_.offline()) co_return fail(Errc::offline);  // the stripe may be half-written
-        const ExtentIndex extent = geometry_.extent_of(piece.stripe);
-        if (tables_.emptying(extent)) CO_TRY(co_await keep_extent(extent));
-        const Status status = co_await read_locked(piece, into, lock.content, whole, keep);
-        if (status || whole || status.error().code != Errc::busy) co_return status;
-        ++counters_.whole_stripe_reads;
     }
+    ++counters_.cut_anew;
+    co_return co_await read_anew(piece.at, into, keep);
+}
+
+Task<Status> Amf::read_anew(std::uint64_t at, std::span<std::byte> into, bool keep) {
+    while (!into.empty()) {
+        const StripePiece piece = piece_at(at, into.size());
+        CO_TRY(co_await read_piece(piece, into.first(piece.length), keep));
+        at += piece.length;
+        into = into.subspan(piece.length);
+    }
+    co_return Status{};
 }
 
 Task<Status> Amf::read_locked(StripePiece piece, std::span<std::byte> into, const LockPin& content,
@@ -157,14 +171,14 @@ Task<Status> Amf::regenerate_from(Sums& sums, unsigned role, StripRange range, s
                                   RoleMask unreadable) {
     const Spot spot = sums.spot;
     unreadable.set(role);
-    const Buffer memory(std::size_t{geometry_.k} * range.length());
+    const Buffer memory(std::size_t{spot.geometry.k} * range.length());
     while (true) {
         const RoleMask usable = readable(spot) & ~unreadable;
-        if (usable.count() < geometry_.k) break;
+        if (usable.count() < spot.geometry.k) break;
         std::array<std::byte*, kMaxMembers> strips{};
         RoleMask present;
         DiskBatch batch(executor_, tables_, extent(spot));
-        for (unsigned from = 0; from < geometry_.width() && present.count() < geometry_.k; ++from) {
+        for (unsigned from = 0; from < spot.geometry.width() && present.count() < spot.geometry.k; ++from) {
             if (!usable[from]) continue;
             const auto target = memory.span(present.count() * range.length(), range.length());
             strips[from] = target.data();
@@ -191,12 +205,12 @@ Task<Status> Amf::regenerate_from(Sums& sums, unsigned role, StripRange range, s
         strips[role] = into.data();
         RoleMask wanted;
         wanted.set(role);
-        CO_TRY(code_.decode(present, {strips.data(), geometry_.width()}, wanted, range.length()));
+        CO_TRY(code_of(spot.geometry).decode(present, {strips.data(), spot.geometry.width()}, wanted, range.length()));
         if (!sums.record || sums.believe || !sums.record.mismatch(role, range.from, into)) co_return Status{};
         break;  // the others do not fit together
     }
     if (!tables_.offline()) LOG_ERROR("stripe.unreadable", {"stripe", spot.stripe}, {"role", role});
-    co_return fail(readable(spot).count() < geometry_.k ? Errc::offline : Errc::media_error);
+    co_return fail(readable(spot).count() < spot.geometry.k ? Errc::offline : Errc::media_error);
 }
 
 void Amf::note_read_error(MemberIndex member, const Spot& spot, unsigned role, StripRange range,
@@ -222,11 +236,13 @@ Task<void> Amf::repair(StripeIndex stripe, unsigned role, StripRange range) {
     if (!gate_.try_enter()) co_return;
     const GateGuard inside(gate_);
     PieceLock lock;
+    const Geometry geometry = tables_.geometry_of(stripe);
     const std::uint32_t data =
-        role < geometry_.k ? geometry_.column_length(stripe, Role(static_cast<std::uint8_t>(role))) : 0;
+        role < geometry.k ? geometry.column_length(stripe, Role(static_cast<std::uint8_t>(role))) : 0;
     if (range.from < data) {
-        const StripePiece piece{stripe, role * geometry_.strip_size + range.from,
-                                std::min(range.to, data) - range.from, 0};
+        const std::uint32_t offset = role * geometry.strip_size + range.from;
+        const StripePiece piece{stripe, offset, std::min(range.to, data) - range.from,
+                                logical(stripe) + offset};
         if (!co_await wait_for_lock(piece, LockMode::write, true, lock)) co_return;
     } else if (!co_await wait_for_units({units_.of_stripe(stripe)}, LockMode::write, lock.stripe, {},
                                         false)) {
@@ -236,7 +252,7 @@ Task<void> Amf::repair(StripeIndex stripe, unsigned role, StripRange range) {
     while (!tables_.settled()) co_await tables_.settled_event();
     const ExtentIndex extent = geometry_.extent_of(stripe);
     const Zone* present = tables_.zone(extent);
-    if (present == nullptr || tables_.offline()) co_return;
+    if (present == nullptr || tables_.offline() || present->shape != geometry.shape()) co_return;
     const Zone zone = *present;
     if (replicator_.quarantined(stripe, zone.generation)) co_return;
     const Spot where = spot(stripe, zone);
@@ -256,7 +272,7 @@ Task<void> Amf::repair(StripeIndex stripe, unsigned role, StripRange range) {
         co_await batch.done();
         failed = batch.failed();
     }
-    forget_blocks(stripe, 0, static_cast<std::uint32_t>(geometry_.range_of(stripe).length));
+    forget_blocks(stripe, 0, static_cast<std::uint32_t>(range_of(stripe).length));
     if (failed.any()) {
         (void)co_await fail_members(failed);
         co_return;

@@ -110,20 +110,19 @@ Task<Status> Amf::recover_write(std::vector<StoredRecord> copies) {
     LOG_INFO("stripe.recover", {"stripe", best->info.stripe}, {"writer", best->info.root.origin},
              {"copies", copies.size()}, {"redo", best->complete()}, {"attempt", attempts + 1});
     if (attempts >= options_.recovery_attempts) co_return fail(Errc::io_error);
-    // A record whose numbers do not fit the group is no record of ours.
-    const LogicalRange range = geometry_.range_of(best->info.stripe);
-    if (range.end() > tables_.config().logical_size() ||
-        best->info.offset + best->info.length > range.length) {
-        co_return fail(Errc::corrupt);
-    }
+    const ExtentIndex extent = geometry_.extent_of(best->info.stripe);
+    if (extent.v >= tables_.config().extents) co_return fail(Errc::corrupt);
     ++attempts;
-    const Zone* present = tables_.zone(geometry_.extent_of(best->info.stripe));
+    const Zone* present = tables_.zone(extent);
     // Whoever wrote had a zone: without it the volume has been deleted since.
     if (present == nullptr || present->generation != best->info.zone ||
         (!best->complete() && !best->has_data())) {
         ++counters_.recovered_dropped;
         co_return Status{};
     }
+    // A record whose numbers do not fit the group is no record of ours.
+    const StripePiece piece{best->info.stripe, best->info.offset, best->info.length, best->info.begin()};
+    if (!tables_.geometry_of(extent).has(piece.stripe) || !fits(piece)) co_return fail(Errc::corrupt);
     const Zone zone = *present;
     const Orphan orphan{*best, zone, attempts};
     if (best->complete()) {
@@ -131,7 +130,6 @@ Task<Status> Amf::recover_write(std::vector<StoredRecord> copies) {
         co_return co_await replay(orphan);
     }
     ++counters_.recovered_data;
-    const StripePiece piece{best->info.stripe, best->info.offset, best->info.length, 0};
     const Status written = co_await write_locked(piece, best->data, nullptr, &orphan);
     if (!written && written.error().code == Errc::media_error) {
         // A stripe too broken to take it stays as it is if nobody was told that this write was done.
@@ -151,7 +149,7 @@ Task<Status> Amf::replay(Orphan orphan) {
     aligned(record.data);
     aligned(record.redo->bytes);
     if (tables_.offline()) co_return fail(Errc::offline);
-    IntentPin intent(tables_, region_of(geometry_.range_of(record.info.stripe).offset));
+    IntentPin intent(tables_, region_of(logical(record.info.stripe)));
     if (!tables_.intent_marked(intent.region)) CO_TRY(co_await tables_.mark_intent(intent.region));
     const StripeWrite write{geometry_.strip_size, record.info.offset, record.info.length};
     OpenRecord again(replicator_);

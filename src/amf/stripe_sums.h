@@ -44,7 +44,7 @@ struct Amf::Sums {
 
     ChecksumOwner owner() const { return {amf.group_, spot.stripe, spot.zone->generation}; }
     std::span<std::byte> bytes_of(unsigned copy) const {
-        const std::size_t size = amf.geometry_.checksum_record_size();
+        const std::size_t size = spot.geometry.checksum_record_size();
         return copies.span(copy * size, size);
     }
 

@@ -30,7 +30,6 @@ Task<Status> Amf::write_zeroes(std::uint64_t offset, std::uint64_t length, bool 
                                Errand errand) {
     ASSERT(offset + length <= tables_.config().logical_size());
     if (!ready_) co_return fail(Errc::not_ready);
-    if (zeros_.empty()) zeros_ = Buffer::zeroed(geometry_.stripe_size());
     const std::uint64_t end = offset + length;
     while (offset < end) {
         const std::uint64_t next = std::min((offset / kExtentSize + 1) * kExtentSize, end);
@@ -56,13 +55,12 @@ Task<Status> Amf::zero_in_extent(LogicalRange range, bool may_leave_hole, bool f
     std::vector<Task<Status>> pieces;
     Status status;
     for (std::uint64_t at = range.offset; at < range.end() && status;) {
-        const StripePlace place = geometry_.locate(at);
-        const std::uint64_t rest = geometry_.range_of(place.stripe).length - place.offset;
-        const auto size = static_cast<std::uint32_t>(std::min(range.end() - at, rest));
-        pieces.push_back(write_piece({place.stripe, place.offset, size, 0},
-                                     Slice(zeros_, zeros_.span(0, size)),
+        const StripePiece piece = piece_at(at, range.end() - at);
+        const std::uint32_t size = tables_.geometry_of(extent).stripe_size();
+        if (zeros_.size() < size) zeros_ = Buffer::zeroed(size);
+        pieces.push_back(write_piece(piece, Slice(zeros_, zeros_.span(0, piece.length)),
                                      may_leave_hole ? Content::hole : Content::large, fua, errand));
-        at += size;
+        at += piece.length;
         if (pieces.size() == options_.pieces_per_operation || at == range.end())
             status = co_await in_pieces(std::exchange(pieces, {}));
     }
@@ -80,15 +78,17 @@ Task<Status> Amf::release_extent(ExtentIndex extent, bool trimmed) {
     const GateGuard inside(gate_);
     if (tables_.offline()) co_return fail(Errc::offline);
     PieceLock lock;
-    do {
-        lock = {};
-        CO_TRY(co_await lock_extent(extent, lock));
-    } while (!lock.live());
     std::vector<StripeLocks::Guard> guards;
-    const std::uint32_t rows = geometry_.rows_per_extent();
-    for (std::uint32_t row = 0; row < rows; ++row)
-        guards.push_back(co_await stripe_locks_.write(StripeIndex(extent.v * std::uint64_t{rows} + row)));
-    while (!tables_.settled()) co_await tables_.settled_event();
+    std::uint32_t rows = 0;
+    do {  // it may have got another shape before it is locked
+        guards.clear();
+        lock = {};
+        rows = tables_.geometry_of(extent).rows_per_extent();
+        CO_TRY(co_await lock_extent(extent, rows, lock));
+        for (std::uint32_t row = 0; row < rows; ++row)
+            guards.push_back(co_await stripe_locks_.write(geometry_.stripe_of(extent, Row(row))));
+        while (!tables_.settled()) co_await tables_.settled_event();
+    } while (!lock.live() || tables_.geometry_of(extent).rows_per_extent() != rows);
     CO_TRY(co_await early_answers_copied());
     const Zone* zone = tables_.zone(extent);
     if (zone == nullptr) co_return Status{};
@@ -106,18 +106,16 @@ Task<Status> Amf::keep_extent(ExtentIndex extent) {
     return tables_.keep_zone(extent);
 }
 
-/// All units of its stripes, and then of its blocks if these have some of their own.
-Task<Status> Amf::lock_extent(ExtentIndex extent, PieceLock& lock) {
-    const std::uint32_t rows = geometry_.rows_per_extent();
-    const StripeIndex first(extent.v * std::uint64_t{rows});
+/// All units of its first `rows` stripes, and then of its blocks if these have some of their own.
+Task<Status> Amf::lock_extent(ExtentIndex extent, std::uint32_t rows, PieceLock& lock) {
+    const StripeIndex first = geometry_.stripe_of(extent, Row(0));
     const UnitIndex begin = units_.of_stripe(first);
     const UnitIndex last = units_.of_stripe(StripeIndex(first.v + rows - 1));
     const auto count = static_cast<std::uint32_t>(last.v - begin.v + 1);
     CO_TRY(co_await wait_for_units({begin, count}, LockMode::write, lock.stripe, {}, false));
     if (!units_.fine()) co_return Status{};
-    const UnitIndex blocks = units_.content({first, 0, 1, 0}).first;
-    const auto more = static_cast<std::uint32_t>(kExtentSize / units_.range_of(blocks).length);
-    co_return co_await wait_for_units({blocks, more}, LockMode::write, lock.content, {}, false);
+    const LockUnits blocks = units_.content({first, 0, kExtentSize, extent.v * kExtentSize});
+    co_return co_await wait_for_units(blocks, LockMode::write, lock.content, {}, false);
 }
 
 /// What was answered early is lost with us from its end on, and a zone that went stays gone.

@@ -23,6 +23,10 @@ Slice settled_slice(Slice data) {
     return Slice(Buffer::copy_of(data.bytes));
 }
 
+Slice cut(const Slice& data, std::size_t from, std::size_t length) {
+    return Slice(data.owner, data.bytes.subspan(from, length));
+}
+
 }  // namespace
 
 Task<Status> Amf::write(std::uint64_t offset, Slice data, bool fua, Errand errand) {
@@ -31,24 +35,22 @@ Task<Status> Amf::write(std::uint64_t offset, Slice data, bool fua, Errand erran
     ++counters_.writes;
     counters_.written_bytes += size;
     const Content keep = small(size) ? Content::small : Content::large;
-    const StripePlace first = geometry_.locate(offset);
+    const StripePiece first = size == 0 ? StripePiece{} : piece_at(offset, size);
     const std::uint32_t strip = geometry_.strip_size;
-    const bool one_strip = size != 0 && first.offset % strip + size <= strip &&
-                           first.offset + size <= geometry_.range_of(first.stripe).length;
+    const bool one_strip = size != 0 && first.offset % strip + size <= strip && first.length == size;
     if (one_strip) {
-        Task<Status> only = write_piece({first.stripe, first.offset, static_cast<std::uint32_t>(size), 0},
-                                        std::move(data), keep, fua, errand);
+        Task<Status> only = write_piece(first, std::move(data), keep, fua, errand);
         return fua ? then_flush(std::move(only)) : std::move(only);
     }
     std::vector<Task<Status>> pieces;
     const auto add = [&](StripePiece piece, std::uint32_t from, std::uint32_t length) {
         piece.offset += from;
-        piece.range_offset += from;
+        piece.at += from;
         piece.length = length;
-        pieces.push_back(write_piece(piece, Slice(data.owner, data.bytes.subspan(piece.range_offset, length)),
-                                     keep, fua, errand));
+        pieces.push_back(write_piece(piece, cut(data, piece.at - offset, length), keep, fua, errand));
     };
-    for_each_stripe(geometry_, {offset, size}, [&](const StripePiece& piece) {
+    const auto geometry_of = [this](ExtentIndex extent) { return tables_.geometry_of(extent); };
+    for_each_stripe(geometry_of, {offset, size}, [&](const StripePiece& piece) {
         // The end of one strip and the start of the next have no parity in common: cheaper as two.
         const StripeWrite write{strip, piece.offset, piece.length};
         const unsigned column = write.first_column();
@@ -63,47 +65,74 @@ Task<Status> Amf::write(std::uint64_t offset, Slice data, bool fua, Errand erran
     return fua ? then_flush(std::move(all)) : std::move(all);
 }
 
+/// The extent may have got another shape before the piece has its lock; and of an errand that is repeated
+/// some bytes may be done, in pieces of another shape than it has. Then what is left of this piece is cut
+/// anew, and nothing is written twice.
 Task<Status> Amf::write_piece(StripePiece piece, Slice data, Content what, bool fua, Errand errand) {
     const bool back = write_back() && (!fua || journal_.is_open());
-    Room room;
-    if (back) room = co_await take_room(room_for(piece));
-    co_await pieces_.take();
-    const SemaphoreGuard slot(pieces_);
-    if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
-    const GateGuard inside(gate_);
-    if (tables_.offline()) co_return fail(Errc::offline);
-    PieceLock lock;
-    if (!try_lock(piece, LockMode::write, true, lock))
-        CO_TRY(co_await wait_for_lock(piece, LockMode::write, true, lock));
-    const StripeLocks::Guard guard = co_await stripe_locks_.write(piece.stripe);
-    if (errand.repeated) {
-        // Under the lock: what others had begun of it is finished. The same pieces are cut everywhere.
-        CO_TRY_LET(const bool done,
-                   co_await replicator_.done_before(errand, piece.stripe, {piece.offset, piece.length}));
-        if (done) {
+    Slice rest;
+    Status status;
+    {
+        Room room;
+        if (back) room = co_await take_room(room_for(piece));
+        co_await pieces_.take();
+        const SemaphoreGuard slot(pieces_);
+        if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
+        const GateGuard inside(gate_);
+        if (tables_.offline()) co_return fail(Errc::offline);
+        PieceLock lock;
+        if (!try_lock(piece, LockMode::write, true, lock))
+            CO_TRY(co_await wait_for_lock(piece, LockMode::write, true, lock));
+        const StripeLocks::Guard guard = co_await stripe_locks_.write(piece.stripe);
+        while (!tables_.settled()) co_await tables_.settled_event();
+        Completions::Run done{false, fits(piece) ? piece.end() : piece.at};
+        if (errand.repeated && done.end != piece.at) {
+            // Under the lock: what others had begun of it is finished.
+            CO_TRY_LET(done, co_await replicator_.done_before({errand, piece.at, piece.end()}));
+            while (!tables_.settled()) co_await tables_.settled_event();
+        }
+        const auto here = static_cast<std::uint32_t>(done.end - piece.at);
+        if (here != piece.length) {
+            rest = cut(data, here, piece.length - here);
+            data = cut(data, 0, here);
+            piece.length = here;
+        }
+        const ExtentIndex extent = geometry_.extent_of(piece.stripe);
+        if (done.known) {
             ++counters_.done_before;
-            co_return Status{};
+        } else if (here != 0) {
+            if (tables_.emptying(extent)) CO_TRY(co_await keep_extent(extent));
+            const LogicalRange range{piece.at, piece.length};
+            const bool nothing = what == Content::hole && tables_.zone(extent) == nullptr;
+            if (!trimmed_.empty()) trimmed_.remove(range);
+            if (nothing) {
+                // It is a hole.
+            } else if (back && enough_copies()) {
+                status = co_await write_dirty(piece, std::move(data), std::move(room), fua, errand);
+            } else {
+                if (!dirty_.empty()) CO_TRY(co_await destage_locked(piece.stripe));
+                const LockPin* content = what == Content::small ? &lock.content : nullptr;
+                status = co_await write_locked(piece, std::move(data), content, nullptr, errand);
+            }
+            const Zone* zone = tables_.zone(extent);
+            if (what == Content::hole && status && zone != nullptr && lock.live())
+                trimmed_.add(zone->generation, range);
         }
     }
-    while (!tables_.settled()) co_await tables_.settled_event();
-    const ExtentIndex extent = geometry_.extent_of(piece.stripe);
-    if (tables_.emptying(extent)) CO_TRY(co_await keep_extent(extent));
-    if (what == Content::hole && tables_.zone(extent) == nullptr) co_return Status{};
-    const LogicalRange range{logical(piece.stripe) + piece.offset, piece.length};
-    if (!trimmed_.empty()) trimmed_.remove(range);
-    Status status;
-    if (back && enough_copies()) {
-        status = co_await write_dirty(piece, std::move(data), std::move(room), fua, errand);
-    } else {
-        if (!dirty_.empty()) CO_TRY(co_await destage_locked(piece.stripe));
-        const bool keep = what == Content::small;
-        status =
-            co_await write_locked(piece, std::move(data), keep ? &lock.content : nullptr, nullptr, errand);
+    if (!status || rest.bytes.empty()) co_return status;
+    ++counters_.cut_anew;
+    co_return co_await write_anew(piece.end(), std::move(rest), what, fua, errand);
+}
+
+/// One piece after the other.
+Task<Status> Amf::write_anew(std::uint64_t at, Slice data, Content what, bool fua, Errand errand) {
+    while (!data.bytes.empty()) {
+        const StripePiece piece = piece_at(at, data.bytes.size());
+        CO_TRY(co_await write_piece(piece, cut(data, 0, piece.length), what, fua, errand));
+        at += piece.length;
+        data = cut(data, piece.length, data.bytes.size() - piece.length);
     }
-    const Zone* zone = tables_.zone(extent);
-    if (what == Content::hole && status && zone != nullptr && lock.live())
-        trimmed_.add(zone->generation, range);
-    co_return status;
+    co_return Status{};
 }
 
 /// The stripe is locked and consistent. `orphan`: the write of a dead AMF that is done here again.
@@ -118,12 +147,13 @@ Task<Status> Amf::write_locked(StripePiece piece, Slice data, const LockPin* con
     if (replicator_.quarantined(piece.stripe, zone->generation)) co_return fail(Errc::io_error);
     const std::uint32_t generation = zone->generation;
     const Spot where = spot(piece.stripe, *zone);
-    IntentPin intent(tables_, region_of(geometry_.range_of(piece.stripe).offset));
+    IntentPin intent(tables_, region_of(logical(piece.stripe)));
     if (!tables_.intent_marked(intent.region)) CO_TRY(co_await tables_.mark_intent(intent.region));
 
     if (!in_blocks(piece.offset, piece.length)) {
         CO_TRY_LET(data, co_await whole_blocks(where, piece, std::move(data)));
         piece.offset -= piece.offset % kBlockSize;
+        piece.at -= piece.at % kBlockSize;
         piece.length = static_cast<std::uint32_t>(data.bytes.size());
     } else {
         data = settled_slice(std::move(data));
@@ -132,7 +162,7 @@ Task<Status> Amf::write_locked(StripePiece piece, Slice data, const LockPin* con
 
     OpenRecord record(replicator_);
     if (orphan == nullptr) {
-        record.begin(piece.stripe, zone->generation, piece.offset, data, errand);
+        record.begin(piece.stripe, logical(piece.stripe), generation, piece.offset, data, errand);
     } else {
         record.begin_recovery(orphan->record, orphan->attempts);
     }
@@ -155,7 +185,7 @@ Task<Status> Amf::update(OpenRecord& record, Spot where, StripeWrite write, Slic
     sums.begin();
     while (true) {
         targets = writable(where);
-        plan = plan_write(write, geometry_.k, geometry_.m, targets,
+        plan = plan_write(write, where.geometry.k, where.geometry.m, targets,
                           readable(where) & ~(unusable.unreadable | unusable.wrong));
         if (plan.how == How::impossible) {
             if (unusable.wrong.any() && co_await may_be_half_written(where.stripe)) {
@@ -165,7 +195,7 @@ Task<Status> Amf::update(OpenRecord& record, Spot where, StripeWrite write, Slic
             }
             co_await arrived(sums);
             if (kind != Kind::dirty) record.end(Effect::none);
-            const bool lost = readable(where).count() < geometry_.k || (write_back() && !unusable.reached);
+            const bool lost = readable(where).count() < where.geometry.k || (write_back() && !unusable.reached);
             co_return fail(lost ? Errc::offline : Errc::media_error);
         }
         const std::size_t need = (plan.reads.count() + plan.regenerate.count()) * write.hull().length();
@@ -179,7 +209,8 @@ Task<Status> Amf::update(OpenRecord& record, Spot where, StripeWrite write, Slic
     }
     ++counters_.stripe_writes[static_cast<std::size_t>(plan.path)];
     const Status status =
-        co_await finish(record, sums, write, data, make_redo(write, plan, targets, data, old), kind);
+        co_await finish(record, sums, write, data,
+                        make_redo(where.geometry, write, plan, targets, data, old), kind);
     if (!status) intent.keep();
     co_return status;
 }
@@ -190,7 +221,7 @@ Task<bool> Amf::all_old_is_right(const DiskBatch& batch, Sums& sums, StripeWrite
     bool all = true;
     for (std::size_t i = 0; i < batch.size(); ++i) {
         const unsigned role = batch.role(i);
-        const StripRange part = old_part(write, plan, role);
+        const StripRange part = old_part(write, plan, role, sums.spot.geometry.k);
         const std::span<std::byte> content{old[role] + (part.from - write.hull().from), part.length()};
         if (const Status& read = batch.status(i); !read) {
             unusable.unreadable.set(role);
@@ -225,8 +256,8 @@ Task<Result<Slice>> Amf::whole_blocks(Spot spot, StripePiece piece, Slice data) 
 }
 
 /// An update needs of a data strip only what changes.
-StripRange Amf::old_part(const StripeWrite& write, const WritePlan& plan, unsigned role) const {
-    return plan.how == How::update && role < geometry_.k ? write.part(role) : write.hull();
+StripRange Amf::old_part(const StripeWrite& write, const WritePlan& plan, unsigned role, unsigned k) {
+    return plan.how == How::update && role < k ? write.part(role) : write.hull();
 }
 
 /// Starts the plan's reads into `memory`; `old[role]` is where the role's hull then is.
@@ -234,12 +265,12 @@ void Amf::read_old(DiskBatch& batch, const Spot& spot, const StripeWrite& write,
                    std::span<std::byte> memory, std::array<std::byte*, kMaxMembers>& old) {
     const StripRange hull = write.hull();
     std::size_t used = 0;
-    for (unsigned role = 0; role < geometry_.width(); ++role) {
+    for (unsigned role = 0; role < spot.geometry.width(); ++role) {
         if (!plan.reads[role] && !plan.regenerate[role]) continue;
         old[role] = memory.data() + used;
         used += hull.length();
         if (!plan.reads[role]) continue;
-        const StripRange part = old_part(write, plan, role);
+        const StripRange part = old_part(write, plan, role, spot.geometry.k);
         const std::span<std::byte> into{old[role] + (part.from - hull.from), part.length()};
         if (old_data_cached(spot, role, part, into)) continue;
         batch.read(role, *strip_at(spot, role).read, part.from, into);
@@ -247,28 +278,29 @@ void Amf::read_old(DiskBatch& batch, const Spot& spot, const StripeWrite& write,
 }
 
 /// The new parity of the roles in `targets`, from what the plan has read. Uses up `old`.
-Redo Amf::make_redo(const StripeWrite& write, const WritePlan& plan, RoleMask targets, const Slice& data,
+Redo Amf::make_redo(const Geometry& geometry, const StripeWrite& write, const WritePlan& plan, RoleMask targets, const Slice& data,
                     std::array<std::byte*, kMaxMembers>& old) const {
     const StripRange hull = write.hull();
-    const unsigned k = geometry_.k;
+    const unsigned k = geometry.k;
+    const Code& code = code_of(geometry);
     Redo redo{0, hull.from, hull.length(), {}};
     if (plan.how == How::copy) return redo;
 
     std::array<std::byte*, kMaxParity> parity{};
     std::size_t count = 0;
-    for (unsigned j = 0; j < geometry_.m; ++j) count += targets[k + j] ? 1 : 0;
+    for (unsigned j = 0; j < geometry.m; ++j) count += targets[k + j] ? 1 : 0;
     const Buffer memory(count * hull.length());
     std::byte* next = memory.data();
-    for (unsigned j = 0; j < geometry_.m; ++j) {
+    for (unsigned j = 0; j < geometry.m; ++j) {
         if (!targets[k + j]) continue;
         redo.parities = static_cast<std::uint8_t>(redo.parities | (1u << j));
         parity[j] = std::exchange(next, next + hull.length());
     }
     redo.bytes = Slice(memory);
-    const std::span<std::byte* const> rows(parity.data(), geometry_.m);
+    const std::span<std::byte* const> rows(parity.data(), geometry.m);
 
     if (plan.how == How::update) {
-        for (unsigned j = 0; j < geometry_.m; ++j) {
+        for (unsigned j = 0; j < geometry.m; ++j) {
             if (parity[j] != nullptr) std::memcpy(parity[j], old[k + j], hull.length());
         }
         for (unsigned column = write.first_column(); column <= write.last_column(); ++column) {
@@ -279,13 +311,13 @@ Redo Amf::make_redo(const StripeWrite& write, const WritePlan& plan, RoleMask ta
             for (std::byte*& p : at) {
                 if (p != nullptr) p += part.from - hull.from;
             }
-            code_.update(column, delta, {at.data(), geometry_.m}, part.length());
+            code.update(column, delta, {at.data(), geometry.m}, part.length());
         }
         return redo;
     }
     if (plan.regenerate.any()) {
         const Status decoded =
-            code_.decode(plan.reads, {old.data(), geometry_.width()}, plan.regenerate, hull.length());
+            code.decode(plan.reads, {old.data(), geometry.width()}, plan.regenerate, hull.length());
         ASSERT(decoded.has_value());
     }
     std::array<const std::byte*, kMaxMembers> columns{};
@@ -303,7 +335,7 @@ Redo Amf::make_redo(const StripeWrite& write, const WritePlan& plan, RoleMask ta
         std::memcpy(old[column] + (part.from - hull.from), fresh, part.length());
         columns[column] = old[column];
     }
-    code_.encode({columns.data(), k}, rows, hull.length());
+    code.encode({columns.data(), k}, rows, hull.length());
     return redo;
 }
 
@@ -315,7 +347,7 @@ Task<Status> Amf::finish(OpenRecord& record, Sums& sums, StripeWrite write, Slic
     JournalEntry entry{
         .stripe = spot.stripe, .zone = spot.zone->generation, .offset = write.offset, .length = write.length};
     // The parity of a whole stripe can be told from its data.
-    const bool with_parity = write.length != geometry_.stripe_size();
+    const bool with_parity = write.length != spot.geometry.stripe_size();
     if (with_parity) {
         entry.parity_at = redo.at;
         entry.parity_length = redo.length;
@@ -344,7 +376,7 @@ Task<Status> Amf::finish(OpenRecord& record, Sums& sums, StripeWrite write, Slic
         DiskBatch batch(executor_, tables_, extent(spot));
         forget_blocks(spot.stripe, write.offset, write.length);
         const ParityPart parity{redo.parities, redo.at, redo.length, redo.bytes.bytes};
-        for_each_strip(geometry_, write, data.bytes, parity,
+        for_each_strip(spot.geometry, write, data.bytes, parity,
                        [&](unsigned role, std::uint32_t from, std::span<const std::byte> bytes) {
                            batch.write(role, strip_at(spot, role).to_write(), from, bytes);
                        });

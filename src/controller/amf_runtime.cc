@@ -89,7 +89,7 @@ std::vector<HotReport> AmfRuntime::hot_units() const {
     std::vector<HotReport> out;
     for (HotUnit& hot : amf_.locks().hottest(HotUnits::kSlots)) {
         HotReport one{std::move(hot), amf_.locks().standing(hot.unit), {}};
-        if (one.unit.unit != kTablesUnit) one.range = amf_.units().range_of(one.unit.unit);
+        if (one.unit.unit != kTablesUnit) one.range = amf_.bytes_of(one.unit.unit);
         out.push_back(std::move(one));
     }
     return out;

@@ -92,8 +92,8 @@ GroupInfo Controller::describe(const GroupRuntime& group) const {
     // Zones that are there, and those that are made next.
     const auto width = config.geometry.width();
     const auto left = static_cast<unsigned>(config.members.size()) - gone;
-    const unsigned missing = std::max(tables.most_missing(), width > left ? width - left : 0);
-    info.redundancy_remaining = missing > info.parity ? 0 : info.parity - missing;
+    const unsigned missing = width > left ? width - left : 0;
+    info.redundancy_remaining = tables.least_redundancy(missing > info.parity ? 0 : info.parity - missing);
     if (tables.offline() || group.state() == GroupRuntime::State::refused) {
         info.health = Health::offline;
     } else if (gone != 0) {

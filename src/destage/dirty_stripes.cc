@@ -48,19 +48,20 @@ void DirtyStripes::forget(Stripe& stripe, Ticket ticket) {
 }
 
 /// Makes it known to choose().
-void DirtyStripes::offer(StripeIndex index, Stripe& stripe) {
+void DirtyStripes::offer(Stripe& stripe) {
     open_.erase(stripe.order);
     full_.erase(stripe.order);
-    if (!stripe.chosen) (full(index, stripe) ? full_ : open_).insert(stripe.order);
+    if (!stripe.chosen) (stripe.full() ? full_ : open_).insert(stripe.order);
 }
 
 std::vector<DirtyStripes::Ticket> DirtyStripes::put(StripeIndex index, std::uint32_t generation,
-                                                    std::uint32_t offset, Slice data, Ticket ticket,
-                                                    Nanos now, bool host) {
+                                                    std::uint32_t size, std::uint32_t offset, Slice data,
+                                                    Ticket ticket, Nanos now, bool host) {
     const auto [at, fresh] = stripes_.try_emplace(index);
     Stripe& stripe = at->second;
     if (fresh) {
         stripe.generation = generation;
+        stripe.size = size;
         stripe.order = next_order_++;
         stripe.since = now;
         by_age_.emplace(stripe.order, index);
@@ -76,7 +77,7 @@ std::vector<DirtyStripes::Ticket> DirtyStripes::put(StripeIndex index, std::uint
     stripe.records.emplace(ticket, piece);
     bytes_ += piece.length;
     stripe.writes += host ? 1 : 0;
-    offer(index, stripe);
+    offer(stripe);
     return covered;
 }
 
@@ -88,7 +89,7 @@ std::vector<DirtyStripes::Ticket> DirtyStripes::drop(StripeIndex index, DirtyPie
     for (const Ticket ticket : out) forget(stripe, ticket);
     cut(stripe, piece);
     if (!stripe.runs.empty()) {
-        offer(index, stripe);
+        offer(stripe);
         return out;
     }
     ASSERT(stripe.records.empty());
@@ -191,7 +192,7 @@ std::optional<StripeIndex> DirtyStripes::choose(const Pressure& pressure) {
     const StripeIndex index = by_age_.at(order);
     Stripe& stripe = stripes_.at(index);
     stripe.chosen = true;
-    offer(index, stripe);
+    offer(stripe);
     return index;
 }
 
@@ -199,7 +200,7 @@ void DirtyStripes::unchoose(StripeIndex index) {
     const auto at = stripes_.find(index);
     if (at == stripes_.end()) return;
     at->second.chosen = false;
-    offer(index, at->second);
+    offer(at->second);
 }
 
 std::optional<Nanos> DirtyStripes::oldest() const {

@@ -37,6 +37,7 @@ public:
 
     struct Stripe {
         std::uint32_t generation = 0;         ///< of its zone
+        std::uint32_t size = 0;               ///< data bytes of all of it
         std::map<std::uint32_t, Slice> runs;  ///< by offset
         std::map<Ticket, DirtyPiece> records;
         std::uint32_t bytes = 0;   ///< in runs
@@ -44,14 +45,14 @@ public:
         std::uint64_t order = 0;   ///< in which stripes became dirty
         Nanos since{};             ///< when it did
         bool chosen = false;
+        bool full() const { return bytes == size; }
     };
 
-    explicit DirtyStripes(const Geometry& geometry) : geometry_(geometry) {}
-
-    /// New content of the bytes from `offset` on. `host`: a host's, not what was put together here of
-    /// several. Returns the older records that it covers wholly. The stripe is not dirty in another zone.
-    std::vector<Ticket> put(StripeIndex stripe, std::uint32_t generation, std::uint32_t offset, Slice data,
-                            Ticket ticket, Nanos now, bool host);
+    /// New content of the bytes from `offset` on of a stripe of `size` data bytes. `host`: a host's, not what
+    /// was put together here of several. Returns the older records that it covers wholly. The stripe is not
+    /// dirty in another zone.
+    std::vector<Ticket> put(StripeIndex stripe, std::uint32_t generation, std::uint32_t size,
+                            std::uint32_t offset, Slice data, Ticket ticket, Nanos now, bool host);
     /// The piece is on the members: its content goes, and the records in it, which are returned.
     std::vector<Ticket> drop(StripeIndex stripe, DirtyPiece piece);
 
@@ -92,13 +93,9 @@ public:
 
 private:
     static void cut(Stripe& stripe, DirtyPiece piece);
-    bool full(StripeIndex index, const Stripe& stripe) const {
-        return stripe.bytes == geometry_.range_of(index).length;
-    }
     void forget(Stripe& stripe, Ticket ticket);
-    void offer(StripeIndex index, Stripe& stripe);
+    void offer(Stripe& stripe);
 
-    Geometry geometry_;
     std::map<StripeIndex, Stripe> stripes_;
     std::map<std::uint64_t, StripeIndex> by_age_;  ///< by order
     std::set<std::uint64_t> open_, full_;          ///< orders of those that are not chosen

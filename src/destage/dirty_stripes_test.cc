@@ -13,7 +13,7 @@ namespace {
 constexpr std::uint32_t kBlock = kBlockSize;
 constexpr StripeIndex kS(7);
 
-Geometry geometry() { return *Geometry::make(Level::raid5, 5, 16u << 10); }
+constexpr std::uint32_t kSize = 16 * kBlock;  // of a stripe's data
 
 /// Blocks that all hold this byte.
 Slice blocks(std::uint32_t count, unsigned char value) {
@@ -26,7 +26,7 @@ class Dirty : public ::testing::Test {
 protected:
     std::vector<DirtyStripes::Ticket> put(std::uint32_t block, std::uint32_t count, unsigned char value,
                                           StripeIndex stripe = kS) {
-        return dirty.put(stripe, 1, block * kBlock, blocks(count, value), ++ticket, now, true);
+        return dirty.put(stripe, 1, kSize, block * kBlock, blocks(count, value), ++ticket, now, true);
     }
     /// One letter a block: what it holds, '.' if it is clean.
     std::string seen(std::uint32_t count, StripeIndex stripe = kS) {
@@ -38,7 +38,7 @@ protected:
         return text;
     }
 
-    DirtyStripes dirty{geometry()};
+    DirtyStripes dirty;
     DirtyStripes::Ticket ticket = 0;
     Nanos now{};
 };
@@ -146,7 +146,7 @@ TEST_F(Dirty, IsWhatAListOfWritesSays) {
             const auto count = static_cast<std::uint32_t>(1 + prng.below(16 - from));
             const auto value = static_cast<unsigned char>('a' + t % 26);
             const DirtyPiece piece{from * kBlock, count * kBlock};
-            gone(stripes.put(kS, 1, piece.offset, blocks(count, value), t, Nanos{}, true), piece);
+            gone(stripes.put(kS, 1, kSize, piece.offset, blocks(count, value), t, Nanos{}, true), piece);
             records.emplace(t, piece);
             bytes += piece.length;
             std::fill_n(model.begin() + from, count, static_cast<char>(value));

@@ -36,9 +36,9 @@ std::optional<ExtentIndex> Mover::look() {
     std::uint64_t left = 0;
     std::optional<ExtentIndex> best;
     std::tuple<unsigned, bool> best_need;
-    const Geometry& geometry = tables.geometry();
     for (std::uint32_t i = 0; i < tables.config().extents; ++i) {
         const ExtentIndex extent(i);
+        const Geometry geometry = tables.geometry_of(extent);
         const Zone* zone = tables.zone(extent);
         if (zone == nullptr || !due(*zone)) continue;
         const std::uint32_t done = zone->move ? zone->move->rows_done : 0;
@@ -124,7 +124,7 @@ Task<Status> Mover::move_run(ExtentIndex extent, ZoneMove move) {
     const std::uint32_t regions = kExtentSize / kRegionSize;
     if (co_await tables.left_half_written(RegionIndex(extent.v * regions), regions))
         co_return fail(Errc::busy);
-    const std::uint32_t rows = tables.geometry().rows_per_extent();
+    const std::uint32_t rows = tables.geometry_of(extent).rows_per_extent();
     const std::uint32_t end = std::min(rows, move.rows_done + options_.run);
     CO_TRY(co_await move_rows(extent, move.rows_done, end, epoch));
     CO_TRY(co_await amf_.flush_member(move.target.member));

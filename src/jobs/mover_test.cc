@@ -41,7 +41,7 @@ public:
     }
     bool lacks_something(std::uint16_t id = 1) const {
         const Tables& tables = const_cast<World&>(world).amf(id).tables();
-        return tables.most_missing() != 0 || tables.open_moves() != 0;
+        return tables.any_missing() || tables.open_moves() != 0;
     }
     bool rebuilt(std::uint16_t id = 1) {
         return world.run_until([&] { return !lacks_something(id); });

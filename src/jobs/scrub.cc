@@ -111,7 +111,7 @@ Task<Result<StripeVerdict>> Scrub::verdict(StripeIndex stripe) {
     if (found != StripeVerdict::wrong) co_return found;
     Tables& tables = amf_.tables();
     const Epoch epoch = amf_.view().epoch;
-    const RegionIndex region = region_of(tables.geometry().range_of(stripe).offset);
+    const RegionIndex region = region_of(tables.geometry_of(stripe).range_of(stripe).offset);
     if (co_await tables.left_half_written(region)) co_return fail(Errc::busy);
     CO_TRY_LET(found, co_await amf_.check_stripe(stripe, false));
     if (amf_.view().epoch != epoch) co_return fail(Errc::busy);

@@ -15,7 +15,6 @@ namespace braid {
 template <class One>
 Task<Status> walk_stripes(Amf& amf, std::uint64_t& at, std::uint64_t end, std::size_t depth,
                           const bool& ending, One one) {
-    const Geometry& geometry = amf.tables().geometry();
     while (at < end) {
         if (ending) co_return fail(Errc::cancelled);
         const ExtentIndex extent(static_cast<std::uint32_t>(at / kExtentSize));
@@ -23,6 +22,7 @@ Task<Status> walk_stripes(Amf& amf, std::uint64_t& at, std::uint64_t end, std::s
             at = std::min(end, (extent.v + 1) * kExtentSize);
             continue;
         }
+        const Geometry geometry = amf.tables().geometry_of(extent);
         std::vector<Task<Status>> some;
         std::uint64_t next = at;
         while (next < end && some.size() < depth && next / kExtentSize == extent.v) {

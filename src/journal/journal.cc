@@ -123,7 +123,7 @@ Journal::Ticket Journal::put_entry(Entry entry) {
 
 Journal::Ticket Journal::put(const JournalEntry& entry, Slice data, Slice parity, bool of_the_dead) {
     if (!is_open()) return 0;
-    const Ticket ticket = put_entry({entry, of_the_dead, false, 0, std::move(data), std::move(parity)});
+    const Ticket ticket = put_entry({entry, of_the_dead, false, 0, 0, std::move(data), std::move(parity)});
     want_writer();
     return ticket;
 }
@@ -137,22 +137,23 @@ Journal::Ticket Journal::put_data(StripeIndex stripe, std::uint32_t zone, std::u
                              .zone = zone,
                              .offset = offset,
                              .length = length};
-    const Ticket ticket = put_entry({entry, false, false, 0, std::move(data), {}});
+    const std::uint64_t room = cost(stripe, offset, length);
+    const Ticket ticket = put_entry({entry, false, false, 0, room, std::move(data), {}});
     data_[stripe].push_back(ticket);
-    data_cost_ += cost(offset, length);
+    data_cost_ += room;
     ++counters_.data_entries;
     return ticket;
 }
 
 /// What replay has to have room for: the same with its parity.
-std::uint64_t Journal::cost(std::uint32_t offset, std::uint32_t length) const {
-    const Geometry& geometry = tables_.geometry();
+std::uint64_t Journal::cost(StripeIndex stripe, std::uint32_t offset, std::uint32_t length) const {
+    const Geometry geometry = tables_.geometry_of(stripe);
     return length +
            std::uint64_t{geometry.m} * StripeWrite{geometry.strip_size, offset, length}.hull().length();
 }
 
-bool Journal::has_room_for_data(std::uint32_t offset, std::uint32_t length) const {
-    return is_open() && data_cost_ + cost(offset, length) <= ring_size_ / kDataShare;
+bool Journal::has_room_for_data(StripeIndex stripe, std::uint32_t offset, std::uint32_t length) const {
+    return is_open() && data_cost_ + cost(stripe, offset, length) <= ring_size_ / kDataShare;
 }
 
 std::pair<std::uint32_t, std::uint32_t> Journal::with_data_met(StripeIndex stripe, std::uint32_t offset,
@@ -172,7 +173,7 @@ std::pair<std::uint32_t, std::uint32_t> Journal::with_data_met(StripeIndex strip
 void Journal::release(Entry& entry) {
     entry.released = true;
     if (entry.batch != 0) entry.data = {};
-    data_cost_ -= cost(entry.what.offset, entry.what.length);
+    data_cost_ -= entry.cost;
 }
 
 void Journal::release(StripeIndex stripe, std::uint32_t offset, std::uint32_t length) {
@@ -470,7 +471,7 @@ void Journal::mark(const Batch& batch) {
         // Nobody writes what is new before all that the dead have left of the stripe is finished.
         const bool part = entry->second.of_the_dead;
         const Mark mark{what.stripe, batch.epoch, part ? what.offset : 0,
-                        part ? what.length : tables_.geometry().stripe_size()};
+                        part ? what.length : tables_.geometry_of(what.stripe).stripe_size()};
         counters_.marks += marks_.try_emplace(mark, what.zone, 0).second ? 1 : 0;
     }
 }

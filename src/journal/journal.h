@@ -73,7 +73,7 @@ public:
     /// is put before the next durable(). `data` stays unchanged as long as its owner lives.
     Ticket put_data(StripeIndex stripe, std::uint32_t zone, std::uint32_t offset, Slice data);
     /// There is room for so much more of it.
-    bool has_room_for_data(std::uint32_t offset, std::uint32_t length) const;
+    bool has_room_for_data(StripeIndex stripe, std::uint32_t offset, std::uint32_t length) const;
     bool has_data() const { return !data_.empty(); }
     /// Some of it should go to the members before there is room for no more.
     bool has_much_data() const { return data_cost_ > ring_size_ / kDataShare / 2; }
@@ -87,6 +87,8 @@ public:
     /// What the entry is about is on the members, or not one of them was touched for it.
     void done(Ticket ticket);
 
+    /// Something in the ring is about a stripe in [first, first + count).
+    bool any_in(StripeIndex first, std::uint64_t count) const;
     /// Goes on when nothing in the ring is about a stripe in [first, first + count): the lock may leave.
     /// Never, if an entry of these is not done.
     Task<void> retired(StripeIndex first, std::uint64_t count);
@@ -108,6 +110,7 @@ private:
         bool of_the_dead = false;
         bool released = false;    ///< data alone that is not needed any more
         std::uint64_t batch = 0;  ///< its number, of data alone the last one; 0: not durable
+        std::uint64_t cost = 0;   ///< of data alone
         Slice data, parity;       ///< as long as they may have to be written
         bool data_alone() const { return what.kind == JournalKind::data; }
         bool lasts() const { return data_alone() && !released; }
@@ -145,11 +148,10 @@ private:
     static constexpr std::uint64_t kDataShare = 8;        ///< data alone takes so much of the ring at most
 
     std::uint32_t& bucket(StripeIndex stripe) { return buckets_[stripe.v % kBuckets]; }
-    bool any_in(StripeIndex first, std::uint64_t count) const;
     bool over() const { return stopped_ || tables_.offline(); }
     bool must_write() const { return !waiting_.empty() || tail_ != published_tail_; }
     Ticket put_entry(Entry entry);
-    std::uint64_t cost(std::uint32_t offset, std::uint32_t length) const;
+    std::uint64_t cost(StripeIndex stripe, std::uint32_t offset, std::uint32_t length) const;
     void stand_durable(Ticket ticket, std::uint64_t batch);
     void release(Entry& entry);
     Task<void> look_into(AmfSlot slot);

@@ -158,27 +158,26 @@ std::multimap<StripeIndex, Replay::Over> Replay::over() const {
 
 /// The zone it was written in; null if the extent has another one, or none.
 const Zone* Replay::zone_of(const JournalEntry& entry) const {
-    if (!fits(entry)) {
-        LOG_ERROR("journal.strange_entry", {"group", tables_.config().name}, {"stripe", entry.stripe});
-        return nullptr;
-    }
-    const Zone* zone = tables_.zone(tables_.geometry().extent_of(entry.stripe));
-    return zone != nullptr && zone->generation == entry.zone ? zone : nullptr;
+    const ExtentIndex extent = tables_.geometry().extent_of(entry.stripe);
+    const bool there = extent.v < tables_.config().extents;
+    const Zone* zone = there ? tables_.zone(extent) : nullptr;
+    const bool same = zone != nullptr && zone->generation == entry.zone;
+    if (there && (!same || fits(entry))) return same ? zone : nullptr;
+    LOG_ERROR("journal.strange_entry", {"group", tables_.config().name}, {"stripe", entry.stripe});
+    return nullptr;
 }
 
 /// The key keeps strangers out; what comes from a group of other numbers must not hurt either.
 bool Replay::fits(const JournalEntry& entry) const {
-    const Geometry& geometry = tables_.geometry();
-    const std::uint64_t stripes = std::uint64_t{tables_.config().extents} * geometry.rows_per_extent();
-    return entry.stripe.v < stripes && entry.offset <= geometry.stripe_size() &&
+    const Geometry geometry = tables_.geometry_of(entry.stripe);
+    return geometry.has(entry.stripe) && entry.offset <= geometry.stripe_size() &&
            entry.length <= geometry.stripe_size() - entry.offset && entry.parity_at <= geometry.strip_size &&
            entry.parity_length <= geometry.strip_size - entry.parity_at &&
            entry.parities < (1u << geometry.m);
 }
 
 /// All parity strips of a whole stripe.
-Buffer Replay::parity_of(std::span<const std::byte> stripe) const {
-    const Geometry& geometry = tables_.geometry();
+Buffer Replay::parity_of(const Geometry& geometry, std::span<const std::byte> stripe) const {
     const std::size_t strip = geometry.strip_size;
     Buffer out(geometry.m * strip);
     std::array<const std::byte*, kMaxMembers> data{};
@@ -191,23 +190,22 @@ Buffer Replay::parity_of(std::span<const std::byte> stripe) const {
 
 /// All copies of the checksums of stripes that are about to be written.
 Task<Status> Replay::read_sums(std::vector<Work>& works) {
-    const Geometry& geometry = tables_.geometry();
-    const std::size_t size = geometry.checksum_record_size();
-    const std::size_t of_one = geometry.checksum_copies() * size;
-    if (of_one == 0) co_return Status{};
-    const Buffer memory(std::max<std::size_t>(works.size(), 1) * of_one);
+    if (!tables_.geometry().checksums) co_return Status{};
+    std::deque<Buffer> memory;
     Commands commands(executor_);
     std::vector<Work*> readers;
-    for (std::size_t i = 0; i < works.size(); ++i) {
-        Work& work = works[i];
+    for (Work& work : works) {
         if (work.zone == nullptr) continue;
         const StripeIndex stripe = work.entry->stripe;
+        const Geometry geometry = geometry_of(work);
+        const std::size_t size = geometry.checksum_record_size();
+        const Buffer& copies = memory.emplace_back(geometry.checksum_copies() * size);
         work.sums = ChecksumRecord(geometry, {tables_.group(), stripe, work.zone->generation});
         for (unsigned copy = 0; copy < geometry.checksum_copies(); ++copy) {
             const Places at = checksum_at(work, copy);
             if (!at.read) continue;
             commands.add(tables_, at.read->member, DiskVerb::read, at.read->offset,
-                         memory.span(i * of_one + copy * size, size));
+                         copies.span(copy * size, size));
             readers.push_back(&work);
         }
     }
@@ -222,13 +220,13 @@ Task<Status> Replay::read_sums(std::vector<Work>& works) {
 }
 
 void Replay::add(Commands& commands, Work& work) const {
-    const Geometry& geometry = tables_.geometry();
     const JournalEntry& entry = *work.entry;
     if (work.zone == nullptr) return;
+    const Geometry geometry = geometry_of(work);
     ParityPart parity{entry.parities, entry.parity_at, entry.parity_length,
                       work.payload.subspan(entry.length)};
     if (entry.length == geometry.stripe_size() && geometry.k > 1) {
-        const Buffer& strips = commands.computed.emplace_back(parity_of(work.payload));
+        const Buffer& strips = commands.computed.emplace_back(parity_of(geometry, work.payload));
         parity = {static_cast<std::uint8_t>((1u << geometry.m) - 1), 0, geometry.strip_size, strips.span()};
     }
     const StripeWrite write{geometry.strip_size, entry.offset, entry.length};

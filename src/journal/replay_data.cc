@@ -58,13 +58,13 @@ StripesLeft Replay::data_left() const {
 /// Every stripe is right when it begins.
 Task<Result<std::bitset<kMaxGroupAmfs>>> Replay::put_data_left() {
     constexpr std::size_t kAtOnce = 64;
-    const Geometry& geometry = tables_.geometry();
     StripesLeft all = data_left();
     std::map<AmfSlot, RingEnd> ends;
     for (auto next = all.begin(); next != all.end();) {
         std::vector<Filling> fillings;
         for (; next != all.end() && fillings.size() < kAtOnce; ++next) {
-            Filling filling{next->first, &next->second, {geometry.strip_size, 0}, {}, {}};
+            const Geometry geometry = tables_.geometry_of(next->first);
+            Filling filling{next->first, geometry, &next->second, {geometry.strip_size, 0}, {}, {}};
             for (const DataLeft& left : next->second) {
                 const StripRange hull =
                     StripeWrite{geometry.strip_size, left.from(), left.to() - left.from()}.hull();
@@ -102,13 +102,12 @@ Task<Result<std::bitset<kMaxGroupAmfs>>> Replay::put_data_left() {
 }
 
 Task<Status> Replay::read_rows(std::vector<Filling>& fillings) {
-    const Geometry& geometry = tables_.geometry();
     Commands commands(executor_);
     std::vector<std::pair<Filling*, unsigned>> readers;
     for (Filling& filling : fillings) {
         const JournalEntry* entry = filling.left->front().entry;
         const Work work{entry, {}, zone_of(*entry), {}, {}};
-        for (unsigned role = 0; role < geometry.width(); ++role) {
+        for (unsigned role = 0; role < filling.geometry.width(); ++role) {
             const Places at = strip_at(work, role);
             filling.unread.set(role);
             if (!at.read) continue;
@@ -129,7 +128,7 @@ Task<Status> Replay::read_rows(std::vector<Filling>& fillings) {
 /// What was not read, or is not what was written, block by block. What nobody can tell stays as it was found.
 /// False: not even that.
 bool Replay::regenerate(const Filling& filling, const ChecksumRecord& sums) const {
-    const Geometry& geometry = tables_.geometry();
+    const Geometry& geometry = filling.geometry;
     for (std::uint32_t at = 0; at < filling.rows.length(); at += kBlockSize) {
         RoleMask good, wanted;
         std::array<std::byte*, kMaxMembers> blocks{};
@@ -154,7 +153,7 @@ bool Replay::regenerate(const Filling& filling, const ChecksumRecord& sums) cons
 
 /// One entry after the other, each with the parity that fits when those before it are written.
 Task<Status> Replay::put_filled(const Filling& filling, std::map<AmfSlot, RingEnd>& ends) {
-    const Geometry& geometry = tables_.geometry();
+    const Geometry& geometry = filling.geometry;
     const auto each_column = [&](std::uint32_t from, std::uint32_t length, auto&& each) {
         const StripeWrite write{geometry.strip_size, from, length};
         for (unsigned column = write.first_column(); column <= write.last_column(); ++column) {

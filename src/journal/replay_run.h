@@ -57,6 +57,7 @@ using StripesLeft = std::map<StripeIndex, std::vector<DataLeft>>;
 /// One stripe that gets some: rows [rows.from, rows.to) of all its strips.
 struct Filling {
     StripeIndex stripe;
+    Geometry geometry;
     std::vector<DataLeft>* left = nullptr;
     StripRange rows;
     Buffer memory;
@@ -141,15 +142,16 @@ private:
     std::uint64_t first_number() const { return (epoch_.v << 20) + 1; }
     Task<Status> put_batch(AmfSlot slot, RingEnd& end);
     bool fits(const JournalEntry& entry) const;
-    Buffer parity_of(std::span<const std::byte> stripe) const;
+    Geometry geometry_of(const Work& work) const { return tables_.config().geometry_of(work.zone->shape); }
+    Buffer parity_of(const Geometry& geometry, std::span<const std::byte> stripe) const;
     Task<Status> read_sums(std::vector<Work>& works);
     Places strip_at(const Work& work, unsigned role) const {
-        return strip_places(tables_.geometry(), *work.zone, tables_.geometry().row_of(work.entry->stripe),
+        return strip_places(geometry_of(work), *work.zone, tables_.geometry().row_of(work.entry->stripe),
                             Role(static_cast<std::uint8_t>(role)), tables_.config().data_start,
                             [this](MemberIndex member) { return ok(member); });
     }
     Places checksum_at(const Work& work, unsigned copy) const {
-        return checksum_places(tables_.geometry(), *work.zone, tables_.geometry().row_of(work.entry->stripe),
+        return checksum_places(geometry_of(work), *work.zone, tables_.geometry().row_of(work.entry->stripe),
                                copy, tables_.config().data_start,
                                [this](MemberIndex member) { return ok(member); });
     }

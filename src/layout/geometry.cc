@@ -51,14 +51,20 @@ Result<Geometry> Geometry::make(Level level, std::size_t members, std::uint32_t 
     return geometry;
 }
 
-Status Geometry::check() const {
+Status StripeShape::check() const {
     const LevelFacts* facts = facts_of(level);
     if (facts == nullptr || width() > kMaxMembers) return fail(Errc::invalid);
     const bool parities_fit =
         level == Level::mirror ? k == 1 && m >= 1 && m <= kMaxParity : k >= 2 && m == facts->parity;
+    if (!parities_fit) return fail(Errc::invalid);
+    return {};
+}
+
+Status Geometry::check() const {
+    TRY(shape().check());
     const bool strip_fits =
         std::has_single_bit(strip_size) && strip_size >= kMinStripSize && strip_size <= kMaxStripSize;
-    if (!parities_fit || !strip_fits) return fail(Errc::invalid);
+    if (!strip_fits) return fail(Errc::invalid);
     return {};
 }
 

@@ -3,6 +3,11 @@
 // different members; row r of the zone is one strip of each segment, at r * strip_size. Within a row the
 // roles rotate over the segments.
 //
+// A group's strip size is one for all, and so is whether it has checksums. What differs from extent to extent
+// is the shape: level, k and m. A Geometry is the arithmetic of one shape; the numbers of stripes, and which
+// extent and row they are, are the same in all of a group's (decisions/021): an extent takes as many numbers
+// as a mirror's has rows, and those beyond its own rows name no stripe.
+//
 // An extent has ceil(64 MiB / (k * strip_size)) rows. Where k does not divide the extent, the last row is
 // partly (or in its high columns wholly) beyond the extent: those blocks are never addressed and count as
 // zeros.
@@ -68,12 +73,13 @@ struct StripePlace {
     friend bool operator==(const StripePlace&, const StripePlace&) = default;
 };
 
-/// The part of a range that lies in one stripe.
+/// The part of a range that lies in one stripe, as the shape says that it was split by.
 struct StripePiece {
     StripeIndex stripe;
     std::uint32_t offset = 0;  ///< in the stripe
     std::uint32_t length = 0;
-    std::uint64_t range_offset = 0;  ///< where the piece begins in the range that was split
+    std::uint64_t at = 0;  ///< its first byte in the logical space
+    std::uint64_t end() const { return at + length; }
     friend bool operator==(const StripePiece&, const StripePiece&) = default;
 };
 
@@ -84,12 +90,26 @@ struct StripPlace {
     friend bool operator==(const StripPlace&, const StripPlace&) = default;
 };
 
+/// How the stripes of an extent are made.
+struct StripeShape {
+    Level level{};       ///< none of the levels: nothing is said
+    std::uint8_t k = 0;  ///< data strips of a stripe
+    std::uint8_t m = 0;  ///< parity strips (mirror: further copies)
+
+    unsigned width() const { return unsigned{k} + m; }
+    explicit operator bool() const { return level != Level{}; }
+    /// invalid for what Geometry::make() would never give.
+    Status check() const;
+    friend bool operator==(const StripeShape&, const StripeShape&) = default;
+};
+
 struct Geometry {
     Level level = Level::raid5;
     std::uint8_t k = 2;                            ///< data strips of a stripe
     std::uint8_t m = 1;                            ///< parity strips (mirror: further copies)
     std::uint32_t strip_size = kDefaultStripSize;  ///< bytes, a power of two, 4 KiB .. 1 MiB
     bool checksums = false;                        ///< of every block, in an area of their own
+    std::uint64_t place = 0;  ///< bytes that a segment takes of its member; 0: its own size
 
     friend bool operator==(const Geometry&, const Geometry&) = default;
 
@@ -101,6 +121,17 @@ struct Geometry {
     /// invalid for values that make() would never give: for what came from a disk.
     Status check() const;
 
+    StripeShape shape() const { return {level, k, m}; }
+    /// The same group's for another shape.
+    Geometry of(StripeShape other) const {
+        Geometry out = *this;
+        out.place = segment_place();
+        out.level = other.level;
+        out.k = other.k;
+        out.m = other.m;
+        return out;
+    }
+
     unsigned width() const { return unsigned{k} + m; }
     /// Data bytes of a full stripe.
     std::uint32_t stripe_size() const { return k * strip_size; }
@@ -111,6 +142,8 @@ struct Geometry {
     std::uint64_t rows_size() const { return std::uint64_t{rows_per_extent()} * strip_size; }
     /// Bytes of a zone on each of its members.
     std::uint64_t segment_size() const { return rows_size() + checksum_area_size(); }
+
+    std::uint64_t segment_place() const { return place != 0 ? place : segment_size(); }
 
     std::uint32_t blocks_per_strip() const { return strip_size / kBlockSize; }
     /// Copies of a stripe's checksum record.
@@ -136,15 +169,21 @@ struct Geometry {
         return (std::uint64_t{row.v / width()} * checksum_copies() + copy) * checksum_record_size();
     }
 
+    /// Numbers of stripes that an extent takes.
+    std::uint32_t stripes_per_extent() const {
+        return static_cast<std::uint32_t>(kExtentSize / strip_size);
+    }
     StripeIndex stripe_of(ExtentIndex extent, Row row) const {
-        return StripeIndex(std::uint64_t{extent.v} * rows_per_extent() + row.v);
+        return StripeIndex(std::uint64_t{extent.v} * stripes_per_extent() + row.v);
     }
     ExtentIndex extent_of(StripeIndex stripe) const {
-        return ExtentIndex(static_cast<std::uint32_t>(stripe.v / rows_per_extent()));
+        return ExtentIndex(static_cast<std::uint32_t>(stripe.v / stripes_per_extent()));
     }
     Row row_of(StripeIndex stripe) const {
-        return Row(static_cast<std::uint32_t>(stripe.v % rows_per_extent()));
+        return Row(static_cast<std::uint32_t>(stripe.v % stripes_per_extent()));
     }
+    /// There is such a row in this shape.
+    bool has(StripeIndex stripe) const { return row_of(stripe).v < rows_per_extent(); }
 
     /// The stripe that holds a byte of the logical space.
     StripePlace locate(std::uint64_t logical_offset) const {
@@ -153,9 +192,16 @@ struct Geometry {
         return {stripe_of(extent, Row(static_cast<std::uint32_t>(in_extent / stripe_size()))),
                 static_cast<std::uint32_t>(in_extent % stripe_size())};
     }
-    /// The logical bytes of a stripe: stripe_size(), less for a last row that the extent's end cuts.
+    /// The piece is cut as this shape cuts.
+    bool fits(const StripePiece& piece) const {
+        return locate(piece.at) == StripePlace{piece.stripe, piece.offset} &&
+               piece.end() <= range_of(piece.stripe).end();
+    }
+    /// The logical bytes of a stripe: stripe_size(), less for a last row that the extent's end cuts, none for
+    /// a number beyond that.
     LogicalRange range_of(StripeIndex stripe) const {
-        const std::uint64_t first = std::uint64_t{row_of(stripe).v} * stripe_size();
+        const std::uint64_t first =
+            std::min<std::uint64_t>(std::uint64_t{row_of(stripe).v} * stripe_size(), kExtentSize);
         return {extent_of(stripe).v * kExtentSize + first,
                 std::min<std::uint64_t>(stripe_size(), kExtentSize - first)};
     }
@@ -181,16 +227,17 @@ struct Geometry {
     }
 };
 
-/// Calls `each(StripePiece)` for the parts of `range`, in ascending order.
-template <class Each>
-void for_each_stripe(const Geometry& geometry, LogicalRange range, Each&& each) {
-    std::uint64_t done = 0;
-    while (done < range.length) {
-        const StripePlace place = geometry.locate(range.offset + done);
+/// Calls `each(StripePiece)` for the parts of `range`, in ascending order. `geometry_of(extent)`: that of its
+/// shape.
+template <class GeometryOf, class Each>
+void for_each_stripe(GeometryOf&& geometry_of, LogicalRange range, Each&& each) {
+    while (range.length != 0) {
+        const Geometry geometry = geometry_of(ExtentIndex(static_cast<std::uint32_t>(range.offset / kExtentSize)));
+        const StripePlace place = geometry.locate(range.offset);
         const std::uint64_t rest = geometry.range_of(place.stripe).length - place.offset;
-        const auto length = static_cast<std::uint32_t>(std::min(range.length - done, rest));
-        each(StripePiece{place.stripe, place.offset, length, done});
-        done += length;
+        const auto length = static_cast<std::uint32_t>(std::min(range.length, rest));
+        each(StripePiece{place.stripe, place.offset, length, range.offset});
+        range = {range.offset + length, range.length - length};
     }
 }
 

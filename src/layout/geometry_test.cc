@@ -102,7 +102,11 @@ TEST(GeometryProperty, EveryByteHasOneStripeAndComesBack) {
         RC_ASSERT(g.stripe_of(g.extent_of(place.stripe), g.row_of(place.stripe)) == place.stripe);
         RC_ASSERT(g.row_of(place.stripe).v < g.rows_per_extent());
         RC_ASSERT(g.locate(range.offset) == (StripePlace{place.stripe, 0}));
-        RC_ASSERT(g.range_of(place.stripe.next()).offset == range.end());
+        RC_ASSERT(g.has(place.stripe));
+        const StripeIndex next = g.has(place.stripe.next())
+                                     ? place.stripe.next()
+                                     : g.stripe_of(g.extent_of(place.stripe).next(), Row(0));
+        RC_ASSERT(g.range_of(next).offset == range.end());
         const StripPlace strip = g.strip_of(place.offset);
         RC_ASSERT(strip.column.v < g.k);
         RC_ASSERT(strip.offset < g.column_length(place.stripe, strip.column));
@@ -119,8 +123,9 @@ TEST(GeometryProperty, ASplitRangeIsCoveredOnceAndInOrder) {
         const LogicalRange range{*rc::gen::inRange<std::uint64_t>(0, 3 * kExtentSize),
                                  *rc::gen::inRange<std::uint64_t>(0, 8u << 20)};
         std::uint64_t done = 0;
-        for_each_stripe(g, range, [&](const StripePiece& piece) {
-            RC_ASSERT(piece.range_offset == done);
+        for_each_stripe([&](ExtentIndex) { return g; }, range, [&](const StripePiece& piece) {
+            RC_ASSERT(piece.at == range.offset + done);
+            RC_ASSERT(g.fits(piece));
             RC_ASSERT(piece.length > 0u);
             RC_ASSERT(g.range_of(piece.stripe).offset + piece.offset == range.offset + done);
             RC_ASSERT(piece.offset + piece.length <= g.range_of(piece.stripe).length);
@@ -159,6 +164,7 @@ TEST(GeometryProperty, ChecksumRecordsStandBehindTheRowsOnDifferentMembers) {
         Zone zone;
         zone.state = ZoneState::allocated;
         zone.width = static_cast<std::uint8_t>(g.width());
+        zone.shape = g.shape();
         for (std::uint8_t i = 0; i < zone.width; ++i)
             zone.segments[i] = {MemberIndex(i), SegmentIndex(100u + 3u * i)};
         const std::uint64_t data_start = 5u << 20;
@@ -197,6 +203,7 @@ TEST(GeometryProperty, TheStripsOfAZoneFillItsSegmentsExactly) {
         Zone zone;
         zone.state = ZoneState::allocated;
         zone.width = static_cast<std::uint8_t>(g.width());
+        zone.shape = g.shape();
         for (std::uint8_t i = 0; i < zone.width; ++i)
             zone.segments[i] = {MemberIndex(i), SegmentIndex(100u + 3u * i)};
         const std::uint64_t data_start = 5u << 20;

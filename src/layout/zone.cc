@@ -17,25 +17,25 @@ std::size_t turn(MemberIndex member, ExtentIndex extent, std::size_t members) {
 }  // namespace
 
 DiskPlace strip_place(const Geometry& geometry, Segment segment, Row row, std::uint64_t data_start) {
-    return {segment.member, data_start + segment.index.v * geometry.segment_size() +
+    return {segment.member, data_start + segment.index.v * geometry.segment_place() +
                                 std::uint64_t{row.v} * geometry.strip_size};
 }
 
 DiskPlace strip_place(const Geometry& geometry, const Zone& zone, Row row, Role role,
                       std::uint64_t data_start) {
-    ASSERT(zone.allocated() && zone.width == geometry.width() && role.v < zone.width);
+    ASSERT(zone.allocated() && zone.shape == geometry.shape() && role.v < zone.width);
     return strip_place(geometry, zone.segments[geometry.position_of(role, row).v], row, data_start);
 }
 
 DiskPlace checksum_place(const Geometry& geometry, Segment segment, Row row, unsigned copy,
                          std::uint64_t data_start) {
-    return {segment.member, data_start + segment.index.v * geometry.segment_size() + geometry.rows_size() +
+    return {segment.member, data_start + segment.index.v * geometry.segment_place() + geometry.rows_size() +
                                 geometry.checksum_offset(copy, row)};
 }
 
 DiskPlace checksum_place(const Geometry& geometry, const Zone& zone, Row row, unsigned copy,
                          std::uint64_t data_start) {
-    ASSERT(zone.allocated() && zone.width == geometry.width() && copy < geometry.checksum_copies());
+    ASSERT(zone.allocated() && zone.shape == geometry.shape() && copy < geometry.checksum_copies());
     return checksum_place(geometry, zone.segments[geometry.checksum_position(copy, row).v], row, copy,
                           data_start);
 }
@@ -170,14 +170,14 @@ SegmentIndex SegmentAllocator::take_first(Member& member) {
     return SegmentIndex(member.first_free++);
 }
 
-Result<Zone> SegmentAllocator::allocate(ExtentIndex extent, MemberMask usable, MemberMask reserve,
+Result<Zone> SegmentAllocator::allocate(unsigned width, ExtentIndex extent, MemberMask usable, MemberMask reserve,
                                         std::uint32_t promised) {
     std::vector<MemberIndex> chosen;
-    for (unsigned absent = 0; absent <= width_; ++absent) {
+    for (unsigned absent = 0; absent <= width; ++absent) {
         std::vector<MemberIndex> next;
-        pick(next, width_ - absent, extent, usable);
-        pick(next, width_, extent, reserve & ~usable);
-        if (next.size() < width_) continue;
+        pick(next, width - absent, extent, usable);
+        pick(next, width, extent, reserve & ~usable);
+        if (next.size() < width) continue;
         MemberMask taken;
         for (const MemberIndex member : next) taken.set(member.v);
         const bool room = fits(usable | reserve, taken, promised);
@@ -189,8 +189,8 @@ Result<Zone> SegmentAllocator::allocate(ExtentIndex extent, MemberMask usable, M
     std::ranges::sort(chosen, {}, [&](MemberIndex m) { return turn(m, extent, members_.size()); });
     Zone zone;
     zone.state = ZoneState::allocated;
-    zone.width = static_cast<std::uint8_t>(width_);
-    for (std::size_t i = 0; i < width_; ++i)
+    zone.width = static_cast<std::uint8_t>(width);
+    for (std::size_t i = 0; i < width; ++i)
         zone.segments[i] = {chosen[i], take_first(members_[chosen[i].v])};
     return zone;
 }

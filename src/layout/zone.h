@@ -41,6 +41,7 @@ struct ZoneMove {
 struct Zone {
     ZoneState state = ZoneState::none;
     std::uint8_t width = 0;
+    StripeShape shape;  ///< of the extent's stripes, with a zone or without; the zone is as wide
     std::uint32_t generation = 0;  ///< raised when the extent gets or loses its zone; kept while it has none,
                                    ///< and when a segment moves: it names the content
     std::array<Segment, kMaxMembers> segments{};
@@ -48,6 +49,8 @@ struct Zone {
 
     bool allocated() const { return state != ZoneState::none; }
     bool emptying() const { return state == ZoneState::emptying; }
+    /// The extent without it.
+    Zone emptied() const { return {.shape = shape, .generation = generation + 1}; }
     std::span<const Segment> parts() const { return {segments.data(), width}; }
     friend bool operator==(const Zone&, const Zone&) = default;
 };
@@ -72,7 +75,7 @@ struct Places {
 };
 
 /// Where the strip of `role` in `row` begins in the zone's own segment, and where in any. The zone is
-/// allocated and as wide as the geometry.
+/// allocated and of the geometry's shape.
 DiskPlace strip_place(const Geometry& geometry, const Zone& zone, Row row, Role role,
                       std::uint64_t data_start);
 DiskPlace strip_place(const Geometry& geometry, Segment segment, Row row, std::uint64_t data_start);
@@ -132,11 +135,11 @@ public:
     /// Marks the segments of a zone that was read from the map. corrupt, and nothing changed, if one is out
     /// of range or taken.
     Status take(const Zone& zone);
-    /// A zone of `width` segments on distinct members of `usable`, those with the most free segments, equal
+    /// A zone of so many segments on distinct members of `usable`, those with the most free segments, equal
     /// ones taken turn by turn with the extent; generation 0. Only if there are too few, or if not all of
     /// `promised` further zones would find their places, members of `reserve` complete it: a degraded group
     /// gives its missing members here. no_space.
-    Result<Zone> allocate(ExtentIndex extent, MemberMask usable, MemberMask reserve = {},
+    Result<Zone> allocate(unsigned width, ExtentIndex extent, MemberMask usable, MemberMask reserve = {},
                           std::uint32_t promised = 0);
     /// Returns the segments of a zone that was taken or allocated here.
     void release(const Zone& zone);

@@ -29,7 +29,7 @@ TEST(ZoneCapacity, CountsZonesOfDistinctMembers) {
 TEST(SegmentAllocator, TakesTheMembersWithTheMostFreeSegments) {
     const std::vector<std::uint32_t> segments = {2, 5, 4, 9};
     SegmentAllocator allocator(2, segments);
-    const auto zone = allocator.allocate(ExtentIndex(0), first_members(4));
+    const auto zone = allocator.allocate(2, ExtentIndex(0), first_members(4));
     ASSERT_TRUE(zone);
     EXPECT_EQ(zone->segments[0], (Segment{MemberIndex(1), SegmentIndex(0)}));
     EXPECT_EQ(zone->segments[1], (Segment{MemberIndex(3), SegmentIndex(0)}));
@@ -41,7 +41,7 @@ TEST(SegmentAllocator, TurnsEqualMembersWithTheExtent) {
     const std::vector<std::uint32_t> segments(5, 10);
     SegmentAllocator allocator(5, segments);
     for (std::uint32_t extent = 0; extent < 10; ++extent) {
-        const auto zone = allocator.allocate(ExtentIndex(extent), first_members(5));
+        const auto zone = allocator.allocate(5, ExtentIndex(extent), first_members(5));
         ASSERT_TRUE(zone);
         EXPECT_EQ(zone->segments[0].member.v, extent % 5);
         EXPECT_EQ(zone->segments[4].member.v, (extent + 4) % 5);
@@ -53,8 +53,8 @@ TEST(SegmentAllocator, UsesMissingMembersOnlyToCompleteTheWidth) {
     const std::vector<std::uint32_t> segments = {1, 9, 9, 12};
     SegmentAllocator allocator(3, segments);
     const MemberMask usable = first_members(4).reset(1).reset(2);
-    EXPECT_EQ(allocator.allocate(ExtentIndex(0), usable).error().code, Errc::no_space);
-    const auto zone = allocator.allocate(ExtentIndex(0), usable, first_members(4));
+    EXPECT_EQ(allocator.allocate(3, ExtentIndex(0), usable).error().code, Errc::no_space);
+    const auto zone = allocator.allocate(3, ExtentIndex(0), usable, first_members(4));
     ASSERT_TRUE(zone);
     std::vector<unsigned> members;
     for (const Segment& part : zone->parts()) members.push_back(part.member.v);
@@ -105,7 +105,7 @@ TEST(SegmentAllocatorProperty, AllocatesTheWholeCapacityInAnyOrderOfFreeing) {
                 zones.erase(found);
                 continue;
             }
-            const auto zone = allocator.allocate(ExtentIndex(extent), first_members(segments.size()));
+            const auto zone = allocator.allocate(width, ExtentIndex(extent), first_members(segments.size()));
             RC_ASSERT(zone.has_value() == (zones.size() < capacity));
             if (!zone) continue;
             RC_ASSERT(zone->width == width);
@@ -125,6 +125,7 @@ Zone three_wide() {
     Zone zone;
     zone.state = ZoneState::allocated;
     zone.width = 3;
+    zone.shape = {Level::raid5, 2, 1};
     for (std::uint8_t i = 0; i < 3; ++i) zone.segments[i] = {MemberIndex(i), SegmentIndex(10u + i)};
     return zone;
 }
@@ -183,7 +184,7 @@ TEST(SegmentAllocator, TakesTheTargetOfAMoveWithItsZone) {
 TEST(SegmentAllocator, SparesOnlyWhatNoPromisedZoneNeeds) {
     const std::vector<std::uint32_t> segments = {4, 4, 4, 2, 3};
     SegmentAllocator allocator(3, segments);
-    const auto zone = allocator.allocate(ExtentIndex(0), first_members(3));
+    const auto zone = allocator.allocate(3, ExtentIndex(0), first_members(3));
     ASSERT_TRUE(zone);
     const MemberMask usable = first_members(5).reset(0);
     const auto spare = allocator.spare(*zone, usable);

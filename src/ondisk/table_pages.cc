@@ -49,7 +49,8 @@ static_assert(kPageHeaderSize + kVolumesPerPage * kVolumeRecordSize <= kPageSize
 constexpr std::size_t kZoneEntrySize = 144;
 constexpr std::size_t kSegmentSize = 5;
 constexpr std::size_t kZoneMove = 8 + kMaxMembers * kSegmentSize;
-static_assert(kZoneMove == 128 && kZoneMove + 10 <= kZoneEntrySize);
+constexpr std::size_t kZoneShape = kZoneMove + 10;
+static_assert(kZoneMove == 128 && kZoneShape + 3 <= kZoneEntrySize);
 static_assert(kPageHeaderSize + kZonesPerPage * kZoneEntrySize <= kPageSize);
 
 FieldWriter content_writer(PageBytes page) { return FieldWriter(page.subspan(kPageHeaderSize)); }
@@ -64,7 +65,8 @@ bool is_valid(const GroupConfig& c) {
     return valid_name(c.name) && c.geometry.check() && c.dimension >= 1 && c.dimension <= kMaxDimension &&
            c.controllers.size() <= kMaxControllers && std::ranges::all_of(c.controllers, name_fits) &&
            c.outside.size() <= kMaxOutside && std::ranges::all_of(c.outside, name_fits) &&
-           c.members.size() >= c.geometry.width() && c.members.size() <= kMaxMembers &&
+           c.wanted.check() && c.members.size() >= c.geometry.width() &&
+           c.members.size() >= c.wanted.width() && c.members.size() <= kMaxMembers &&
            c.sharing.complaint(c.controllers.size(), c.geometry.strip_size).empty() &&
            c.data_start % kPageSize == 0 && c.page_count > kFirstMapPage.v &&
            c.journal.ring_size <= kMaxRingSize && c.journal.ring_size % kPageSize == 0 &&
@@ -100,6 +102,18 @@ SharingOptions get_sharing(Reader& in) {
     return s;
 }
 
+void put_shape(FieldWriter& out, StripeShape shape) {
+    out.put(static_cast<std::uint8_t>(shape.level));
+    out.put(shape.k);
+    out.put(shape.m);
+}
+
+StripeShape get_shape(Reader& in) {
+    const auto level = static_cast<Level>(in.get<std::uint8_t>());
+    const auto k = in.get<std::uint8_t>();
+    return {level, k, in.get<std::uint8_t>()};
+}
+
 bool is_valid(const JournalState& j) {
     if (!j.open()) return j.incarnation == Incarnation() && j.members.none() && j.filling.none();
     return j.life != 0 && j.whole().any() && (j.filling & ~j.members).none();
@@ -129,8 +143,10 @@ bool is_valid(const VolumeRecord& v) {
 
 bool is_valid(const Zone& zone) {
     if (zone.state > ZoneState::emptying) return false;
+    const bool without = zone.shape == StripeShape{} && !zone.allocated();
+    if (!without && !zone.shape.check()) return false;
     if (!zone.allocated()) return zone.width == 0 && !zone.move;
-    if (zone.width < 1 || zone.width > kMaxMembers) return false;
+    if (zone.width != zone.shape.width()) return false;
     MemberMask members;
     for (const Segment& part : zone.parts()) {
         if (part.member.v >= kMaxMembers || members[part.member.v]) return false;
@@ -188,9 +204,7 @@ void GroupConfig::encode(PageBytes page) const {
     ASSERT(is_valid(*this));
     FieldWriter out = content_writer(page);
     out.name(name, kNameField);
-    out.put(static_cast<std::uint8_t>(geometry.level));
-    out.put(geometry.k);
-    out.put(geometry.m);
+    put_shape(out, geometry.shape());
     out.put(dimension);
     out.put(geometry.strip_size);
     out.put(sharing.granularity.stripes);
@@ -200,6 +214,7 @@ void GroupConfig::encode(PageBytes page) const {
     out.put(data_start);
     out.put(page_count);
     out.put(extents);
+    put_shape(out, wanted);
     out.pad_to(in_content(kConfigControllers));
     for (const std::string& controller : controllers) out.name(controller, kControllerNameField);
     out.pad_to(in_content(kConfigMembers));
@@ -227,6 +242,7 @@ bool GroupConfig::may_become(GroupConfig next) const {
     next.members = members;
     next.extents = extents;
     next.outside = outside;
+    next.wanted = wanted;
     const SharingOptions& s = sharing;
     next.sharing =
         SharingChange{s.lock_order, s.min_hold, s.prefetch, s.replication, s.few_partners}.applied_to(
@@ -239,9 +255,10 @@ Result<GroupConfig> GroupConfig::decode(ConstPageBytes page) {
     Reader in = content_reader(page);
     GroupConfig c;
     c.name = read_name(in, kNameField);
-    c.geometry.level = static_cast<Level>(in.get<std::uint8_t>());
-    c.geometry.k = in.get<std::uint8_t>();
-    c.geometry.m = in.get<std::uint8_t>();
+    const StripeShape first = get_shape(in);
+    c.geometry.level = first.level;
+    c.geometry.k = first.k;
+    c.geometry.m = first.m;
     c.dimension = in.get<std::uint8_t>();
     c.geometry.strip_size = in.get<std::uint32_t>();
     const auto lock_stripes = in.get<std::uint32_t>();
@@ -251,6 +268,7 @@ Result<GroupConfig> GroupConfig::decode(ConstPageBytes page) {
     c.data_start = in.get<std::uint64_t>();
     c.page_count = in.get<std::uint32_t>();
     c.extents = in.get<std::uint32_t>();
+    c.wanted = get_shape(in);
     if (members > kMaxMembers || controllers > kMaxControllers) return fail(Errc::corrupt);
     in = Reader(page.subspan(kConfigControllers));
     for (unsigned i = 0; i < controllers; ++i) c.controllers.push_back(read_name(in, kControllerNameField));
@@ -463,6 +481,8 @@ void MapPage::encode(PageBytes page) const {
             out.put(zone.move->target.index);
             out.put(zone.move->rows_done);
         }
+        out.pad_to(begin + kZoneShape);
+        put_shape(out, zone.shape);
         out.pad_to(begin + kZoneEntrySize);
     }
     out.finish();
@@ -491,6 +511,8 @@ Result<MapPage> MapPage::decode(ConstPageBytes page) {
                          {member, index},
                          in.get<std::uint32_t>()};
         }
+        Reader shape(page.subspan(kPageHeaderSize + i * kZoneEntrySize + kZoneShape, 3));
+        zone.shape = get_shape(shape);
         if (!in.ok() || !is_valid(zone)) return fail(Errc::corrupt);
     }
     return map;

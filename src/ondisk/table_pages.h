@@ -47,7 +47,8 @@ constexpr std::uint64_t kMaxRingSize = 1ull << 30;
 /// Page 0: what the group is. Changed by operators only.
 struct GroupConfig {
     std::string name;
-    Geometry geometry;
+    Geometry geometry;   ///< of the shape that extents had when the group was made
+    StripeShape wanted;  ///< that all extents are to have
     SharingOptions sharing;
     JournalConfig journal;
     std::uint8_t dimension = 2;    ///< 1 .. 8: copies of an update record, the writer's included
@@ -65,6 +66,14 @@ struct GroupConfig {
     const std::string& name_of(ControllerSlot slot) const;
     std::optional<ControllerSlot> slot_of(std::string_view controller) const;
 
+    Geometry geometry_of(StripeShape shape) const {
+        return shape == geometry.shape() ? geometry : geometry.of(shape);
+    }
+    /// Members that may fail at once are at most so many.
+    unsigned most_parity() const { return std::max(geometry.m, wanted.m); }
+    /// With fewer members nothing goes.
+    unsigned least_data() const { return std::min(geometry.k, wanted.k); }
+
     std::uint64_t logical_size() const { return extents * kExtentSize; }
     /// That the map has room for.
     std::uint32_t most_extents() const { return (page_count - kFirstMapPage.v) * kZonesPerPage; }
@@ -76,8 +85,8 @@ struct GroupConfig {
     }
 
     friend bool operator==(const GroupConfig&, const GroupConfig&) = default;
-    /// Only what a SharingChange can change is other, who outside has slots, and members
-    /// and extents may have come.
+    /// Only what a SharingChange can change is other, the wanted shape, who outside has slots, and members and
+    /// extents may have come.
     bool may_become(GroupConfig next) const;
     void encode(PageBytes page) const;
     static Result<GroupConfig> decode(ConstPageBytes page);
@@ -186,7 +195,8 @@ struct VolumesPage {
     static Result<VolumesPage> decode(ConstPageBytes page);
 };
 
-/// Pages 34 ..: the zone of extent e is entry e % 28 of page 34 + e / 28.
+/// Pages 34 ..: the zone of extent e is entry e % 28 of page 34 + e / 28. An entry without a shape has no zone,
+/// and the shape that extents had when the group was made.
 struct MapPage {
     std::array<Zone, kZonesPerPage> zones;
 

@@ -36,6 +36,7 @@ GroupConfig small_config() {
     GroupConfig config;
     config.name = "g0";
     config.geometry = *Geometry::make(Level::raid6, 6);
+    config.wanted = {Level::raid5, 5, 1};
     config.sharing.granularity.stripes = 4;
     config.sharing.coherency = Coherency::broadcast;
     config.sharing.lock_order = LockOrder::priority;
@@ -71,6 +72,8 @@ TEST(GroupConfig, OnlyHowLocksAreKeptAndWhoHasSlotsOutsideMayChange) {
     EXPECT_TRUE(before.may_become(after));
     after.outside.push_back("ctl-z");
     EXPECT_TRUE(before.may_become(after));
+    after.wanted = {Level::raid6, 4, 2};
+    EXPECT_TRUE(before.may_become(after));
     ++after.sharing.amfs;
     EXPECT_FALSE(before.may_become(after));
     after = before;
@@ -87,8 +90,15 @@ TEST(GroupConfig, OnlyHowLocksAreKeptAndWhoHasSlotsOutsideMayChange) {
 Zone random_zone() {
     Zone zone;
     zone.generation = *rc::gen::arbitrary<std::uint32_t>();
-    zone.width = *rc::gen::inRange<std::uint8_t>(0, kMaxMembers + 1);
-    if (zone.width > 0) zone.state = ZoneState::allocated;
+    const bool allocated = *rc::gen::inRange(0, 3) != 0;
+    if (allocated || *rc::gen::inRange(0, 2) != 0) {
+        const auto m = *rc::gen::inRange<std::uint8_t>(1, kMaxParity + 1);
+        const auto k = *rc::gen::inRange<std::uint8_t>(1, static_cast<std::uint8_t>(kMaxMembers - m + 1));
+        const std::array levels = {Level::raid5, Level::raid6, Level::raid7_3};
+        zone.shape = {k == 1 ? Level::mirror : levels[m - 1u], k, m};
+    }
+    if (allocated) zone.state = ZoneState::allocated;
+    if (allocated) zone.width = static_cast<std::uint8_t>(zone.shape.width());
     const auto turn = *rc::gen::inRange<std::size_t>(0, kMaxMembers);
     for (std::size_t i = 0; i < zone.width; ++i) {
         zone.segments[i] = {MemberIndex(static_cast<std::uint8_t>((turn + i * 5) % kMaxMembers)),
@@ -153,6 +163,9 @@ TEST(ConfigPage, HasTheDocumentedOffsets) {
     EXPECT_EQ(block.u32(152), 1u << 20);
     EXPECT_EQ(block.u32(160), 40u);
     EXPECT_EQ(block.u32(164), 100u);
+    EXPECT_EQ(block.at(168), 2);
+    EXPECT_EQ(block.at(169), 5);
+    EXPECT_EQ(block.at(170), 1);
     EXPECT_EQ(block.at(176 + 2 * 32), 'c');
     EXPECT_EQ(block.at(688), 0);
     EXPECT_EQ(block.at(688 + 20), 1);
@@ -205,6 +218,9 @@ TEST(ConfigPage, RefusesWhatContradictsItself) {
     EXPECT_TRUE(broken(152, 1));    // data start
     EXPECT_TRUE(broken(160, 34));   // pages
     EXPECT_TRUE(broken(165, 200));  // more extents than the map has entries
+    EXPECT_TRUE(broken(168, 0));    // no level
+    EXPECT_TRUE(broken(169, 6));    // wider than there are members
+    EXPECT_TRUE(broken(170, 2));    // m of another level
     EXPECT_TRUE(broken(176, '/'));  // controller name
     EXPECT_TRUE(broken(1168, 2));   // coherency
     EXPECT_TRUE(broken(1169, 2));   // lock order
@@ -393,6 +409,7 @@ TEST(MapPage, KnowsZonesThatAreAboutToGoAndNoFurtherState) {
     Zone& zone = page.zones[1];
     zone.state = ZoneState::emptying;
     zone.width = 2;
+    zone.shape = {Level::mirror, 1, 1};
     zone.segments[1] = {MemberIndex(1), SegmentIndex(5)};
     page.encode(block.span());
     EXPECT_EQ(block.at(64 + 144), 2);
@@ -407,6 +424,7 @@ TEST(MapPage, HasTheDocumentedOffsets) {
     Zone& zone = page.zones[27];
     zone.state = ZoneState::allocated;
     zone.width = 3;
+    zone.shape = {Level::raid5, 2, 1};
     zone.generation = 77;
     for (std::uint8_t i = 0; i < 3; ++i) zone.segments[i] = {MemberIndex(i), SegmentIndex(1000u + i)};
     zone.move = {ZonePosition(1), {MemberIndex(7), SegmentIndex(2000)}, 50};
@@ -421,6 +439,9 @@ TEST(MapPage, HasTheDocumentedOffsets) {
     EXPECT_EQ(block.at(at + 129), 7);
     EXPECT_EQ(block.u32(at + 130), 2000u);
     EXPECT_EQ(block.u32(at + 134), 50u);
+    EXPECT_EQ(block.at(at + 138), 2);
+    EXPECT_EQ(block.at(at + 139), 2);
+    EXPECT_EQ(block.at(at + 140), 1);
     const auto broken = [&](std::size_t offset, std::uint8_t value) {
         Block copy = block;
         copy.bytes[offset] = std::byte{value};
@@ -435,6 +456,9 @@ TEST(MapPage, HasTheDocumentedOffsets) {
     EXPECT_TRUE(broken(at + 128, 4));     // a position that the zone has not
     EXPECT_TRUE(broken(at + 129, 2));     // to a member that has a segment of it
     EXPECT_TRUE(broken(at + 129, 24));    // member
+    EXPECT_TRUE(broken(at + 138, 0));     // no shape
+    EXPECT_TRUE(broken(at + 139, 3));     // another width
+    EXPECT_TRUE(broken(64 + 138, 2));     // half a shape
 }
 
 TEST(TablePagesProperty, EveryContentComesBack) {
@@ -445,6 +469,7 @@ TEST(TablePagesProperty, EveryContentComesBack) {
         config.geometry =
             *Geometry::make(*rc::gen::element(Level::mirror, Level::raid5, Level::raid6, Level::raid7_3),
                             width, kMinStripSize << *rc::gen::inRange(0, 9));
+        config.wanted = {Level::raid5, 4, 1};
         Granularity& locks = config.sharing.granularity;
         if (*rc::gen::arbitrary<bool>()) {
             locks.stripes = *rc::gen::inRange(1u, kMaxLockStripes + 1);

@@ -69,6 +69,17 @@ private:
     mutable std::map<std::pair<unsigned long, unsigned long>, Plan> plans_;
 };
 
+/// The codes in use, each made when it is asked for first.
+class Codes {
+public:
+    const Code& of(unsigned k, unsigned m) const {
+        return codes_.try_emplace({k, m}, k, m).first->second;
+    }
+
+private:
+    mutable std::map<std::pair<unsigned, unsigned>, Code> codes_;
+};
+
 /// target ^= source.
 void xor_into(std::byte* target, const std::byte* source, std::size_t length);
 

@@ -11,8 +11,7 @@
 
 namespace braid {
 
-/// These bytes of an errand have taken effect. Places count through all stripes of the group, each as long as
-/// the longest.
+/// These bytes of the logical space, of an errand, have taken effect.
 struct Completion {
     Errand errand;
     std::uint64_t begin = 0, end = 0;

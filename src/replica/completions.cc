@@ -34,13 +34,16 @@ void Completions::note(const Completion& done) {
     bytes.emplace(begin, end);
 }
 
-bool Completions::knows(const Completion& bytes) const {
+Completions::Run Completions::knows(const Completion& bytes) const {
+    const Run nothing{false, bytes.end};
     const auto memory = memories_.find(bytes.errand.who);
-    if (memory == memories_.end()) return false;
+    if (memory == memories_.end()) return nothing;
     const auto errand = memory->second.errands.find(bytes.errand.number);
-    if (errand == memory->second.errands.end()) return false;
+    if (errand == memory->second.errands.end()) return nothing;
     const auto after = errand->second.upper_bound(bytes.begin);
-    return after != errand->second.begin() && std::prev(after)->second >= bytes.end;
+    if (after != errand->second.begin() && std::prev(after)->second > bytes.begin)
+        return {true, std::min(std::prev(after)->second, bytes.end)};
+    return after == errand->second.end() ? nothing : Run{false, std::min(after->first, bytes.end)};
 }
 
 std::size_t Completions::size() const {

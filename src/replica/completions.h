@@ -54,8 +54,12 @@ public:
     bool deliver(AmfId from, const Message& message);
 
     void note(const Completion& done);
-    /// All of these bytes.
-    bool knows(const Completion& bytes) const;
+    /// Whether the first of these bytes is known, and up to where it is so of those that follow it.
+    struct Run {
+        bool known = false;
+        std::uint64_t end = 0;
+    };
+    Run knows(const Completion& bytes) const;
     /// Asks everybody in the view. fenced.
     Task<Status> learn(Completion about);
     /// Goes on when the partners have all that was here when they became partners.

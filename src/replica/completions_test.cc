@@ -26,7 +26,7 @@ struct Alone {
 /// A record of 2 blocks at the begin of stripe 7, whole at all partners.
 std::unique_ptr<OpenRecord> written(Ring& ring, std::uint16_t writer, const Errand& errand) {
     auto record = std::make_unique<OpenRecord>(ring.peers[writer]->replicator);
-    record->begin(StripeIndex(7), 3, 0, bytes(2 * kBlockSize, 1), errand);
+    record->begin(StripeIndex(7), 0, 3, 0, bytes(2 * kBlockSize, 1), errand);
     record->redo(redo_of(2));
     ring.carry_all();
     return record;
@@ -39,15 +39,20 @@ Task<void> keep(Task<Result<bool>> task, std::optional<bool>& out) {
     if (result) out = *result;
 }
 
+bool all_known(const Completions& c, const Completion& bytes) {
+    const Completions::Run run = c.knows(bytes);
+    return run.known && run.end == bytes.end;
+}
+
 /// Whether `id` finds that the first `length` bytes of stripe 7 were done before.
 std::optional<bool> asks(Ring& ring, std::uint16_t id, const Errand& errand,
                          std::uint32_t length = 2 * kBlockSize) {
-    std::optional<bool> out;
+    std::optional<Completions::Run> out;
     Scope scope(ring.executor);
-    scope.spawn(keep(ring.peers[id]->replicator.done_before(errand, StripeIndex(7), {0, length}), out));
+    scope.spawn(keep(ring.peers[id]->replicator.done_before({errand, 0, length}), out));
     ring.executor.run_until_idle();
     ring.carry_all();
-    return out;
+    return out ? std::optional(out->known && out->end == length) : std::nullopt;
 }
 
 TEST(Completions, KnowBytesWhenAllOfThemAreDone) {
@@ -55,15 +60,32 @@ TEST(Completions, KnowBytesWhenAllOfThemAreDone) {
     Completions& c = alone.completions;
     c.note({errand(5), 100, 200});
     c.note({errand(5), 300, 400});
-    EXPECT_TRUE(c.knows({errand(5), 120, 200}));
-    EXPECT_FALSE(c.knows({errand(5), 100, 201}));
-    EXPECT_FALSE(c.knows({errand(5), 99, 150}));
-    EXPECT_FALSE(c.knows({errand(5), 150, 350}));
-    EXPECT_FALSE(c.knows({errand(6), 100, 200}));
+    EXPECT_TRUE(all_known(c, {errand(5), 120, 200}));
+    EXPECT_FALSE(all_known(c, {errand(5), 100, 201}));
+    EXPECT_FALSE(all_known(c, {errand(5), 99, 150}));
+    EXPECT_FALSE(all_known(c, {errand(5), 150, 350}));
+    EXPECT_FALSE(all_known(c, {errand(6), 100, 200}));
     EXPECT_EQ(c.size(), 2u);
     c.note({errand(5), 200, 300});
-    EXPECT_TRUE(c.knows({errand(5), 100, 400}));
+    EXPECT_TRUE(all_known(c, {errand(5), 100, 400}));
     EXPECT_EQ(c.size(), 1u);
+}
+
+TEST(Completions, SayHowFarBytesAreKnownOrNot) {
+    Alone alone;
+    Completions& c = alone.completions;
+    c.note({errand(5), 100, 200});
+    c.note({errand(5), 300, 400});
+    const auto run = [&](std::uint64_t begin, std::uint64_t end) {
+        const Completions::Run found = c.knows({errand(5), begin, end});
+        return std::pair(found.known, found.end);
+    };
+    EXPECT_EQ(run(120, 350), std::pair(true, std::uint64_t{200}));
+    EXPECT_EQ(run(120, 150), std::pair(true, std::uint64_t{150}));
+    EXPECT_EQ(run(200, 350), std::pair(false, std::uint64_t{300}));
+    EXPECT_EQ(run(50, 90), std::pair(false, std::uint64_t{90}));
+    EXPECT_EQ(run(50, 100), std::pair(false, std::uint64_t{100}));
+    EXPECT_EQ(run(400, 500), std::pair(false, std::uint64_t{500}));
 }
 
 TEST(Completions, AreTheUnionOfWhatWasNoted) {
@@ -78,7 +100,7 @@ TEST(Completions, AreTheUnionOfWhatWasNoted) {
         }
         std::size_t runs = 0;
         for (std::size_t at = 0; at < 64; ++at) {
-            EXPECT_EQ(alone.completions.knows({errand(1), at, at + 1}), model[at]);
+            EXPECT_EQ(all_known(alone.completions, {errand(1), at, at + 1}), model[at]);
             runs += model[at] && (at == 0 || !model[at - 1]) ? 1 : 0;
         }
         EXPECT_EQ(alone.completions.size(), runs);
@@ -92,10 +114,10 @@ TEST(Completions, GoWhenTheWatermarkHasPassedThem) {
         c.note({errand(number, number < 10 ? 1 : number - 9), 0, 8});
         EXPECT_LE(c.size(), 10u);
     }
-    EXPECT_FALSE(c.knows({errand(990), 0, 8}));
-    EXPECT_TRUE(c.knows({errand(991), 0, 8}));
+    EXPECT_FALSE(all_known(c, {errand(990), 0, 8}));
+    EXPECT_TRUE(all_known(c, {errand(991), 0, 8}));
     c.note({errand(3), 0, 8});  // told late
-    EXPECT_FALSE(c.knows({errand(3), 0, 8}));
+    EXPECT_FALSE(all_known(c, {errand(3), 0, 8}));
 }
 
 TEST(Completions, GoWithTheStartOfTheirController) {
@@ -106,8 +128,8 @@ TEST(Completions, GoWithTheStartOfTheirController) {
     alone.completions.note({other, 0, 8});
     const std::array alive = {other.who};
     alone.completions.keep(alive);
-    EXPECT_FALSE(alone.completions.knows({errand(1), 0, 8}));
-    EXPECT_TRUE(alone.completions.knows({other, 0, 8}));
+    EXPECT_FALSE(all_known(alone.completions, {errand(1), 0, 8}));
+    EXPECT_TRUE(all_known(alone.completions, {other, 0, 8}));
 }
 
 TEST(Completions, StayWithWriterAndPartnersWhenTheRecordEnds) {
@@ -181,17 +203,17 @@ TEST(Completions, AreAskedForAgainInANewView) {
     const auto record = written(ring, 1, errand(5));
     record->end(Effect::done);
     ring.carry_all();
-    std::optional<bool> answer;
+    std::optional<Completions::Run> answer;
     Scope scope(ring.executor);
     scope.spawn(
-        keep(ring.peers[3]->replicator.done_before(errand(5), StripeIndex(7), {0, kBlockSize}), answer));
+        keep(ring.peers[3]->replicator.done_before({errand(5), 0, kBlockSize}), answer));
     ring.executor.run_until_idle();
     ring.carry(3, 1);
     ring.carry(1, 3);
     EXPECT_FALSE(answer);  // 2 has not answered
     ring.leave(1);         // and what is under way to it is lost
     ring.carry_all();
-    EXPECT_EQ(answer, true);
+    EXPECT_TRUE(answer && answer->known);
 }
 
 TEST(Completions, AreToldInSeveralFramesIfThereAreMany) {

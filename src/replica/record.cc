@@ -42,6 +42,7 @@ Message encode(const Uuid& group, const BeginFrame& frame) {
     put(out, frame.info.root);
     out.put(static_cast<std::uint8_t>(frame.info.attempts | (frame.dirty ? kDirty : 0)));
     out.put(frame.info.stripe);
+    out.put(frame.info.base);
     out.put(frame.info.zone);
     out.put(frame.info.offset);
     out.put(frame.info.length);
@@ -61,6 +62,7 @@ Result<BeginFrame> decode_begin(const Message& message, const RecordLimits& limi
     frame.info.attempts = attempts & (kDirty - 1);
     frame.dirty = (attempts & kDirty) != 0;
     frame.info.stripe = in.get<StripeIndex>();
+    frame.info.base = in.get<std::uint64_t>();
     frame.info.zone = in.get<std::uint32_t>();
     frame.info.offset = in.get<std::uint32_t>();
     frame.info.length = in.get<std::uint32_t>();
@@ -73,6 +75,8 @@ Result<BeginFrame> decode_begin(const Message& message, const RecordLimits& limi
         info.length > limits.stripe_size || info.offset > limits.stripe_size - info.length) {
         return fail(Errc::corrupt);
     }
+    if (info.base % kBlockSize != 0 || info.base > limits.logical_size || info.end() > limits.logical_size)
+        return fail(Errc::corrupt);
     if (frame.at % kMaxRecordFrame != 0 || frame.at >= info.length) return fail(Errc::corrupt);
     if (message.payload.bytes.size() != std::min(kMaxRecordFrame, info.length - frame.at))
         return fail(Errc::corrupt);

@@ -26,6 +26,7 @@ struct RecordLimits {
     std::uint32_t stripe_size = (kMaxMembers << 20);  ///< data bytes of a stripe
     std::uint32_t strip_size = 1u << 20;
     unsigned parity = kMaxParity;
+    std::uint64_t logical_size = ~0ull >> 1;
 };
 
 /// Block data of one frame.
@@ -40,10 +41,13 @@ struct RecordInfo {
     RecordId root;  ///< the host write that this record finishes: its own id, or that of an orphan
     std::uint8_t attempts = 0;  ///< recoveries of `root` that began before, this one included
     StripeIndex stripe;
+    std::uint64_t base = 0;    ///< where the stripe begins in the logical space, as its writer cut it
     std::uint32_t zone = 0;    ///< generation of the stripe's zone: another one holds other data
     std::uint32_t offset = 0;  ///< of the new data in the stripe's data bytes, whole blocks
     std::uint32_t length = 0;  ///< bytes, whole blocks, not 0
     Errand errand;             ///< that the host write is a part of, if it is
+    std::uint64_t begin() const { return base + offset; }
+    std::uint64_t end() const { return begin() + length; }
     friend bool operator==(const RecordInfo&, const RecordInfo&) = default;
 };
 

@@ -48,7 +48,7 @@ TEST(Replicator, WaitsUntilEveryPartnerHasBeginAndRedo) {
     ring.join(2);
     ring.join(3);
     OpenRecord record(writer);
-    record.begin(StripeIndex(7), 3, 0, bytes(2 * kBlockSize, 1));
+    record.begin(StripeIndex(7), 0, 3, 0, bytes(2 * kBlockSize, 1));
     ring.carry_all();
     record.redo(redo_of(2));
     EXPECT_TRUE(record.waiting());
@@ -69,7 +69,7 @@ TEST(Replicator, GivesOpenRecordsToNewPartnersAndEndsThemEverywhere) {
     Replicator& writer = ring.join(1);
     ring.join(5);
     OpenRecord record(writer);
-    record.begin(StripeIndex(7), 3, kBlockSize, bytes(kBlockSize, 1));
+    record.begin(StripeIndex(7), 0, 3, kBlockSize, bytes(kBlockSize, 1));
     record.redo(redo_of(2));
     ring.carry_all();
     EXPECT_FALSE(record.waiting());
@@ -91,7 +91,7 @@ TEST(Replicator, APartnerThatDiedAndCameBackInOneViewHasNothing) {
     Replicator& writer = ring.join(1);
     ring.join(2);
     OpenRecord record(writer);
-    record.begin(StripeIndex(7), 3, 0, bytes(kBlockSize, 1));
+    record.begin(StripeIndex(7), 0, 3, 0, bytes(kBlockSize, 1));
     record.redo(redo_of(2));
     ring.carry_all();
     EXPECT_FALSE(record.waiting());
@@ -112,16 +112,16 @@ TEST(Replicator, WaitsWhileAnOlderRecordOfTheStripeIsLeftElsewhere) {
     Replicator& writer = ring.join(1);
     ring.join(5);
     OpenRecord first(writer);
-    first.begin(StripeIndex(7), 3, 0, bytes(kBlockSize, 1));
+    first.begin(StripeIndex(7), 0, 3, 0, bytes(kBlockSize, 1));
     first.redo(redo_of(1));
     ring.carry_all();
     first.end(Effect::done);
     ring.join(3);  // the new partner; 5 still has the first record
     OpenRecord second(writer);
     OpenRecord other(writer);
-    second.begin(StripeIndex(7), 3, 0, bytes(kBlockSize, 2));
+    second.begin(StripeIndex(7), 0, 3, 0, bytes(kBlockSize, 2));
     second.redo(redo_of(2));
-    other.begin(StripeIndex(8), 3, 0, bytes(kBlockSize, 2));
+    other.begin(StripeIndex(8), 0, 3, 0, bytes(kBlockSize, 2));
     other.redo(redo_of(2));
     ring.carry(1, 3);
     ring.carry(3, 1);
@@ -140,7 +140,7 @@ TEST(Replicator, IsQuietOnlyWhenAllEndsAreAcknowledged) {
     ring.join(2);
     Scope scope(ring.executor);
     OpenRecord record(writer);
-    record.begin(StripeIndex(7), 3, 0, bytes(kBlockSize, 1));
+    record.begin(StripeIndex(7), 0, 3, 0, bytes(kBlockSize, 1));
     record.redo(redo_of(1));
     ring.carry_all();
     record.end(Effect::done);
@@ -166,9 +166,9 @@ TEST(Replicator, BlocksAStripeWhoseRecordNobodyWillEnd) {
     Scope scope(ring.executor);
     {
         OpenRecord dropped(writer);
-        dropped.begin(StripeIndex(7), 3, 0, bytes(kBlockSize, 1));
+        dropped.begin(StripeIndex(7), 0, 3, 0, bytes(kBlockSize, 1));
         OpenRecord ended(writer);
-        ended.begin(StripeIndex(9), 3, 0, bytes(kBlockSize, 1));
+        ended.begin(StripeIndex(9), 0, 3, 0, bytes(kBlockSize, 1));
         ended.end(Effect::done);
     }
     bool seven = false, nine = false;
@@ -186,7 +186,7 @@ TEST(Replicator, GathersOrphansAndForgetsThemEverywhere) {
     Replicator& second = ring.join(2);
     Replicator& third = ring.join(3);
     auto record = std::make_unique<OpenRecord>(writer);
-    record->begin(StripeIndex(7), 3, 0, bytes(20u << 20, 9));  // three frames
+    record->begin(StripeIndex(7), 0, 3, 0, bytes(20u << 20, 9));  // three frames
     record->redo(redo_of(2));
     ring.carry(1, 2, 2);  // not all of the data
     ring.carry(1, 3);
@@ -208,8 +208,8 @@ TEST(Replicator, GathersOrphansAndForgetsThemEverywhere) {
     EXPECT_EQ(std::to_integer<int>(orphans[0]->data.bytes.back()), 9);
 
     bool forgotten = false, nothing_left = false, nothing_behind = false;
-    scope.spawn(flag_ok(third.forgotten(StripeIndex(7), {8u << 20, kBlockSize}), nothing_left));
-    scope.spawn(flag_ok(third.forgotten(StripeIndex(7), {20u << 20, kBlockSize}), nothing_behind));
+    scope.spawn(flag_ok(third.forgotten(8u << 20, (8u << 20) + kBlockSize), nothing_left));
+    scope.spawn(flag_ok(third.forgotten(20u << 20, (20u << 20) + kBlockSize), nothing_behind));
     ring.executor.run_until_idle();
     EXPECT_TRUE(nothing_behind);
     EXPECT_FALSE(nothing_left);
@@ -238,14 +238,14 @@ TEST(Replicator, ANewPartnerGetsOpenRecordsInTheOrderInWhichTheyBegan) {
     Replicator& writer = ring.join(1);
     ring.join(5);
     auto first = std::make_unique<OpenRecord>(writer);
-    first->begin(StripeIndex(1), 3, 0, bytes(kBlockSize, 1), {}, true);
+    first->begin(StripeIndex(1), 0, 3, 0, bytes(kBlockSize, 1), {}, true);
     OpenRecord second(writer);
-    second.begin(StripeIndex(2), 3, 0, bytes(kBlockSize, 1), {}, true);
+    second.begin(StripeIndex(2), 0, 3, 0, bytes(kBlockSize, 1), {}, true);
     ring.carry_all();
     first->end(Effect::done);
     ring.carry_all();
     OpenRecord third(writer);  // in the place that the first one had
-    third.begin(StripeIndex(3), 3, 0, bytes(kBlockSize, 1), {}, true);
+    third.begin(StripeIndex(3), 0, 3, 0, bytes(kBlockSize, 1), {}, true);
     ring.join(3);  // stands before 5 in the ring
     for (const std::size_t have : {1u, 2u}) {
         ring.carry(1, 3, 1);
@@ -271,7 +271,7 @@ TEST(Replicator, WhoFinishesARecordHandsOnAllOfItsWriterFirst) {
     std::vector<std::unique_ptr<OpenRecord>> records;
     for (std::uint64_t stripe = 1; stripe <= 3; ++stripe) {
         records.push_back(std::make_unique<OpenRecord>(writer));
-        records.back()->begin(StripeIndex(stripe), 3, 0, bytes(kBlockSize, 1), {}, true);
+        records.back()->begin(StripeIndex(stripe), 0, 3, 0, bytes(kBlockSize, 1), {}, true);
     }
     ring.carry(1, 2);     // has all
     ring.carry(1, 3, 1);  // has one
@@ -298,7 +298,7 @@ TEST(Replicator, KnowsWhatHasLeft) {
     Replicator& writer = ring.join(1);
     ring.join(2);
     OpenRecord record(writer);
-    record.begin(StripeIndex(1), 3, 0, bytes(9u << 20, 1), {}, true, true);  // two frames
+    record.begin(StripeIndex(1), 0, 3, 0, bytes(9u << 20, 1), {}, true, true);  // two frames
     auto& link = ring.links[{1, 2}];
     ASSERT_EQ(link.size(), 2u);
     EXPECT_TRUE(link.front().message.receipt.empty());
@@ -320,7 +320,7 @@ TEST(Replicator, IsFencedWhenItLeavesTheView) {
     Replicator& writer = ring.join(1);
     ring.join(2);
     OpenRecord record(writer);
-    record.begin(StripeIndex(1), 3, 0, bytes(kBlockSize, 1));
+    record.begin(StripeIndex(1), 0, 3, 0, bytes(kBlockSize, 1));
     record.redo(redo_of(1));
     writer.adopt(AmfView{Epoch(99), AmfId(1), {{AmfId(2), Incarnation(2)}}});
     EXPECT_FALSE(record.waiting());
@@ -360,11 +360,13 @@ TEST(RecordFrames, ComeBackAsTheyWere) {
 }
 
 TEST(RecordFrames, AreRefusedOutsideTheGroupsLimits) {
-    const RecordLimits limits{100, 65536, 16384, 2};
+    const RecordLimits limits{100, 65536, 16384, 2, 100 * 65536};
+    std::uint64_t base = 99 * 65536;
     const RecordId id{AmfId(3), Incarnation(9), 77};
     const auto begin = [&](std::uint64_t stripe, std::uint32_t offset, std::uint32_t length,
                            std::size_t payload) {
-        const BeginFrame frame{{id, id, 0, StripeIndex(stripe), 3, offset, length}, 0, bytes(payload, 1)};
+        const BeginFrame frame{{id, id, 0, StripeIndex(stripe), base, 3, offset, length}, 0,
+                               bytes(payload, 1)};
         return decode_begin(encode(kGroup, frame), limits).has_value();
     };
     EXPECT_TRUE(begin(99, 61440, 4096, 4096));
@@ -375,6 +377,13 @@ TEST(RecordFrames, AreRefusedOutsideTheGroupsLimits) {
     EXPECT_FALSE(begin(99, 512, 4096, 4096));
     EXPECT_FALSE(begin(99, 0, 8192, 4096));
     EXPECT_FALSE(begin(99, 0, 0, 0));
+    base += 4096;
+    EXPECT_TRUE(begin(99, 57344, 4096, 4096));
+    EXPECT_FALSE(begin(99, 61440, 4096, 4096));
+    base = 512;
+    EXPECT_FALSE(begin(99, 0, 4096, 4096));
+    base = ~0ull - 4095;
+    EXPECT_FALSE(begin(99, 0, 4096, 4096));
     const auto redo = [&](unsigned parities, std::uint32_t at, std::uint32_t length, std::size_t payload) {
         const RedoFrame frame{id, {static_cast<std::uint8_t>(parities), at, length, bytes(payload, 1)}};
         return decode_redo(encode(kGroup, frame), limits).has_value();

@@ -268,23 +268,24 @@ bool Replicator::copied(std::uint64_t begun) const {
     });
 }
 
-Task<void> Replicator::quiesced(StripeIndex first, std::uint64_t count, StripeBytes bytes) {
-    const auto live = [this, first, count, bytes] {
-        if (count <= 16) {  // the usual lock units: look where these stripes are
-            for (std::uint64_t s = first.v; s < first.v + count; ++s) {
-                for (std::uint32_t i = bucket(StripeIndex(s)); i != kNone; i = entries_[i].next) {
-                    const Entry& e = entries_[i];
-                    if (e.stripe.v == s && bytes.meets(e.offset, e.length)) return true;
-                }
+bool Replicator::quiet(StripeIndex first, std::uint64_t count, StripeBytes bytes) const {
+    if (count <= 16) {  // the usual lock units: look where these stripes are
+        for (std::uint64_t s = first.v; s < first.v + count; ++s) {
+            for (std::uint32_t i = buckets_[s % kBuckets]; i != kNone; i = entries_[i].next) {
+                const Entry& e = entries_[i];
+                if (e.stripe.v == s && bytes.meets(e.offset, e.length)) return false;
             }
-            return false;
         }
-        return std::ranges::any_of(entries_, [&](const Entry& e) {
-            return e.sequence != 0 && e.stripe >= first && e.stripe.v - first.v < count &&
-                   bytes.meets(e.offset, e.length);
-        });
-    };
-    while (live()) co_await ended_.next();
+        return true;
+    }
+    return std::ranges::none_of(entries_, [&](const Entry& e) {
+        return e.sequence != 0 && e.stripe >= first && e.stripe.v - first.v < count &&
+               bytes.meets(e.offset, e.length);
+    });
+}
+
+Task<void> Replicator::quiesced(StripeIndex first, std::uint64_t count, StripeBytes bytes) {
+    while (!quiet(first, count, bytes)) co_await ended_.next();
 }
 
 void Replicator::send_begin(const OpenRecord& record, AmfId to) {
@@ -315,12 +316,13 @@ OpenRecord::~OpenRecord() {
     replicator_.entries_[slot_].open = nullptr;
 }
 
-void OpenRecord::begin(StripeIndex stripe, std::uint32_t zone, std::uint32_t offset, Slice data,
+void OpenRecord::begin(StripeIndex stripe, std::uint64_t base, std::uint32_t zone, std::uint32_t offset, Slice data,
                        const Errand& errand, bool dirty, bool receipt) {
     ASSERT(slot_ == Replicator::kNone && !data.owner.empty());
     dirty_ = dirty;
     receipt_ = receipt;
     info_.stripe = stripe;
+    info_.base = base;
     info_.zone = zone;
     info_.offset = offset;
     info_.length = static_cast<std::uint32_t>(data.bytes.size());

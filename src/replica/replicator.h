@@ -92,6 +92,8 @@ public:
     /// Controllers by name that an operator wants records of ours to be on.
     void prefer(std::vector<std::string> controllers);
 
+    /// Nobody holds a record of ours for these bytes of the stripes in [first, first + count).
+    bool quiet(StripeIndex first, std::uint64_t count, StripeBytes bytes = {}) const;
     /// Goes on when nobody holds a record of ours for these bytes of the stripes in [first, first + count)
     /// any more: the lock may leave. Never, if a record of them was left without an end: then we have to
     /// leave the view.
@@ -100,9 +102,9 @@ public:
     // ---- forwarded operations
     Completions& completions() { return completions_; }
     const Completions& completions() const { return completions_; }
-    /// Whether somebody has done this part of the errand before: all in the view are asked. The caller has
-    /// the stripe for writing. fenced.
-    Task<Result<bool>> done_before(Errand errand, StripeIndex stripe, StripeBytes bytes);
+    /// Whether somebody has done the first of these bytes of the errand before, and how far that goes: all in
+    /// the view are asked. The caller has the stripe for writing. fenced.
+    Task<Result<Completions::Run>> done_before(Completion part);
 
     // ---- recovery
     const RecordStore& store() const { return store_; }
@@ -119,8 +121,8 @@ public:
     /// Puts a stripe of a zone into quarantine, here and at everybody alive, and returns when all know.
     /// fenced.
     Task<Status> put_in_quarantine(StripeIndex stripe, std::uint32_t zone);
-    /// Goes on when there is no orphan of these bytes here any more. fenced.
-    Task<Status> forgotten(StripeIndex stripe, StripeBytes bytes);
+    /// Goes on when there is no orphan of these bytes of the logical space here any more. fenced.
+    Task<Status> forgotten(std::uint64_t begin, std::uint64_t end);
     /// The same of all stripes.
     Task<Status> all_forgotten();
     /// Stripes that could not be finished, with the generation of their zone: they fail with io_error as long
@@ -184,7 +186,6 @@ private:
     void send_redo(const OpenRecord& record, AmfId to);
     void send_stored(const StoredRecord& record, AmfId to);
     void send_end(const Entry& entry, AmfId to);
-    Completion completion(const Errand& errand, StripeIndex stripe, StripeBytes bytes) const;
     void note_done(const RecordInfo& info);
     void note_quarantine(const EndFrame& end);
     bool choose_partners();
@@ -258,10 +259,10 @@ public:
     OpenRecord& operator=(const OpenRecord&) = delete;
     ~OpenRecord();
 
-    /// Sends the new data of [offset, offset + data) of the stripe, whose zone has this generation. The bytes
-    /// stay unchanged as long as their owner lives, which is not null. `errand`: what it is a part of.
-    /// `dirty`: the members will have it later, see stored().
-    void begin(StripeIndex stripe, std::uint32_t zone, std::uint32_t offset, Slice data,
+    /// Sends the new data of [offset, offset + data) of the stripe, which begins at `base` in the logical
+    /// space, and whose zone has this generation. The bytes stay unchanged as long as their owner lives, which
+    /// is not null. `errand`: what it is a part of. `dirty`: the members will have it later, see stored().
+    void begin(StripeIndex stripe, std::uint64_t base, std::uint32_t zone, std::uint32_t offset, Slice data,
                const Errand& errand = {}, bool dirty = false, bool receipt = false);
     /// The same for a write that finishes an orphan's.
     void begin_recovery(const StoredRecord& orphan, std::uint8_t attempts);

@@ -129,18 +129,11 @@ void Replicator::on_ack(AmfId from, const Message& message) {
 
 // ---- forwarded operations
 
-/// Counted as if all stripes were as long as the longest.
-Completion Replicator::completion(const Errand& errand, StripeIndex stripe, StripeBytes bytes) const {
-    const std::uint64_t begin = stripe.v * limits_.stripe_size + bytes.offset;
-    return {errand, begin, begin + bytes.length};
-}
-
 void Replicator::note_done(const RecordInfo& info) {
-    if (info.errand) completions_.note(completion(info.errand, info.stripe, {info.offset, info.length}));
+    if (info.errand) completions_.note({info.errand, info.begin(), info.end()});
 }
 
-Task<Result<bool>> Replicator::done_before(Errand errand, StripeIndex stripe, StripeBytes bytes) {
-    const Completion part = completion(errand, stripe, bytes);
+Task<Result<Completions::Run>> Replicator::done_before(Completion part) {
     CO_TRY(co_await completions_.learn(part));
     co_return completions_.knows(part);
 }
@@ -252,10 +245,11 @@ Task<Status> Replicator::all_forgotten() {
     co_return Status{};
 }
 
-Task<Status> Replicator::forgotten(StripeIndex stripe, StripeBytes bytes) {
-    const auto some = [this, stripe, bytes] {
-        return std::ranges::any_of(store_.orphans(stripe, 1), [&](const StoredRecord* record) {
-            return bytes.meets(record->info.offset, record->info.length);
+Task<Status> Replicator::forgotten(std::uint64_t begin, std::uint64_t end) {
+    const auto some = [this, begin, end] {
+        return std::ranges::any_of(store_.all(), [&](const auto& stored) {
+            const RecordInfo& info = stored.second.info;
+            return store_.orphan(stored.first) && info.begin() < end && begin < info.end();
         });
     };
     while (!fenced_ && some()) co_await dropped_.next();

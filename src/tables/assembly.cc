@@ -158,6 +158,7 @@ Task<Result<Uuid>> format_group(Executor& executor, Random& random, NewGroup wis
     GroupConfig config;
     config.name = wish.name;
     config.geometry = wish.geometry;
+    config.wanted = wish.geometry.shape();
     config.dimension = wish.dimension;
     config.sharing = wish.sharing;
     if (journal) config.journal = {ring, random.next()};

@@ -63,6 +63,7 @@ Task<Status> Tables::commit_page(PageNumber page, Buffer bytes) {
 // ---- zones
 
 Task<Status> Tables::zero_segments(Zone zone) {
+    const Geometry geometry = config_.geometry_of(zone.shape);
     std::vector<DiskOp> ops(zone.width);
     Join join(executor_);
     for (const DiskVerb verb : {DiskVerb::zero, DiskVerb::flush}) {
@@ -70,8 +71,8 @@ Task<Status> Tables::zero_segments(Zone zone) {
             const Segment& segment = zone.segments[i];
             if (!member_ok(segment.member) || write_errors_.contains(segment.member.v)) continue;
             ops[i].verb = verb;
-            ops[i].offset = config_.data_start + segment.index.v * geometry().segment_size();
-            ops[i].zero_length = geometry().segment_size();
+            ops[i].offset = config_.data_start + segment.index.v * geometry.segment_place();
+            ops[i].zero_length = geometry.segment_size();
             disks_[segment.member.v]->submit(ops[i], join);
         }
         co_await join;
@@ -93,12 +94,13 @@ Task<Result<const Zone*>> Tables::allocate_zone(ExtentIndex extent) {
         if (!never[i]) (there ? usable : reserve).set(i);
     }
     const std::uint32_t promised = promised_zones();
-    Result<Zone> place = allocator_->allocate(extent, usable, reserve, promised - std::min(promised, 1u));
+    Result<Zone> place = allocator_->allocate(shape_of(extent).width(), extent, usable, reserve, promised - std::min(promised, 1u));
     if (place) allocator_->release(*place);  // taken for good when the page is applied, here as everywhere
-    if (!place || missing_of(*place) > geometry().m) {
+    if (!place || missing_of(*place) > shape_of(extent).m) {
         LOG_WARN("group.no_space", {"group", config_.name}, {"extent", extent});
         co_return fail(Errc::no_space);
     }
+    place->shape = shape_of(extent);
     place->generation = zones_[extent.v].generation + 1;
     CO_TRY(co_await zero_segments(*place));
     CO_TRY(co_await end_change());  // a segment that could not be zeroed is a failed member's, or there is no
@@ -124,8 +126,7 @@ Task<Status> Tables::free_zones(VolumeRecord volume) {
         bool changed = false;
         for (std::uint32_t i = 0; i < count; ++i) {
             if (first + i < extent || first + i >= end || !content.zones[i].allocated()) continue;
-            content.zones[i] = Zone{};
-            content.zones[i].generation = zones_[first + i].generation + 1;
+            content.zones[i] = zones_[first + i].emptied();
             changed = true;
         }
         if (changed) CO_TRY(co_await commit(map_page(ExtentIndex(extent)), std::move(content)));
@@ -145,9 +146,7 @@ Task<Status> Tables::release_zone(ExtentIndex extent, std::function<bool()> stil
     next.state = ZoneState::emptying;
     CO_TRY(co_await commit_zone(extent, next));
     if (!still()) co_return fail(Errc::fenced);
-    next = Zone{};
-    next.generation = zones_[extent.v].generation + 1;
-    CO_TRY(co_await commit_zone(extent, next));
+    CO_TRY(co_await commit_zone(extent, zones_[extent.v].emptied()));
     co_return co_await end_change();
 }
 

@@ -55,11 +55,14 @@ JobSize Tables::size_of(const JobRecord& job) const {
         const std::uint64_t done = job.units_done();
         return {kExtentSize, done * kExtentSize, (done + left) * kExtentSize};
     }
-    const std::uint64_t strip = geometry().strip_size, segment = geometry().rows_per_extent() * strip;
+    const std::uint64_t segment = geometry().rows_size();
     JobSize size{segment, job.units_done() * segment, (job.units_done() + job.left) * segment};
     if (!job.active()) return size;
     size.total_bytes += zones_to_move() * segment;
-    for (const Zone& zone : zones_) size.done_bytes += zone.move ? zone.move->rows_done * strip : 0;
+    for (const Zone& zone : zones_) {
+        const std::uint64_t rows = config_.geometry_of(zone.shape).rows_per_extent();
+        size.done_bytes += zone.move ? zone.move->rows_done * segment / rows : 0;
+    }
     return size;
 }
 

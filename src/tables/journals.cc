@@ -29,7 +29,7 @@ void Tables::place_rings(GroupState& state) const {
     const auto in = [&state](std::size_t member, MemberState wanted) {
         return state.members[member].state == wanted;
     };
-    const std::size_t copies = geometry().m + std::size_t{1};
+    const std::size_t copies = config_.most_parity() + std::size_t{1};
     for (std::size_t slot = 0; slot < state.journals.size(); ++slot) {
         JournalState& ring = state.journals[slot];
         if (!ring.open()) continue;

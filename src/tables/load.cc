@@ -28,7 +28,7 @@ Status Tables::apply_config(ConstPageBytes bytes) {
     TRY(take_members(before));
     locks_->obey(config_.sharing);
     sequences_.resize(page_count());
-    zones_.resize(config_.extents);
+    zones_.resize(config_.extents, Zone{.shape = config_.geometry.shape()});
     regions_.resize(config_.extents * (kExtentSize / kRegionSize));
     if (first) {
         volume_pages_.assign(kVolumePages, VolumesPage{});
@@ -103,9 +103,12 @@ Status Tables::apply_page(PageNumber page, ConstPageBytes bytes) {
             break;
         }
         case PageKind::map: {
-            TRY_LET(const MapPage content, MapPage::decode(bytes));
+            TRY_LET(MapPage content, MapPage::decode(bytes));
+            for (Zone& zone : content.zones) {
+                if (!zone.shape) zone.shape = geometry().shape();
+            }
             const auto beyond = [this](const Zone& zone) {
-                return zone.move && zone.move->rows_done >= geometry().rows_per_extent();
+                return zone.move && zone.move->rows_done >= config_.geometry_of(zone.shape).rows_per_extent();
             };
             if (std::ranges::any_of(content.zones, beyond)) return fail(Errc::corrupt);
             apply_zones((page.v - kFirstMapPage.v) * kZonesPerPage, content);
@@ -227,7 +230,7 @@ Task<Status> Tables::store_page(PageNumber page, Buffer bytes) {
 void Tables::go_offline() {
     if (std::exchange(lost_quorum_, true)) return;
     locks_->stop();
-    LOG_ERROR("group.offline", {"group", config_.name}, {"survives", geometry().m});
+    LOG_ERROR("group.offline", {"group", config_.name}, {"survives", config_.most_parity()});
     if (listener_) listener_();
 }
 
@@ -242,7 +245,7 @@ Status Tables::check_quorum() const {
         absent += disks_[i] == nullptr ? 1 : 0;
     }
     const std::size_t enough =
-        std::max<std::size_t>(members - std::min<std::size_t>(members, geometry().m), geometry().k);
+        std::max<std::size_t>(members - std::min<std::size_t>(members, config_.most_parity()), config_.least_data());
     if (absent < enough) return {};
     LOG_ERROR("tables.no_quorum", {"group", config_.name}, {"absent", absent}, {"could_go_on", enough});
     return fail(Errc::offline);

@@ -35,26 +35,41 @@ unsigned Tables::failed_members() const {
 }
 
 void Tables::note_missing(const Zone& zone, int change) {
-    std::uint32_t& zones = zones_missing_[positions_on(zone, gone())];
-    zones = static_cast<std::uint32_t>(static_cast<int>(zones) + change);
-    most_missing_ = kMaxMembers;
-    while (most_missing_ > 0 && zones_missing_[most_missing_] == 0) --most_missing_;
-    beyond_ = most_missing_ > geometry().m || !serves_without(gone());
+    const unsigned missing = positions_on(zone, gone());
+    const auto add = [change](auto& count, unsigned amount) {
+        using Count = std::remove_reference_t<decltype(count)>;
+        count = static_cast<Count>(change > 0 ? count + amount : count - amount);
+    };
+    add(missing_parts_, missing);
+    if (missing > zone.shape.m) {
+        add(zones_beyond_, 1);
+    } else {
+        add(zones_left_[zone.shape.m - missing], 1);
+    }
+    beyond_ = zones_beyond_ != 0 || !serves_without(gone());
 }
 
 /// The state of members has changed.
 void Tables::recount() {
-    zones_missing_ = {};
-    most_missing_ = 0;
+    zones_left_ = {};
+    missing_parts_ = zones_beyond_ = 0;
     beyond_ = !serves_without(gone());
     for (const Zone& zone : zones_) {
         if (zone.allocated()) note_missing(zone, +1);
     }
 }
 
+unsigned Tables::least_redundancy(unsigned most) const {
+    if (zones_beyond_ != 0) return 0;
+    for (unsigned left = 0; left < std::min<std::size_t>(most, zones_left_.size()); ++left) {
+        if (zones_left_[left] != 0) return left;
+    }
+    return most;
+}
+
 /// Leaving zones aside: there are places for new ones, and each journal is somewhere.
 bool Tables::serves_without(MemberMask members) const {
-    if (disks_.size() - members.count() < geometry().k) return false;
+    if (disks_.size() - members.count() < config_.least_data()) return false;
     return std::ranges::none_of(state_.journals, [members](const JournalState& ring) {
         return ring.open() && (ring.whole() & ~members).none();
     });
@@ -67,9 +82,10 @@ bool Tables::survives(MemberMask failing) const {
     if ((failing & ~before).none()) return !offline();
     MemberMask fresh = failing & (in_state(MemberState::ok) | in_state(MemberState::leaving));
     const MemberMask all = before | failing;
-    if (fresh.count() > geometry().m || !serves_without(all)) return false;
-    return std::ranges::none_of(
-        zones_, [&](const Zone& zone) { return zone.allocated() && positions_on(zone, all) > geometry().m; });
+    if (fresh.count() > config_.most_parity() || !serves_without(all)) return false;
+    return std::ranges::none_of(zones_, [&](const Zone& zone) {
+        return zone.allocated() && positions_on(zone, all) > zone.shape.m;
+    });
 }
 
 // ---- moves
@@ -84,7 +100,7 @@ std::optional<ZonePosition> Tables::position_to_move(const Zone& zone) const {
 }
 
 bool Tables::anything_to_move() const {
-    return open_moves_ != 0 || most_missing_ != 0 ||
+    return open_moves_ != 0 || any_missing() ||
            (in_state(MemberState::leaving) | in_state(MemberState::dismissed)).any() || state_.balancing;
 }
 
@@ -141,7 +157,7 @@ Task<Status> Tables::advance_move(ExtentIndex extent, ZoneMove from, std::uint32
     Zone next = zones_[extent.v];
     if (next.move != from || !member_ok(from.target.member) || !still()) co_return fail(Errc::busy);
     next.move->rows_done = rows;
-    if (rows == geometry().rows_per_extent()) {
+    if (rows == geometry_of(extent).rows_per_extent()) {
         next.segments[from.position.v] = from.target;
         next.move.reset();
         LOG_INFO("zone.moved", {"group", config_.name}, {"extent", extent}, {"to", from.target.member});

@@ -79,7 +79,15 @@ public:
 
     // ---- what they say (loaded)
     const GroupConfig& config() const { return config_; }
+    /// Of the shape that extents had at first; what it says of strips, and of the numbers of stripes, is true
+    /// of all shapes.
     const Geometry& geometry() const { return config_.geometry; }
+    /// Of the extent's shape.
+    Geometry geometry_of(ExtentIndex extent) const { return config_.geometry_of(shape_of(extent)); }
+    Geometry geometry_of(StripeIndex stripe) const { return geometry_of(geometry().extent_of(stripe)); }
+    StripeShape shape_of(ExtentIndex extent) const {
+        return extent.v < zones_.size() ? zones_[extent.v].shape : config_.geometry.shape();
+    }
     const Uuid& group() const { return group_; }
     AmfSlot slot() const { return slot_; }
     /// All versions of the present view are in and equal.
@@ -112,8 +120,10 @@ public:
     const GroupState& state() const { return state_; }
     Disk* disk(MemberIndex member) const { return disks_[member.v]; }
     unsigned failed_members() const;
-    /// Parts of the zone that has lost most of them.
-    unsigned most_missing() const { return most_missing_; }
+    /// Zones lack parts.
+    bool any_missing() const { return missing_parts_ != 0; }
+    /// Of its parts that a zone can still lose, of the zone that can lose fewest; `most` if there are none.
+    unsigned least_redundancy(unsigned most) const;
     /// More is gone than the level survives, for all or for this controller alone: nothing may be read or
     /// written any more.
     bool offline() const { return lost_quorum_ || beyond_; }
@@ -147,6 +157,10 @@ public:
     Task<Status> release_zone(ExtentIndex extent, std::function<bool()> still);
     /// Who was at that is gone, and had not come to its end: the zone stays, with what is in it.
     Task<Status> keep_zone(ExtentIndex extent);
+    /// The stripes of an extent without a zone have this shape from now on. The caller has all of it locked for
+    /// writing, as it is and as it will be; fenced, and nothing is changed, if `still` says that it has not
+    /// any more. busy: it has a zone; invalid: not with so many members.
+    Task<Status> set_shape(ExtentIndex extent, StripeShape shape, std::function<bool()> still);
     /// How the locks are kept, from now on. invalid.
     Task<Status> set_sharing(SharingChange change);
 
@@ -428,8 +442,9 @@ private:
     std::vector<std::uint64_t> sequences_;  ///< by page; 0 = never written
     std::optional<SegmentAllocator> allocator_;
     std::uint64_t allocated_extents_ = 0;
-    std::array<std::uint32_t, kMaxMembers + 1> zones_missing_{};  ///< zones by the number of parts they lack
-    unsigned most_missing_ = 0;
+    std::array<std::uint32_t, kMaxParity + 1> zones_left_{};  ///< zones by the parts they can still lose
+    std::uint64_t missing_parts_ = 0;                          ///< of all zones
+    std::uint64_t zones_beyond_ = 0;                           ///< that have lost more than they can
     bool beyond_ = false;  ///< what the level survives
     std::size_t open_moves_ = 0;
     ZoneUses zone_uses_;
