@@ -17,7 +17,7 @@ Geometry geometry_of(const Shape& shape) {
 std::vector<std::unique_ptr<Media>> make_media(World& world, const Shape& shape) {
     const Geometry geometry = geometry_of(shape);
     const std::uint64_t segments = (4 * geometry.width() + shape.disks - 1) / shape.disks + 1 + shape.spare;
-    std::uint64_t size = (16u << 20) + segments * geometry.segment_size();
+    std::uint64_t size = (16u << 20) + segments * geometry.segment_space();
     if (shape.power_loss == PowerLoss::journal) {
         const std::array sizes{size};
         size += shape.controllers * shape.sharing.amfs * usual_ring_size(geometry, sizes);

@@ -52,9 +52,8 @@ Json superblock_json(const SuperblockChoice& choice) {
                 {"disk_id", to_string(s.disk)},   {"member", s.member.v},
                 {"sequence", s.sequence},         {"disk_bytes", s.disk_size},
                 {"table_start", s.table_start},   {"pages", s.page_count},
-                {"data_start", s.data_start},     {"segment_bytes", s.segment_size},
-                {"segments", s.segment_count},    {"from_copy", choice.from_copy},
-                {"both_agree", choice.both_agree}};
+                {"data_start", s.data_start},     {"units", s.units},
+                {"from_copy", choice.from_copy},  {"both_agree", choice.both_agree}};
 }
 
 Json content_json(PageKind kind, ConstPageBytes bytes) {

@@ -30,8 +30,9 @@ using Row = Strong<struct RowTag, std::uint32_t>;
 using Role = Strong<struct RoleTag, std::uint8_t>;
 /// A place in a zone's list of segments.
 using ZonePosition = Strong<struct ZonePositionTag, std::uint8_t>;
-/// A segment of one member, counted from the start of its data area.
+/// Where a segment begins on its member: units from the start of its data area.
 using SegmentIndex = Strong<struct SegmentIndexTag, std::uint32_t>;
+constexpr std::uint64_t kSegmentUnit = 64u << 10;  ///< bytes; a segment is a run of whole units
 /// A set of members of a group.
 using MemberMask = std::bitset<kMaxMembers>;
 
@@ -84,6 +85,13 @@ struct StripPlace {
     friend bool operator==(const StripPlace&, const StripPlace&) = default;
 };
 
+/// What a zone takes: a run of units on each of so many different members.
+struct ZoneSize {
+    unsigned width = 0;
+    std::uint32_t units = 0;
+    friend bool operator==(const ZoneSize&, const ZoneSize&) = default;
+};
+
 struct Geometry {
     Level level = Level::raid5;
     std::uint8_t k = 2;                            ///< data strips of a stripe
@@ -111,6 +119,11 @@ struct Geometry {
     std::uint64_t rows_size() const { return std::uint64_t{rows_per_extent()} * strip_size; }
     /// Bytes of a zone on each of its members.
     std::uint64_t segment_size() const { return rows_size() + checksum_area_size(); }
+    ZoneSize zone_size() const {
+        return {width(), static_cast<std::uint32_t>((segment_size() + kSegmentUnit - 1) / kSegmentUnit)};
+    }
+    /// Bytes that a segment takes of its member: whole units.
+    std::uint64_t segment_space() const { return zone_size().units * kSegmentUnit; }
 
     std::uint32_t blocks_per_strip() const { return strip_size / kBlockSize; }
     /// Copies of a stripe's checksum record.

@@ -167,7 +167,7 @@ TEST(GeometryProperty, ChecksumRecordsStandBehindTheRowsOnDifferentMembers) {
             std::set<std::uint8_t> members;
             for (unsigned copy = 0; copy < g.checksum_copies(); ++copy) {
                 const DiskPlace place = checksum_place(g, zone, Row(r), copy, data_start);
-                const std::uint64_t begin = data_start + (100u + 3u * place.member.v) * g.segment_size();
+                const std::uint64_t begin = data_start + (100u + 3u * place.member.v) * kSegmentUnit;
                 RC_ASSERT(place.offset >= begin + g.rows_size());
                 RC_ASSERT(place.offset + g.checksum_record_size() <= begin + g.segment_size());
                 RC_ASSERT((place.offset - begin - g.rows_size()) % g.checksum_record_size() == 0u);
@@ -204,7 +204,7 @@ TEST(GeometryProperty, TheStripsOfAZoneFillItsSegmentsExactly) {
         for (std::uint32_t r = 0; r < g.rows_per_extent(); ++r) {
             for (std::uint8_t role = 0; role < zone.width; ++role) {
                 const DiskPlace place = strip_place(g, zone, Row(r), Role(role), data_start);
-                const std::uint64_t begin = data_start + (100u + 3u * place.member.v) * g.segment_size();
+                const std::uint64_t begin = data_start + (100u + 3u * place.member.v) * kSegmentUnit;
                 RC_ASSERT(place.offset >= begin);
                 RC_ASSERT(place.offset + g.strip_size <= begin + g.segment_size());
                 RC_ASSERT((place.offset - begin) % g.strip_size == 0u);

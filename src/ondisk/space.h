@@ -20,9 +20,8 @@ struct SpacePlan {
     std::uint64_t table_start = kTableStart;
     std::uint32_t page_count = 0;
     std::uint64_t data_start = 0;  ///< a multiple of 1 MiB
-    std::uint64_t segment_size = 0;
-    std::vector<std::uint32_t> segment_counts;  ///< by member
-    std::uint32_t extents = 0;                  ///< of the group's logical space
+    std::vector<std::uint32_t> units;  ///< of the data area, by member
+    std::uint32_t extents = 0;         ///< of the group's logical space
     friend bool operator==(const SpacePlan&, const SpacePlan&) = default;
 
     std::uint64_t logical_size() const { return extents * kExtentSize; }
@@ -36,9 +35,9 @@ Result<SpacePlan> plan_space(const Geometry& geometry, std::span<const std::uint
 /// Bytes of a ring that suits members of this size: room for a few of the largest writes of a stripe, and
 /// more on large disks.
 std::uint64_t usual_ring_size(const Geometry& geometry, std::span<const std::uint64_t> disk_sizes);
-/// Segments that fit on a disk of this size.
-std::uint32_t segments_on(std::uint64_t disk_size, std::uint64_t data_start, std::uint64_t segment_size);
-/// The smallest disk that holds `segments` segments under this plan.
-std::uint64_t smallest_disk(const SpacePlan& plan, std::uint32_t segments);
+/// Units of the data area of a disk of this size.
+std::uint32_t units_on(std::uint64_t disk_size, std::uint64_t data_start);
+/// The smallest disk that has so many.
+std::uint64_t smallest_disk(std::uint64_t data_start, std::uint64_t units);
 
 }  // namespace braid

@@ -205,7 +205,7 @@ void GroupConfig::encode(PageBytes page) const {
     out.pad_to(in_content(kConfigMembers));
     for (const MemberRecord& member : members) {
         out.put(member.disk);
-        out.put(member.segments);
+        out.put(member.units);
     }
     out.pad_to(in_content(kConfigSharing));
     put_sharing(out, sharing);

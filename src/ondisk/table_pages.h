@@ -30,7 +30,7 @@ bool valid_name(std::string_view name, std::size_t limit = kMaxNameLength);
 
 struct MemberRecord {
     Uuid disk;
-    std::uint32_t segments = 0;  ///< of its data area
+    std::uint32_t units = 0;  ///< of its data area
     friend bool operator==(const MemberRecord&, const MemberRecord&) = default;
 };
 

@@ -70,7 +70,7 @@ Task<Status> Tables::zero_segments(Zone zone) {
             const Segment& segment = zone.segments[i];
             if (!member_ok(segment.member) || write_errors_.contains(segment.member.v)) continue;
             ops[i].verb = verb;
-            ops[i].offset = config_.data_start + segment.index.v * geometry().segment_size();
+            ops[i].offset = config_.data_start + segment.index.v * kSegmentUnit;
             ops[i].zero_length = geometry().segment_size();
             disks_[segment.member.v]->submit(ops[i], join);
         }
@@ -92,9 +92,11 @@ Task<Result<const Zone*>> Tables::allocate_zone(ExtentIndex extent) {
         const bool there = member_ok(MemberIndex(static_cast<std::uint8_t>(i)));
         if (!never[i]) (there ? usable : reserve).set(i);
     }
-    const std::uint32_t promised = promised_zones();
-    Result<Zone> place = allocator_->allocate(extent, usable, reserve, promised - std::min(promised, 1u));
-    if (place) allocator_->release(*place);  // taken for good when the page is applied, here as everywhere
+    Promise others = promise();
+    others.zones -= std::min(others.zones, 1u);
+    const ZoneSize size = geometry().zone_size();
+    Result<Zone> place = allocator_->allocate(size, extent, usable, reserve, others);
+    if (place) allocator_->release(*place, size.units);  // taken for good when the page is applied, here as everywhere
     if (!place || missing_of(*place) > geometry().m) {
         LOG_WARN("group.no_space", {"group", config_.name}, {"extent", extent});
         co_return fail(Errc::no_space);

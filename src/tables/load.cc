@@ -45,7 +45,7 @@ void Tables::apply_zones(std::uint32_t first, const MapPage& content) {
         const Zone& zone = zones_[extent.v];
         if (zone == content.zones[i] || !zone.allocated()) continue;
         if (gives_up_segments(zone, content.zones[i])) zone_uses_.await_those_of(extent);
-        allocator_->release(zone);
+        allocator_->release(zone, units_of(zone));
         note_missing(zone, -1);
         open_moves_ -= zone.move ? 1 : 0;
         --allocated_extents_;
@@ -56,7 +56,7 @@ void Tables::apply_zones(std::uint32_t first, const MapPage& content) {
         if (zone == content.zones[i]) continue;
         zone = content.zones[i];
         if (!zone.allocated()) continue;
-        const Status taken = allocator_->take(zone);
+        const Status taken = allocator_->take(zone, units_of(zone));
         if (!taken) LOG_ERROR("tables.segment_taken_twice", {"extent", extent});
         ASSERT(taken.has_value());
         note_missing(zone, +1);

@@ -95,23 +95,24 @@ std::uint64_t Tables::reserved_extents() const {
     return extents;
 }
 
-/// Zones that virtual disks may still need.
 std::uint32_t Tables::promised_zones() const {
     const std::uint64_t extents = reserved_extents();
     return static_cast<std::uint32_t>(extents - std::min(extents, allocated_extents_));
 }
 
 MemberMask Tables::with_spare() const {
-    return allocator_->with_spare(~(gone() | in_state(MemberState::leaving)), promised_zones());
+    return allocator_->with_spare(geometry().zone_size().units, ~(gone() | in_state(MemberState::leaving)),
+                                  promise());
 }
 
 std::optional<std::pair<ZonePosition, MemberIndex>> Tables::position_to_balance(const Zone& zone) const {
     if (!state_.balancing || position_to_move(zone)) return std::nullopt;
     const MemberMask others = in_state(MemberState::ok) & ~gone() & ~members_of(zone);
-    const std::optional<MemberIndex> target = allocator_->emptiest(others);
+    const std::uint32_t units = units_of(zone);
+    const std::optional<MemberIndex> target = allocator_->emptiest(units, others);
     if (!target) return std::nullopt;
     for (std::uint8_t i = 0; i < zone.width; ++i) {
-        if (allocator_->evens_out(zone.segments[i].member, *target))
+        if (allocator_->evens_out(units, zone.segments[i].member, *target))
             return std::pair(ZonePosition(i), *target);
     }
     return std::nullopt;
@@ -127,7 +128,7 @@ Task<Status> Tables::open_move(ExtentIndex extent) {
         to = MemberMask().set(balance->second.v);
     }
     if (next.move || !position) co_return fail(Errc::not_found);
-    CO_TRY_LET(const Segment target, allocator_->spare(next, to));
+    CO_TRY_LET(const Segment target, allocator_->spare(next, units_of(next), to));
     next.move = {*position, target, 0};
     LOG_INFO("zone.move", {"group", config_.name}, {"extent", extent}, {"position", *position},
              {"from", next.segments[position->v].member}, {"to", target.member});

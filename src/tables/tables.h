@@ -126,6 +126,10 @@ public:
     const VolumeRecord* volume(VolumeId id) const;
     /// Extents that virtual disks can have, with the members that have not left and do not.
     std::uint32_t usable_extents() const;
+    /// Zones of so many segments, all as large as those of new ones, that these members hold.
+    std::uint32_t zones_on(MemberMask members, unsigned width) const;
+    /// Zones that virtual disks may still need.
+    std::uint32_t promised_zones() const;
     std::uint64_t allocated_extents() const { return allocated_extents_; }
     /// Who loads the tables from the disks, and so is alone with them, does this before anybody can have
     /// them: makes the stripes right that the open journals speak of; is called again as long as there are
@@ -346,6 +350,9 @@ private:
     void send_all_pages(AmfId to);
     Task<void> reload();
 
+    /// Of each of its segments.
+    std::uint32_t units_of(const Zone&) const { return geometry().zone_size().units; }
+
     // load.cc: content and disks
     Status apply_page(PageNumber page, ConstPageBytes bytes);
     Status apply_config(ConstPageBytes bytes);
@@ -389,7 +396,7 @@ private:
     MemberMask reached_members() const;
     Task<Status> copy_pages(Disk& disk, const GroupState& state);
     bool comes_without_us(const GroupState& before) const;
-    std::uint32_t capacity() const;
+    MemberMask counted_members() const;
 
     // moves.cc
     MemberMask gone() const;
@@ -398,7 +405,7 @@ private:
     void recount();
     bool serves_without(MemberMask members) const;
     std::uint64_t reserved_extents() const;
-    std::uint32_t promised_zones() const;
+    Promise promise() const { return {geometry().zone_size(), promised_zones()}; }
     Task<Status> end_what_is_doubtful();
 
     // jobs.cc
