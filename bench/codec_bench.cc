@@ -27,8 +27,8 @@ MapPage full_map() {
     MapPage map;
     for (Zone& zone : map.zones) {
         zone.state = ZoneState::allocated;
-        zone.width = kMaxMembers;
-        for (std::uint8_t i = 0; i < kMaxMembers; ++i) zone.segments[i] = {MemberIndex(i), SegmentIndex(i)};
+        zone.width = kMaxWidth;
+        for (std::uint8_t i = 0; i < kMaxWidth; ++i) zone.segments[i] = {MemberIndex(i), SegmentIndex(i)};
     }
     return map;
 }

@@ -48,12 +48,12 @@ private:
 
 Json superblock_json(const SuperblockChoice& choice) {
     const Superblock& s = choice.superblock;
-    return Json{{"group", s.group_name},          {"group_id", to_string(s.group)},
-                {"disk_id", to_string(s.disk)},   {"member", s.member.v},
-                {"sequence", s.sequence},         {"disk_bytes", s.disk_size},
-                {"table_start", s.table_start},   {"pages", s.page_count},
-                {"data_start", s.data_start},     {"units", s.units},
-                {"from_copy", choice.from_copy},  {"both_agree", choice.both_agree}};
+    return Json{{"group", s.group_name},         {"group_id", to_string(s.group)},
+                {"disk_id", to_string(s.disk)},  {"member", s.member.v},
+                {"sequence", s.sequence},        {"disk_bytes", s.disk_size},
+                {"table_start", s.table_start},  {"pages", s.page_count},
+                {"data_start", s.data_start},    {"units", s.units},
+                {"from_copy", choice.from_copy}, {"both_agree", choice.both_agree}};
 }
 
 Json content_json(PageKind kind, ConstPageBytes bytes) {

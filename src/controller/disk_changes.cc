@@ -75,10 +75,9 @@ Task<AdminResult<Outcome>> Controller::add_disk(AddDisk request) {
     const GroupConfig& config = tables.config();
     if (const std::uint32_t one = config.geometry.zone_size().units;
         units_on(disk.size(), config.data_start) < one) {
-        co_return refuse(Errc::invalid, what + " is too small for group " + group->name(),
-                         "use one of " +
-                             std::to_string(smallest_disk(config.data_start, one)) +
-                             " bytes or more");
+        co_return refuse(
+            Errc::invalid, what + " is too small for group " + group->name(),
+            "use one of " + std::to_string(smallest_disk(config.data_start, one)) + " bytes or more");
     }
     Outcome outcome;
     outcome.steps.push_back("writes a superblock and the tables of group " + group->name() + " on " + what);

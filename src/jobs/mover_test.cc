@@ -392,13 +392,14 @@ TEST(Expansion, SpreadsWhatThereIsOverAllMembers) {
     EXPECT_FALSE(m.world.run(1, tables.create_volume("w", kExtentSize))) << "before anybody has asked for it";
     ASSERT_TRUE(m.world.run(2, m.world.amf(2).tables().expand()));
     EXPECT_EQ(tables.config().extents, before + before / 2);
-    ASSERT_TRUE(m.world.run(1, tables.create_volume("w", (tables.config().extents - before) * kExtentSize)));
+    EXPECT_FALSE(m.world.run(1, tables.create_volume("w", kExtentSize))) << "before there is a place for it";
     ASSERT_TRUE(m.world.run_until([&] { return tables.open_moves() != 0; }));
     m.world.kill(2, InFlight::torn);
     m.world.adopt();
     Resync resync(m.world.amf(1));
     ASSERT_TRUE(m.world.run(1, resync.of(AmfSlot(1), [] { return true; })));
     ASSERT_TRUE(m.world.run_until([&] { return !tables.state().balancing; }));
+    ASSERT_TRUE(m.world.run(1, tables.create_volume("w", (tables.config().extents - before) * kExtentSize)));
     std::array<unsigned, kMaxMembers> used{};
     for (std::uint32_t extent = 0; extent < before; ++extent) {
         for (const Segment& part : tables.zone(ExtentIndex(extent))->parts()) ++used[part.member.v];

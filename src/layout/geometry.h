@@ -101,9 +101,9 @@ struct Geometry {
 
     friend bool operator==(const Geometry&, const Geometry&) = default;
 
-    /// `width` 0 is the default: all members, or 2 copies for a mirror. invalid if the level does not work
-    /// so: raid with m parities takes a width of m+2 .. 24, a mirror 2 .. 4 copies, none more than there are
-    /// members.
+    /// `width` 0 is the default: all members, at most 24, or 2 copies for a mirror. invalid if the level does
+    /// not work so: raid with m parities takes a width of m+2 .. 24, a mirror 2 .. 4 copies, none more than
+    /// there are members.
     static Result<Geometry> make(Level level, std::size_t members,
                                  std::uint32_t strip_size = kDefaultStripSize, unsigned width = 0);
     /// invalid for values that make() would never give: for what came from a disk.

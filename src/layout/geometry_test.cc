@@ -17,7 +17,7 @@ Geometry random_geometry(std::uint32_t least_strip = kMinStripSize) {
     strip = std::max(strip, least_strip);
     const unsigned least = level == Level::mirror ? 2 : static_cast<unsigned>(level) + 1;
     const unsigned width = *rc::gen::inRange(least, level == Level::mirror ? 5u : 25u);
-    const auto geometry = Geometry::make(level, 24, strip, width);
+    const auto geometry = Geometry::make(level, kMaxMembers, strip, width);
     RC_ASSERT(geometry.has_value());
     return *geometry;
 }
@@ -67,7 +67,10 @@ TEST(Geometry, RefusesWhatNoGroupCanBe) {
     EXPECT_FALSE(Geometry::make(Level::raid5, 2));
     EXPECT_FALSE(Geometry::make(Level::raid6, 3));
     EXPECT_FALSE(Geometry::make(Level::raid7_3, 4));
-    EXPECT_FALSE(Geometry::make(Level::raid6, 25));
+    EXPECT_EQ(Geometry::make(Level::raid6, 64)->width(), 24u);
+    EXPECT_EQ(Geometry::make(Level::raid6, 60, kDefaultStripSize, 10)->k, 8);
+    EXPECT_FALSE(Geometry::make(Level::raid6, 30, kDefaultStripSize, 25));
+    EXPECT_FALSE(Geometry::make(Level::raid6, 65, kDefaultStripSize, 10));
     EXPECT_FALSE(Geometry::make(Level::mirror, 1));
     EXPECT_FALSE(Geometry::make(Level::mirror, 6, 65536, 5));
     EXPECT_FALSE(Geometry::make(Level::mirror, 6, 65536, 1));

@@ -17,8 +17,8 @@ std::size_t turn(MemberIndex member, ExtentIndex extent, std::size_t members) {
 }  // namespace
 
 DiskPlace strip_place(const Geometry& geometry, Segment segment, Row row, std::uint64_t data_start) {
-    return {segment.member, data_start + segment.index.v * kSegmentUnit +
-                                std::uint64_t{row.v} * geometry.strip_size};
+    return {segment.member,
+            data_start + segment.index.v * kSegmentUnit + std::uint64_t{row.v} * geometry.strip_size};
 }
 
 DiskPlace strip_place(const Geometry& geometry, const Zone& zone, Row row, Role role,
@@ -178,17 +178,17 @@ bool SegmentAllocator::evens_out(std::uint32_t units, MemberIndex from, MemberIn
            std::uint64_t{full.used() - units} * empty.units();
 }
 
-std::optional<MemberIndex> SegmentAllocator::emptiest(std::uint32_t units, MemberMask from) const {
-    std::optional<MemberIndex> best;
+std::vector<MemberIndex> SegmentAllocator::emptiest_first(MemberMask from) const {
+    std::vector<MemberIndex> out;
     for (std::uint8_t i = 0; i < members_.size(); ++i) {
-        if (!from[i] || members_[i].fitting(units) == 0) continue;
-        const Member& one = members_[i];
-        const auto emptier = [&](const Member& other) {
-            return std::uint64_t{one.free()} * other.units() > std::uint64_t{other.free()} * one.units();
-        };
-        if (!best || emptier(members_[best->v])) best = MemberIndex(i);
+        if (from[i]) out.push_back(MemberIndex(i));
     }
-    return best;
+    std::ranges::sort(out, [this](MemberIndex a, MemberIndex b) {
+        const std::uint64_t one = std::uint64_t{members_[a.v].used()} * members_[b.v].units();
+        const std::uint64_t other = std::uint64_t{members_[b.v].used()} * members_[a.v].units();
+        return std::pair(one, a) < std::pair(other, b);
+    });
+    return out;
 }
 
 void SegmentAllocator::put_member(MemberIndex member, std::uint32_t units) {
@@ -242,7 +242,7 @@ void SegmentAllocator::pick(std::vector<MemberIndex>& chosen, ZoneSize size, std
 
 Result<Zone> SegmentAllocator::allocate(ZoneSize size, ExtentIndex extent, MemberMask usable,
                                         MemberMask reserve, Promise promised) {
-    ASSERT(size.width >= 1 && size.width <= kMaxMembers && size.units >= 1);
+    ASSERT(size.width >= 1 && size.width <= kMaxWidth && size.units >= 1);
     std::vector<MemberIndex> chosen;
     for (unsigned absent = 0; absent <= size.width; ++absent) {
         std::vector<MemberIndex> next;
@@ -298,8 +298,8 @@ bool SegmentAllocator::fits(Promise promised, MemberMask usable, MemberMask take
 MemberMask SegmentAllocator::with_spare(std::uint32_t units, MemberMask usable, Promise promised) const {
     MemberMask out;
     for (std::size_t i = 0; i < members_.size(); ++i) {
-        out[i] = usable[i] && members_[i].fitting(units) > 0 &&
-                 fits(promised, usable, MemberMask().set(i), units);
+        out[i] =
+            usable[i] && members_[i].fitting(units) > 0 && fits(promised, usable, MemberMask().set(i), units);
     }
     return out;
 }

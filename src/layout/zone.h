@@ -1,7 +1,7 @@
 // A zone is the place of one extent: a segment on each of k + m different members. One of them may be on its
 // move to a further member: then rows at that position have two places, and strip_places() and
-// checksum_places() are where everybody learns of both. The allocator keeps, per member, the runs of units that
-// no zone uses; it is derived from all zones and holds no truth of its own.
+// checksum_places() are where everybody learns of both. The allocator keeps, per member, the runs of units
+// that no zone uses; it is derived from all zones and holds no truth of its own.
 #pragma once
 
 #include <array>
@@ -44,7 +44,7 @@ struct Zone {
     std::uint8_t width = 0;
     std::uint32_t generation = 0;  ///< raised when the extent gets or loses its zone; kept while it has none,
                                    ///< and when a segment moves: it names the content
-    std::array<Segment, kMaxMembers> segments{};
+    std::array<Segment, kMaxWidth> segments{};
     std::optional<ZoneMove> move{};
 
     bool allocated() const { return state != ZoneState::none; }
@@ -158,8 +158,8 @@ public:
     /// A free segment for one of the zone's positions, which is not taken: of the member of `from` with most
     /// of them that the zone does not use. no_space.
     Result<Segment> spare(const Zone& zone, std::uint32_t units, MemberMask from) const;
-    /// Of the members of `from` with a place for so many units the emptiest, as a part of what they have.
-    std::optional<MemberIndex> emptiest(std::uint32_t units, MemberMask from) const;
+    /// The members of `from`, the emptiest first, as a part of what they have.
+    std::vector<MemberIndex> emptiest_first(MemberMask from) const;
 
     /// Further segments of so many units that fit on the member.
     std::uint32_t free_on(MemberIndex member, std::uint32_t units) const {

@@ -316,13 +316,14 @@ TEST(SegmentAllocator, EvensOutByWhatIsTakenOfEach) {
     };
     put(0, 40);
     put(1, 10);
-    EXPECT_EQ(allocator.emptiest(5, first_members(2)), MemberIndex(1));
-    EXPECT_EQ(allocator.emptiest(5, first_members(3)), MemberIndex(2));
+    EXPECT_EQ(allocator.emptiest_first(first_members(3)),
+              (std::vector{MemberIndex(2), MemberIndex(1), MemberIndex(0)}));
+    EXPECT_EQ(allocator.emptiest_first(first_members(2)), (std::vector{MemberIndex(1), MemberIndex(0)}));
     EXPECT_TRUE(allocator.evens_out(6, MemberIndex(0), MemberIndex(1)));   // 34 of 100 and 16 of 50
     EXPECT_FALSE(allocator.evens_out(7, MemberIndex(0), MemberIndex(1)));  // 33 of 100 and 17 of 50
     EXPECT_FALSE(allocator.evens_out(1, MemberIndex(1), MemberIndex(0)));
     put(1, 36);
-    EXPECT_EQ(allocator.emptiest(5, MemberMask().set(1)), std::nullopt);  // 4 are free
+    EXPECT_FALSE(allocator.evens_out(5, MemberIndex(1), MemberIndex(1)));  // 4 are free
 }
 
 }  // namespace braid

@@ -45,10 +45,11 @@ Result<SpacePlan> plan_space(const Geometry& geometry, std::span<const std::uint
         }
         plan.extents = zone_capacity(segments, geometry.width());
     };
-    // Room for the map of a group whose tables took nothing, and which has got as many members as it can;
+    // Room for the map of a group whose tables took nothing, and which has grown;
     // what rounding adds is used too.
     count(kTableStart);
-    const std::uint64_t most = std::uint64_t{plan.extents} * kMaxMembers / disk_sizes.size();
+    const std::uint64_t most =
+        std::uint64_t{plan.extents} * members_with_map(disk_sizes.size()) / disk_sizes.size();
     const std::uint64_t map_pages = (most + kZonesPerPage - 1) / kZonesPerPage;
     const std::uint64_t table_end =
         slot_offset(kTableStart, PageNumber(kFirstMapPage.v), 0) + map_pages * 2 * kPageSize;

@@ -1,8 +1,9 @@
 // Where things are on the members of a new group: superblock, tables, journals, data, copy of the superblock.
 // Tables and journals have the same place and size on every member, tables sized for every extent the group
-// can have when it has grown to 24 members; data areas differ with the disks.
+// can have when it has grown; data areas differ with the disks.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -16,10 +17,16 @@ namespace braid {
 constexpr std::uint64_t kTableStart = 8192;
 constexpr std::uint64_t kDataAlignment = 1u << 20;
 
+/// So many members, of the size that those have on average, the map of a group that begins with `members` has
+/// room for: nothing moves what stands behind the map.
+constexpr std::size_t members_with_map(std::size_t members) {
+    return std::clamp<std::size_t>(2 * members, 24, kMaxMembers);
+}
+
 struct SpacePlan {
     std::uint64_t table_start = kTableStart;
     std::uint32_t page_count = 0;
-    std::uint64_t data_start = 0;  ///< a multiple of 1 MiB
+    std::uint64_t data_start = 0;      ///< a multiple of 1 MiB
     std::vector<std::uint32_t> units;  ///< of the data area, by member
     std::uint32_t extents = 0;         ///< of the group's logical space
     friend bool operator==(const SpacePlan&, const SpacePlan&) = default;
@@ -28,7 +35,7 @@ struct SpacePlan {
 };
 
 /// `disk_sizes` by member, bytes; `rings`: journals of `ring_size`, 0 for a group without. invalid for fewer
-/// members than the width or more than 24; no_space, the member in its detail, if a disk does not hold one
+/// members than the width or more than 64; no_space, the member in its detail, if a disk does not hold one
 /// segment beside the tables.
 Result<SpacePlan> plan_space(const Geometry& geometry, std::span<const std::uint64_t> disk_sizes,
                              unsigned rings = 0, std::uint64_t ring_size = 0);

@@ -109,7 +109,7 @@ TEST(Superblock, RefusesAreasThatOverlapOrLeaveTheDisk) {
     EXPECT_TRUE(refuses(80, std::uint64_t{0xfffffffffffff000}));
     EXPECT_TRUE(refuses(88, std::uint64_t{4096}));
     EXPECT_TRUE(refuses(88, std::uint64_t{0xfffffffffffff000}));
-    EXPECT_TRUE(refuses(104, std::uint8_t{24}));
+    EXPECT_TRUE(refuses(104, std::uint8_t{64}));
     EXPECT_TRUE(refuses(112, std::uint8_t{'/'}));
 }
 
@@ -167,11 +167,23 @@ TEST(SpacePlan, FillsEqualDisks) {
     EXPECT_EQ(units_on(smallest_disk(plan->data_start, 63) - kPageSize, plan->data_start), 62u);
 }
 
+TEST(SpacePlan, HasMapForTwiceTheMembersAndNotLessThanBefore) {
+    EXPECT_EQ(members_with_map(3), 24u);
+    EXPECT_EQ(members_with_map(20), 40u);
+    EXPECT_EQ(members_with_map(60), 64u);
+    const Geometry geometry = *Geometry::make(Level::raid6, 60, kDefaultStripSize, 10);
+    const auto plan = plan_space(geometry, std::vector<std::uint64_t>(60, 1ull << 40));
+    ASSERT_TRUE(plan);
+    const std::uint64_t most = std::uint64_t{plan->page_count - kFirstMapPage.v} * kZonesPerPage;
+    EXPECT_GE(most * 60, plan->extents * 64ull);
+    EXPECT_LT(plan->data_start, 512u << 20);
+}
+
 TEST(SpacePlan, RefusesDisksThatHoldNothing) {
     const Geometry geometry = *Geometry::make(Level::raid5, 3);
     EXPECT_EQ(code_of(plan_space(geometry, std::vector<std::uint64_t>{1ull << 30, 1ull << 30})),
               Errc::invalid);
-    EXPECT_EQ(code_of(plan_space(geometry, std::vector<std::uint64_t>(25, 1ull << 30))), Errc::invalid);
+    EXPECT_EQ(code_of(plan_space(geometry, std::vector<std::uint64_t>(65, 1ull << 30))), Errc::invalid);
     EXPECT_EQ(code_of(plan_space(geometry, std::vector<std::uint64_t>{1ull << 30, 1ull << 30, 16 << 20})),
               Errc::no_space);
     EXPECT_EQ(
@@ -182,11 +194,11 @@ TEST(SpacePlan, RefusesDisksThatHoldNothing) {
 
 TEST(SpacePlanProperty, EveryPlanMakesSuperblocksThatDecode) {
     EXPECT_TRUE(rc::check("areas do not overlap and the map holds every extent", [] {
-        const auto members = *rc::gen::inRange<std::size_t>(5, 25);
+        const auto members = *rc::gen::inRange<std::size_t>(5, 65);
         const Geometry geometry =
             *Geometry::make(*rc::gen::element(Level::mirror, Level::raid5, Level::raid6, Level::raid7_3),
                             members, kMinStripSize << *rc::gen::inRange(0, 9));
-        const std::uint64_t unit = 80ull << (20 + *rc::gen::inRange(0, 20));
+        const std::uint64_t unit = 80ull << (20 + *rc::gen::inRange(0, 16));
         std::vector<std::uint64_t> sizes;
         for (std::size_t i = 0; i < members; ++i) sizes.push_back(*rc::gen::inRange(unit, 64 * unit));
         const auto plan = plan_space(geometry, sizes);

@@ -59,7 +59,7 @@ struct GroupConfig {
     /// Names of controllers outside of the group that have, or had, ports of it: of slot 16 and those that
     /// follow, at most 16; a name is replaced when no volume has a port there.
     std::vector<std::string> outside;
-    std::vector<MemberRecord> members;  ///< by MemberIndex, geometry.width() .. 24
+    std::vector<MemberRecord> members;  ///< by MemberIndex, geometry.width() .. 64
 
     /// Empty for a slot that nobody has.
     const std::string& name_of(ControllerSlot slot) const;
@@ -91,6 +91,7 @@ enum class MemberState : std::uint8_t {
     gone = 3,       ///< has left, with nothing on it, or has never been there; a new disk may take its place
     dismissed = 4,  ///< failed, and gone as soon as nothing is on it
 };
+constexpr std::size_t kMemberStates = 5;
 std::string_view to_string(MemberState state);
 /// Its disk is read and written.
 constexpr bool serves(MemberState state) { return state == MemberState::ok || state == MemberState::leaving; }
@@ -123,7 +124,7 @@ struct JournalState {
 
 /// Page 1: how the group is.
 struct GroupState {
-    std::vector<MemberStatus> members;  ///< by MemberIndex, at most 24
+    std::vector<MemberStatus> members;  ///< by MemberIndex, at most 64
     bool clean = false;                 ///< stopped in order: no stripe can be half-written
     bool balancing = false;             ///< segments move until all members are as full as the others
     std::array<JournalState, kMaxGroupAmfs> journals;  ///< by AmfSlot

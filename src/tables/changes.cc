@@ -96,7 +96,9 @@ Task<Result<const Zone*>> Tables::allocate_zone(ExtentIndex extent) {
     others.zones -= std::min(others.zones, 1u);
     const ZoneSize size = geometry().zone_size();
     Result<Zone> place = allocator_->allocate(size, extent, usable, reserve, others);
-    if (place) allocator_->release(*place, size.units);  // taken for good when the page is applied, here as everywhere
+    if (place)
+        allocator_->release(*place,
+                            size.units);  // taken for good when the page is applied, here as everywhere
     if (!place || missing_of(*place) > geometry().m) {
         LOG_WARN("group.no_space", {"group", config_.name}, {"extent", extent});
         co_return fail(Errc::no_space);
@@ -229,6 +231,9 @@ Task<Result<VolumeRecord>> Tables::create_volume(std::string name, std::uint64_t
     }
     const std::uint64_t extents = (size + kExtentSize - 1) / kExtentSize;
     if (extents + reserved_extents() > usable_extents()) co_return fail(Errc::no_space);
+    // Segments that are still to move, or have moved, may be in the way of what the members hold.
+    if (extents + promised_zones() > allocator_->room(geometry().zone_size(), counted_members()))
+        co_return fail(Errc::no_space);
     CO_TRY_LET(const ExtentIndex first, find_space(static_cast<std::uint32_t>(extents)));
     VolumeRecord record;
     record.state = VolumeState::ok;

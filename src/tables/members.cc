@@ -49,6 +49,7 @@ Task<void> Tables::open_members() {
                  {"disk", disk != nullptr ? std::string_view(disk->name()) : "not reached"});
         disks_[i] = disk;
         disk_ids_[i] = id;
+        recount();
     }
     opening_members_ = false;
     changed_.notify_all();

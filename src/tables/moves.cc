@@ -16,40 +16,37 @@ namespace braid {
 
 // ---- what is missing
 
-/// Failed, or left, or not reached from here.
-MemberMask Tables::gone() const {
-    MemberMask out;
-    for (std::size_t i = 0; i < state_.members.size(); ++i)
-        out[i] = disks_[i] == nullptr || !serves(state_.members[i].state);
-    return out;
-}
-
-MemberMask Tables::in_state(MemberState state) const {
-    MemberMask out;
-    for (std::size_t i = 0; i < state_.members.size(); ++i) out[i] = state_.members[i].state == state;
-    return out;
-}
-
 unsigned Tables::failed_members() const {
     return static_cast<unsigned>((gone() & ~in_state(MemberState::gone)).count());
 }
 
 void Tables::note_missing(const Zone& zone, int change) {
-    std::uint32_t& zones = zones_missing_[positions_on(zone, gone())];
+    std::uint32_t& zones = zones_missing_[positions_on(zone, gone_)];
     zones = static_cast<std::uint32_t>(static_cast<int>(zones) + change);
-    most_missing_ = kMaxMembers;
-    while (most_missing_ > 0 && zones_missing_[most_missing_] == 0) --most_missing_;
-    beyond_ = most_missing_ > geometry().m || !serves_without(gone());
 }
 
-/// The state of members has changed.
+/// Members, their states, their disks, or the journals have changed.
 void Tables::recount() {
-    zones_missing_ = {};
-    most_missing_ = 0;
-    beyond_ = !serves_without(gone());
-    for (const Zone& zone : zones_) {
-        if (zone.allocated()) note_missing(zone, +1);
+    room_.reset();
+    const MemberMask before = gone_;
+    gone_ = {};
+    in_state_ = {};
+    for (std::size_t i = 0; i < state_.members.size(); ++i) {
+        const MemberState state = state_.members[i].state;
+        in_state_[static_cast<std::size_t>(state)].set(i);
+        gone_[i] = disks_[i] == nullptr || !serves(state);
     }
+    if (gone_ != before) {
+        zones_missing_ = {};
+        for (const Zone& zone : zones_) zones_missing_[positions_on(zone, gone_)] += zone.allocated() ? 1 : 0;
+    }
+    find_missing();
+}
+
+void Tables::find_missing() {
+    most_missing_ = kMaxWidth;
+    while (most_missing_ > 0 && zones_missing_[most_missing_] == 0) --most_missing_;
+    beyond_ = most_missing_ > geometry().m || !serves_without(gone_);
 }
 
 /// Leaving zones aside: there are places for new ones, and each journal is somewhere.
@@ -76,8 +73,9 @@ bool Tables::survives(MemberMask failing) const {
 
 std::optional<ZonePosition> Tables::position_to_move(const Zone& zone) const {
     for (const MemberState state : {MemberState::failed, MemberState::dismissed, MemberState::leaving}) {
-        for (std::uint8_t i = 0; i < zone.width; ++i) {
-            if (state_.members[zone.segments[i].member.v].state == state) return ZonePosition(i);
+        const MemberMask members = in_state(state);
+        for (std::uint8_t i = 0; members.any() && i < zone.width; ++i) {
+            if (members[zone.segments[i].member.v]) return ZonePosition(i);
         }
     }
     return std::nullopt;
@@ -100,17 +98,26 @@ std::uint32_t Tables::promised_zones() const {
     return static_cast<std::uint32_t>(extents - std::min(extents, allocated_extents_));
 }
 
-MemberMask Tables::with_spare() const {
-    return allocator_->with_spare(geometry().zone_size().units, ~(gone() | in_state(MemberState::leaving)),
-                                  promise());
+/// Balancing takes no place that virtual disks may need, unless they lack some as it is.
+const Tables::Room& Tables::room() const {
+    if (room_) return *room_;
+    const MemberMask usable = ~(gone() | in_state(MemberState::leaving));
+    const Promise promised = promise();
+    const MemberMask spare = allocator_->with_spare(geometry().zone_size().units, usable, promised);
+    const bool kept = allocator_->room(promised.size, usable) >= promised.zones;
+    room_ = {spare, allocator_->emptiest_first(in_state(MemberState::ok) & (kept ? spare : usable))};
+    return *room_;
 }
 
 std::optional<std::pair<ZonePosition, MemberIndex>> Tables::position_to_balance(const Zone& zone) const {
     if (!state_.balancing || position_to_move(zone)) return std::nullopt;
-    const MemberMask others = in_state(MemberState::ok) & ~gone() & ~members_of(zone);
     const std::uint32_t units = units_of(zone);
-    const std::optional<MemberIndex> target = allocator_->emptiest(units, others);
-    if (!target) return std::nullopt;
+    const MemberMask own = members_of(zone);
+    const auto fits = [&](MemberIndex member) {
+        return !own[member.v] && allocator_->free_on(member, units) > 0;
+    };
+    const auto target = std::ranges::find_if(room().to_balance, fits);
+    if (target == room().to_balance.end()) return std::nullopt;
     for (std::uint8_t i = 0; i < zone.width; ++i) {
         if (allocator_->evens_out(units, zone.segments[i].member, *target))
             return std::pair(ZonePosition(i), *target);

@@ -199,7 +199,7 @@ public:
     /// There is a zone with such a position, or with an open move, or a member that leaves.
     bool anything_to_move() const;
     /// Members that can take a segment which moves, and no virtual disk may need the place.
-    MemberMask with_spare() const;
+    MemberMask with_spare() const { return room().spare; }
     /// Of its parts.
     unsigned missing_of(const Zone& zone) const { return positions_on(zone, gone()); }
     std::size_t open_moves() const { return open_moves_; }
@@ -399,10 +399,18 @@ private:
     MemberMask counted_members() const;
 
     // moves.cc
-    MemberMask gone() const;
-    MemberMask in_state(MemberState state) const;
+    /// What follows from all zones, and the states of all members; worked out once after each change.
+    struct Room {
+        MemberMask spare;                     ///< members that can take a segment
+        std::vector<MemberIndex> to_balance;  ///< members that can take one to be as full as others, in order
+    };
+    const Room& room() const;
+    /// Failed, or left, or not reached from here.
+    MemberMask gone() const { return gone_; }
+    MemberMask in_state(MemberState state) const { return in_state_[static_cast<std::size_t>(state)]; }
     void note_missing(const Zone& zone, int change);
     void recount();
+    void find_missing();
     bool serves_without(MemberMask members) const;
     std::uint64_t reserved_extents() const;
     Promise promise() const { return {geometry().zone_size(), promised_zones()}; }
@@ -435,9 +443,12 @@ private:
     std::vector<std::uint64_t> sequences_;  ///< by page; 0 = never written
     std::optional<SegmentAllocator> allocator_;
     std::uint64_t allocated_extents_ = 0;
-    std::array<std::uint32_t, kMaxMembers + 1> zones_missing_{};  ///< zones by the number of parts they lack
+    std::array<std::uint32_t, kMaxWidth + 1> zones_missing_{};  ///< zones by the number of parts they lack
     unsigned most_missing_ = 0;
     bool beyond_ = false;  ///< what the level survives
+    MemberMask gone_;
+    std::array<MemberMask, kMemberStates> in_state_;
+    mutable std::optional<Room> room_;
     std::size_t open_moves_ = 0;
     ZoneUses zone_uses_;
     bool loaded_ = false;
