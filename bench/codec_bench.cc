@@ -27,9 +27,9 @@ MapPage full_map() {
     MapPage map;
     for (Zone& zone : map.zones) {
         zone.state = ZoneState::allocated;
-        zone.width = kMaxMembers;
-        zone.shape = {Level::raid5, kMaxMembers - 1, 1};
-        for (std::uint8_t i = 0; i < kMaxMembers; ++i) zone.segments[i] = {MemberIndex(i), SegmentIndex(i)};
+        zone.width = kMaxWidth;
+        zone.shape = {Level::raid5, kMaxWidth - 1, 1};
+        for (std::uint8_t i = 0; i < kMaxWidth; ++i) zone.segments[i] = {MemberIndex(i), SegmentIndex(i)};
     }
     return map;
 }

@@ -22,7 +22,7 @@ void check(const Block& block) {
     decoded->encode(again);
     const auto second = braid::Superblock::decode(again);
     ASSERT(second && *second == *decoded);
-    const std::uint64_t data_end = decoded->data_start + decoded->segment_count * decoded->segment_size;
+    const std::uint64_t data_end = decoded->data_start + decoded->units * braid::kSegmentUnit;
     ASSERT(data_end <= braid::superblock_copy_offset(decoded->disk_size));
 }
 

@@ -19,7 +19,7 @@ struct Array {
         config.geometry = *Geometry::make(level, members, 256u << 10);
         config.data_start = 1u << 20;
         state.members.resize(members);
-        const std::uint64_t size = config.data_start + config.geometry.segment_size();
+        const std::uint64_t size = config.data_start + config.geometry.segment_space();
         for (std::size_t i = 0; i < members; ++i) {
             media.push_back(std::make_unique<Media>(world, i, size));
             EXPECT_TRUE(media[i]->zero(0, size));

@@ -13,6 +13,8 @@ constexpr Nanos kSettled = 300ms;
 
 }  // namespace
 
+constexpr std::uint32_t kMixedExtents = 4;  // the first ones
+
 Cluster::Cluster(World& world, const Plan& plan, FaultSeen seen)
     : world_(world),
       plan_(plan),
@@ -258,6 +260,10 @@ bool Cluster::set_up() {
     }
     const GroupConfig& config = amf_of(nodes_[0])->tables().config();
     for (auto& media : media_) media->belongs_to(config);
+    if (!set_shapes()) {
+        fail("extents did not get their shapes");
+        return false;
+    }
     if (!wait_for(0, first.create_volume({"v", "g", kVolumeSize, false}), volume, 30s) || !*volume) {
         fail("the volume was not created: " + (volume ? volume->error().detail : std::string("no answer")));
         return false;
@@ -269,6 +275,38 @@ bool Cluster::set_up() {
     open_outside_ports();
     if (plan_.scrub_every != 0) set_schedule(plan_.scrub_every);
     return world_.violated().empty();
+}
+
+/// Before anybody writes.
+bool Cluster::set_shapes() {
+    shapes_ = stripe_shapes_of(plan_);
+    shape_prng_ = Prng(mix64(plan_.seed) ^ 0x54a9full);
+    for (std::uint32_t extent = 0; !shapes_.empty() && extent < kMixedExtents; ++extent) {
+        if (shape_prng_.chance(1, 3)) continue;
+        std::optional<Status> set;
+        const StripeShape shape = shapes_[shape_prng_.below(shapes_.size())];
+        if (!wait_for(0, amf_of(nodes_[0])->set_shape(ExtentIndex(extent), shape), set, 30s) || !*set)
+            return false;
+    }
+    return true;
+}
+
+/// Extents that have been trimmed meanwhile get another one.
+void Cluster::shape_later() {
+    if (shapes_.empty()) return;
+    const auto longest = static_cast<std::uint64_t>(2 * plan_.shape_pause.count());
+    world_.after(Nanos(static_cast<std::int64_t>(shape_prng_.below(longest))), [this] {
+        const ExtentIndex extent(static_cast<std::uint32_t>(shape_prng_.below(kMixedExtents)));
+        const StripeShape shape = shapes_[shape_prng_.below(shapes_.size())];
+        Node& node = nodes_[shape_prng_.below(nodes_.size())];
+        if (over_) return;
+        if (faulty_ && serving(node)) node.running->scope.spawn(set_shape(amf_of(node), extent, shape));
+        shape_later();
+    });
+}
+
+Task<void> Cluster::set_shape(Amf* amf, ExtentIndex extent, StripeShape shape) {
+    (void)co_await amf->set_shape(extent, shape);  // busy: it has a zone
 }
 
 void Cluster::set_schedule(std::uint32_t seconds) {
@@ -301,6 +339,7 @@ Outcome Cluster::run() {
         hosts_->errors_allowed = false;
         hosts_->start();
         if (plan_.operators) operator_->start();
+        shape_later();
         world_.run_until([] { return false; }, 1s);
         if (plan_.rounds != 0) {
             run_rounds();

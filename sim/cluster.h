@@ -74,6 +74,9 @@ private:
 
     bool set_up();
     void set_schedule(std::uint32_t seconds);
+    bool set_shapes();
+    void shape_later();
+    static Task<void> set_shape(Amf* amf, ExtentIndex extent, StripeShape shape);
 
     // faults.cc
     /// One that the run draws: what follows from it draws from its source too.
@@ -199,6 +202,8 @@ private:
     SingleWriter locks_;
     unsigned looks_ = 0;
     bool faulty_ = false;
+    std::vector<StripeShape> shapes_;  ///< that extents may get
+    Prng shape_prng_{0};
     bool over_ = false;
     bool all_die_ = false;  ///< at this instant
     bool dark_ = false;     ///< there is no power: nobody starts

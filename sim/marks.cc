@@ -74,6 +74,8 @@ constexpr std::array<Entry, kMarks> kTable{{
     {Mark::group_expanded, "group.expanded", ""},
     {Mark::extent_released, "extent.released", ""},
     {Mark::extent_kept, "extent.kept", ""},
+    {Mark::extent_shaped, "extent.shaped", ""},
+    {Mark::cut_anew, "extent.cut_anew", ""},
     {Mark::cache_local, "cache.local", ""},
     {Mark::cache_peer, "cache.peer", ""},
     {Mark::cache_without_lease, "cache.without_lease", ""},

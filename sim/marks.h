@@ -76,6 +76,8 @@ enum class Mark : std::uint8_t {
     group_expanded,
     extent_released,
     extent_kept,
+    extent_shaped,
+    cut_anew,
     cache_local,
     cache_peer,
     cache_without_lease,

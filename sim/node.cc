@@ -14,10 +14,30 @@ Geometry geometry_of(const Shape& shape) {
     return geometry;
 }
 
+std::vector<StripeShape> stripe_shapes_of(const Shape& shape) {
+    constexpr std::uint32_t kMostRows = 2100;
+    const Geometry first = geometry_of(shape);
+    // What moves to other members finds some.
+    const std::size_t widest = shape.spare != 0 ? first.width() : std::min<std::size_t>(shape.disks, kMaxWidth);
+    std::vector<StripeShape> out;
+    if (!shape.mixed) return out;
+    for (const Level level : {Level::mirror, Level::raid5, Level::raid6, Level::raid7_3}) {
+        for (unsigned width = 2; width <= widest; ++width) {
+            const auto other = Geometry::make(level, shape.disks, first.strip_size, width);
+            if (!other || other->m < first.m || other->width() > 4 * first.width()) continue;  // journals
+            if (other->rows_per_extent() <= std::max(kMostRows, first.rows_per_extent()))
+                out.push_back(other->shape());
+        }
+    }
+    return out;
+}
+
 std::vector<std::unique_ptr<Media>> make_media(World& world, const Shape& shape) {
     const Geometry geometry = geometry_of(shape);
     const std::uint64_t segments = (4 * geometry.width() + shape.disks - 1) / shape.disks + 1 + shape.spare;
-    std::uint64_t size = (16u << 20) + segments * geometry.segment_size();
+    std::uint64_t size = (16u << 20) + segments * geometry.segment_space();
+    for (const StripeShape other : stripe_shapes_of(shape))  // one of each extent on each member
+        size = std::max(size, (16u << 20) + (6 + shape.spare) * geometry.of(other).segment_space());
     if (shape.power_loss == PowerLoss::journal) {
         const std::array sizes{size};
         size += shape.controllers * shape.sharing.amfs * usual_ring_size(geometry, sizes);

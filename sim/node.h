@@ -40,6 +40,7 @@ struct Shape {
     Nanos window_age = 200ms;
     Nanos spare_delay = 1h;   ///< what a failed member held is made again so long after
     std::uint64_t spare = 0;  ///< segments of each member that nobody else needs
+    bool mixed = false;       ///< extents get other shapes than the group's first one
     std::vector<std::string> hosts_of = {}, sites_of = {};  ///< labels of the controllers, by number
     bool early_answers() const {
         return sharing.write_cache == WriteCache::back && dimension > 1 &&
@@ -54,6 +55,8 @@ struct Shape {
 constexpr std::uint64_t kVolumeSize = 3 * kExtentSize - 3 * kSector;
 
 Geometry geometry_of(const Shape& shape);
+/// Shapes that extents may get where they are mixed: what the group survives they survive.
+std::vector<StripeShape> stripe_shapes_of(const Shape& shape);
 /// Members with room for more than the virtual disk.
 std::vector<std::unique_ptr<Media>> make_media(World& world, const Shape& shape);
 std::string disk_name(std::size_t member);        ///< "d03"

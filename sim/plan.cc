@@ -12,6 +12,7 @@ static void draw_spare(Plan& plan, unsigned parity);
 static void draw_additions(Plan& plan);
 static void draw_scrubs(Plan& plan);
 static void draw_extent_trims(Plan& plan);
+static void draw_shapes(Plan& plan);
 constexpr std::uint32_t kMostRows = 2100;  ///< of an extent, where segments move
 
 Plan draw_plan(std::uint64_t seed) {
@@ -151,7 +152,22 @@ Plan draw_plan(std::uint64_t seed) {
     draw_extent_trims(plan);
     draw_additions(plan);
     draw_scrubs(plan);
+    draw_shapes(plan);
     return plan;
+}
+
+/// Who gives an extent another shape takes all its locks. Where readers of checksums are told from those of
+/// data by their place in a segment all segments are alike.
+void draw_shapes(Plan& plan) {
+    Prng shapes(mix64(plan.seed) ^ 0x54a9eull);
+    const bool wanted = shapes.chance(1, 2);
+    const Nanos pause = 1us * shapes.between(5'000, 200'000);
+    const std::uint64_t blocks = plan.sharing.granularity.blocks;
+    const bool few_locks = blocks == 0 || kExtentSize / kBlockSize / blocks <= 2 * kMostRows;
+    if (!wanted || !few_locks || (plan.checksums && blocks != 0)) return;
+    if (geometry_of(plan).rows_per_extent() > kMostRows) return;
+    plan.mixed = true;
+    plan.shape_pause = pause;
 }
 
 /// A scrub goes over all rows of what has been written, and takes as many events.
@@ -280,6 +296,7 @@ std::string describe(const Plan& plan) {
     if (plan.cache != 0) out += "; cache " + std::to_string(plan.cache / kBlockSize) + " blocks";
     if (plan.power_loss == PowerLoss::journal) out += "; journal";
     if (plan.checksums) out += "; checksums";
+    if (plan.mixed) out += "; mixed shapes";
     out += describe(plan.sharing);
     out += "; hosts:" + describe(plan.work);
     return out;
@@ -367,6 +384,8 @@ constexpr std::array kSettings{
     setting<[](auto& p) -> auto& { return p.removals; }>("removals", 0),
     setting<[](auto& p) -> auto& { return p.scrub_every; }>("scrub_every", 0),
     setting<[](auto& p) -> auto& { return p.sets_jobs; }>("sets_jobs", 0),
+    setting<[](auto& p) -> auto& { return p.mixed; }>("mixed", 0),
+    setting<[](auto& p) -> auto& { return p.shape_pause; }>("shape_pause", 1000),
     setting<[](auto& p) -> auto& { return p.spare_delay; }>("spare_delay", 3'600'000'000),
     setting<[](auto& p) -> auto& { return p.unnoticed_swaps; }>("unnoticed_swaps", 0),
 };

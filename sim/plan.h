@@ -48,6 +48,7 @@ struct Plan : Shape {
     unsigned additions = 0;  ///< disks that the operator takes into the group, half of them for members
     unsigned removals = 0;   ///< members that the operator takes out of the group
     std::uint32_t scrub_every = 0;  ///< seconds; 0: operators alone begin scrubs
+    Nanos shape_pause = 50ms;       ///< with mixed shapes: mean time between attempts to set one
     bool sets_jobs = false;         ///< the operator pauses scrubs, ends them, lets them go on
     bool set_sharing = false;       ///< the operator changes how locks are kept, too
     bool cluster_kill = false;      ///< all controllers die at once, in the middle

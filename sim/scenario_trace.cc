@@ -133,25 +133,27 @@ std::string Trace::stripe_name(StripeIndex stripe) const {
 std::string Trace::place_of(std::uint64_t member, std::uint64_t offset) const {
     const Tables* tables = tables_();
     if (tables == nullptr || offset < tables->config().data_start) return "tables";
-    const std::uint64_t segment = (offset - tables->config().data_start) / geometry_.segment_size();
-    const std::uint64_t inside = (offset - tables->config().data_start) % geometry_.segment_size();
-    const Row row(static_cast<std::uint32_t>(inside / geometry_.strip_size));
+    std::uint64_t inside = 0;
+    const auto has = [&](const Segment& segment) {
+        const std::uint64_t from = tables->config().data_start + segment.index.v * kSegmentUnit;
+        inside = offset - from;
+        return segment.member.v == member && offset >= from && inside < geometry_.segment_size();
+    };
     for (std::uint32_t extent = 0; extent < tables->config().extents; ++extent) {
         const Zone* zone = tables->zone(ExtentIndex(extent));
         if (zone == nullptr) continue;
         const auto name = [&](ZonePosition position) {
             if (inside >= geometry_.rows_size())
                 return checksums_of(ExtentIndex(extent), position, inside - geometry_.rows_size());
+            const Row row(static_cast<std::uint32_t>(inside / geometry_.strip_size));
             return stripe_name(geometry_.stripe_of(ExtentIndex(extent), row)) + '/' +
                    role_name(geometry_.role_at(position, row).v, geometry_.k);
         };
         for (std::uint8_t i = 0; i < zone->width; ++i) {
-            const Segment& part = zone->segments[i];
-            if (part.member.v == member && part.index.v == segment) return name(ZonePosition(i));
+            if (has(zone->segments[i])) return name(ZonePosition(i));
         }
         const std::optional<ZoneMove>& move = zone->move;
-        if (move && move->target.member.v == member && move->target.index.v == segment)
-            return name(move->position) + '+';
+        if (move && has(move->target)) return name(move->position) + '+';
     }
     return "tables";
 }

@@ -31,7 +31,7 @@ void Media::belongs_to(const GroupConfig& config) {
     data_start_ = config.data_start;
     in_flight_.judge_from(data_start_ / kBlockSize);
     if (config.geometry.checksums && config.sharing.granularity.blocks != 0)
-        in_flight_.spare_readers(config.geometry.segment_size() / kBlockSize,
+        in_flight_.spare_readers(config.geometry.segment_space() / kBlockSize,
                                  config.geometry.rows_size() / kBlockSize);
 }
 

@@ -78,6 +78,8 @@ constexpr std::array kCounted = {
     Counted{Mark::row_moved, &AmfCounters::moved_rows},
     Counted{Mark::extent_released, &AmfCounters::released_extents},
     Counted{Mark::extent_kept, &AmfCounters::kept_extents},
+    Counted{Mark::extent_shaped, &AmfCounters::shaped_extents},
+    Counted{Mark::cut_anew, &AmfCounters::cut_anew},
     Counted{Mark::cache_local, &AmfCounters::cached_reads},
     Counted{Mark::cache_peer, &AmfCounters::peer_reads},
     Counted{Mark::cache_without_lease, &AmfCounters::reads_without_lease},

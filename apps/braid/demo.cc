@@ -101,7 +101,7 @@ std::string Demo::log_tail(const Daemon& daemon) const {
 Answer<void> Demo::prepare() {
     if (options_.controllers < 1 || options_.controllers > 16)
         return failure(kUsage, "--controllers is 1 to 16");
-    if (options_.disks < 3 || options_.disks > 24) return failure(kUsage, "--disks is 3 to 24");
+    if (options_.disks < 3 || options_.disks > 64) return failure(kUsage, "--disks is 3 to 64");
     sigset_t set;
     sigemptyset(&set);
     for (const int s : {SIGINT, SIGTERM, SIGHUP, SIGCHLD}) sigaddset(&set, s);

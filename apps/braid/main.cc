@@ -131,7 +131,7 @@ void add_sharing(CLI::App* create, SharingRequest& r) {
 
 void add_groups(CLI::App& app, Words& w) {
     CLI::App* const group = noun(app, "group", "redundancy groups");
-    CLI::App* const create = verb(w, group, "create", "make a group of 3 to 24 disks", [&w] {
+    CLI::App* const create = verb(w, group, "create", "make a group of 3 to 64 disks", [&w] {
         GroupRequest& r = w.group_request;
         if (!w.strip_size.empty()) r.strip_size = *parse_size(w.strip_size);
         return group_create(w.globals, r);
@@ -306,7 +306,7 @@ void add_demo(CLI::App& app, Words& w) {
          "--outside", w.demo.outside,
          "of the controllers, so many do not share the group and forward to those that do, default 0")
         ->check(CLI::Range(0, 15));
-    d->add_option("--disks", w.demo.disks, "3 to 24, default 6")->check(CLI::Range(3, 24));
+    d->add_option("--disks", w.demo.disks, "3 to 64, default 6")->check(CLI::Range(3, 64));
     add_size(d, "--disk-size", w.demo_disk_size, "default 1GiB");
     add_size(d, "--volume-size", w.demo_volume_size, "default 1GiB, at most what the group holds");
     d->add_option("--level", w.demo.level, "default raid6")

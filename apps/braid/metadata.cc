@@ -48,13 +48,12 @@ private:
 
 Json superblock_json(const SuperblockChoice& choice) {
     const Superblock& s = choice.superblock;
-    return Json{{"group", s.group_name},          {"group_id", to_string(s.group)},
-                {"disk_id", to_string(s.disk)},   {"member", s.member.v},
-                {"sequence", s.sequence},         {"disk_bytes", s.disk_size},
-                {"table_start", s.table_start},   {"pages", s.page_count},
-                {"data_start", s.data_start},     {"segment_bytes", s.segment_size},
-                {"segments", s.segment_count},    {"from_copy", choice.from_copy},
-                {"both_agree", choice.both_agree}};
+    return Json{{"group", s.group_name},         {"group_id", to_string(s.group)},
+                {"disk_id", to_string(s.disk)},  {"member", s.member.v},
+                {"sequence", s.sequence},        {"disk_bytes", s.disk_size},
+                {"table_start", s.table_start},  {"pages", s.page_count},
+                {"data_start", s.data_start},    {"units", s.units},
+                {"from_copy", choice.from_copy}, {"both_agree", choice.both_agree}};
 }
 
 Json content_json(PageKind kind, ConstPageBytes bytes) {
@@ -132,7 +131,7 @@ Json content_json(PageKind kind, ConstPageBytes bytes) {
     } else {
         const auto m = MapPage::decode(bytes);
         if (!m) return Json{{"error", to_string(m.error().code)}};
-        out["zones"] = std::ranges::count_if(m->zones, [](const Zone& z) { return z != Zone{}; });
+        out["zones"] = std::ranges::count_if(m->zones, [](const Zone& z) { return z.allocated(); });
     }
     return out;
 }

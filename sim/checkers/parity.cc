@@ -30,7 +30,7 @@ std::string check_parity(const GroupConfig& config, const GroupState& state, Ext
     }
     for (std::uint32_t row = 0; row < geometry.rows_per_extent(); ++row) {
         RoleMask present, missing;
-        std::array<DiskPlace, kMaxMembers> places;
+        std::array<DiskPlace, kMaxWidth> places;
         bool any = false;
         for (unsigned role = 0; role < width; ++role) {
             const Places at = strip_places(

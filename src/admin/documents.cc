@@ -494,8 +494,8 @@ AdminResult<CreateGroup> parse_create_group(std::string_view body) {
     fields.word("power_loss", r.power_loss, parse_power_loss);
     bool checksums = false;
     if (fields.word("checksums", checksums, parse_on_off)) r.checksums = checksums;
-    fields.number("copies", r.copies, 24);
-    fields.number("width", r.width, 24);
+    fields.number("copies", r.copies, kMaxWidth);
+    fields.number("width", r.width, kMaxWidth);
     fields.flag("force", r.force);
     auto request = fields.finish(std::move(r));
     if (request && (request->disks.size() < 3 || request->disks.size() > kMaxMembers)) {

@@ -207,7 +207,7 @@ TEST_F(AdminServer, BadRequestsNameTheField) {
               "unknown field 'sise'");
     EXPECT_EQ(post("/api/v1/volumes", {{"name", "v"}, {"size", -1}}, 400)["code"], "invalid");
     EXPECT_EQ(post("/api/v1/volumes", "text", 400)["detail"], "the request is not a JSON object");
-    EXPECT_EQ(post("/api/v1/groups", group({"d0", "d1"}), 400)["detail"], "a group has 3 to 24 disks, not 2");
+    EXPECT_EQ(post("/api/v1/groups", group({"d0", "d1"}), 400)["detail"], "a group has 3 to 64 disks, not 2");
     auto broken = client().Post("/api/v1/volumes", "{", "application/json");
     ASSERT_TRUE(broken);
     EXPECT_EQ(broken->status, 400);

@@ -53,7 +53,7 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
         if (listener_) listener_();
     });
     const RecordLimits limits{std::uint64_t{config.most_extents()} * geometry_.stripes_per_extent(),
-                              static_cast<std::uint32_t>(kMaxMembers) * geometry_.strip_size,
+                              static_cast<std::uint32_t>(kMaxWidth) * geometry_.strip_size,
                               geometry_.strip_size, kMaxParity, config.most_extents() * kExtentSize};
     replicator_.configure(config.dimension, limits);
 }

@@ -345,14 +345,14 @@ private:
         bool reached = true;  ///< what cannot be read from here can be read by nobody
     };
     Task<bool> all_old_is_right(const DiskBatch& batch, Sums& sums, StripeWrite write, const WritePlan& plan,
-                                const std::array<std::byte*, kMaxMembers>& old, Unusable& unusable);
+                                const std::array<std::byte*, kMaxWidth>& old, Unusable& unusable);
     Task<Status> finish(OpenRecord& record, Sums& sums, StripeWrite write, Slice data, Redo redo, Kind kind);
     void read_old(DiskBatch& batch, const Spot& spot, const StripeWrite& write, const WritePlan& plan,
-                  std::span<std::byte> memory, std::array<std::byte*, kMaxMembers>& old);
+                  std::span<std::byte> memory, std::array<std::byte*, kMaxWidth>& old);
     /// What of a role read_old() reads.
     static StripRange old_part(const StripeWrite& write, const WritePlan& plan, unsigned role, unsigned k);
-    Redo make_redo(const Geometry& geometry, const StripeWrite& write, const WritePlan& plan, RoleMask targets, const Slice& data,
-                   std::array<std::byte*, kMaxMembers>& old) const;
+    Redo make_redo(const Geometry& geometry, const StripeWrite& write, const WritePlan& plan,
+                   RoleMask targets, const Slice& data, std::array<std::byte*, kMaxWidth>& old) const;
 
     // trim.cc
     LogicalRange bytes_of(ExtentIndex extent) const;

@@ -27,8 +27,8 @@ Journal::Ticket Amf::put_parity(const Spot& spot, RoleMask roles, std::span<std:
 
 /// What of a stripe has to be written again.
 struct Amf::Repairs {
-    std::array<StripRange, kMaxMembers> blocks{};  ///< by role
-    bool sums = false;                             ///< a copy of its checksums
+    std::array<StripRange, kMaxWidth> blocks{};  ///< by role
+    bool sums = false;                           ///< a copy of its checksums
     bool any() const {
         return sums || std::ranges::any_of(blocks, [](StripRange range) { return range.length() != 0; });
     }
@@ -54,7 +54,7 @@ struct Amf::Checked {
     const unsigned k, m, width;
     const Buffer memory;
     std::array<std::byte*, kMaxParity> computed{};
-    std::array<const std::byte*, kMaxMembers> columns{};  ///< where the data is
+    std::array<const std::byte*, kMaxWidth> columns{};  ///< where the data is
     RoleMask readable, good;
     Repairs repairs;
     bool torn = false;  ///< more is not what was written than the others can tell
@@ -95,7 +95,7 @@ Task<void> Amf::heal(Checked& c) {
 
 /// One block of each strip.
 void Amf::heal_row(Checked& c, std::uint32_t from, RoleMask suspects) {
-    std::array<std::byte*, kMaxMembers> blocks{};
+    std::array<std::byte*, kMaxWidth> blocks{};
     RoleMask present, wrong;
     const auto block = [&](unsigned role) { return c.content(role).subspan(from, kBlockSize); };
     for (unsigned role = 0; role < c.width; ++role) {

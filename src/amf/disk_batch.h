@@ -89,6 +89,6 @@ private:
     alignas(DiskOp) std::array<std::byte, kMost * sizeof(DiskOp)> storage_;
 };
 
-using DiskBatch = DiskBatchOf<kMaxMembers>;
+using DiskBatch = DiskBatchOf<kMaxWidth>;
 
 }  // namespace braid

@@ -36,8 +36,8 @@ Task<Status> Amf::flush_members() {
     if (journal_.is_open()) co_return Status{};
     MemberMask failed;
     {
-        DiskBatch batch(executor_, tables_, kNoExtent);
-        for (std::uint8_t i = 0; i < kMaxMembers; ++i) {
+        DiskBatchOf<kMaxMembers> batch(executor_, tables_, kNoExtent);
+        for (std::uint8_t i = 0; i < tables_.state().members.size(); ++i) {
             if (tables_.member_ok(MemberIndex(i))) batch.flush(MemberIndex(i));
         }
         co_await batch.done();

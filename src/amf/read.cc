@@ -175,7 +175,7 @@ Task<Status> Amf::regenerate_from(Sums& sums, unsigned role, StripRange range, s
     while (true) {
         const RoleMask usable = readable(spot) & ~unreadable;
         if (usable.count() < spot.geometry.k) break;
-        std::array<std::byte*, kMaxMembers> strips{};
+        std::array<std::byte*, kMaxWidth> strips{};
         RoleMask present;
         DiskBatch batch(executor_, tables_, extent(spot));
         for (unsigned from = 0; from < spot.geometry.width() && present.count() < spot.geometry.k; ++from) {

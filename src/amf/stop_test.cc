@@ -91,7 +91,7 @@ TEST(Stop, NoCommandIsInFlightWhenItEnds) {
 }
 
 void garbage(World& world) {
-    const std::uint64_t segment = world.config.geometry.segment_size();
+    const std::uint64_t segment = world.config.geometry.segment_space();
     std::uint64_t seed = 0;
     for (auto& media : world.media) {
         ++seed;

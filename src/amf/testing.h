@@ -416,7 +416,7 @@ inline void World::format() {
     Geometry geometry = *Geometry::make(options.level, options.disks, options.strip_size, options.width);
     geometry.checksums = options.checksums;
     const std::uint64_t share = (options.extents * geometry.width() + options.disks - 1) / options.disks;
-    std::uint64_t size = (8u << 20) + (share + 1) * (geometry.segment_size() + (1u << 20));
+    std::uint64_t size = (8u << 20) + (share + 1) * (geometry.segment_space() + (1u << 20));
     if (options.power_loss == PowerLoss::journal) {
         const std::array sizes{size};
         size += 8 * usual_ring_size(geometry, sizes);
@@ -559,8 +559,9 @@ inline bool World::step() {
 
 inline std::vector<StripeIndex> World::unclean(std::uint16_t id, std::uint64_t bytes) {
     std::vector<StripeIndex> out;
-    const Geometry& geometry = config.geometry;
     for (std::uint64_t at = 0; at < bytes;) {
+        const Geometry geometry =
+            amf(id).tables().geometry_of(ExtentIndex(static_cast<std::uint32_t>(at / kExtentSize)));
         const StripePlace place = geometry.locate(at);
         const auto verdict = run(id, amf(id).check_stripe(place.stripe, false));
         const bool fine = verdict && (*verdict == StripeVerdict::clean || *verdict == StripeVerdict::absent);

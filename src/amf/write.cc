@@ -177,7 +177,7 @@ Task<Status> Amf::write_locked(StripePiece piece, Slice data, const LockPin* con
 Task<Status> Amf::update(OpenRecord& record, Spot where, StripeWrite write, Slice data, IntentPin& intent,
                          Kind kind) {
     Buffer memory;
-    std::array<std::byte*, kMaxMembers> old{};
+    std::array<std::byte*, kMaxWidth> old{};
     WritePlan plan;
     RoleMask targets;
     Unusable unusable;
@@ -217,7 +217,7 @@ Task<Status> Amf::update(OpenRecord& record, Spot where, StripeWrite write, Slic
 
 /// Of the old data and parity that was read. What does not fit its checksum is regenerated in its place.
 Task<bool> Amf::all_old_is_right(const DiskBatch& batch, Sums& sums, StripeWrite write, const WritePlan& plan,
-                                 const std::array<std::byte*, kMaxMembers>& old, Unusable& unusable) {
+                                 const std::array<std::byte*, kMaxWidth>& old, Unusable& unusable) {
     bool all = true;
     for (std::size_t i = 0; i < batch.size(); ++i) {
         const unsigned role = batch.role(i);
@@ -262,7 +262,7 @@ StripRange Amf::old_part(const StripeWrite& write, const WritePlan& plan, unsign
 
 /// Starts the plan's reads into `memory`; `old[role]` is where the role's hull then is.
 void Amf::read_old(DiskBatch& batch, const Spot& spot, const StripeWrite& write, const WritePlan& plan,
-                   std::span<std::byte> memory, std::array<std::byte*, kMaxMembers>& old) {
+                   std::span<std::byte> memory, std::array<std::byte*, kMaxWidth>& old) {
     const StripRange hull = write.hull();
     std::size_t used = 0;
     for (unsigned role = 0; role < spot.geometry.width(); ++role) {
@@ -278,8 +278,8 @@ void Amf::read_old(DiskBatch& batch, const Spot& spot, const StripeWrite& write,
 }
 
 /// The new parity of the roles in `targets`, from what the plan has read. Uses up `old`.
-Redo Amf::make_redo(const Geometry& geometry, const StripeWrite& write, const WritePlan& plan, RoleMask targets, const Slice& data,
-                    std::array<std::byte*, kMaxMembers>& old) const {
+Redo Amf::make_redo(const Geometry& geometry, const StripeWrite& write, const WritePlan& plan,
+                    RoleMask targets, const Slice& data, std::array<std::byte*, kMaxWidth>& old) const {
     const StripRange hull = write.hull();
     const unsigned k = geometry.k;
     const Code& code = code_of(geometry);
@@ -320,7 +320,7 @@ Redo Amf::make_redo(const Geometry& geometry, const StripeWrite& write, const Wr
             code.decode(plan.reads, {old.data(), geometry.width()}, plan.regenerate, hull.length());
         ASSERT(decoded.has_value());
     }
-    std::array<const std::byte*, kMaxMembers> columns{};
+    std::array<const std::byte*, kMaxWidth> columns{};
     for (unsigned column = 0; column < k; ++column) {
         if (!write.touches(column)) {
             columns[column] = old[column];

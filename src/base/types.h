@@ -29,7 +29,7 @@ constexpr unsigned amf_index(AmfId amf) { return amf.v >> kAmfIndexShift; }
 using Incarnation = Strong<struct IncarnationTag, std::uint64_t>;
 /// Number of a view. 0 is "no view yet".
 using Epoch = Strong<struct EpochTag, std::uint64_t>;
-/// A disk's place in a redundancy group, 0 .. 23.
+/// A disk's place in a redundancy group, 0 .. 63.
 using MemberIndex = Strong<struct MemberIndexTag, std::uint8_t>;
 /// A stripe of a group's logical space: extent * rows per extent + row.
 using StripeIndex = Strong<struct StripeIndexTag, std::uint64_t>;
@@ -40,7 +40,8 @@ using VolumeId = Strong<struct VolumeIdTag, std::uint32_t>;
 
 constexpr std::uint32_t kBlockSize = 4096;          ///< bytes; the unit of checks, alignment and parity
 constexpr std::uint64_t kExtentSize = 64ull << 20;  ///< bytes of a group's logical space
-constexpr std::size_t kMaxMembers = 24;             ///< disks of a group
+constexpr std::size_t kMaxMembers = 64;             ///< disks of a group
+constexpr std::size_t kMaxWidth = 24;               ///< strips of a stripe
 constexpr std::size_t kMaxParity = 3;               ///< parity strips of a stripe
 constexpr std::size_t kMaxControllers = 16;         ///< controllers that share a group
 constexpr std::size_t kMaxGroupAmfs = 16;           ///< AMFs of a group, of all controllers together

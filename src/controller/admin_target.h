@@ -241,7 +241,7 @@ struct LoadReport {
 struct CreateGroup {
     std::string name;
     std::string level;                     ///< mirror, raid5, raid6, raid7.3
-    std::vector<std::string> disks;        ///< 3 to 24 names as DiskInfo::name
+    std::vector<std::string> disks;        ///< 3 to 64 names as DiskInfo::name
     std::uint64_t strip_size = 64 << 10;   ///< bytes, a power of two, 4 KiB .. 1 MiB
     std::vector<std::string> controllers;  ///< that share it; empty: all that are up
     unsigned dimension = 0;                ///< copies of an update record; 0: min(controllers, 2)

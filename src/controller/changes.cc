@@ -170,7 +170,7 @@ Task<AdminResult<Outcome>> Controller::create_group(CreateGroup request) {
     }
     if (request.disks.size() < 3 || request.disks.size() > kMaxMembers) {
         co_return refuse(Errc::invalid, what + " names " + std::to_string(request.disks.size()) + " disks",
-                         "a group has 3 to 24 disks");
+                         "a group has 3 to " + std::to_string(kMaxMembers) + " disks");
     }
     const auto geometry =
         Geometry::make(*level, request.disks.size(), static_cast<std::uint32_t>(request.strip_size),

@@ -73,11 +73,11 @@ Task<AdminResult<Outcome>> Controller::add_disk(AddDisk request) {
     if (!disks) co_return std::unexpected(disks.error());
     Disk& disk = *disks->front();
     const GroupConfig& config = tables.config();
-    if (segments_on(disk.size(), config.data_start, config.geometry.segment_size()) == 0) {
-        co_return refuse(Errc::invalid, what + " is too small for group " + group->name(),
-                         "use one of " +
-                             std::to_string(config.data_start + config.geometry.segment_size() + kPageSize) +
-                             " bytes or more");
+    if (const std::uint32_t one = config.geometry.zone_size().units;
+        units_on(disk.size(), config.data_start) < one) {
+        co_return refuse(
+            Errc::invalid, what + " is too small for group " + group->name(),
+            "use one of " + std::to_string(smallest_disk(config.data_start, one)) + " bytes or more");
     }
     Outcome outcome;
     outcome.steps.push_back("writes a superblock and the tables of group " + group->name() + " on " + what);

@@ -118,19 +118,14 @@ struct Space {
 
 Space space_of(const Tables& tables) {
     const GroupConfig& config = tables.config();
-    std::vector<std::uint32_t> segments;
-    for (std::size_t i = 0; i < config.members.size(); ++i) {
-        if (tables.member_ok(MemberIndex(static_cast<std::uint8_t>(i))))
-            segments.push_back(config.members[i].segments);
-    }
+    MemberMask there;
+    for (std::uint8_t i = 0; i < config.members.size(); ++i) there[i] = tables.member_ok(MemberIndex(i));
     // A zone that is made now may lack as many parts as the level survives.
-    const std::size_t width = std::min<std::size_t>(config.geometry.width(), segments.size());
+    const std::size_t width = std::min<std::size_t>(config.geometry.width(), there.count());
     Space space;
     space.used = tables.allocated_extents();
-    space.usable = width < config.geometry.k ? 0 : zone_capacity(segments, static_cast<unsigned>(width));
-    std::uint64_t extents = 0;
-    for (const VolumeRecord& volume : tables.volumes()) extents += volume.extents;
-    space.promised = extents - std::min(extents, space.used);
+    space.usable = width < config.geometry.k ? 0 : tables.zones_on(there, static_cast<unsigned>(width));
+    space.promised = tables.promised_zones();
     space.missing = space.used + space.promised - std::min(space.used + space.promised, space.usable);
     return space;
 }

@@ -84,7 +84,7 @@ TEST_F(Dirty, GoesAsOnePieceOrAsOneForEachPart) {
 
 TEST_F(Dirty, ContentOfOneRunIsNotCopied) {
     const Slice data = blocks(2, 'a');
-    dirty.put(kS, 1, 0, data, 1, now, true);
+    dirty.put(kS, 1, kSize, 0, data, 1, now, true);
     EXPECT_EQ(dirty.content(kS, {0, 2 * kBlock}).bytes.data(), data.bytes.data());
 }
 
@@ -123,7 +123,7 @@ TEST_F(Dirty, AChosenStripeThatGetsMoreIsNotChosenTwice) {
 TEST_F(Dirty, IsWhatAListOfWritesSays) {
     for (std::uint64_t seed = 1; seed <= 200; ++seed) {
         Prng prng(seed);
-        DirtyStripes stripes(geometry());
+        DirtyStripes stripes;
         std::string model(16, '.');
         std::map<DirtyStripes::Ticket, DirtyPiece> records;
         std::uint64_t bytes = 0;

@@ -1,12 +1,19 @@
 #include "jobs/mover.h"
 
 #include <algorithm>
+#include <set>
 #include <tuple>
 
 #include "base/log.h"
 #include "jobs/share.h"
 
 namespace braid {
+namespace {
+
+constexpr std::size_t kFound = 64;   // zones that one look finds at most
+constexpr Nanos kLookAgain = 500ms;  // if not all of them have been moved before
+
+}  // namespace
 
 bool Mover::mine(ExtentIndex extent) const { return has_share(amf_.view(), extent); }
 
@@ -15,27 +22,40 @@ bool Mover::due(const Zone& zone) const {
     const Tables& tables = amf_.tables();
     const auto position = tables.position_to_move(zone);
     if (!position && tables.position_to_balance(zone)) return true;
-    if (!position || (spare_ & ~members_of(zone)).none()) return false;
+    if (!position || (tables.with_spare(zone) & ~members_of(zone)).none()) return false;
     const MemberIndex member = zone.segments[position->v].member;
     if (tables.state().members[member.v].state != MemberState::failed) return true;
     const auto since = failed_since_[member.v];
     return since && clock_.now() - *since >= options_.delay;
 }
 
-/// What there is to do for all, and since when. Of mine the one that has lost most, whose move is open if
-/// there is such a one.
-std::optional<ExtentIndex> Mover::look() {
+/// Of mine the one that has lost most, whose move is open if there is such a one.
+std::optional<ExtentIndex> Mover::next() {
     const Tables& tables = amf_.tables();
     for (std::size_t i = 0; i < tables.state().members.size(); ++i) {
         const bool failed = tables.state().members[i].state == MemberState::failed;
         if (!failed) failed_since_[i].reset();
         if (failed && !failed_since_[i]) failed_since_[i] = clock_.now();
     }
-    spare_ = tables.with_spare();
     std::erase_if(avoided_, [this](const auto& entry) { return entry.second <= clock_.now(); });
+    for (bool looked = false;; looked = true) {
+        const bool recent = clock_.now() - looked_ < kLookAgain;
+        while (recent && !found_.empty()) {
+            const ExtentIndex extent = found_.front();
+            found_.pop_front();
+            const Zone* zone = tables.zone(extent);
+            if (zone != nullptr && due(*zone) && mine(extent) && !avoided_.contains(extent)) return extent;
+        }
+        if (looked) return std::nullopt;
+        look();
+    }
+}
+
+/// What there is to do for all, and what of it we do next: a look at all zones is long in a large group.
+void Mover::look() {
+    const Tables& tables = amf_.tables();
     std::uint64_t left = 0;
-    std::optional<ExtentIndex> best;
-    std::tuple<unsigned, bool> best_need;
+    std::set<std::tuple<int, bool, ExtentIndex>> mine_first;
     for (std::uint32_t i = 0; i < tables.config().extents; ++i) {
         const ExtentIndex extent(i);
         const Geometry geometry = tables.geometry_of(extent);
@@ -44,16 +64,16 @@ std::optional<ExtentIndex> Mover::look() {
         const std::uint32_t done = zone->move ? zone->move->rows_done : 0;
         left += std::uint64_t{geometry.rows_per_extent() - done} * geometry.strip_size;
         if (!mine(extent) || avoided_.contains(extent)) continue;
-        const std::tuple need(tables.missing_of(*zone), zone->move.has_value());
-        if (best && need <= best_need) continue;
-        best = extent;
-        best_need = need;
+        mine_first.emplace(-static_cast<int>(tables.missing_of(*zone)), !zone->move.has_value(), extent);
+        if (mine_first.size() > kFound) mine_first.erase(std::prev(mine_first.end()));
     }
+    found_.clear();
+    for (const auto& [need, open, extent] : mine_first) found_.push_back(extent);
+    looked_ = clock_.now();
     const bool was_running = progress_.running();
     progress_.total_bytes = left == 0 ? 0 : std::max(progress_.total_bytes, left);
     progress_.done_bytes = progress_.total_bytes - left;
     if (progress_.running() != was_running && changed_) changed_();
-    return best;
 }
 
 Task<void> Mover::run() {
@@ -62,7 +82,7 @@ Task<void> Mover::run() {
         const Tables& tables = amf_.tables();
         while (!ending_ && amf_.ready() && tables.settled() && !tables.offline()) {
             if (!tables.anything_to_move() && !progress_.running() && job() == nullptr) break;
-            std::optional<ExtentIndex> extent = look();
+            std::optional<ExtentIndex> extent = next();
             if (paused()) extent.reset();
             busy_ = true;
             const bool begins = extent && job() == nullptr;

@@ -13,6 +13,7 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <optional>
@@ -52,7 +53,8 @@ private:
     bool mine(ExtentIndex extent) const;
     /// The zone has a position that should stand elsewhere, and it is time.
     bool due(const Zone& zone) const;
-    std::optional<ExtentIndex> look();
+    std::optional<ExtentIndex> next();
+    void look();
     const JobRecord* job() const { return amf_.tables().state().active(JobKind::rebuild); }
     bool paused() const { return job() != nullptr && job()->state == JobState::paused; }
     Task<Status> keep_record();
@@ -66,9 +68,10 @@ private:
     const MoverOptions options_;
     const std::function<void()> changed_;
     bool ending_ = false, busy_ = false;
-    MemberMask spare_;  ///< members with room, when somebody looked
     std::array<std::optional<Nanos>, kMaxMembers> failed_since_{};  ///< as seen here
     std::map<ExtentIndex, Nanos> avoided_;                          ///< until then
+    std::deque<ExtentIndex> found_;                                 ///< when somebody looked, in order
+    Nanos looked_{};
     MoveProgress progress_;
     std::uint32_t moved_ = 0;  ///< segments that the record does not know of
     Nanos recorded_{};

@@ -180,7 +180,7 @@ bool Replay::fits(const JournalEntry& entry) const {
 Buffer Replay::parity_of(const Geometry& geometry, std::span<const std::byte> stripe) const {
     const std::size_t strip = geometry.strip_size;
     Buffer out(geometry.m * strip);
-    std::array<const std::byte*, kMaxMembers> data{};
+    std::array<const std::byte*, kMaxWidth> data{};
     std::array<std::byte*, kMaxParity> parity{};
     for (unsigned i = 0; i < geometry.k; ++i) data[i] = stripe.data() + i * strip;
     for (unsigned j = 0; j < geometry.m; ++j) parity[j] = out.data() + j * strip;

@@ -131,7 +131,7 @@ bool Replay::regenerate(const Filling& filling, const ChecksumRecord& sums) cons
     const Geometry& geometry = filling.geometry;
     for (std::uint32_t at = 0; at < filling.rows.length(); at += kBlockSize) {
         RoleMask good, wanted;
-        std::array<std::byte*, kMaxMembers> blocks{};
+        std::array<std::byte*, kMaxWidth> blocks{};
         for (unsigned role = 0; role < geometry.width(); ++role) {
             blocks[role] = filling.strip(role) + at;
             const std::span<const std::byte> block{blocks[role], kBlockSize};
@@ -188,7 +188,7 @@ Task<Status> Replay::put_filled(const Filling& filling, std::map<AmfSlot, RingEn
             std::memcpy(payload.data() + at, from, count);
         });
         if (with_parity) {
-            std::array<const std::byte*, kMaxMembers> data{};
+            std::array<const std::byte*, kMaxWidth> data{};
             std::array<std::byte*, kMaxParity> parity{};
             for (unsigned i = 0; i < geometry.k; ++i)
                 data[i] = filling.strip(i) + (hull.from - filling.rows.from);

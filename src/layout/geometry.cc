@@ -38,7 +38,7 @@ Result<Level> parse_level(std::string_view text) {
 Result<Geometry> Geometry::make(Level level, std::size_t members, std::uint32_t strip_size, unsigned width) {
     const LevelFacts* facts = facts_of(level);
     if (facts == nullptr || members > kMaxMembers) return fail(Errc::invalid);
-    if (width == 0) width = level == Level::mirror ? 2 : static_cast<unsigned>(members);
+    if (width == 0) width = level == Level::mirror ? 2 : static_cast<unsigned>(std::min(members, kMaxWidth));
     if (width > members || width < 2) return fail(Errc::invalid);
     const unsigned parity = level == Level::mirror ? width - 1 : facts->parity;
     if (width <= parity) return fail(Errc::invalid);
@@ -53,7 +53,7 @@ Result<Geometry> Geometry::make(Level level, std::size_t members, std::uint32_t 
 
 Status StripeShape::check() const {
     const LevelFacts* facts = facts_of(level);
-    if (facts == nullptr || width() > kMaxMembers) return fail(Errc::invalid);
+    if (facts == nullptr || width() > kMaxWidth) return fail(Errc::invalid);
     const bool parities_fit =
         level == Level::mirror ? k == 1 && m >= 1 && m <= kMaxParity : k >= 2 && m == facts->parity;
     if (!parities_fit) return fail(Errc::invalid);

@@ -35,8 +35,9 @@ using Row = Strong<struct RowTag, std::uint32_t>;
 using Role = Strong<struct RoleTag, std::uint8_t>;
 /// A place in a zone's list of segments.
 using ZonePosition = Strong<struct ZonePositionTag, std::uint8_t>;
-/// A segment of one member, counted from the start of its data area.
+/// Where a segment begins on its member: units from the start of its data area.
 using SegmentIndex = Strong<struct SegmentIndexTag, std::uint32_t>;
+constexpr std::uint64_t kSegmentUnit = 64u << 10;  ///< bytes; a segment is a run of whole units
 /// A set of members of a group.
 using MemberMask = std::bitset<kMaxMembers>;
 
@@ -103,19 +104,25 @@ struct StripeShape {
     friend bool operator==(const StripeShape&, const StripeShape&) = default;
 };
 
+/// What a zone takes: a run of units on each of so many different members.
+struct ZoneSize {
+    unsigned width = 0;
+    std::uint32_t units = 0;
+    friend bool operator==(const ZoneSize&, const ZoneSize&) = default;
+};
+
 struct Geometry {
     Level level = Level::raid5;
     std::uint8_t k = 2;                            ///< data strips of a stripe
     std::uint8_t m = 1;                            ///< parity strips (mirror: further copies)
     std::uint32_t strip_size = kDefaultStripSize;  ///< bytes, a power of two, 4 KiB .. 1 MiB
     bool checksums = false;                        ///< of every block, in an area of their own
-    std::uint64_t place = 0;  ///< bytes that a segment takes of its member; 0: its own size
 
     friend bool operator==(const Geometry&, const Geometry&) = default;
 
-    /// `width` 0 is the default: all members, or 2 copies for a mirror. invalid if the level does not work
-    /// so: raid with m parities takes a width of m+2 .. 24, a mirror 2 .. 4 copies, none more than there are
-    /// members.
+    /// `width` 0 is the default: all members, at most 24, or 2 copies for a mirror. invalid if the level does
+    /// not work so: raid with m parities takes a width of m+2 .. 24, a mirror 2 .. 4 copies, none more than
+    /// there are members.
     static Result<Geometry> make(Level level, std::size_t members,
                                  std::uint32_t strip_size = kDefaultStripSize, unsigned width = 0);
     /// invalid for values that make() would never give: for what came from a disk.
@@ -125,7 +132,6 @@ struct Geometry {
     /// The same group's for another shape.
     Geometry of(StripeShape other) const {
         Geometry out = *this;
-        out.place = segment_place();
         out.level = other.level;
         out.k = other.k;
         out.m = other.m;
@@ -142,8 +148,11 @@ struct Geometry {
     std::uint64_t rows_size() const { return std::uint64_t{rows_per_extent()} * strip_size; }
     /// Bytes of a zone on each of its members.
     std::uint64_t segment_size() const { return rows_size() + checksum_area_size(); }
-
-    std::uint64_t segment_place() const { return place != 0 ? place : segment_size(); }
+    ZoneSize zone_size() const {
+        return {width(), static_cast<std::uint32_t>((segment_size() + kSegmentUnit - 1) / kSegmentUnit)};
+    }
+    /// Bytes that a segment takes of its member: whole units.
+    std::uint64_t segment_space() const { return zone_size().units * kSegmentUnit; }
 
     std::uint32_t blocks_per_strip() const { return strip_size / kBlockSize; }
     /// Copies of a stripe's checksum record.

@@ -17,7 +17,7 @@ Geometry random_geometry(std::uint32_t least_strip = kMinStripSize) {
     strip = std::max(strip, least_strip);
     const unsigned least = level == Level::mirror ? 2 : static_cast<unsigned>(level) + 1;
     const unsigned width = *rc::gen::inRange(least, level == Level::mirror ? 5u : 25u);
-    const auto geometry = Geometry::make(level, 24, strip, width);
+    const auto geometry = Geometry::make(level, kMaxMembers, strip, width);
     RC_ASSERT(geometry.has_value());
     return *geometry;
 }
@@ -67,7 +67,10 @@ TEST(Geometry, RefusesWhatNoGroupCanBe) {
     EXPECT_FALSE(Geometry::make(Level::raid5, 2));
     EXPECT_FALSE(Geometry::make(Level::raid6, 3));
     EXPECT_FALSE(Geometry::make(Level::raid7_3, 4));
-    EXPECT_FALSE(Geometry::make(Level::raid6, 25));
+    EXPECT_EQ(Geometry::make(Level::raid6, 64)->width(), 24u);
+    EXPECT_EQ(Geometry::make(Level::raid6, 60, kDefaultStripSize, 10)->k, 8);
+    EXPECT_FALSE(Geometry::make(Level::raid6, 30, kDefaultStripSize, 25));
+    EXPECT_FALSE(Geometry::make(Level::raid6, 65, kDefaultStripSize, 10));
     EXPECT_FALSE(Geometry::make(Level::mirror, 1));
     EXPECT_FALSE(Geometry::make(Level::mirror, 6, 65536, 5));
     EXPECT_FALSE(Geometry::make(Level::mirror, 6, 65536, 1));
@@ -86,7 +89,9 @@ TEST(Geometry, CutsTheLastRowAtTheExtentsEnd) {
     EXPECT_EQ(geometry.range_of(last), (LogicalRange{3 * kExtentSize - 65536, 65536}));
     EXPECT_EQ(geometry.column_length(last, Role(0)), 65536u);
     EXPECT_EQ(geometry.column_length(last, Role(1)), 0u);
-    EXPECT_EQ(geometry.locate(3 * kExtentSize).stripe, last.next());
+    EXPECT_FALSE(geometry.has(last.next()));
+    EXPECT_EQ(geometry.range_of(last.next()), (LogicalRange{3 * kExtentSize, 0}));
+    EXPECT_EQ(geometry.locate(3 * kExtentSize).stripe, geometry.stripe_of(ExtentIndex(3), Row(0)));
     EXPECT_EQ(geometry.locate(3 * kExtentSize).offset, 0u);
 }
 
@@ -173,7 +178,7 @@ TEST(GeometryProperty, ChecksumRecordsStandBehindTheRowsOnDifferentMembers) {
             std::set<std::uint8_t> members;
             for (unsigned copy = 0; copy < g.checksum_copies(); ++copy) {
                 const DiskPlace place = checksum_place(g, zone, Row(r), copy, data_start);
-                const std::uint64_t begin = data_start + (100u + 3u * place.member.v) * g.segment_size();
+                const std::uint64_t begin = data_start + (100u + 3u * place.member.v) * kSegmentUnit;
                 RC_ASSERT(place.offset >= begin + g.rows_size());
                 RC_ASSERT(place.offset + g.checksum_record_size() <= begin + g.segment_size());
                 RC_ASSERT((place.offset - begin - g.rows_size()) % g.checksum_record_size() == 0u);
@@ -211,7 +216,7 @@ TEST(GeometryProperty, TheStripsOfAZoneFillItsSegmentsExactly) {
         for (std::uint32_t r = 0; r < g.rows_per_extent(); ++r) {
             for (std::uint8_t role = 0; role < zone.width; ++role) {
                 const DiskPlace place = strip_place(g, zone, Row(r), Role(role), data_start);
-                const std::uint64_t begin = data_start + (100u + 3u * place.member.v) * g.segment_size();
+                const std::uint64_t begin = data_start + (100u + 3u * place.member.v) * kSegmentUnit;
                 RC_ASSERT(place.offset >= begin);
                 RC_ASSERT(place.offset + g.strip_size <= begin + g.segment_size());
                 RC_ASSERT((place.offset - begin) % g.strip_size == 0u);

@@ -17,8 +17,8 @@ std::size_t turn(MemberIndex member, ExtentIndex extent, std::size_t members) {
 }  // namespace
 
 DiskPlace strip_place(const Geometry& geometry, Segment segment, Row row, std::uint64_t data_start) {
-    return {segment.member, data_start + segment.index.v * geometry.segment_place() +
-                                std::uint64_t{row.v} * geometry.strip_size};
+    return {segment.member,
+            data_start + segment.index.v * kSegmentUnit + std::uint64_t{row.v} * geometry.strip_size};
 }
 
 DiskPlace strip_place(const Geometry& geometry, const Zone& zone, Row row, Role role,
@@ -29,7 +29,7 @@ DiskPlace strip_place(const Geometry& geometry, const Zone& zone, Row row, Role 
 
 DiskPlace checksum_place(const Geometry& geometry, Segment segment, Row row, unsigned copy,
                          std::uint64_t data_start) {
-    return {segment.member, data_start + segment.index.v * geometry.segment_place() + geometry.rows_size() +
+    return {segment.member, data_start + segment.index.v * kSegmentUnit + geometry.rows_size() +
                                 geometry.checksum_offset(copy, row)};
 }
 
@@ -81,40 +81,124 @@ std::uint32_t zone_capacity(std::span<const std::uint32_t> segments_by_member, u
     return static_cast<std::uint32_t>(low);
 }
 
-SegmentAllocator::SegmentAllocator(unsigned width, std::span<const std::uint32_t> segments_by_member)
-    : width_(width) {
-    ASSERT(width >= 1 && width <= kMaxMembers && segments_by_member.size() <= kMaxMembers);
-    for (std::uint32_t segments : segments_by_member)
-        members_.push_back({std::vector<bool>(segments), segments, 0});
+// ---- a member's free runs
+
+SegmentAllocator::Member::Member(std::uint32_t units) : units_(units) {
+    if (units != 0) add(0, units);
 }
 
-bool SegmentAllocator::evens_out(MemberIndex from, MemberIndex to) const {
-    const auto used = [](const Member& member) { return std::uint64_t{member.used.size()} - member.free; };
+void SegmentAllocator::Member::add(std::uint32_t start, std::uint32_t length) {
+    runs_.emplace(start, length);
+    free_ += length;
+    for (auto& [units, count] : fitting_) count += length / units;
+}
+
+void SegmentAllocator::Member::remove(Runs::iterator run) {
+    free_ -= run->second;
+    for (auto& [units, count] : fitting_) count -= run->second / units;
+    runs_.erase(run);
+}
+
+std::uint32_t SegmentAllocator::Member::fitting(std::uint32_t units) const {
+    const auto [known, asked_first] = fitting_.try_emplace(units, 0);
+    if (asked_first) {
+        for (const auto& [start, length] : runs_) known->second += length / units;
+    }
+    return known->second;
+}
+
+std::uint32_t SegmentAllocator::Member::fitting_after(std::uint32_t units, std::uint32_t taken) const {
+    const auto run = first_run(taken);
+    if (run == runs_.end()) return fitting(units);
+    return fitting(units) - run->second / units + (run->second - taken) / units;
+}
+
+SegmentAllocator::Runs::const_iterator SegmentAllocator::Member::first_run(std::uint32_t units) const {
+    return std::ranges::find_if(runs_, [units](const auto& run) { return run.second >= units; });
+}
+
+std::optional<SegmentIndex> SegmentAllocator::Member::first(std::uint32_t units) const {
+    const auto run = first_run(units);
+    return run == runs_.end() ? std::nullopt : std::optional(SegmentIndex(run->first));
+}
+
+/// The last one that begins there or before, or none.
+SegmentAllocator::Runs::iterator SegmentAllocator::Member::run_with(SegmentIndex at) {
+    const auto behind = runs_.upper_bound(at.v);
+    return behind == runs_.begin() ? runs_.end() : std::prev(behind);
+}
+
+bool SegmentAllocator::Member::is_free(SegmentIndex at, std::uint32_t units) const {
+    const auto behind = runs_.upper_bound(at.v);
+    if (behind == runs_.begin()) return false;
+    const auto& [start, length] = *std::prev(behind);
+    return std::uint64_t{at.v} + units <= std::uint64_t{start} + length;
+}
+
+void SegmentAllocator::Member::take(SegmentIndex at, std::uint32_t units) {
+    const auto run = run_with(at);
+    const auto [start, length] = *run;
+    remove(run);
+    if (start < at.v) add(start, at.v - start);
+    if (at.v + units < start + length) add(at.v + units, start + length - at.v - units);
+}
+
+void SegmentAllocator::Member::release(SegmentIndex at, std::uint32_t units) {
+    std::uint32_t start = at.v, end = at.v + units;
+    ASSERT(end <= units_);
+    if (const auto before = run_with(at); before != runs_.end()) {
+        ASSERT(before->first + before->second <= start);
+        if (before->first + before->second == start) {
+            start = before->first;
+            remove(before);
+        }
+    }
+    if (const auto behind = runs_.lower_bound(at.v); behind != runs_.end()) {
+        ASSERT(behind->first >= end);
+        if (behind->first == end) {
+            end += behind->second;
+            remove(behind);
+        }
+    }
+    add(start, end - start);
+}
+
+// ---- all members
+
+SegmentAllocator::SegmentAllocator(std::span<const std::uint32_t> units_by_member) {
+    ASSERT(units_by_member.size() <= kMaxMembers);
+    for (std::uint32_t units : units_by_member) members_.emplace_back(units);
+}
+
+bool SegmentAllocator::evens_out(std::uint32_t units, MemberIndex from, MemberIndex to) const {
     const Member& full = members_.at(from.v);
     const Member& empty = members_.at(to.v);
-    if (used(full) == 0 || empty.free == 0) return false;
-    return (used(empty) + 1) * full.used.size() <= (used(full) - 1) * empty.used.size();
+    if (full.used() < units || empty.fitting(units) == 0) return false;
+    return (std::uint64_t{empty.used()} + units) * full.units() <=
+           std::uint64_t{full.used() - units} * empty.units();
 }
 
-std::optional<MemberIndex> SegmentAllocator::emptiest(MemberMask from) const {
-    std::optional<MemberIndex> best;
+std::vector<MemberIndex> SegmentAllocator::emptiest_first(MemberMask from) const {
+    std::vector<MemberIndex> out;
     for (std::uint8_t i = 0; i < members_.size(); ++i) {
-        if (!from[i] || members_[i].free == 0) continue;
-        const Member& one = members_[i];
-        const auto emptier = [&](const Member& other) {
-            return std::uint64_t{one.free} * other.used.size() > std::uint64_t{other.free} * one.used.size();
-        };
-        if (!best || emptier(members_[best->v])) best = MemberIndex(i);
+        if (from[i]) out.push_back(MemberIndex(i));
     }
-    return best;
+    std::ranges::sort(out, [this](MemberIndex a, MemberIndex b) {
+        const std::uint64_t one = std::uint64_t{members_[a.v].used()} * members_[b.v].units();
+        const std::uint64_t other = std::uint64_t{members_[b.v].used()} * members_[a.v].units();
+        return std::pair(one, a) < std::pair(other, b);
+    });
+    return out;
 }
 
-void SegmentAllocator::put_member(MemberIndex member, std::uint32_t segments) {
+void SegmentAllocator::put_member(MemberIndex member, std::uint32_t units) {
     ASSERT(member.v <= members_.size() && member.v < kMaxMembers);
-    if (member.v == members_.size()) members_.emplace_back();
-    Member& place = members_[member.v];
-    ASSERT(place.free == place.used.size());
-    place = {std::vector<bool>(segments), segments, 0};
+    if (member.v == members_.size()) {
+        members_.emplace_back(units);
+        return;
+    }
+    ASSERT(members_[member.v].used() == 0);
+    members_[member.v] = Member(units);
 }
 
 namespace {
@@ -128,59 +212,46 @@ std::vector<Segment> used_by(const Zone& zone) {
 
 }  // namespace
 
-Status SegmentAllocator::take(const Zone& zone) {
+Status SegmentAllocator::take(const Zone& zone, std::uint32_t units) {
     const std::vector<Segment> parts = used_by(zone);
-    for (std::size_t i = 0; i < parts.size(); ++i) {
-        const Segment& part = parts[i];
-        if (part.member.v >= members_.size()) return fail(Errc::corrupt);
-        const Member& member = members_[part.member.v];
-        if (part.index.v >= member.used.size() || member.used[part.index.v])
-            return fail(Errc::corrupt, part.member.v);
-        for (std::size_t other = 0; other < i; ++other) {
-            if (parts[other].member == part.member) return fail(Errc::corrupt, part.member.v);
-        }
-    }
+    MemberMask used;
     for (const Segment& part : parts) {
-        Member& member = members_[part.member.v];
-        member.used[part.index.v] = true;
-        --member.free;
+        if (part.member.v >= members_.size()) return fail(Errc::corrupt);
+        if (used[part.member.v] || !members_[part.member.v].is_free(part.index, units))
+            return fail(Errc::corrupt, part.member.v);
+        used.set(part.member.v);
     }
+    for (const Segment& part : parts) members_[part.member.v].take(part.index, units);
     return {};
 }
 
-// Adds members of `from` with free segments to `chosen`, up to `most`.
-void SegmentAllocator::pick(std::vector<MemberIndex>& chosen, std::size_t most, ExtentIndex extent,
-                            MemberMask from) const {
+// Adds members of `from` with room for a segment to `chosen`, up to `most`.
+void SegmentAllocator::pick(std::vector<MemberIndex>& chosen, ZoneSize size, std::size_t most,
+                            ExtentIndex extent, MemberMask from) const {
     std::vector<MemberIndex> candidates;
-    for (std::size_t i = 0; i < members_.size(); ++i) {
-        if (from[i] && members_[i].free > 0) candidates.push_back(MemberIndex(static_cast<std::uint8_t>(i)));
+    for (std::uint8_t i = 0; i < members_.size(); ++i) {
+        if (from[i] && members_[i].fitting(size.units) > 0) candidates.push_back(MemberIndex(i));
     }
     std::ranges::sort(candidates, {}, [&](MemberIndex m) {
-        return std::pair(~members_[m.v].free, turn(m, extent, members_.size()));
+        return std::pair(~members_[m.v].fitting(size.units), turn(m, extent, members_.size()));
     });
     for (MemberIndex member : candidates) {
         if (chosen.size() < most) chosen.push_back(member);
     }
 }
 
-SegmentIndex SegmentAllocator::take_first(Member& member) {
-    while (member.used[member.first_free]) ++member.first_free;
-    member.used[member.first_free] = true;
-    --member.free;
-    return SegmentIndex(member.first_free++);
-}
-
-Result<Zone> SegmentAllocator::allocate(unsigned width, ExtentIndex extent, MemberMask usable, MemberMask reserve,
-                                        std::uint32_t promised) {
+Result<Zone> SegmentAllocator::allocate(ZoneSize size, ExtentIndex extent, MemberMask usable,
+                                        MemberMask reserve, Promise promised) {
+    ASSERT(size.width >= 1 && size.width <= kMaxWidth && size.units >= 1);
     std::vector<MemberIndex> chosen;
-    for (unsigned absent = 0; absent <= width; ++absent) {
+    for (unsigned absent = 0; absent <= size.width; ++absent) {
         std::vector<MemberIndex> next;
-        pick(next, width - absent, extent, usable);
-        pick(next, width, extent, reserve & ~usable);
-        if (next.size() < width) continue;
+        pick(next, size, size.width - absent, extent, usable);
+        pick(next, size, size.width, extent, reserve & ~usable);
+        if (next.size() < size.width) continue;
         MemberMask taken;
         for (const MemberIndex member : next) taken.set(member.v);
-        const bool room = fits(usable | reserve, taken, promised);
+        const bool room = fits(promised, usable | reserve, taken, size.units);
         if (chosen.empty() || room) chosen = std::move(next);
         if (room) break;
     }
@@ -189,50 +260,59 @@ Result<Zone> SegmentAllocator::allocate(unsigned width, ExtentIndex extent, Memb
     std::ranges::sort(chosen, {}, [&](MemberIndex m) { return turn(m, extent, members_.size()); });
     Zone zone;
     zone.state = ZoneState::allocated;
-    zone.width = static_cast<std::uint8_t>(width);
-    for (std::size_t i = 0; i < width; ++i)
-        zone.segments[i] = {chosen[i], take_first(members_[chosen[i].v])};
+    zone.width = static_cast<std::uint8_t>(size.width);
+    for (std::size_t i = 0; i < size.width; ++i) {
+        Member& member = members_[chosen[i].v];
+        zone.segments[i] = {chosen[i], *member.first(size.units)};
+        member.take(zone.segments[i].index, size.units);
+    }
     return zone;
 }
 
-void SegmentAllocator::release(const Zone& zone) {
-    for (const Segment& part : used_by(zone)) {
-        Member& member = members_.at(part.member.v);
-        ASSERT(member.used.at(part.index.v));
-        member.used[part.index.v] = false;
-        ++member.free;
-        member.first_free = std::min(member.first_free, part.index.v);
-    }
+void SegmentAllocator::release(const Zone& zone, std::uint32_t units) {
+    for (const Segment& part : used_by(zone)) members_.at(part.member.v).release(part.index, units);
 }
 
-/// So many zones find their places, when one segment of each of some members is gone.
-bool SegmentAllocator::fits(MemberMask usable, MemberMask without_one_of, std::uint32_t zones) const {
+std::uint32_t SegmentAllocator::room(ZoneSize size, MemberMask members) const {
     std::vector<std::uint32_t> free;
     for (std::size_t i = 0; i < members_.size(); ++i) {
-        if (usable[i]) free.push_back(members_[i].free - (without_one_of[i] ? 1 : 0));
+        if (members[i]) free.push_back(members_[i].fitting(size.units));
     }
-    return zone_capacity(free, width_) >= zones;
+    return zone_capacity(free, size.width);
 }
 
-MemberMask SegmentAllocator::with_spare(MemberMask usable, std::uint32_t promised) const {
+/// All of it finds its places when some members have given a segment of so many units away.
+bool SegmentAllocator::fits(Promise promised, MemberMask usable, MemberMask taken_from,
+                            std::uint32_t taken) const {
+    if (promised.zones == 0) return true;
+    std::vector<std::uint32_t> free;
+    for (std::size_t i = 0; i < members_.size(); ++i) {
+        const Member& member = members_[i];
+        const std::uint32_t units = promised.size.units;
+        if (usable[i])
+            free.push_back(taken_from[i] ? member.fitting_after(units, taken) : member.fitting(units));
+    }
+    return zone_capacity(free, promised.size.width) >= promised.zones;
+}
+
+MemberMask SegmentAllocator::with_spare(std::uint32_t units, MemberMask usable, Promise promised) const {
     MemberMask out;
-    for (std::size_t i = 0; i < members_.size(); ++i)
-        out[i] = usable[i] && members_[i].free > 0 && fits(usable, MemberMask().set(i), promised);
+    for (std::size_t i = 0; i < members_.size(); ++i) {
+        out[i] =
+            usable[i] && members_[i].fitting(units) > 0 && fits(promised, usable, MemberMask().set(i), units);
+    }
     return out;
 }
 
-Result<Segment> SegmentAllocator::spare(const Zone& zone, MemberMask from) const {
+Result<Segment> SegmentAllocator::spare(const Zone& zone, std::uint32_t units, MemberMask from) const {
     from &= ~members_of(zone);
-    std::optional<std::size_t> best;
-    for (std::size_t i = 0; i < members_.size(); ++i) {
-        if (!from[i] || members_[i].free == 0) continue;
-        if (!best || members_[i].free > members_[*best].free) best = i;
+    std::optional<MemberIndex> best;
+    for (std::uint8_t i = 0; i < members_.size(); ++i) {
+        if (!from[i] || members_[i].fitting(units) == 0) continue;
+        if (!best || members_[i].fitting(units) > members_[best->v].fitting(units)) best = MemberIndex(i);
     }
     if (!best) return fail(Errc::no_space);
-    const Member& member = members_[*best];
-    std::uint32_t index = member.first_free;
-    while (member.used[index]) ++index;
-    return Segment{MemberIndex(static_cast<std::uint8_t>(*best)), SegmentIndex(index)};
+    return Segment{*best, *members_[best->v].first(units)};
 }
 
 }  // namespace braid

@@ -1,11 +1,12 @@
 // A zone is the place of one extent: a segment on each of k + m different members. One of them may be on its
 // move to a further member: then rows at that position have two places, and strip_places() and
-// checksum_places() are where everybody learns of both. The allocator keeps, per member, which segments no
-// zone uses; it is derived from all zones and holds no truth of its own.
+// checksum_places() are where everybody learns of both. The allocator keeps, per member, the runs of units
+// that no zone uses; it is derived from all zones and holds no truth of its own.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
 #include <vector>
@@ -44,7 +45,7 @@ struct Zone {
     StripeShape shape;  ///< of the extent's stripes, with a zone or without; the zone is as wide
     std::uint32_t generation = 0;  ///< raised when the extent gets or loses its zone; kept while it has none,
                                    ///< and when a segment moves: it names the content
-    std::array<Segment, kMaxMembers> segments{};
+    std::array<Segment, kMaxWidth> segments{};
     std::optional<ZoneMove> move{};
 
     bool allocated() const { return state != ZoneState::none; }
@@ -128,48 +129,84 @@ Result<Role> role_of_member(const Geometry& geometry, const Zone& zone, Row row,
 /// E with sum(min(segments, E)) >= width * E. With width == members that is the smallest member's count.
 std::uint32_t zone_capacity(std::span<const std::uint32_t> segments_by_member, unsigned width);
 
+/// Further zones that are to find their places, whatever else is taken.
+struct Promise {
+    ZoneSize size;
+    std::uint32_t zones = 0;
+};
+
+/// Zones may differ in size. A segment is taken at the start of the first run that has room for it; so one of
+/// n units takes nothing but one place from those that a member has for segments of n units, and as long as
+/// all have one size every free run but the last is a multiple of it.
 class SegmentAllocator {
 public:
-    SegmentAllocator(unsigned width, std::span<const std::uint32_t> segments_by_member);
+    explicit SegmentAllocator(std::span<const std::uint32_t> units_by_member);
 
-    /// Marks the segments of a zone that was read from the map. corrupt, and nothing changed, if one is out
-    /// of range or taken.
-    Status take(const Zone& zone);
-    /// A zone of so many segments on distinct members of `usable`, those with the most free segments, equal
-    /// ones taken turn by turn with the extent; generation 0. Only if there are too few, or if not all of
-    /// `promised` further zones would find their places, members of `reserve` complete it: a degraded group
-    /// gives its missing members here. no_space.
-    Result<Zone> allocate(unsigned width, ExtentIndex extent, MemberMask usable, MemberMask reserve = {},
-                          std::uint32_t promised = 0);
+    /// Marks the segments, each of so many units, of a zone that was read from the map. corrupt, and nothing
+    /// changed, if a part of one is out of range or taken.
+    Status take(const Zone& zone, std::uint32_t units);
+    /// A zone on distinct members of `usable`, those with places for most segments of its size, equal ones
+    /// taken turn by turn with the extent; generation 0. Only if there are too few, or if not all that is
+    /// `promised` would find its places, members of `reserve` complete it: a degraded group gives its missing
+    /// members here. no_space.
+    Result<Zone> allocate(ZoneSize size, ExtentIndex extent, MemberMask usable, MemberMask reserve = {},
+                          Promise promised = {});
     /// Returns the segments of a zone that was taken or allocated here.
-    void release(const Zone& zone);
-    /// Members of `usable` that can give a segment away: all of `promised` further zones find their places on
-    /// `usable` without it.
-    MemberMask with_spare(MemberMask usable, std::uint32_t promised) const;
+    void release(const Zone& zone, std::uint32_t units);
+    /// Further zones that find their places on these, if nothing else is taken.
+    std::uint32_t room(ZoneSize size, MemberMask members) const;
+    /// Members of `usable` that can give a segment of so many units away: all that is `promised` finds its
+    /// places on `usable` without it.
+    MemberMask with_spare(std::uint32_t units, MemberMask usable, Promise promised) const;
     /// A free segment for one of the zone's positions, which is not taken: of the member of `from` with most
     /// of them that the zone does not use. no_space.
-    Result<Segment> spare(const Zone& zone, MemberMask from) const;
-    /// Of the members of `from` the emptiest, as a part of what they have.
-    std::optional<MemberIndex> emptiest(MemberMask from) const;
+    Result<Segment> spare(const Zone& zone, std::uint32_t units, MemberMask from) const;
+    /// The members of `from`, the emptiest first, as a part of what they have.
+    std::vector<MemberIndex> emptiest_first(MemberMask from) const;
 
-    std::uint32_t free_on(MemberIndex member) const { return members_.at(member.v).free; }
-    /// One segment less on `from` and one more on `to`, and `to` is not fuller than `from`, as parts of what
-    /// they have.
-    bool evens_out(MemberIndex from, MemberIndex to) const;
+    /// Further segments of so many units that fit on the member.
+    std::uint32_t free_on(MemberIndex member, std::uint32_t units) const {
+        return members_.at(member.v).fitting(units);
+    }
+    std::uint32_t used_units(MemberIndex member) const { return members_.at(member.v).used(); }
+    /// A segment of so many units less on `from` and one more on `to`, and `to` is not fuller than `from`, as
+    /// parts of what they have.
+    bool evens_out(std::uint32_t units, MemberIndex from, MemberIndex to) const;
     /// Another disk, nothing of which is taken, in a place where nothing is taken, or in the next one.
-    void put_member(MemberIndex member, std::uint32_t segments);
+    void put_member(MemberIndex member, std::uint32_t units);
 
 private:
-    struct Member {
-        std::vector<bool> used;
-        std::uint32_t free = 0;
-        std::uint32_t first_free = 0;  ///< no free segment lies below
-    };
-    void pick(std::vector<MemberIndex>& chosen, std::size_t most, ExtentIndex extent, MemberMask from) const;
-    SegmentIndex take_first(Member& member);
-    bool fits(MemberMask usable, MemberMask without_one_of, std::uint32_t zones) const;
+    using Runs = std::map<std::uint32_t, std::uint32_t>;  ///< free units: start, length; no two touch
+    class Member {
+    public:
+        explicit Member(std::uint32_t units);
+        std::uint32_t units() const { return units_; }
+        std::uint32_t free() const { return free_; }
+        std::uint32_t used() const { return units_ - free_; }
+        /// Segments of so many units that fit.
+        std::uint32_t fitting(std::uint32_t units) const;
+        /// Of those the ones that are left when one of `taken` units has been taken, if that fits.
+        std::uint32_t fitting_after(std::uint32_t units, std::uint32_t taken) const;
+        /// Where the first one would be, if it fits.
+        std::optional<SegmentIndex> first(std::uint32_t units) const;
+        bool is_free(SegmentIndex at, std::uint32_t units) const;
+        void take(SegmentIndex at, std::uint32_t units);
+        void release(SegmentIndex at, std::uint32_t units);
 
-    unsigned width_;
+    private:
+        Runs::const_iterator first_run(std::uint32_t units) const;
+        Runs::iterator run_with(SegmentIndex at);
+        void add(std::uint32_t start, std::uint32_t length);
+        void remove(Runs::iterator run);
+
+        std::uint32_t units_, free_ = 0;
+        Runs runs_;
+        mutable std::map<std::uint32_t, std::uint32_t> fitting_;  ///< by size, of those that were asked for
+    };
+    void pick(std::vector<MemberIndex>& chosen, ZoneSize size, std::size_t most, ExtentIndex extent,
+              MemberMask from) const;
+    bool fits(Promise promised, MemberMask usable, MemberMask taken_from, std::uint32_t taken) const;
+
     std::vector<Member> members_;
 };
 

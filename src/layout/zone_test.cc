@@ -26,35 +26,41 @@ TEST(ZoneCapacity, CountsZonesOfDistinctMembers) {
     EXPECT_EQ(zone_capacity(std::vector<std::uint32_t>(6, 7), 4), 10u);
 }
 
+constexpr std::uint32_t kUnits = 5;  // of a segment, where all have one size
+
+SegmentAllocator with_segments(std::vector<std::uint32_t> segments) {
+    for (std::uint32_t& count : segments) count = count * kUnits + kUnits - 1;  // what is left fits none
+    return SegmentAllocator(segments);
+}
+
 TEST(SegmentAllocator, TakesTheMembersWithTheMostFreeSegments) {
-    const std::vector<std::uint32_t> segments = {2, 5, 4, 9};
-    SegmentAllocator allocator(2, segments);
-    const auto zone = allocator.allocate(2, ExtentIndex(0), first_members(4));
+    SegmentAllocator allocator = with_segments({2, 5, 4, 9});
+    const auto zone = allocator.allocate({2, kUnits}, ExtentIndex(0), first_members(4));
     ASSERT_TRUE(zone);
     EXPECT_EQ(zone->segments[0], (Segment{MemberIndex(1), SegmentIndex(0)}));
     EXPECT_EQ(zone->segments[1], (Segment{MemberIndex(3), SegmentIndex(0)}));
-    EXPECT_EQ(allocator.free_on(MemberIndex(3)), 8u);
-    EXPECT_EQ(allocator.free_on(MemberIndex(0)), 2u);
+    EXPECT_EQ(allocator.free_on(MemberIndex(3), kUnits), 8u);
+    EXPECT_EQ(allocator.free_on(MemberIndex(0), kUnits), 2u);
+    EXPECT_EQ(allocator.used_units(MemberIndex(3)), kUnits);
 }
 
 TEST(SegmentAllocator, TurnsEqualMembersWithTheExtent) {
-    const std::vector<std::uint32_t> segments(5, 10);
-    SegmentAllocator allocator(5, segments);
+    SegmentAllocator allocator = with_segments(std::vector<std::uint32_t>(5, 10));
     for (std::uint32_t extent = 0; extent < 10; ++extent) {
-        const auto zone = allocator.allocate(5, ExtentIndex(extent), first_members(5));
+        const auto zone = allocator.allocate({5, kUnits}, ExtentIndex(extent), first_members(5));
         ASSERT_TRUE(zone);
         EXPECT_EQ(zone->segments[0].member.v, extent % 5);
         EXPECT_EQ(zone->segments[4].member.v, (extent + 4) % 5);
-        EXPECT_EQ(zone->segments[0].index.v, extent);
+        EXPECT_EQ(zone->segments[0].index.v, extent * kUnits);
     }
 }
 
 TEST(SegmentAllocator, UsesMissingMembersOnlyToCompleteTheWidth) {
-    const std::vector<std::uint32_t> segments = {1, 9, 9, 12};
-    SegmentAllocator allocator(3, segments);
+    SegmentAllocator allocator = with_segments({1, 9, 9, 12});
     const MemberMask usable = first_members(4).reset(1).reset(2);
-    EXPECT_EQ(allocator.allocate(3, ExtentIndex(0), usable).error().code, Errc::no_space);
-    const auto zone = allocator.allocate(3, ExtentIndex(0), usable, first_members(4));
+    const ZoneSize size{3, kUnits};
+    EXPECT_EQ(allocator.allocate(size, ExtentIndex(0), usable).error().code, Errc::no_space);
+    const auto zone = allocator.allocate(size, ExtentIndex(0), usable, first_members(4));
     ASSERT_TRUE(zone);
     std::vector<unsigned> members;
     for (const Segment& part : zone->parts()) members.push_back(part.member.v);
@@ -62,30 +68,61 @@ TEST(SegmentAllocator, UsesMissingMembersOnlyToCompleteTheWidth) {
 }
 
 TEST(SegmentAllocator, RefusesZonesThatContradictEachOther) {
-    const std::vector<std::uint32_t> segments(3, 4);
-    SegmentAllocator allocator(2, segments);
+    const std::vector<std::uint32_t> units(3, 20);
+    SegmentAllocator allocator(units);
     Zone zone;
     zone.state = ZoneState::allocated;
     zone.width = 2;
-    zone.segments[0] = {MemberIndex(0), SegmentIndex(3)};
-    zone.segments[1] = {MemberIndex(2), SegmentIndex(1)};
-    ASSERT_TRUE(allocator.take(zone));
-    EXPECT_EQ(allocator.take(zone).error().code, Errc::corrupt);
-    Zone half_taken = zone;
-    half_taken.segments[0].index = SegmentIndex(0);
-    EXPECT_FALSE(allocator.take(half_taken));
-    EXPECT_EQ(allocator.free_on(MemberIndex(0)), 3u);
+    zone.segments[0] = {MemberIndex(0), SegmentIndex(15)};
+    zone.segments[1] = {MemberIndex(2), SegmentIndex(6)};
+    ASSERT_TRUE(allocator.take(zone, 5));
+    EXPECT_EQ(allocator.take(zone, 5).error().code, Errc::corrupt);
+    const auto refuses = [&](std::uint32_t first, std::uint32_t second, std::uint32_t units) {
+        Zone other = zone;
+        other.segments[0].index = SegmentIndex(first);
+        other.segments[1].index = SegmentIndex(second);
+        return !allocator.take(other, units);
+    };
+    EXPECT_TRUE(refuses(0, 6, 5));
+    EXPECT_TRUE(refuses(11, 0, 5));  // its last unit is taken
+    EXPECT_TRUE(refuses(0, 4, 3));
+    EXPECT_TRUE(refuses(0, 10, 1));
+    EXPECT_TRUE(refuses(0, 16, 5));  // beyond the end
+    EXPECT_TRUE(refuses(0, UINT32_MAX, 5));
+    EXPECT_EQ(allocator.used_units(MemberIndex(0)), 5u);
+    EXPECT_EQ(allocator.used_units(MemberIndex(2)), 5u);
     Zone outside = zone;
-    outside.segments[1] = {MemberIndex(1), SegmentIndex(4)};
-    EXPECT_FALSE(allocator.take(outside));
+    outside.segments[0].index = SegmentIndex(0);
     outside.segments[1] = {MemberIndex(3), SegmentIndex(0)};
-    EXPECT_FALSE(allocator.take(outside));
+    EXPECT_FALSE(allocator.take(outside, 5));
     Zone twice = zone;
     twice.segments[0] = {MemberIndex(1), SegmentIndex(0)};
-    twice.segments[1] = {MemberIndex(1), SegmentIndex(1)};
-    EXPECT_FALSE(allocator.take(twice));
-    allocator.release(zone);
-    EXPECT_TRUE(allocator.take(zone));
+    twice.segments[1] = {MemberIndex(1), SegmentIndex(5)};
+    EXPECT_FALSE(allocator.take(twice, 5));
+    EXPECT_FALSE(refuses(10, 11, 5));
+    allocator.release(zone, 5);
+    EXPECT_TRUE(allocator.take(zone, 5));
+}
+
+TEST(SegmentAllocator, CountsPlacesRunByRun) {
+    const std::vector<std::uint32_t> units = {20};
+    SegmentAllocator allocator(units);
+    Zone zone;
+    zone.state = ZoneState::allocated;
+    zone.width = 1;
+    zone.segments[0] = {MemberIndex(0), SegmentIndex(4)};
+    EXPECT_EQ(allocator.free_on(MemberIndex(0), 5), 4u);
+    ASSERT_TRUE(allocator.take(zone, 7));  // 4 and 9 are free
+    EXPECT_EQ(allocator.free_on(MemberIndex(0), 5), 1u);
+    EXPECT_EQ(allocator.free_on(MemberIndex(0), 4), 3u);
+    EXPECT_EQ(allocator.free_on(MemberIndex(0), 10), 0u);
+    const auto next = allocator.allocate({1, 5}, ExtentIndex(0), first_members(1));
+    ASSERT_TRUE(next);
+    EXPECT_EQ(next->segments[0].index.v, 11u);  // the first run with room
+    allocator.release(zone, 7);
+    EXPECT_EQ(allocator.free_on(MemberIndex(0), 5), 2u);
+    allocator.release(*next, 5);
+    EXPECT_EQ(allocator.free_on(MemberIndex(0), 20), 1u);
 }
 
 TEST(SegmentAllocatorProperty, AllocatesTheWholeCapacityInAnyOrderOfFreeing) {
@@ -94,18 +131,19 @@ TEST(SegmentAllocatorProperty, AllocatesTheWholeCapacityInAnyOrderOfFreeing) {
             *rc::gen::inRange<std::size_t>(2, 8), rc::gen::inRange<std::uint32_t>(0, 9));
         const unsigned width = *rc::gen::inRange(1u, static_cast<unsigned>(segments.size()) + 1);
         const std::uint32_t capacity = zone_capacity(segments, width);
-        SegmentAllocator allocator(width, segments);
+        SegmentAllocator allocator = with_segments(segments);
         std::map<Segment, std::uint32_t> users;
         std::map<std::uint32_t, Zone> zones;
         const auto steps = *rc::gen::container<std::vector<std::uint32_t>>(60, rc::gen::inRange(0u, 40u));
         for (std::uint32_t extent : steps) {
             if (const auto found = zones.find(extent); found != zones.end()) {
-                allocator.release(found->second);
+                allocator.release(found->second, kUnits);
                 for (const Segment& part : found->second.parts()) users.erase(part);
                 zones.erase(found);
                 continue;
             }
-            const auto zone = allocator.allocate(width, ExtentIndex(extent), first_members(segments.size()));
+            const auto zone =
+                allocator.allocate({width, kUnits}, ExtentIndex(extent), first_members(segments.size()));
             RC_ASSERT(zone.has_value() == (zones.size() < capacity));
             if (!zone) continue;
             RC_ASSERT(zone->width == width);
@@ -113,11 +151,87 @@ TEST(SegmentAllocatorProperty, AllocatesTheWholeCapacityInAnyOrderOfFreeing) {
             for (const Segment& part : zone->parts()) {
                 RC_ASSERT(!members[part.member.v]);
                 members.set(part.member.v);
-                RC_ASSERT(part.index.v < segments[part.member.v]);
+                RC_ASSERT(part.index.v % kUnits == 0);
+                RC_ASSERT(part.index.v / kUnits < segments[part.member.v]);
                 RC_ASSERT(users.emplace(part, extent).second);
             }
             zones.emplace(extent, *zone);
         }
+    }));
+}
+
+// The same with a flag for each unit.
+class Naive {
+public:
+    explicit Naive(const std::vector<std::uint32_t>& units) {
+        for (const std::uint32_t count : units) used_.emplace_back(count, false);
+    }
+    void mark(const Zone& zone, std::uint32_t units, bool to) {
+        for (const Segment& part : zone.parts()) {
+            for (std::uint32_t i = 0; i < units; ++i) {
+                RC_ASSERT(part.index.v + i < used_[part.member.v].size());
+                RC_ASSERT(used_[part.member.v][part.index.v + i] != to);
+                used_[part.member.v][part.index.v + i] = to;
+            }
+        }
+    }
+    std::uint32_t fitting(std::size_t member, std::uint32_t units) const {
+        std::uint32_t run = 0, out = 0;
+        for (const bool used : used_[member]) {
+            run = used ? 0 : run + 1;
+            if (run == units) ++out, run = 0;
+        }
+        return out;
+    }
+
+private:
+    std::vector<std::vector<bool>> used_;
+};
+
+TEST(SegmentAllocatorProperty, ZonesOfTwoSizesShareMembers) {
+    EXPECT_TRUE(rc::check("nothing overlaps, and what is promised can be allocated", [] {
+        const auto units = *rc::gen::container<std::vector<std::uint32_t>>(
+            *rc::gen::inRange<std::size_t>(3, 9), rc::gen::inRange<std::uint32_t>(0, 40));
+        const auto most = static_cast<unsigned>(units.size());
+        const std::array sizes{
+            ZoneSize{*rc::gen::inRange(1u, most + 1), *rc::gen::inRange<std::uint32_t>(1, 9)},
+            ZoneSize{*rc::gen::inRange(1u, most + 1), *rc::gen::inRange<std::uint32_t>(1, 9)}};
+        const MemberMask all = first_members(units.size());
+        SegmentAllocator allocator(units);
+        Naive naive(units);
+        std::map<std::uint32_t, std::pair<Zone, std::size_t>> zones;
+        const auto steps = *rc::gen::container<std::vector<std::uint32_t>>(60, rc::gen::inRange(0u, 40u));
+        for (const std::uint32_t extent : steps) {
+            const std::size_t kind = extent % 2;
+            if (const auto found = zones.find(extent); found != zones.end()) {
+                allocator.release(found->second.first, sizes[kind].units);
+                naive.mark(found->second.first, sizes[kind].units, false);
+                zones.erase(found);
+            } else if (const auto zone = allocator.allocate(sizes[kind], ExtentIndex(extent), all)) {
+                naive.mark(*zone, sizes[kind].units, true);
+                zones.emplace(extent, std::pair(*zone, kind));
+            }
+            for (const ZoneSize size : sizes) {
+                std::vector<std::uint32_t> counts;
+                for (std::uint8_t i = 0; i < most; ++i) {
+                    counts.push_back(naive.fitting(i, size.units));
+                    RC_ASSERT(allocator.free_on(MemberIndex(i), size.units) == counts.back());
+                }
+                RC_ASSERT(allocator.room(size, all) == zone_capacity(counts, size.width));
+            }
+        }
+        // Whoever may give a segment of one size leaves what is promised of the other.
+        const Promise promised{sizes[0], allocator.room(sizes[0], all)};
+        const MemberMask spare = allocator.with_spare(sizes[1].units, all, promised);
+        for (std::uint8_t i = 0; i < most; ++i) {
+            if (allocator.free_on(MemberIndex(i), sizes[1].units) == 0) continue;
+            SegmentAllocator after = allocator;
+            RC_ASSERT(after.allocate({1, sizes[1].units}, ExtentIndex(0), MemberMask().set(i)).has_value());
+            RC_ASSERT(spare[i] == (after.room(sizes[0], all) == promised.zones));
+        }
+        for (std::uint32_t i = 0; i < promised.zones; ++i)
+            RC_ASSERT(allocator.allocate(sizes[0], ExtentIndex(100 + i), all).has_value());
+        RC_ASSERT(!allocator.allocate(sizes[0], ExtentIndex(99), all).has_value());
     }));
 }
 
@@ -169,32 +283,48 @@ TEST(ZoneMove, MovesTheCopiesOfChecksumRecordsToo) {
 }
 
 TEST(SegmentAllocator, TakesTheTargetOfAMoveWithItsZone) {
-    const std::vector<std::uint32_t> segments(5, 20);
-    SegmentAllocator allocator(3, segments);
+    SegmentAllocator allocator(std::vector<std::uint32_t>(5, 20));
     Zone zone = three_wide();
     zone.move = {ZonePosition(1), {MemberIndex(4), SegmentIndex(7)}, 0};
-    ASSERT_TRUE(allocator.take(zone));
-    EXPECT_EQ(allocator.free_on(MemberIndex(4)), 19u);
-    allocator.release(zone);
-    EXPECT_EQ(allocator.free_on(MemberIndex(4)), 20u);
+    ASSERT_TRUE(allocator.take(zone, 1));
+    EXPECT_EQ(allocator.free_on(MemberIndex(4), 1), 19u);
+    allocator.release(zone, 1);
+    EXPECT_EQ(allocator.free_on(MemberIndex(4), 1), 20u);
     zone.move->target.member = MemberIndex(0);
-    EXPECT_FALSE(allocator.take(zone));
+    EXPECT_FALSE(allocator.take(zone, 1));
 }
 
 TEST(SegmentAllocator, SparesOnlyWhatNoPromisedZoneNeeds) {
-    const std::vector<std::uint32_t> segments = {4, 4, 4, 2, 3};
-    SegmentAllocator allocator(3, segments);
-    const auto zone = allocator.allocate(3, ExtentIndex(0), first_members(3));
+    SegmentAllocator allocator = with_segments({4, 4, 4, 2, 3});
+    const ZoneSize size{3, kUnits};
+    const auto zone = allocator.allocate(size, ExtentIndex(0), first_members(3));
     ASSERT_TRUE(zone);
     const MemberMask usable = first_members(5).reset(0);
-    const auto spare = allocator.spare(*zone, usable);
+    const auto spare = allocator.spare(*zone, kUnits, usable);
     ASSERT_TRUE(spare);
     EXPECT_EQ(spare->member, MemberIndex(4));  // has most that the zone does not use
-    EXPECT_EQ(allocator.spare(*zone, first_members(3)).error().code, Errc::no_space);
+    EXPECT_EQ(allocator.spare(*zone, kUnits, first_members(3)).error().code, Errc::no_space);
     // 3, 3, 2 and 3 are free on members 1 to 4: three further zones take three of each of three members.
-    EXPECT_EQ(allocator.with_spare(usable, 2).count(), 4u);
-    EXPECT_EQ(allocator.with_spare(usable, 3).count(), 4u);
-    EXPECT_TRUE(allocator.with_spare(usable, 4).none());
+    EXPECT_EQ(allocator.with_spare(kUnits, usable, {size, 2}).count(), 4u);
+    EXPECT_EQ(allocator.with_spare(kUnits, usable, {size, 3}).count(), 4u);
+    EXPECT_TRUE(allocator.with_spare(kUnits, usable, {size, 4}).none());
+}
+
+TEST(SegmentAllocator, EvensOutByWhatIsTakenOfEach) {
+    SegmentAllocator allocator(std::vector<std::uint32_t>{100, 50, 100});
+    const auto put = [&](std::uint8_t member, std::uint32_t units) {
+        EXPECT_TRUE(allocator.allocate({1, units}, ExtentIndex(0), MemberMask().set(member)).has_value());
+    };
+    put(0, 40);
+    put(1, 10);
+    EXPECT_EQ(allocator.emptiest_first(first_members(3)),
+              (std::vector{MemberIndex(2), MemberIndex(1), MemberIndex(0)}));
+    EXPECT_EQ(allocator.emptiest_first(first_members(2)), (std::vector{MemberIndex(1), MemberIndex(0)}));
+    EXPECT_TRUE(allocator.evens_out(6, MemberIndex(0), MemberIndex(1)));   // 34 of 100 and 16 of 50
+    EXPECT_FALSE(allocator.evens_out(7, MemberIndex(0), MemberIndex(1)));  // 33 of 100 and 17 of 50
+    EXPECT_FALSE(allocator.evens_out(1, MemberIndex(1), MemberIndex(0)));
+    put(1, 36);
+    EXPECT_FALSE(allocator.evens_out(5, MemberIndex(1), MemberIndex(1)));  // 4 are free
 }
 
 }  // namespace braid

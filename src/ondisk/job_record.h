@@ -25,7 +25,7 @@ std::string_view to_string(JobKind kind);
 std::string_view to_string(JobState state);
 constexpr bool is_active(JobState state) { return state == JobState::running || state == JobState::paused; }
 
-constexpr std::size_t kJobRecords = 12;
+constexpr std::size_t kJobRecords = 8;
 constexpr std::uint32_t kScrubWindow = 1024;  ///< extents that AMFs may be ahead of the slowest
 constexpr std::uint8_t kDefaultPriority = 4, kMaxPriority = 9;
 

@@ -8,17 +8,17 @@
 
 namespace braid {
 
-std::uint32_t segments_on(std::uint64_t disk_size, std::uint64_t data_start, std::uint64_t segment_size) {
+std::uint32_t units_on(std::uint64_t disk_size, std::uint64_t data_start) {
     if (disk_size < 2 * kPageSize) return 0;
     const std::uint64_t end = superblock_copy_offset(disk_size);
     if (end <= data_start) return 0;
-    const std::uint64_t count = (end - data_start) / segment_size;
+    const std::uint64_t count = (end - data_start) / kSegmentUnit;
     return static_cast<std::uint32_t>(
         std::min<std::uint64_t>(count, std::numeric_limits<std::uint32_t>::max()));
 }
 
-std::uint64_t smallest_disk(const SpacePlan& plan, std::uint32_t segments) {
-    return plan.data_start + segments * plan.segment_size + kPageSize;
+std::uint64_t smallest_disk(std::uint64_t data_start, std::uint64_t units) {
+    return data_start + units * kSegmentUnit + kPageSize;
 }
 
 std::uint64_t usual_ring_size(const Geometry& geometry, std::span<const std::uint64_t> disk_sizes) {
@@ -34,27 +34,31 @@ Result<SpacePlan> plan_space(const Geometry& geometry, std::span<const std::uint
                              unsigned rings, std::uint64_t ring_size) {
     if (disk_sizes.size() < geometry.width() || disk_sizes.size() > kMaxMembers) return fail(Errc::invalid);
     SpacePlan plan;
-    plan.segment_size = geometry.segment_size();
-    const auto count_segments = [&](std::uint64_t data_start) {
-        plan.segment_counts.clear();
+    const std::uint32_t segment = geometry.zone_size().units;
+    std::vector<std::uint32_t> segments;
+    const auto count = [&](std::uint64_t data_start) {
+        plan.units.clear();
+        segments.clear();
         for (std::uint64_t size : disk_sizes) {
-            plan.segment_counts.push_back(segments_on(size, data_start, plan.segment_size));
+            plan.units.push_back(units_on(size, data_start));
+            segments.push_back(plan.units.back() / segment);
         }
-        plan.extents = zone_capacity(plan.segment_counts, geometry.width());
+        plan.extents = zone_capacity(segments, geometry.width());
     };
-    // Room for the map of a group whose tables took nothing, and which has got as many members as it can;
+    // Room for the map of a group whose tables took nothing, and which has grown;
     // what rounding adds is used too.
-    count_segments(kTableStart);
-    const std::uint64_t most = std::uint64_t{plan.extents} * kMaxMembers / disk_sizes.size();
+    count(kTableStart);
+    const std::uint64_t most =
+        std::uint64_t{plan.extents} * members_with_map(disk_sizes.size()) / disk_sizes.size();
     const std::uint64_t map_pages = (most + kZonesPerPage - 1) / kZonesPerPage;
     const std::uint64_t table_end =
         slot_offset(kTableStart, PageNumber(kFirstMapPage.v), 0) + map_pages * 2 * kPageSize;
     plan.data_start = (table_end + rings * ring_size + kDataAlignment - 1) / kDataAlignment * kDataAlignment;
     plan.page_count =
         static_cast<std::uint32_t>((plan.data_start - rings * ring_size - kTableStart) / (2 * kPageSize));
-    count_segments(plan.data_start);
+    count(plan.data_start);
     for (std::size_t i = 0; i < disk_sizes.size(); ++i) {
-        if (plan.segment_counts[i] == 0) return fail(Errc::no_space, static_cast<std::uint32_t>(i));
+        if (segments[i] == 0) return fail(Errc::no_space, static_cast<std::uint32_t>(i));
     }
     return plan;
 }

@@ -11,8 +11,8 @@ constexpr std::uint64_t kSuperblockMagic = 0x3147526469617262;  // "braidRG1"
 constexpr std::uint16_t kSuperblockVersion = 1;
 constexpr std::size_t kCrcOffset = 12;
 constexpr std::size_t kNameField = kMaxNameLength + 1;
-constexpr std::size_t kUsedBytes = 120 + kNameField;
-static_assert(kUsedBytes == 184 && kUsedBytes <= kPageSize);
+constexpr std::size_t kUsedBytes = 112 + kNameField;
+static_assert(kUsedBytes == 176 && kUsedBytes <= kPageSize);
 
 // The numbers describe areas that lie on the disk in this order: superblock, tables, data, copy.
 bool is_consistent(const Superblock& s) {
@@ -23,8 +23,7 @@ bool is_consistent(const Superblock& s) {
     if (s.data_start % kPageSize != 0 || s.data_start > end || s.data_start < s.table_start) return false;
     if (s.page_count <= kFirstMapPage.v) return false;
     if (s.page_count > (s.data_start - s.table_start) / (2 * kPageSize)) return false;
-    if (s.segment_size == 0 || s.segment_size % kPageSize != 0) return false;
-    return s.segment_count <= (end - s.data_start) / s.segment_size;
+    return s.units <= (end - s.data_start) / kSegmentUnit;
 }
 
 }  // namespace
@@ -44,9 +43,8 @@ void Superblock::encode(PageBytes block) const {
     out.put(disk_size);
     out.put(table_start);
     out.put(data_start);
-    out.put(segment_size);
     out.put(page_count);
-    out.put(segment_count);
+    out.put(units);
     out.put(member);
     out.zeros(7);
     out.name(group_name, kNameField);
@@ -72,9 +70,8 @@ Result<Superblock> Superblock::decode(ConstPageBytes block) {
     s.disk_size = in.get<std::uint64_t>();
     s.table_start = in.get<std::uint64_t>();
     s.data_start = in.get<std::uint64_t>();
-    s.segment_size = in.get<std::uint64_t>();
     s.page_count = in.get<std::uint32_t>();
-    s.segment_count = in.get<std::uint32_t>();
+    s.units = in.get<std::uint32_t>();
     s.member = in.get<MemberIndex>();
     in.raw(7);
     s.group_name = read_name(in, kNameField);

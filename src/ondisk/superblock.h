@@ -36,8 +36,7 @@ struct Superblock {
     std::uint64_t table_start = 0;
     std::uint32_t page_count = 0;
     std::uint64_t data_start = 0;
-    std::uint64_t segment_size = 0;
-    std::uint32_t segment_count = 0;
+    std::uint32_t units = 0;  ///< of the data area
 
     friend bool operator==(const Superblock&, const Superblock&) = default;
     void encode(PageBytes block) const;

@@ -25,8 +25,7 @@ Superblock sample(std::uint64_t sequence = 5) {
     s.table_start = kTableStart;
     s.page_count = 100;
     s.data_start = 1 << 20;
-    s.segment_size = 16 << 20;
-    s.segment_count = 63;
+    s.units = 16367;
     return s;
 }
 
@@ -69,12 +68,11 @@ TEST(Superblock, HasTheDocumentedOffsets) {
     EXPECT_EQ(at(72 + 3), 0x40u);
     EXPECT_EQ(at(80 + 1), 0x20u);
     EXPECT_EQ(at(88 + 2), 0x10u);
-    EXPECT_EQ(at(96 + 3), 1u);
-    EXPECT_EQ(at(104), 100u);
-    EXPECT_EQ(at(108), 63u);
-    EXPECT_EQ(at(112), 3u);
-    EXPECT_EQ(at(120), static_cast<unsigned>('g'));
-    EXPECT_EQ(at(184), 0u);
+    EXPECT_EQ(at(96), 100u);
+    EXPECT_EQ(at(100) | at(101) << 8, 16367u);
+    EXPECT_EQ(at(104), 3u);
+    EXPECT_EQ(at(112), static_cast<unsigned>('g'));
+    EXPECT_EQ(at(176), 0u);
 }
 
 TEST(Superblock, RefusesEveryFlippedBit) {
@@ -100,21 +98,19 @@ TEST(Superblock, RefusesAreasThatOverlapOrLeaveTheDisk) {
     const auto refuses = [&](std::size_t offset, auto value) {
         return code_of(Superblock::decode(altered(good, offset, value))) == Errc::corrupt;
     };
-    EXPECT_FALSE(refuses(104, std::uint32_t{124}));
-    EXPECT_TRUE(refuses(104, std::uint32_t{128}));
-    EXPECT_TRUE(refuses(104, std::uint32_t{34}));
-    EXPECT_TRUE(refuses(108, std::uint32_t{64}));
-    EXPECT_TRUE(refuses(108, ~std::uint32_t{0}));
+    EXPECT_FALSE(refuses(96, std::uint32_t{124}));
+    EXPECT_TRUE(refuses(96, std::uint32_t{128}));
+    EXPECT_TRUE(refuses(96, std::uint32_t{34}));
+    EXPECT_TRUE(refuses(100, std::uint32_t{16368}));
+    EXPECT_TRUE(refuses(100, ~std::uint32_t{0}));
     EXPECT_TRUE(refuses(72, std::uint64_t{0}));
     EXPECT_TRUE(refuses(72, ~std::uint64_t{0}));
     EXPECT_TRUE(refuses(80, std::uint64_t{0}));
     EXPECT_TRUE(refuses(80, std::uint64_t{0xfffffffffffff000}));
     EXPECT_TRUE(refuses(88, std::uint64_t{4096}));
     EXPECT_TRUE(refuses(88, std::uint64_t{0xfffffffffffff000}));
-    EXPECT_TRUE(refuses(96, std::uint64_t{0}));
-    EXPECT_TRUE(refuses(96, std::uint64_t{0x8000000000000000}));
-    EXPECT_TRUE(refuses(112, std::uint8_t{24}));
-    EXPECT_TRUE(refuses(120, std::uint8_t{'/'}));
+    EXPECT_TRUE(refuses(104, std::uint8_t{64}));
+    EXPECT_TRUE(refuses(112, std::uint8_t{'/'}));
 }
 
 TEST(ChooseSuperblock, TakesTheNewestThatIsWhole) {
@@ -164,19 +160,30 @@ TEST(SpacePlan, FillsEqualDisks) {
     const auto plan = plan_space(geometry, std::vector<std::uint64_t>(6, 1ull << 30));
     ASSERT_TRUE(plan);
     EXPECT_EQ(plan->data_start, 1u << 20);
-    EXPECT_EQ(plan->segment_size, 16u << 20);
-    EXPECT_EQ(plan->segment_counts, std::vector<std::uint32_t>(6, 63));
+    EXPECT_EQ(plan->units, std::vector<std::uint32_t>(6, 1023 * 16 - 1));
     EXPECT_EQ(plan->extents, 63u);
     EXPECT_EQ(plan->page_count, 127u);
-    EXPECT_EQ(segments_on(smallest_disk(*plan, 63), plan->data_start, plan->segment_size), 63u);
-    EXPECT_EQ(segments_on(smallest_disk(*plan, 63) - kPageSize, plan->data_start, plan->segment_size), 62u);
+    EXPECT_EQ(units_on(smallest_disk(plan->data_start, 63), plan->data_start), 63u);
+    EXPECT_EQ(units_on(smallest_disk(plan->data_start, 63) - kPageSize, plan->data_start), 62u);
+}
+
+TEST(SpacePlan, HasMapForTwiceTheMembersAndNotLessThanBefore) {
+    EXPECT_EQ(members_with_map(3), 24u);
+    EXPECT_EQ(members_with_map(20), 40u);
+    EXPECT_EQ(members_with_map(60), 64u);
+    const Geometry geometry = *Geometry::make(Level::raid6, 60, kDefaultStripSize, 10);
+    const auto plan = plan_space(geometry, std::vector<std::uint64_t>(60, 1ull << 40));
+    ASSERT_TRUE(plan);
+    const std::uint64_t most = std::uint64_t{plan->page_count - kFirstMapPage.v} * kZonesPerPage;
+    EXPECT_GE(most * 60, plan->extents * 64ull);
+    EXPECT_LT(plan->data_start, 512u << 20);
 }
 
 TEST(SpacePlan, RefusesDisksThatHoldNothing) {
     const Geometry geometry = *Geometry::make(Level::raid5, 3);
     EXPECT_EQ(code_of(plan_space(geometry, std::vector<std::uint64_t>{1ull << 30, 1ull << 30})),
               Errc::invalid);
-    EXPECT_EQ(code_of(plan_space(geometry, std::vector<std::uint64_t>(25, 1ull << 30))), Errc::invalid);
+    EXPECT_EQ(code_of(plan_space(geometry, std::vector<std::uint64_t>(65, 1ull << 30))), Errc::invalid);
     EXPECT_EQ(code_of(plan_space(geometry, std::vector<std::uint64_t>{1ull << 30, 1ull << 30, 16 << 20})),
               Errc::no_space);
     EXPECT_EQ(
@@ -187,28 +194,29 @@ TEST(SpacePlan, RefusesDisksThatHoldNothing) {
 
 TEST(SpacePlanProperty, EveryPlanMakesSuperblocksThatDecode) {
     EXPECT_TRUE(rc::check("areas do not overlap and the map holds every extent", [] {
-        const auto members = *rc::gen::inRange<std::size_t>(5, 25);
+        const auto members = *rc::gen::inRange<std::size_t>(5, 65);
         const Geometry geometry =
             *Geometry::make(*rc::gen::element(Level::mirror, Level::raid5, Level::raid6, Level::raid7_3),
                             members, kMinStripSize << *rc::gen::inRange(0, 9));
-        const std::uint64_t unit = 80ull << (20 + *rc::gen::inRange(0, 20));
+        const std::uint64_t unit = 80ull << (20 + *rc::gen::inRange(0, 16));
         std::vector<std::uint64_t> sizes;
         for (std::size_t i = 0; i < members; ++i) sizes.push_back(*rc::gen::inRange(unit, 64 * unit));
         const auto plan = plan_space(geometry, sizes);
         RC_ASSERT(plan.has_value());
         RC_ASSERT(plan->extents <= std::uint64_t{plan->page_count - kFirstMapPage.v} * kZonesPerPage);
-        RC_ASSERT(plan->extents == zone_capacity(plan->segment_counts, geometry.width()));
+        std::vector<std::uint32_t> segments = plan->units;
+        for (std::uint32_t& count : segments) count /= geometry.zone_size().units;
+        RC_ASSERT(plan->extents == zone_capacity(segments, geometry.width()));
         for (std::size_t i = 0; i < members; ++i) {
             Superblock s = sample();
             s.disk_size = sizes[i];
             s.page_count = plan->page_count;
             s.data_start = plan->data_start;
-            s.segment_size = plan->segment_size;
-            s.segment_count = plan->segment_counts[i];
+            s.units = plan->units[i];
             const auto decoded = Superblock::decode(encoded(s));
             RC_ASSERT(decoded.has_value());
             RC_ASSERT(*decoded == s);
-            RC_ASSERT(s.data_start + (s.segment_count + 1) * s.segment_size >
+            RC_ASSERT(s.data_start + (s.units + std::uint64_t{1}) * kSegmentUnit >
                       superblock_copy_offset(sizes[i]));
         }
     }));

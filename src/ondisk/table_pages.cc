@@ -13,28 +13,31 @@ constexpr std::size_t kControllerNameField = kMaxControllerNameLength + 1;
 
 // Offsets within a page, as docs/on-disk.md lists them.
 constexpr std::size_t kConfigControllers = 176;
-constexpr std::size_t kConfigMembers = kConfigControllers + kMaxControllers * kControllerNameField;
-constexpr std::size_t kConfigMemberSize = 20;
-constexpr std::size_t kConfigSharing = kConfigMembers + kMaxMembers * kConfigMemberSize;
+constexpr std::size_t kConfigSharing = 1168;
 constexpr std::size_t kConfigSharingSize = 12;
 constexpr std::size_t kConfigOutside = kConfigSharing + kConfigSharingSize;
 constexpr std::size_t kConfigOutsideNames = kConfigOutside + 4;
-static_assert(kConfigMembers == 688 && kConfigSharing == 1168 && kConfigOutside == 1180 &&
+static_assert(kConfigControllers + kMaxControllers * kControllerNameField <= kConfigSharing &&
+              kConfigOutside == 1180 &&
               kConfigOutsideNames + kMaxOutside * kControllerNameField <= kPageSize);
 
 constexpr std::size_t kConfigJournal = kConfigOutsideNames + kMaxOutside * kControllerNameField;
 constexpr std::size_t kConfigJournalSize = 16;
-static_assert(kConfigJournal == 1696 && kConfigJournal + kConfigJournalSize <= kPageSize);
+constexpr std::size_t kConfigPartners = kConfigJournal + kConfigJournalSize;
+constexpr std::size_t kConfigMembers = 2048;
+constexpr std::size_t kConfigMemberSize = 20;
+static_assert(kConfigJournal == 1696 && kConfigPartners + kMaxControllers * 2 <= kConfigMembers &&
+              kConfigMembers + kMaxMembers * kConfigMemberSize <= kPageSize);
 
 constexpr std::size_t kStateMembers = 72;
 constexpr std::size_t kStateMemberSize = 16;
 constexpr std::size_t kStateJournals = kStateMembers + kMaxMembers * kStateMemberSize;
-constexpr std::size_t kStateJournalSize = 24;
-static_assert(kStateJournals == 456 && kStateJournals + kMaxGroupAmfs * kStateJournalSize <= kPageSize);
+constexpr std::size_t kStateJournalSize = 34;
+static_assert(kStateJournals == 1096 && kStateJournals + kMaxGroupAmfs * kStateJournalSize <= kPageSize);
 
 constexpr std::size_t kStateSchedule = kStateJournals + kMaxGroupAmfs * kStateJournalSize;
 constexpr std::size_t kStateJobs = kStateSchedule + 16;
-static_assert(kStateSchedule == 840 && kStateJobs + kJobRecords * kJobRecordSize <= kPageSize);
+static_assert(kStateSchedule == 1640 && kStateJobs + kJobRecords * kJobRecordSize <= kPageSize);
 
 constexpr std::size_t kIntentRegions = 72;
 constexpr std::size_t kIntentOwner = kIntentRegions + kMaxIntentRegions * 4;
@@ -48,7 +51,7 @@ static_assert(kPageHeaderSize + kVolumesPerPage * kVolumeRecordSize <= kPageSize
 
 constexpr std::size_t kZoneEntrySize = 144;
 constexpr std::size_t kSegmentSize = 5;
-constexpr std::size_t kZoneMove = 8 + kMaxMembers * kSegmentSize;
+constexpr std::size_t kZoneMove = 8 + kMaxWidth * kSegmentSize;
 constexpr std::size_t kZoneShape = kZoneMove + 10;
 static_assert(kZoneMove == 128 && kZoneShape + 3 <= kZoneEntrySize);
 static_assert(kPageHeaderSize + kZonesPerPage * kZoneEntrySize <= kPageSize);
@@ -119,17 +122,10 @@ bool is_valid(const JournalState& j) {
     return j.life != 0 && j.whole().any() && (j.filling & ~j.members).none();
 }
 
-/// Three bytes, bit i: member i.
-static_assert(kMaxMembers == 24);
-void put_mask(FieldWriter& out, MemberMask mask) {
-    const auto bits = static_cast<std::uint32_t>(mask.to_ulong());
-    out.put(static_cast<std::uint16_t>(bits & 0xffff));
-    out.put(static_cast<std::uint8_t>(bits >> 16));
-}
-MemberMask get_mask(Reader& in) {
-    const std::uint32_t low = in.get<std::uint16_t>();
-    return MemberMask(low | std::uint32_t{in.get<std::uint8_t>()} << 16);
-}
+/// Bit i: member i.
+static_assert(kMaxMembers == 64);
+void put_mask(FieldWriter& out, MemberMask mask) { out.put(std::uint64_t{mask.to_ullong()}); }
+MemberMask get_mask(Reader& in) { return MemberMask(in.get<std::uint64_t>()); }
 
 // Ports of the group's controllers, and those of controllers outside, stand apart.
 static_assert(kMaxControllers == 16 && kMaxControllers + kMaxOutside == 32);
@@ -217,11 +213,6 @@ void GroupConfig::encode(PageBytes page) const {
     put_shape(out, wanted);
     out.pad_to(in_content(kConfigControllers));
     for (const std::string& controller : controllers) out.name(controller, kControllerNameField);
-    out.pad_to(in_content(kConfigMembers));
-    for (const MemberRecord& member : members) {
-        out.put(member.disk);
-        out.put(member.segments);
-    }
     out.pad_to(in_content(kConfigSharing));
     put_sharing(out, sharing);
     out.put(static_cast<std::uint16_t>(outside.size()));
@@ -233,6 +224,11 @@ void GroupConfig::encode(PageBytes page) const {
     out.zeros(4);
     out.put(journal.key);
     for (const std::uint16_t slots : sharing.partners) out.put(slots);
+    out.pad_to(in_content(kConfigMembers));
+    for (const MemberRecord& member : members) {
+        out.put(member.disk);
+        out.put(member.units);
+    }
     out.finish();
 }
 
@@ -498,7 +494,7 @@ Result<MapPage> MapPage::decode(ConstPageBytes page) {
         zone.width = in.get<std::uint8_t>();
         in.raw(2);
         zone.generation = in.get<std::uint32_t>();
-        if (zone.width > kMaxMembers) return fail(Errc::corrupt);
+        if (zone.width > kMaxWidth) return fail(Errc::corrupt);
         for (std::size_t part = 0; part < zone.width; ++part) {
             const auto member = in.get<MemberIndex>();
             zone.segments[part] = {member, in.get<SegmentIndex>()};

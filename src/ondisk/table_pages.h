@@ -30,7 +30,7 @@ bool valid_name(std::string_view name, std::size_t limit = kMaxNameLength);
 
 struct MemberRecord {
     Uuid disk;
-    std::uint32_t segments = 0;  ///< of its data area
+    std::uint32_t units = 0;  ///< of its data area
     friend bool operator==(const MemberRecord&, const MemberRecord&) = default;
 };
 
@@ -60,7 +60,7 @@ struct GroupConfig {
     /// Names of controllers outside of the group that have, or had, ports of it: of slot 16 and those that
     /// follow, at most 16; a name is replaced when no volume has a port there.
     std::vector<std::string> outside;
-    std::vector<MemberRecord> members;  ///< by MemberIndex, geometry.width() .. 24
+    std::vector<MemberRecord> members;  ///< by MemberIndex, geometry.width() .. 64
 
     /// Empty for a slot that nobody has.
     const std::string& name_of(ControllerSlot slot) const;
@@ -68,6 +68,17 @@ struct GroupConfig {
 
     Geometry geometry_of(StripeShape shape) const {
         return shape == geometry.shape() ? geometry : geometry.of(shape);
+    }
+    /// That a zone may need, whichever shape its extent has.
+    ZoneSize zone_size() const {
+        const ZoneSize one = geometry.zone_size(), other = geometry_of(wanted).zone_size();
+        return {std::max(one.width, other.width), std::max(one.units, other.units)};
+    }
+    /// The shape works for this group: it has so many members, and its largest write finds room in a ring.
+    bool can_have(StripeShape shape) const {
+        const Geometry g = geometry_of(shape);
+        return shape.check() && shape.width() <= members.size() &&
+               (!has_journal() || g.stripe_size() + g.m * std::uint64_t{g.strip_size} <= journal.ring_size / 2);
     }
     /// Members that may fail at once are at most so many.
     unsigned most_parity() const { return std::max(geometry.m, wanted.m); }
@@ -100,6 +111,7 @@ enum class MemberState : std::uint8_t {
     gone = 3,       ///< has left, with nothing on it, or has never been there; a new disk may take its place
     dismissed = 4,  ///< failed, and gone as soon as nothing is on it
 };
+constexpr std::size_t kMemberStates = 5;
 std::string_view to_string(MemberState state);
 /// Its disk is read and written.
 constexpr bool serves(MemberState state) { return state == MemberState::ok || state == MemberState::leaving; }
@@ -132,7 +144,7 @@ struct JournalState {
 
 /// Page 1: how the group is.
 struct GroupState {
-    std::vector<MemberStatus> members;  ///< by MemberIndex, at most 24
+    std::vector<MemberStatus> members;  ///< by MemberIndex, at most 64
     bool clean = false;                 ///< stopped in order: no stripe can be half-written
     bool balancing = false;             ///< segments move until all members are as full as the others
     std::array<JournalState, kMaxGroupAmfs> journals;  ///< by AmfSlot

@@ -21,7 +21,7 @@ unsigned char* bytes(const std::byte* p) {
     return reinterpret_cast<unsigned char*>(const_cast<std::byte*>(p));
 }
 
-using Vectors = std::array<unsigned char*, kMaxMembers + kMaxParity>;
+using Vectors = std::array<unsigned char*, kMaxWidth + kMaxParity>;
 
 bool aligned(std::span<unsigned char* const> vectors, std::size_t length) {
     std::uintptr_t bits = length;
@@ -68,7 +68,7 @@ void xor_into(std::byte* target, const std::byte* source, std::size_t length) {
 }
 
 Code::Code(unsigned k, unsigned m) : k_(k), m_(m), matrix_((k + m) * k), tables_(kTableSize * k * m) {
-    ASSERT(k >= 1 && m <= kMaxParity && k + m <= kMaxMembers);
+    ASSERT(k >= 1 && m <= kMaxParity && k + m <= kMaxWidth);
     gf_gen_rs_matrix(matrix_.data(), static_cast<int>(k + m), static_cast<int>(k));
     if (m > 0) ec_init_tables(static_cast<int>(k), static_cast<int>(m), &matrix_[k * k], tables_.data());
 }
@@ -195,7 +195,7 @@ Status Code::decode(RoleMask present, std::span<std::byte* const> strips, RoleMa
     Vectors from;
     for (unsigned i = 0; i < k_; ++i) from[i] = bytes(strips[how.sources[i]]);
     const std::span<unsigned char*> inputs(from.data(), k_);
-    std::array<unsigned char*, kMaxMembers> targets;
+    std::array<unsigned char*, kMaxWidth> targets;
     for (std::size_t i = 0; i < how.targets.size(); ++i) targets[i] = bytes(strips[how.targets[i]]);
     if (std::ranges::all_of(how.plain, [](bool plain) { return plain; })) {
         for (std::size_t i = 0; i < how.targets.size(); ++i) xor_all(inputs, targets[i], length);

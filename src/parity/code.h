@@ -23,7 +23,7 @@
 namespace braid {
 
 /// A set of roles.
-using RoleMask = std::bitset<kMaxMembers>;
+using RoleMask = std::bitset<kMaxWidth>;
 
 class Code {
 public:

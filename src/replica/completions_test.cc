@@ -34,8 +34,8 @@ std::unique_ptr<OpenRecord> written(Ring& ring, std::uint16_t writer, const Erra
 
 std::size_t known(Ring& ring, std::uint16_t id) { return ring.peers[id]->replicator.completions().size(); }
 
-Task<void> keep(Task<Result<bool>> task, std::optional<bool>& out) {
-    const Result<bool> result = co_await std::move(task);
+Task<void> keep(Task<Result<Completions::Run>> task, std::optional<Completions::Run>& out) {
+    const Result<Completions::Run> result = co_await std::move(task);
     if (result) out = *result;
 }
 

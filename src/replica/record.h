@@ -23,7 +23,7 @@ struct RecordId {
 /// What the numbers of a record may be at most. The default fits every group.
 struct RecordLimits {
     std::uint64_t stripes = ~0ull;
-    std::uint32_t stripe_size = (kMaxMembers << 20);  ///< data bytes of a stripe
+    std::uint32_t stripe_size = (kMaxWidth << 20);  ///< data bytes of a stripe
     std::uint32_t strip_size = 1u << 20;
     unsigned parity = kMaxParity;
     std::uint64_t logical_size = ~0ull >> 1;

@@ -333,7 +333,7 @@ TEST(Replicator, RefusesRecordsOfTheLivingFromOthers) {
     ring.join(2);
     ring.join(3);
     const RecordId id{AmfId(2), ring.peers[2]->incarnation, 1};
-    const BeginFrame frame{{id, id, 0, StripeIndex(1), 3, 0, kBlockSize}, 0, bytes(kBlockSize, 1)};
+    const BeginFrame frame{{id, id, 0, StripeIndex(1), 0, 3, 0, kBlockSize}, 0, bytes(kBlockSize, 1)};
     target.deliver(AmfId(3), encode(kGroup, frame));
     EXPECT_EQ(ring.stored(1), 0u);
     EXPECT_EQ(target.counters().refused, 1u);
@@ -344,7 +344,7 @@ TEST(Replicator, RefusesRecordsOfTheLivingFromOthers) {
 TEST(RecordFrames, ComeBackAsTheyWere) {
     const RecordId id{AmfId(3), Incarnation(9), 77};
     const RecordId root{AmfId(4), Incarnation(8), 66};
-    const BeginFrame begin{{id, root, 2, StripeIndex(5), 3, 8192, 4096}, 0, bytes(4096, 1)};
+    const BeginFrame begin{{id, root, 2, StripeIndex(5), 40960, 3, 8192, 4096}, 0, bytes(4096, 1)};
     const auto back = decode_begin(encode(kGroup, begin), {});
     ASSERT_TRUE(back);
     EXPECT_EQ(back->info, begin.info);

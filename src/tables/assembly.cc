@@ -110,8 +110,7 @@ Superblock superblock_of(const GroupConfig& config, const Uuid& group, std::uint
     out.table_start = table_start;
     out.page_count = config.page_count;
     out.data_start = config.data_start;
-    out.segment_size = config.geometry.segment_size();
-    out.segment_count = config.members[member.v].segments;
+    out.units = config.members[member.v].units;
     return out;
 }
 
@@ -168,7 +167,7 @@ Task<Result<Uuid>> format_group(Executor& executor, Random& random, NewGroup wis
     config.controllers = wish.controllers;
     GroupState state;
     for (std::size_t i = 0; i < disks.size(); ++i) {
-        config.members.push_back({random.uuid(), plan.segment_counts[i]});
+        config.members.push_back({random.uuid(), plan.units[i]});
         state.members.push_back({});
     }
     state.clean = true;

@@ -71,7 +71,7 @@ Task<Status> Tables::zero_segments(Zone zone) {
             const Segment& segment = zone.segments[i];
             if (!member_ok(segment.member) || write_errors_.contains(segment.member.v)) continue;
             ops[i].verb = verb;
-            ops[i].offset = config_.data_start + segment.index.v * geometry.segment_place();
+            ops[i].offset = config_.data_start + segment.index.v * kSegmentUnit;
             ops[i].zero_length = geometry.segment_size();
             disks_[segment.member.v]->submit(ops[i], join);
         }
@@ -93,9 +93,12 @@ Task<Result<const Zone*>> Tables::allocate_zone(ExtentIndex extent) {
         const bool there = member_ok(MemberIndex(static_cast<std::uint8_t>(i)));
         if (!never[i]) (there ? usable : reserve).set(i);
     }
-    const std::uint32_t promised = promised_zones();
-    Result<Zone> place = allocator_->allocate(shape_of(extent).width(), extent, usable, reserve, promised - std::min(promised, 1u));
-    if (place) allocator_->release(*place);  // taken for good when the page is applied, here as everywhere
+    Promise others = promise();
+    others.zones -= std::min(others.zones, 1u);
+    const ZoneSize size = geometry_of(extent).zone_size();
+    Result<Zone> place = allocator_->allocate(size, extent, usable, reserve, others);
+    // Taken for good when the page is applied, here as everywhere.
+    if (place) allocator_->release(*place, size.units);
     if (!place || missing_of(*place) > shape_of(extent).m) {
         LOG_WARN("group.no_space", {"group", config_.name}, {"extent", extent});
         co_return fail(Errc::no_space);
@@ -226,6 +229,9 @@ Task<Result<VolumeRecord>> Tables::create_volume(std::string name, std::uint64_t
     }
     const std::uint64_t extents = (size + kExtentSize - 1) / kExtentSize;
     if (extents + reserved_extents() > usable_extents()) co_return fail(Errc::no_space);
+    // Segments that are still to move, or have moved, may be in the way of what the members hold.
+    if (extents + promised_zones() > allocator_->room(config_.zone_size(), counted_members()))
+        co_return fail(Errc::no_space);
     CO_TRY_LET(const ExtentIndex first, find_space(static_cast<std::uint32_t>(extents)));
     VolumeRecord record;
     record.state = VolumeState::ok;

@@ -39,10 +39,9 @@ bool Tables::unscrubbed(const JobRecord& job, ExtentIndex extent) const {
 
 /// Not those that nobody has room for.
 std::uint32_t Tables::zones_to_move() const {
-    const MemberMask spare = with_spare();
     return static_cast<std::uint32_t>(std::ranges::count_if(zones_, [&](const Zone& zone) {
         if (!zone.allocated()) return false;
-        return zone.move || (position_to_move(zone) && (spare & ~members_of(zone)).any()) ||
+        return zone.move || (position_to_move(zone) && (with_spare(zone) & ~members_of(zone)).any()) ||
                position_to_balance(zone);
     }));
 }

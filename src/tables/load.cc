@@ -33,8 +33,8 @@ Status Tables::apply_config(ConstPageBytes bytes) {
     if (first) {
         volume_pages_.assign(kVolumePages, VolumesPage{});
         state_.members.assign(disks_.size(), MemberStatus{});
-        recount();
     }
+    recount();
     return {};
 }
 
@@ -45,7 +45,7 @@ void Tables::apply_zones(std::uint32_t first, const MapPage& content) {
         const Zone& zone = zones_[extent.v];
         if (zone == content.zones[i] || !zone.allocated()) continue;
         if (gives_up_segments(zone, content.zones[i])) zone_uses_.await_those_of(extent);
-        allocator_->release(zone);
+        allocator_->release(zone, units_of(zone));
         note_missing(zone, -1);
         open_moves_ -= zone.move ? 1 : 0;
         --allocated_extents_;
@@ -56,13 +56,14 @@ void Tables::apply_zones(std::uint32_t first, const MapPage& content) {
         if (zone == content.zones[i]) continue;
         zone = content.zones[i];
         if (!zone.allocated()) continue;
-        const Status taken = allocator_->take(zone);
+        const Status taken = allocator_->take(zone, units_of(zone));
         if (!taken) LOG_ERROR("tables.segment_taken_twice", {"extent", extent});
         ASSERT(taken.has_value());
         note_missing(zone, +1);
         open_moves_ += zone.move ? 1 : 0;
         ++allocated_extents_;
     }
+    find_missing();
 }
 
 MapPage Tables::map_content(PageNumber page) const {
@@ -84,7 +85,7 @@ Status Tables::apply_page(PageNumber page, ConstPageBytes bytes) {
             TRY_LET(GroupState state, GroupState::decode(bytes));
             if (state.members.size() > disks_.size()) return fail(Errc::corrupt);
             state.members.resize(disks_.size(), MemberStatus{MemberState::gone, Epoch(0), 0});
-            const MemberMask others = ~MemberMask((1ull << disks_.size()) - 1);
+            const MemberMask others = MemberMask().set() << disks_.size();
             for (const JournalState& ring : state.journals) {
                 if ((ring.members & others).any()) return fail(Errc::corrupt);
             }
@@ -92,8 +93,8 @@ Status Tables::apply_page(PageNumber page, ConstPageBytes bytes) {
                 if (job.cursor.v > config_.extents) return fail(Errc::corrupt);
             }
             const GroupState former = std::exchange(state_, std::move(state));
-            if (loaded_ && comes_without_us(former)) go_offline();
             recount();
+            if (loaded_ && comes_without_us(former)) go_offline();
             break;
         }
         case PageKind::intent:
@@ -116,6 +117,7 @@ Status Tables::apply_page(PageNumber page, ConstPageBytes bytes) {
         }
     }
     sequences_[page.v] = header.sequence;
+    room_.clear();
     return {};
 }
 

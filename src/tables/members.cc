@@ -24,15 +24,15 @@ Status Tables::take_members(const GroupConfig& before) {
         if (disk_ids_[i] != members[i].disk) disks_[i] = nullptr;
     }
     if (!allocator_) {
-        std::vector<std::uint32_t> segments;
-        for (const MemberRecord& member : members) segments.push_back(member.segments);
-        allocator_.emplace(config_.geometry.width(), segments);
+        std::vector<std::uint32_t> units;
+        for (const MemberRecord& member : members) units.push_back(member.units);
+        allocator_.emplace(units);
         return {};
     }
     state_.members.resize(members.size(), MemberStatus{MemberState::gone, Epoch(0), 0});
     for (std::size_t i = 0; i < members.size(); ++i) {
         const bool same = i < before.members.size() && before.members[i] == members[i];
-        if (!same) allocator_->put_member(MemberIndex(static_cast<std::uint8_t>(i)), members[i].segments);
+        if (!same) allocator_->put_member(MemberIndex(static_cast<std::uint8_t>(i)), members[i].units);
     }
     return {};
 }
@@ -49,6 +49,7 @@ Task<void> Tables::open_members() {
                  {"disk", disk != nullptr ? std::string_view(disk->name()) : "not reached"});
         disks_[i] = disk;
         disk_ids_[i] = id;
+        recount();
     }
     opening_members_ = false;
     changed_.notify_all();
@@ -82,11 +83,11 @@ Task<Result<MemberIndex>> Tables::admit(Disk& disk, Uuid id) {
     CO_TRY(co_await clear_tables(executor_, disk, config_.data_start));
     CO_TRY_LET(const Turn turn, co_await begin_change());
     CO_TRY_LET(const MemberIndex member, place_for_member());
-    const std::uint32_t segments = segments_on(disk.size(), config_.data_start, geometry().segment_size());
-    if (segments == 0) co_return fail(Errc::invalid);
+    const std::uint32_t units = units_on(disk.size(), config_.data_start);
+    if (units < config_.zone_size().units) co_return fail(Errc::invalid);
     GroupConfig config = config_;
     config.members.resize(std::max(config.members.size(), member.v + std::size_t{1}));
-    config.members[member.v] = {id, segments};
+    config.members[member.v] = {id, units};
     const Superblock superblock =
         superblock_of(config, group_, table_start_, member, disk.size(), sequences_[kConfigPage.v] + 1);
     CO_TRY(co_await write_superblock(executor_, disk, superblock));
@@ -127,20 +128,26 @@ Task<Status> Tables::copy_pages(Disk& disk, const GroupState& state) {
 
 // ---- room
 
-std::uint32_t Tables::usable_extents() const { return std::min(config_.extents, capacity()); }
-
-std::uint32_t Tables::extents_if_expanded() const {
-    return std::max(config_.extents, std::min(capacity(), config_.most_extents()));
+std::uint32_t Tables::usable_extents() const {
+    return std::min(config_.extents, zones_on(counted_members(), config_.zone_size().width));
 }
 
-/// Zones that the members hold. One that has failed counts until it is dismissed.
-std::uint32_t Tables::capacity() const {
-    const MemberMask count = in_state(MemberState::ok) | in_state(MemberState::failed);
+std::uint32_t Tables::extents_if_expanded() const {
+    const std::uint32_t zones = zones_on(counted_members(), config_.zone_size().width);
+    return std::max(config_.extents, std::min(zones, config_.most_extents()));
+}
+
+std::uint32_t Tables::zones_on(MemberMask members, unsigned width) const {
     std::vector<std::uint32_t> segments;
     for (std::size_t i = 0; i < config_.members.size(); ++i) {
-        if (count[i]) segments.push_back(config_.members[i].segments);
+        if (members[i]) segments.push_back(config_.members[i].units / config_.zone_size().units);
     }
-    return segments.size() < geometry().width() ? 0 : zone_capacity(segments, geometry().width());
+    return zone_capacity(segments, width);
+}
+
+/// What virtual disks can have is on these. One that has failed counts until it is dismissed.
+MemberMask Tables::counted_members() const {
+    return in_state(MemberState::ok) | in_state(MemberState::failed);
 }
 
 Task<Status> Tables::expand() {
@@ -196,7 +203,7 @@ Task<Status> Tables::dismiss_member(MemberIndex member) {
 bool Tables::leaves_empty(MemberIndex member) const {
     const MemberState state = state_.members[member.v].state;
     return (state == MemberState::leaving || state == MemberState::dismissed) &&
-           allocator_->free_on(member) == config_.members[member.v].segments &&
+           allocator_->used_units(member) == 0 &&
            std::ranges::none_of(state_.journals,
                                 [member](const JournalState& ring) { return ring.members[member.v]; });
 }
@@ -206,13 +213,9 @@ Status Tables::may_leave(MemberIndex member) const {
     if (!member_ok(member) || state_.members[member.v].state != MemberState::ok) return fail(Errc::busy);
     MemberMask away = gone() | in_state(MemberState::leaving);
     away.set(member.v);
-    std::vector<std::uint32_t> stay;
-    for (std::size_t i = 0; i < config_.members.size(); ++i) {
-        if (!away[i]) stay.push_back(config_.members[i].segments);
-    }
-    const bool room =
-        zone_capacity(stay, geometry().width()) >= allocated_extents_ + std::uint64_t{promised_zones()};
-    if (!room || stay.size() < geometry().width() || !serves_without(away))
+    const std::uint64_t needed = allocated_extents_ + std::uint64_t{promised_zones()};
+    const std::size_t stay = config_.members.size() - away.count();
+    if (zones_on(~away, config_.zone_size().width) < needed || stay < config_.zone_size().width || !serves_without(away))
         return fail(Errc::would_lose_data);
     return {};
 }

@@ -16,26 +16,12 @@ namespace braid {
 
 // ---- what is missing
 
-/// Failed, or left, or not reached from here.
-MemberMask Tables::gone() const {
-    MemberMask out;
-    for (std::size_t i = 0; i < state_.members.size(); ++i)
-        out[i] = disks_[i] == nullptr || !serves(state_.members[i].state);
-    return out;
-}
-
-MemberMask Tables::in_state(MemberState state) const {
-    MemberMask out;
-    for (std::size_t i = 0; i < state_.members.size(); ++i) out[i] = state_.members[i].state == state;
-    return out;
-}
-
 unsigned Tables::failed_members() const {
     return static_cast<unsigned>((gone() & ~in_state(MemberState::gone)).count());
 }
 
 void Tables::note_missing(const Zone& zone, int change) {
-    const unsigned missing = positions_on(zone, gone());
+    const unsigned missing = positions_on(zone, gone_);
     const auto add = [change](auto& count, unsigned amount) {
         using Count = std::remove_reference_t<decltype(count)>;
         count = static_cast<Count>(change > 0 ? count + amount : count - amount);
@@ -46,18 +32,30 @@ void Tables::note_missing(const Zone& zone, int change) {
     } else {
         add(zones_left_[zone.shape.m - missing], 1);
     }
-    beyond_ = zones_beyond_ != 0 || !serves_without(gone());
 }
 
-/// The state of members has changed.
+/// Members, their states, their disks, or the journals have changed.
 void Tables::recount() {
-    zones_left_ = {};
-    missing_parts_ = zones_beyond_ = 0;
-    beyond_ = !serves_without(gone());
-    for (const Zone& zone : zones_) {
-        if (zone.allocated()) note_missing(zone, +1);
+    room_.clear();
+    const MemberMask before = gone_;
+    gone_ = {};
+    in_state_ = {};
+    for (std::size_t i = 0; i < state_.members.size(); ++i) {
+        const MemberState state = state_.members[i].state;
+        in_state_[static_cast<std::size_t>(state)].set(i);
+        gone_[i] = disks_[i] == nullptr || !serves(state);
     }
+    if (gone_ != before) {
+        zones_left_ = {};
+        missing_parts_ = zones_beyond_ = 0;
+        for (const Zone& zone : zones_) {
+            if (zone.allocated()) note_missing(zone, +1);
+        }
+    }
+    find_missing();
 }
+
+void Tables::find_missing() { beyond_ = zones_beyond_ != 0 || !serves_without(gone_); }
 
 unsigned Tables::least_redundancy(unsigned most) const {
     if (zones_beyond_ != 0) return 0;
@@ -92,8 +90,9 @@ bool Tables::survives(MemberMask failing) const {
 
 std::optional<ZonePosition> Tables::position_to_move(const Zone& zone) const {
     for (const MemberState state : {MemberState::failed, MemberState::dismissed, MemberState::leaving}) {
-        for (std::uint8_t i = 0; i < zone.width; ++i) {
-            if (state_.members[zone.segments[i].member.v].state == state) return ZonePosition(i);
+        const MemberMask members = in_state(state);
+        for (std::uint8_t i = 0; members.any() && i < zone.width; ++i) {
+            if (members[zone.segments[i].member.v]) return ZonePosition(i);
         }
     }
     return std::nullopt;
@@ -111,23 +110,35 @@ std::uint64_t Tables::reserved_extents() const {
     return extents;
 }
 
-/// Zones that virtual disks may still need.
 std::uint32_t Tables::promised_zones() const {
     const std::uint64_t extents = reserved_extents();
     return static_cast<std::uint32_t>(extents - std::min(extents, allocated_extents_));
 }
 
-MemberMask Tables::with_spare() const {
-    return allocator_->with_spare(~(gone() | in_state(MemberState::leaving)), promised_zones());
+/// Balancing takes no place that virtual disks may need, unless they lack some as it is.
+const Tables::Room& Tables::room(std::uint32_t units) const {
+    const auto [at, fresh] = room_.try_emplace(units);
+    Room& room = at->second;
+    if (!fresh) return room;
+    const MemberMask usable = ~(gone() | in_state(MemberState::leaving));
+    const Promise promised = promise();
+    const MemberMask spare = allocator_->with_spare(units, usable, promised);
+    const bool kept = allocator_->room(promised.size, usable) >= promised.zones;
+    room = {spare, allocator_->emptiest_first(in_state(MemberState::ok) & (kept ? spare : usable))};
+    return room;
 }
 
 std::optional<std::pair<ZonePosition, MemberIndex>> Tables::position_to_balance(const Zone& zone) const {
     if (!state_.balancing || position_to_move(zone)) return std::nullopt;
-    const MemberMask others = in_state(MemberState::ok) & ~gone() & ~members_of(zone);
-    const std::optional<MemberIndex> target = allocator_->emptiest(others);
-    if (!target) return std::nullopt;
+    const std::uint32_t units = units_of(zone);
+    const MemberMask own = members_of(zone);
+    const auto fits = [&](MemberIndex member) {
+        return !own[member.v] && allocator_->free_on(member, units) > 0;
+    };
+    const auto target = std::ranges::find_if(room(units).to_balance, fits);
+    if (target == room(units).to_balance.end()) return std::nullopt;
     for (std::uint8_t i = 0; i < zone.width; ++i) {
-        if (allocator_->evens_out(zone.segments[i].member, *target))
+        if (allocator_->evens_out(units, zone.segments[i].member, *target))
             return std::pair(ZonePosition(i), *target);
     }
     return std::nullopt;
@@ -137,13 +148,13 @@ Task<Status> Tables::open_move(ExtentIndex extent) {
     CO_TRY_LET(const Turn turn, co_await begin_change());
     Zone next = zones_[extent.v];
     std::optional<ZonePosition> position = position_to_move(next);
-    MemberMask to = with_spare();
+    MemberMask to = with_spare(next);
     if (const auto balance = position_to_balance(next); balance && !position) {
         position = balance->first;
         to = MemberMask().set(balance->second.v);
     }
     if (next.move || !position) co_return fail(Errc::not_found);
-    CO_TRY_LET(const Segment target, allocator_->spare(next, to));
+    CO_TRY_LET(const Segment target, allocator_->spare(next, units_of(next), to));
     next.move = {*position, target, 0};
     LOG_INFO("zone.move", {"group", config_.name}, {"extent", extent}, {"position", *position},
              {"from", next.segments[position->v].member}, {"to", target.member});

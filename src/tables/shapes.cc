@@ -8,7 +8,7 @@ Task<Status> Tables::set_shape(ExtentIndex extent, StripeShape shape, std::funct
     CO_TRY_LET(const Turn turn, co_await begin_change());
     if (zone(extent) != nullptr) co_return fail(Errc::busy);
     if (shape_of(extent) == shape) co_return Status{};
-    if (!shape.check() || shape.width() > config_.members.size()) co_return fail(Errc::invalid);
+    if (!config_.can_have(shape)) co_return fail(Errc::invalid);
     if (!still()) co_return fail(Errc::fenced);
     Zone next = zones_[extent.v].emptied();
     next.shape = shape;

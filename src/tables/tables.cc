@@ -155,7 +155,7 @@ void Tables::deliver(AmfId from, const Message& message) {
         }
         case MessageType::table_ack: {
             const auto version = reader.get<std::uint64_t>();
-            const auto reached = reader.get<std::uint32_t>();
+            const auto reached = reader.get<std::uint64_t>();
             if (!reader.done() || version != version_) return;
             acked_[from.v] = MemberMask(reached);
             changed_.notify_all();
@@ -235,7 +235,7 @@ Task<void> Tables::acknowledge(AmfId to, std::uint64_t version) {
     Message ack{group_, MessageType::table_ack, {}, {}};
     Writer writer(ack.head);
     writer.put(version);
-    writer.put(static_cast<std::uint32_t>(reached_members().to_ulong()));
+    writer.put(std::uint64_t{reached_members().to_ullong()});
     transport_.send(to, std::move(ack));
 }
 

@@ -136,6 +136,10 @@ public:
     const VolumeRecord* volume(VolumeId id) const;
     /// Extents that virtual disks can have, with the members that have not left and do not.
     std::uint32_t usable_extents() const;
+    /// Zones of so many segments, all as large as those of new ones, that these members hold.
+    std::uint32_t zones_on(MemberMask members, unsigned width) const;
+    /// Zones that virtual disks may still need.
+    std::uint32_t promised_zones() const;
     std::uint64_t allocated_extents() const { return allocated_extents_; }
     /// Who loads the tables from the disks, and so is alone with them, does this before anybody can have
     /// them: makes the stripes right that the open journals speak of; is called again as long as there are
@@ -159,7 +163,7 @@ public:
     Task<Status> keep_zone(ExtentIndex extent);
     /// The stripes of an extent without a zone have this shape from now on. The caller has all of it locked for
     /// writing, as it is and as it will be; fenced, and nothing is changed, if `still` says that it has not
-    /// any more. busy: it has a zone; invalid: not with so many members.
+    /// any more. busy: it has a zone; invalid: it does not work for this group.
     Task<Status> set_shape(ExtentIndex extent, StripeShape shape, std::function<bool()> still);
     /// How the locks are kept, from now on. invalid.
     Task<Status> set_sharing(SharingChange change);
@@ -209,7 +213,7 @@ public:
     /// There is a zone with such a position, or with an open move, or a member that leaves.
     bool anything_to_move() const;
     /// Members that can take a segment which moves, and no virtual disk may need the place.
-    MemberMask with_spare() const;
+    MemberMask with_spare(const Zone& zone) const { return room(units_of(zone)).spare; }
     /// Of its parts.
     unsigned missing_of(const Zone& zone) const { return positions_on(zone, gone()); }
     std::size_t open_moves() const { return open_moves_; }
@@ -360,6 +364,11 @@ private:
     void send_all_pages(AmfId to);
     Task<void> reload();
 
+    /// Of each of its segments.
+    std::uint32_t units_of(const Zone& zone) const {
+        return config_.geometry_of(zone.shape).zone_size().units;
+    }
+
     // load.cc: content and disks
     Status apply_page(PageNumber page, ConstPageBytes bytes);
     Status apply_config(ConstPageBytes bytes);
@@ -403,16 +412,24 @@ private:
     MemberMask reached_members() const;
     Task<Status> copy_pages(Disk& disk, const GroupState& state);
     bool comes_without_us(const GroupState& before) const;
-    std::uint32_t capacity() const;
+    MemberMask counted_members() const;
 
     // moves.cc
-    MemberMask gone() const;
-    MemberMask in_state(MemberState state) const;
+    /// What follows from all zones, and the states of all members; worked out once after each change.
+    struct Room {
+        MemberMask spare;                     ///< members that can take a segment
+        std::vector<MemberIndex> to_balance;  ///< members that can take one to be as full as others, in order
+    };
+    const Room& room(std::uint32_t units) const;
+    /// Failed, or left, or not reached from here.
+    MemberMask gone() const { return gone_; }
+    MemberMask in_state(MemberState state) const { return in_state_[static_cast<std::size_t>(state)]; }
     void note_missing(const Zone& zone, int change);
     void recount();
+    void find_missing();
     bool serves_without(MemberMask members) const;
     std::uint64_t reserved_extents() const;
-    std::uint32_t promised_zones() const;
+    Promise promise() const { return {config_.zone_size(), promised_zones()}; }
     Task<Status> end_what_is_doubtful();
 
     // jobs.cc
@@ -446,6 +463,9 @@ private:
     std::uint64_t missing_parts_ = 0;                          ///< of all zones
     std::uint64_t zones_beyond_ = 0;                           ///< that have lost more than they can
     bool beyond_ = false;  ///< what the level survives
+    MemberMask gone_;
+    std::array<MemberMask, kMemberStates> in_state_;
+    mutable std::map<std::uint32_t, Room> room_;  ///< by the units of the segment
     std::size_t open_moves_ = 0;
     ZoneUses zone_uses_;
     bool loaded_ = false;
