@@ -296,7 +296,7 @@ void Cluster::shape_later() {
     if (shapes_.empty()) return;
     const auto longest = static_cast<std::uint64_t>(2 * plan_.shape_pause.count());
     world_.after(Nanos(static_cast<std::int64_t>(shape_prng_.below(longest))), [this] {
-        const ExtentIndex extent(static_cast<std::uint32_t>(shape_prng_.below(kMixedExtents)));
+        const ExtentIndex extent(static_cast<std::uint32_t>(shape_prng_.below(2)));
         const StripeShape shape = shapes_[shape_prng_.below(shapes_.size())];
         Node& node = nodes_[shape_prng_.below(nodes_.size())];
         if (over_) return;

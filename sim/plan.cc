@@ -168,6 +168,8 @@ void draw_shapes(Plan& plan) {
     if (geometry_of(plan).rows_per_extent() > kMostRows) return;
     plan.mixed = true;
     plan.shape_pause = pause;
+    // Only extents that have been trimmed get another one.
+    if (plan.work.trim_pause == Nanos(0) && shapes.chance(2, 3)) plan.work.trim_pause = 2 * pause;
 }
 
 /// A scrub goes over all rows of what has been written, and takes as many events.

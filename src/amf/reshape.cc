@@ -16,6 +16,7 @@ namespace braid {
 Task<Status> Amf::set_shape(ExtentIndex extent, StripeShape shape) {
     if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
     const GateGuard inside(gate_);
+    if (tables_.zone(extent) != nullptr) co_return fail(Errc::busy);
     const StripeIndex first = geometry_.stripe_of(extent, Row(0));
     const std::uint32_t all = geometry_.stripes_per_extent();
     const auto rows_of = [this](StripeShape s) {
