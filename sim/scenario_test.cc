@@ -149,7 +149,7 @@ TEST(ScenarioFile, MistakesAreNamedWithTheirLine) {
         {"title = \"t\"\ntitel = 3\n", 2, "unknown key 'titel'"},
         {"title = \"t\"\n", 1, "there is no [[phase]]"},
         {"title = \n", 1, ""},
-        {"title = \"t\"\n[cluster]\n\ndisks = 99\n", 4, "'disks' must be a number from 3 to 24"},
+        {"title = \"t\"\n[cluster]\n\ndisks = 99\n", 4, "'disks' must be a number from 3 to 64"},
         {"title = \"t\"\n[cluster]\nlevel = \"raid9\"\n", 2, "'raid9' is none"},
         {"title = \"t\"\n[cluster]\ncoherency = \"none\"\n", 3, "'coherency' has no such value"},
         {"title = \"t\"\n[cluster]\namfs = 8\n", 2, "at most 16"},

@@ -148,7 +148,7 @@ void add_groups(CLI::App& app, Words& w) {
     create->add_option("--copies", r.copies, "mirror: copies of each block");
     create->add_option(
         "--width", r.width,
-        "others: strips of a stripe, parity too, default all disks; with fewer than disks there "
+        "others: strips of a stripe, parity too, default all disks, at most 24; with fewer than disks there "
         "is room to make again what a failed one held");
     add_sharing(create, r.sharing);
     create->add_flag("--force", r.force, "overwrite what the disks hold");

@@ -249,8 +249,8 @@ struct CreateGroup {
     PowerLoss power_loss = PowerLoss::journal;
     std::optional<bool> checksums;  ///< of every block; nothing: yes, from strips of 16 KiB on
     unsigned copies = 0;            ///< mirror: copies of each block; 0: 2
-    unsigned width = 0;             ///< others: strips of a stripe, parity too; 0: as many as disks
-    bool force = false;             ///< overwrite what the disks hold
+    unsigned width = 0;  ///< others: strips of a stripe, parity too; 0: as many as disks, at most 24
+    bool force = false;  ///< overwrite what the disks hold
     bool dry_run = false;
 };
 

@@ -181,7 +181,7 @@ Task<AdminResult<Outcome>> Controller::create_group(CreateGroup request) {
             what + ": " + request.level + " on " + std::to_string(request.disks.size()) +
                 " disks with a strip of " + std::to_string(request.strip_size) + " bytes is not possible",
             "strip size: a power of two from 4 KiB to 1 MiB; disks: raid5 3, raid6 4, raid7.3 5 or more; "
-            "mirror 2 to 4 copies; width: parity strips and 2 or more, at most as many as disks");
+            "mirror 2 to 4 copies; width: parity strips and 2 or more, at most as many as disks, and 24");
     }
     NewGroup wish;
     wish.name = request.name;
