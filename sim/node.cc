@@ -18,7 +18,8 @@ std::vector<StripeShape> stripe_shapes_of(const Shape& shape) {
     constexpr std::uint32_t kMostRows = 2100;
     const Geometry first = geometry_of(shape);
     // What moves to other members finds some.
-    const std::size_t widest = shape.spare != 0 ? first.width() : std::min<std::size_t>(shape.disks, kMaxWidth);
+    const std::size_t widest =
+        shape.spare != 0 ? first.width() : std::min<std::size_t>(shape.disks, kMaxWidth);
     std::vector<StripeShape> out;
     if (!shape.mixed) return out;
     for (const Level level : {Level::mirror, Level::raid5, Level::raid6, Level::raid7_3}) {

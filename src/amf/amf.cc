@@ -254,7 +254,8 @@ Places Amf::record_at(const Spot& spot, unsigned copy) const {
 
 RoleMask Amf::writable(const Spot& spot) const {
     RoleMask out;
-    for (unsigned role = 0; role < spot.geometry.width(); ++role) out[role] = strip_at(spot, role).writes != 0;
+    for (unsigned role = 0; role < spot.geometry.width(); ++role)
+        out[role] = strip_at(spot, role).writes != 0;
     return out;
 }
 

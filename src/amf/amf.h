@@ -13,8 +13,8 @@
 // never regenerates from a stripe that may be half-written.
 //
 // Where: amf.cc (life, view, flush), locks.cc (which units an operation takes), read.cc, write.cc,
-// trim.cc, reshape.cc, recover.cc, check.cc (parity of one stripe), move.cc (segments that move), checksums.cc, cached.cc
-// (what is remembered), destage.cc and copies.cc (write-back), flush.cc.
+// trim.cc, reshape.cc, recover.cc, check.cc (parity of one stripe), move.cc (segments that move),
+// checksums.cc, cached.cc (what is remembered), destage.cc and copies.cc (write-back), flush.cc.
 #pragma once
 
 #include <array>
@@ -168,9 +168,7 @@ private:
                                 bool background);
     LockRange part_of(const LockRange& range, UnitIndex unit) const;
     /// The stripes are cut as they were when the piece was. Its units are locked, the tables settled.
-    bool fits(const StripePiece& piece) const {
-        return tables_.geometry_of(piece.stripe).fits(piece);
-    }
+    bool fits(const StripePiece& piece) const { return tables_.geometry_of(piece.stripe).fits(piece); }
     /// What of one stripe begins there, at most so long.
     StripePiece piece_at(std::uint64_t at, std::uint64_t length) const;
     std::vector<LockClaim> claims() const;
@@ -251,9 +249,7 @@ private:
     // cached.cc
     /// Where the stripe begins in the logical space.
     std::uint64_t logical(StripeIndex stripe) const { return range_of(stripe).offset; }
-    LogicalRange range_of(StripeIndex stripe) const {
-        return tables_.geometry_of(stripe).range_of(stripe);
-    }
+    LogicalRange range_of(StripeIndex stripe) const { return tables_.geometry_of(stripe).range_of(stripe); }
     bool small(std::size_t operation) const { return operation <= options_.cached_operation; }
     void released(UnitIndex unit) override;
     Slice cached(UnitIndex unit, LockRange range) override;

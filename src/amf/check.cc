@@ -108,8 +108,9 @@ void Amf::heal_row(Checked& c, std::uint32_t from, RoleMask suspects) {
     for (unsigned role = 0; role < c.width; ++role) {
         if (wrong[role]) std::memcpy(found.data() + role * kBlockSize, blocks[role], kBlockSize);
     }
-    bool all_fit = present.count() >= c.k &&
-                   code_of(c.where.geometry).decode(present, {blocks.data(), c.width}, wrong, kBlockSize).has_value();
+    bool all_fit =
+        present.count() >= c.k &&
+        code_of(c.where.geometry).decode(present, {blocks.data(), c.width}, wrong, kBlockSize).has_value();
     for (unsigned role = 0; role < c.width && all_fit; ++role)
         all_fit = !wrong[role] || !c.sums.record.mismatch(role, from, block(role));
     c.torn |= !all_fit;

@@ -84,7 +84,8 @@ void Amf::add_dirty(std::uint32_t offset, Slice data, std::unique_ptr<DirtyWrite
     const RecordInfo& info = write->record.info();
     const DirtyStripes::Ticket ticket = info.id.sequence;
     const auto covered =
-        dirty_.put(info.stripe, info.zone, static_cast<std::uint32_t>(range_of(info.stripe).length), offset, std::move(data), ticket, clock_.now(), host);
+        dirty_.put(info.stripe, info.zone, static_cast<std::uint32_t>(range_of(info.stripe).length), offset,
+                   std::move(data), ticket, clock_.now(), host);
     for (const DirtyStripes::Ticket old : covered)
         write->covered.push_back(std::move(dirty_writes_.extract(old).mapped()));
     // The same content once more: the journal has it if it had all of it.

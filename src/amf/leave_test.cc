@@ -164,7 +164,8 @@ TEST(Leave, ARecordOfAnEarlierZoneIsDropped) {
     world.settle();
     const std::uint32_t now = world.amf(1).tables().zone(ExtentIndex(0))->generation;
     const RecordId id{AmfId(1), world.node(1).incarnation, 1u << 24};
-    BeginFrame begin{{id, id, 0, StripeIndex(0), 0, now - 1, 0, kBlockSize}, 0, Slice(pattern(7, kBlockSize))};
+    BeginFrame begin{
+        {id, id, 0, StripeIndex(0), 0, now - 1, 0, kBlockSize}, 0, Slice(pattern(7, kBlockSize))};
     RedoFrame redo{id, {1, 0, kBlockSize, Slice(pattern(8, kBlockSize))}};
     world.amf(2).deliver(AmfId(1), encode(world.group, begin));
     world.amf(2).deliver(AmfId(1), encode(world.group, redo));

@@ -72,8 +72,7 @@ LogicalRange Amf::bytes_of(UnitIndex unit) const {
 }
 
 StripePiece Amf::piece_at(std::uint64_t at, std::uint64_t length) const {
-    const Geometry geometry =
-        tables_.geometry_of(ExtentIndex(static_cast<std::uint32_t>(at / kExtentSize)));
+    const Geometry geometry = tables_.geometry_of(ExtentIndex(static_cast<std::uint32_t>(at / kExtentSize)));
     const StripePlace place = geometry.locate(at);
     const std::uint64_t rest = geometry.range_of(place.stripe).length - place.offset;
     return {place.stripe, place.offset, static_cast<std::uint32_t>(std::min(length, rest)), at};

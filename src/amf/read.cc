@@ -205,7 +205,8 @@ Task<Status> Amf::regenerate_from(Sums& sums, unsigned role, StripRange range, s
         strips[role] = into.data();
         RoleMask wanted;
         wanted.set(role);
-        CO_TRY(code_of(spot.geometry).decode(present, {strips.data(), spot.geometry.width()}, wanted, range.length()));
+        CO_TRY(code_of(spot.geometry)
+                   .decode(present, {strips.data(), spot.geometry.width()}, wanted, range.length()));
         if (!sums.record || sums.believe || !sums.record.mismatch(role, range.from, into)) co_return Status{};
         break;  // the others do not fit together
     }

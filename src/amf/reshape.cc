@@ -19,9 +19,7 @@ Task<Status> Amf::set_shape(ExtentIndex extent, StripeShape shape) {
     if (tables_.zone(extent) != nullptr) co_return fail(Errc::busy);
     const StripeIndex first = geometry_.stripe_of(extent, Row(0));
     const std::uint32_t all = geometry_.stripes_per_extent();
-    const auto rows_of = [this](StripeShape s) {
-        return tables_.config().geometry_of(s).rows_per_extent();
-    };
+    const auto rows_of = [this](StripeShape s) { return tables_.config().geometry_of(s).rows_per_extent(); };
     PieceLock lock;
     std::vector<StripeLocks::Guard> guards;
     std::uint32_t rows = 0;

@@ -136,8 +136,8 @@ TEST_P(Shapes, ChangeBesideReadsAndWrites) {
     EXPECT_GT(cut_anew, 0u);
 }
 
-/// A forwarded write dies with its AMF, so many steps after it has begun; what it has done is trimmed, and the
-/// extent is cut otherwise when it is asked for again.
+/// A forwarded write dies with its AMF, so many steps after it has begun; what it has done is trimmed, and
+/// the extent is cut otherwise when it is asked for again.
 bool an_errand_is_done_once(const Kind& kind, std::size_t steps) {
     const Errand errand{{ControllerId(20), Incarnation(1)}, 5, 5, false};
     Errand again = errand;
@@ -174,7 +174,8 @@ TEST_P(Shapes, AnErrandThatIsRepeatedIsDoneOnceHoweverItIsCut) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, Shapes,
-                         ::testing::Values(Kind{"stripes"}, Kind{"groups_of_stripes", false, false, {.stripes = 5}},
+                         ::testing::Values(Kind{"stripes"},
+                                           Kind{"groups_of_stripes", false, false, {.stripes = 5}},
                                            Kind{"blocks", false, false, {.blocks = 16}},
                                            Kind{"journal", false, true}, Kind{"write_back", true, true}),
                          [](const auto& info) { return std::string(info.param.name); });

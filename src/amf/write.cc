@@ -195,7 +195,8 @@ Task<Status> Amf::update(OpenRecord& record, Spot where, StripeWrite write, Slic
             }
             co_await arrived(sums);
             if (kind != Kind::dirty) record.end(Effect::none);
-            const bool lost = readable(where).count() < where.geometry.k || (write_back() && !unusable.reached);
+            const bool lost =
+                readable(where).count() < where.geometry.k || (write_back() && !unusable.reached);
             co_return fail(lost ? Errc::offline : Errc::media_error);
         }
         const std::size_t need = (plan.reads.count() + plan.regenerate.count()) * write.hull().length();
@@ -208,9 +209,8 @@ Task<Status> Amf::update(OpenRecord& record, Spot where, StripeWrite write, Slic
         if (co_await all_old_is_right(batch, sums, write, plan, old, unusable)) break;
     }
     ++counters_.stripe_writes[static_cast<std::size_t>(plan.path)];
-    const Status status =
-        co_await finish(record, sums, write, data,
-                        make_redo(where.geometry, write, plan, targets, data, old), kind);
+    const Status status = co_await finish(record, sums, write, data,
+                                          make_redo(where.geometry, write, plan, targets, data, old), kind);
     if (!status) intent.keep();
     co_return status;
 }

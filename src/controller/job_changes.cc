@@ -118,7 +118,8 @@ void Controller::add_job_conditions(const GroupRuntime& group, const AddConditio
     for (const JobRecord* job : scrubs) {
         const ScrubCounts& counts = job->counts;
         if (counts.unattributed != 0) {
-            const LogicalRange at = tables.geometry_of(counts.first_unattributed).range_of(counts.first_unattributed);
+            const LogicalRange at =
+                tables.geometry_of(counts.first_unattributed).range_of(counts.first_unattributed);
             std::string where = "byte " + std::to_string(at.offset) + " of the group";
             for (const VolumeRecord& volume : tables.volumes()) {
                 const std::uint64_t begin = volume.first_extent.v * kExtentSize;

@@ -179,9 +179,7 @@ struct Geometry {
     }
 
     /// Numbers of stripes that an extent takes.
-    std::uint32_t stripes_per_extent() const {
-        return static_cast<std::uint32_t>(kExtentSize / strip_size);
-    }
+    std::uint32_t stripes_per_extent() const { return static_cast<std::uint32_t>(kExtentSize / strip_size); }
     StripeIndex stripe_of(ExtentIndex extent, Row row) const {
         return StripeIndex(std::uint64_t{extent.v} * stripes_per_extent() + row.v);
     }
@@ -241,7 +239,8 @@ struct Geometry {
 template <class GeometryOf, class Each>
 void for_each_stripe(GeometryOf&& geometry_of, LogicalRange range, Each&& each) {
     while (range.length != 0) {
-        const Geometry geometry = geometry_of(ExtentIndex(static_cast<std::uint32_t>(range.offset / kExtentSize)));
+        const Geometry geometry =
+            geometry_of(ExtentIndex(static_cast<std::uint32_t>(range.offset / kExtentSize)));
         const StripePlace place = geometry.locate(range.offset);
         const std::uint64_t rest = geometry.range_of(place.stripe).length - place.offset;
         const auto length = static_cast<std::uint32_t>(std::min(range.length, rest));

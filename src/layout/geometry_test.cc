@@ -128,21 +128,23 @@ TEST(GeometryProperty, ASplitRangeIsCoveredOnceAndInOrder) {
         const LogicalRange range{*rc::gen::inRange<std::uint64_t>(0, 3 * kExtentSize),
                                  *rc::gen::inRange<std::uint64_t>(0, 8u << 20)};
         std::uint64_t done = 0;
-        for_each_stripe([&](ExtentIndex) { return g; }, range, [&](const StripePiece& piece) {
-            RC_ASSERT(piece.at == range.offset + done);
-            RC_ASSERT(g.fits(piece));
-            RC_ASSERT(piece.length > 0u);
-            RC_ASSERT(g.range_of(piece.stripe).offset + piece.offset == range.offset + done);
-            RC_ASSERT(piece.offset + piece.length <= g.range_of(piece.stripe).length);
-            std::uint32_t in_piece = 0;
-            for_each_strip(g, piece, [&](const StripPlace& strip, std::uint32_t length) {
-                RC_ASSERT(strip.column.v * g.strip_size + strip.offset == piece.offset + in_piece);
-                RC_ASSERT(strip.offset + length <= g.column_length(piece.stripe, strip.column));
-                in_piece += length;
+        for_each_stripe(
+            [&](ExtentIndex) { return g; }, range,
+            [&](const StripePiece& piece) {
+                RC_ASSERT(piece.at == range.offset + done);
+                RC_ASSERT(g.fits(piece));
+                RC_ASSERT(piece.length > 0u);
+                RC_ASSERT(g.range_of(piece.stripe).offset + piece.offset == range.offset + done);
+                RC_ASSERT(piece.offset + piece.length <= g.range_of(piece.stripe).length);
+                std::uint32_t in_piece = 0;
+                for_each_strip(g, piece, [&](const StripPlace& strip, std::uint32_t length) {
+                    RC_ASSERT(strip.column.v * g.strip_size + strip.offset == piece.offset + in_piece);
+                    RC_ASSERT(strip.offset + length <= g.column_length(piece.stripe, strip.column));
+                    in_piece += length;
+                });
+                RC_ASSERT(in_piece == piece.length);
+                done += piece.length;
             });
-            RC_ASSERT(in_piece == piece.length);
-            done += piece.length;
-        });
         RC_ASSERT(done == range.length);
     }));
 }

@@ -42,7 +42,7 @@ struct ZoneMove {
 struct Zone {
     ZoneState state = ZoneState::none;
     std::uint8_t width = 0;
-    StripeShape shape;  ///< of the extent's stripes, with a zone or without; the zone is as wide
+    StripeShape shape;             ///< of the extent's stripes, with a zone or without; the zone is as wide
     std::uint32_t generation = 0;  ///< raised when the extent gets or loses its zone; kept while it has none,
                                    ///< and when a segment moves: it names the content
     std::array<Segment, kMaxWidth> segments{};

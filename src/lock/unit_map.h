@@ -5,9 +5,9 @@
 //   blocks:N        the stripe                   N neighbouring 4 KiB blocks of the logical space each,
 //                                                numbered from kFirstBlockUnit on
 //
-// Guarantees: units of content never reach over a strip's end, and ascend with the offset. Which stripe a unit
-// of blocks lies in depends on the shape of its extent, and so do the bytes of a unit of stripes; both are the
-// same as long as anybody holds the unit.
+// Guarantees: units of content never reach over a strip's end, and ascend with the offset. Which stripe a
+// unit of blocks lies in depends on the shape of its extent, and so do the bytes of a unit of stripes; both
+// are the same as long as anybody holds the unit.
 #pragma once
 
 #include "base/assert.h"

@@ -67,9 +67,9 @@ bool is_valid(const GroupConfig& c) {
     };
     return valid_name(c.name) && c.geometry.check() && c.dimension >= 1 && c.dimension <= kMaxDimension &&
            c.controllers.size() <= kMaxControllers && std::ranges::all_of(c.controllers, name_fits) &&
-           c.outside.size() <= kMaxOutside && std::ranges::all_of(c.outside, name_fits) &&
-           c.wanted.check() && c.members.size() >= c.geometry.width() &&
-           c.members.size() >= c.wanted.width() && c.members.size() <= kMaxMembers &&
+           c.outside.size() <= kMaxOutside && std::ranges::all_of(c.outside, name_fits) && c.wanted.check() &&
+           c.members.size() >= c.geometry.width() && c.members.size() >= c.wanted.width() &&
+           c.members.size() <= kMaxMembers &&
            c.sharing.complaint(c.controllers.size(), c.geometry.strip_size).empty() &&
            c.data_start % kPageSize == 0 && c.page_count > kFirstMapPage.v &&
            c.journal.ring_size <= kMaxRingSize && c.journal.ring_size % kPageSize == 0 &&

@@ -78,7 +78,8 @@ struct GroupConfig {
     bool can_have(StripeShape shape) const {
         const Geometry g = geometry_of(shape);
         return shape.check() && shape.width() <= members.size() &&
-               (!has_journal() || g.stripe_size() + g.m * std::uint64_t{g.strip_size} <= journal.ring_size / 2);
+               (!has_journal() ||
+                g.stripe_size() + g.m * std::uint64_t{g.strip_size} <= journal.ring_size / 2);
     }
     /// Members that may fail at once are at most so many.
     unsigned most_parity() const { return std::max(geometry.m, wanted.m); }
@@ -96,8 +97,8 @@ struct GroupConfig {
     }
 
     friend bool operator==(const GroupConfig&, const GroupConfig&) = default;
-    /// Only what a SharingChange can change is other, the wanted shape, who outside has slots, and members and
-    /// extents may have come.
+    /// Only what a SharingChange can change is other, the wanted shape, who outside has slots, and members
+    /// and extents may have come.
     bool may_become(GroupConfig next) const;
     void encode(PageBytes page) const;
     static Result<GroupConfig> decode(ConstPageBytes page);
@@ -207,8 +208,8 @@ struct VolumesPage {
     static Result<VolumesPage> decode(ConstPageBytes page);
 };
 
-/// Pages 34 ..: the zone of extent e is entry e % 28 of page 34 + e / 28. An entry without a shape has no zone,
-/// and the shape that extents had when the group was made.
+/// Pages 34 ..: the zone of extent e is entry e % 28 of page 34 + e / 28. An entry without a shape has no
+/// zone, and the shape that extents had when the group was made.
 struct MapPage {
     std::array<Zone, kZonesPerPage> zones;
 

@@ -72,9 +72,7 @@ private:
 /// The codes in use, each made when it is asked for first.
 class Codes {
 public:
-    const Code& of(unsigned k, unsigned m) const {
-        return codes_.try_emplace({k, m}, k, m).first->second;
-    }
+    const Code& of(unsigned k, unsigned m) const { return codes_.try_emplace({k, m}, k, m).first->second; }
 
 private:
     mutable std::map<std::pair<unsigned, unsigned>, Code> codes_;

@@ -205,8 +205,7 @@ TEST(Completions, AreAskedForAgainInANewView) {
     ring.carry_all();
     std::optional<Completions::Run> answer;
     Scope scope(ring.executor);
-    scope.spawn(
-        keep(ring.peers[3]->replicator.done_before({errand(5), 0, kBlockSize}), answer));
+    scope.spawn(keep(ring.peers[3]->replicator.done_before({errand(5), 0, kBlockSize}), answer));
     ring.executor.run_until_idle();
     ring.carry(3, 1);
     ring.carry(1, 3);

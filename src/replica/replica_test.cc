@@ -365,8 +365,8 @@ TEST(RecordFrames, AreRefusedOutsideTheGroupsLimits) {
     const RecordId id{AmfId(3), Incarnation(9), 77};
     const auto begin = [&](std::uint64_t stripe, std::uint32_t offset, std::uint32_t length,
                            std::size_t payload) {
-        const BeginFrame frame{{id, id, 0, StripeIndex(stripe), base, 3, offset, length}, 0,
-                               bytes(payload, 1)};
+        const BeginFrame frame{
+            {id, id, 0, StripeIndex(stripe), base, 3, offset, length}, 0, bytes(payload, 1)};
         return decode_begin(encode(kGroup, frame), limits).has_value();
     };
     EXPECT_TRUE(begin(99, 61440, 4096, 4096));

@@ -316,8 +316,8 @@ OpenRecord::~OpenRecord() {
     replicator_.entries_[slot_].open = nullptr;
 }
 
-void OpenRecord::begin(StripeIndex stripe, std::uint64_t base, std::uint32_t zone, std::uint32_t offset, Slice data,
-                       const Errand& errand, bool dirty, bool receipt) {
+void OpenRecord::begin(StripeIndex stripe, std::uint64_t base, std::uint32_t zone, std::uint32_t offset,
+                       Slice data, const Errand& errand, bool dirty, bool receipt) {
     ASSERT(slot_ == Replicator::kNone && !data.owner.empty());
     dirty_ = dirty;
     receipt_ = receipt;

@@ -260,8 +260,9 @@ public:
     ~OpenRecord();
 
     /// Sends the new data of [offset, offset + data) of the stripe, which begins at `base` in the logical
-    /// space, and whose zone has this generation. The bytes stay unchanged as long as their owner lives, which
-    /// is not null. `errand`: what it is a part of. `dirty`: the members will have it later, see stored().
+    /// space, and whose zone has this generation. The bytes stay unchanged as long as their owner lives,
+    /// which is not null. `errand`: what it is a part of. `dirty`: the members will have it later, see
+    /// stored().
     void begin(StripeIndex stripe, std::uint64_t base, std::uint32_t zone, std::uint32_t offset, Slice data,
                const Errand& errand = {}, bool dirty = false, bool receipt = false);
     /// The same for a write that finishes an orphan's.

@@ -246,8 +246,8 @@ Status Tables::check_quorum() const {
         ++members;
         absent += disks_[i] == nullptr ? 1 : 0;
     }
-    const std::size_t enough =
-        std::max<std::size_t>(members - std::min<std::size_t>(members, config_.most_parity()), config_.least_data());
+    const std::size_t enough = std::max<std::size_t>(
+        members - std::min<std::size_t>(members, config_.most_parity()), config_.least_data());
     if (absent < enough) return {};
     LOG_ERROR("tables.no_quorum", {"group", config_.name}, {"absent", absent}, {"could_go_on", enough});
     return fail(Errc::offline);

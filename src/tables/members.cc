@@ -215,7 +215,8 @@ Status Tables::may_leave(MemberIndex member) const {
     away.set(member.v);
     const std::uint64_t needed = allocated_extents_ + std::uint64_t{promised_zones()};
     const std::size_t stay = config_.members.size() - away.count();
-    if (zones_on(~away, config_.zone_size().width) < needed || stay < config_.zone_size().width || !serves_without(away))
+    if (zones_on(~away, config_.zone_size().width) < needed || stay < config_.zone_size().width ||
+        !serves_without(away))
         return fail(Errc::would_lose_data);
     return {};
 }

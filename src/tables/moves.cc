@@ -81,9 +81,8 @@ bool Tables::survives(MemberMask failing) const {
     MemberMask fresh = failing & (in_state(MemberState::ok) | in_state(MemberState::leaving));
     const MemberMask all = before | failing;
     if (fresh.count() > config_.most_parity() || !serves_without(all)) return false;
-    return std::ranges::none_of(zones_, [&](const Zone& zone) {
-        return zone.allocated() && positions_on(zone, all) > zone.shape.m;
-    });
+    return std::ranges::none_of(
+        zones_, [&](const Zone& zone) { return zone.allocated() && positions_on(zone, all) > zone.shape.m; });
 }
 
 // ---- moves

@@ -12,8 +12,8 @@ Task<Status> Tables::set_shape(ExtentIndex extent, StripeShape shape, std::funct
     if (!still()) co_return fail(Errc::fenced);
     Zone next = zones_[extent.v].emptied();
     next.shape = shape;
-    LOG_INFO("extent.shaped", {"group", config_.name}, {"extent", extent},
-             {"level", to_string(shape.level)}, {"data", unsigned{shape.k}}, {"parity", unsigned{shape.m}});
+    LOG_INFO("extent.shaped", {"group", config_.name}, {"extent", extent}, {"level", to_string(shape.level)},
+             {"data", unsigned{shape.k}}, {"parity", unsigned{shape.m}});
     CO_TRY(co_await commit_zone(extent, next));
     co_return co_await end_change();
 }

@@ -161,9 +161,9 @@ public:
     Task<Status> release_zone(ExtentIndex extent, std::function<bool()> still);
     /// Who was at that is gone, and had not come to its end: the zone stays, with what is in it.
     Task<Status> keep_zone(ExtentIndex extent);
-    /// The stripes of an extent without a zone have this shape from now on. The caller has all of it locked for
-    /// writing, as it is and as it will be; fenced, and nothing is changed, if `still` says that it has not
-    /// any more. busy: it has a zone; invalid: it does not work for this group.
+    /// The stripes of an extent without a zone have this shape from now on. The caller has all of it locked
+    /// for writing, as it is and as it will be; fenced, and nothing is changed, if `still` says that it has
+    /// not any more. busy: it has a zone; invalid: it does not work for this group.
     Task<Status> set_shape(ExtentIndex extent, StripeShape shape, std::function<bool()> still);
     /// How the locks are kept, from now on. invalid.
     Task<Status> set_sharing(SharingChange change);
@@ -460,9 +460,9 @@ private:
     std::optional<SegmentAllocator> allocator_;
     std::uint64_t allocated_extents_ = 0;
     std::array<std::uint32_t, kMaxParity + 1> zones_left_{};  ///< zones by the parts they can still lose
-    std::uint64_t missing_parts_ = 0;                          ///< of all zones
-    std::uint64_t zones_beyond_ = 0;                           ///< that have lost more than they can
-    bool beyond_ = false;  ///< what the level survives
+    std::uint64_t missing_parts_ = 0;                         ///< of all zones
+    std::uint64_t zones_beyond_ = 0;                          ///< that have lost more than they can
+    bool beyond_ = false;                                     ///< what the level survives
     MemberMask gone_;
     std::array<MemberMask, kMemberStates> in_state_;
     mutable std::map<std::uint32_t, Room> room_;  ///< by the units of the segment
