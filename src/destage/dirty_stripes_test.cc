@@ -164,12 +164,12 @@ TEST_F(Dirty, IsWhatAListOfWritesSays) {
 }
 
 TEST(FlushFrames, ComeAsTheyWentAndNothingElseDoes) {
-    const FlushAsk ask{77, true};
+    const FlushAsk ask{77, true, true};
     EXPECT_EQ(*decode_flush_ask(encode(Uuid{}, ask)), ask);
-    const FlushDone done{78, true};
+    const FlushDone done{78, true, 5};
     Message message = encode(Uuid{}, done);
     EXPECT_EQ(*decode_flush_done(message), done);
-    message.head.back() = std::byte{2};
+    message.head[8] = std::byte{2};
     EXPECT_FALSE(decode_flush_done(message));
     EXPECT_FALSE(decode_flush_ask(message));
     message.head.pop_back();
