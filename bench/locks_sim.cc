@@ -299,6 +299,8 @@ int main(int argc, char** argv) {
     app.add_option("--dimension", shape.dimension, "copies of an update record");
     app.add_option("--cache", cache, "write-through or write-back")
         ->check(CLI::IsMember({"write-through", "write-back"}));
+    app.add_option("--passed", shape.passed,
+                   "with write-back: dirty bytes that go along with a lock; 0: none");
     app.add_option("--power-loss", power_loss, "journal or resync")
         ->check(CLI::IsMember({"journal", "resync"}));
     app.add_option("--replication", replication, "with write-back: or pseudo-synchronous, asynchronous")

@@ -109,6 +109,8 @@ constexpr std::array<Entry, kMarks> kTable{{
     {Mark::destage_full, "destage.full", ""},
     {Mark::destage_partial, "destage.partial", ""},
     {Mark::destage_recalled, "destage.recalled", ""},
+    {Mark::dirty_passed, "dirty.passed_on", ""},
+    {Mark::dirty_asked_again, "dirty.flush_asked_again", ""},
     {Mark::flush_by_append, "flush.by_append", ""},
     {Mark::met_rot, "met.rot", ""},
     {Mark::met_lost_write, "met.lost_write", ""},

@@ -111,6 +111,8 @@ enum class Mark : std::uint8_t {
     destage_full,
     destage_partial,
     destage_recalled,
+    dirty_passed,
+    dirty_asked_again,
     flush_by_append,
     met_rot,
     met_lost_write,

@@ -103,6 +103,7 @@ Running::Running(Wires& wires, SharedRecord& record, std::vector<std::unique_ptr
                                   .cache = shape.cache,
                                   .dirty = shape.dirty,
                                   .dirty_age = shape.dirty_age,
+                                  .passed = shape.passed,
                                   .checksums = shape.checksum_cache,
                                   .window = shape.window,
                                   .window_age = shape.window_age,

@@ -36,7 +36,8 @@ struct Shape {
     std::uint64_t checksum_cache = 1u << 20;  ///< bytes, of each AMF
     std::uint64_t dirty = 1u << 20;           ///< with write-back, bytes of each AMF
     Nanos dirty_age = 100ms;
-    std::uint64_t window = 4u << 20;  ///< of it, bytes answered before their copies stand
+    std::uint64_t passed = 64u << 10;  ///< of it, bytes that go along with a lock
+    std::uint64_t window = 4u << 20;   ///< of it, bytes answered before their copies stand
     Nanos window_age = 200ms;
     Nanos spare_delay = 1h;   ///< what a failed member held is made again so long after
     std::uint64_t spare = 0;  ///< segments of each member that nobody else needs

@@ -151,6 +151,8 @@ Plan draw_plan(std::uint64_t seed) {
     draw_spare(plan, parity);
     draw_extent_trims(plan);
     draw_additions(plan);
+    Prng along(mix64(seed) ^ 0xa109ull);
+    if (along.chance(1, 4)) plan.passed = along.chance(1, 2) ? 0 : 2 * kBlockSize;
     draw_scrubs(plan);
     draw_shapes(plan);
     return plan;
@@ -350,6 +352,7 @@ constexpr std::array kSettings{
     setting<[](auto& p) -> auto& { return p.window_age; }>("window_age", 0),
     setting<[](auto& p) -> auto& { return p.dirty; }>("dirty", 4096),
     setting<[](auto& p) -> auto& { return p.dirty_age; }>("dirty_age", 1000),
+    setting<[](auto& p) -> auto& { return p.passed; }>("passed", 0),
     setting<[](auto& p) -> auto& { return p.operators; }>("operators", 0),
     setting<[](auto& p) -> auto& { return p.set_sharing; }>("set_sharing", 0),
     setting<[](auto& p) -> auto& { return p.outliers; }>("outliers", 0),

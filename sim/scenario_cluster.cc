@@ -264,6 +264,7 @@ ScenarioRun::Counts& ScenarioRun::Counts::operator+=(const AmfCounters& counters
     dirtied += static_cast<std::int64_t>(counters.dirty_writes);
     destaged += static_cast<std::int64_t>(counters.destaged_full + counters.destaged_partial);
     recalled += static_cast<std::int64_t>(counters.destages_recalled);
+    passed += static_cast<std::int64_t>(counters.passed_on);
     early += static_cast<std::int64_t>(counters.early_answers);
     return *this;
 }

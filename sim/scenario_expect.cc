@@ -76,6 +76,7 @@ bool ScenarioRun::expect_count(const Step& step) {
         {"dirtied", now.dirtied - at_start_.dirtied},
         {"destaged", now.destaged - at_start_.destaged},
         {"recalled", now.recalled - at_start_.recalled},
+        {"passed", now.passed - at_start_.passed},
         {"early", now.early - at_start_.early},
         {"kills", static_cast<std::int64_t>(record_.kills - kills_at_start_)},
         {"quarantined", quarantined},

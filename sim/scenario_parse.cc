@@ -158,6 +158,7 @@ Answer read_shape(const toml::node& node, Scenario& scenario) {
                         {"write_cache", word(sharing.write_cache, "write_cache", parse_write_cache)},
                         {"dirty", size(shape.dirty, "dirty")},
                         {"dirty_age", time(shape.dirty_age, "dirty_age")},
+                        {"passed", size(shape.passed, "passed")},
                         {"replication", word(sharing.replication, "replication", parse_replication)},
                         {"few_partners", word(sharing.few_partners, "few_partners", parse_few_partners)},
                         {"window", size(shape.window, "window")},

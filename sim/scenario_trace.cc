@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "cache/cache_frames.h"
+#include "destage/pass_frames.h"
 #include "forward/forward_frames.h"
 #include "icl/frame.h"
 #include "lock/lock_types.h"
@@ -239,6 +240,8 @@ std::string Trace::record_text(const Message& message, AmfId from, AmfId to) {
                                                                                    : " data");
         }
         default:
+            if (message.type == MessageType::dirty_pass)
+                return ' ' + unit_name(UnitIndex(decode_dirty_pass(message)->unit));
             if (message.type == kRecordFetch) return ' ' + stripe_name(decode_fetch(message)->first);
             return completion_text(message);
     }

@@ -88,6 +88,8 @@ constexpr std::array kCounted = {
     Counted{Mark::destage_full, &AmfCounters::destaged_full},
     Counted{Mark::destage_partial, &AmfCounters::destaged_partial},
     Counted{Mark::destage_recalled, &AmfCounters::destages_recalled},
+    Counted{Mark::dirty_passed, &AmfCounters::passed_on},
+    Counted{Mark::dirty_asked_again, &AmfCounters::flushes_again},
     Counted{Mark::flush_by_append, &AmfCounters::flushed_by_append},
     Counted{Mark::checksum_in_read, &AmfCounters::rotten_reads},
     Counted{Mark::checksum_in_update, &AmfCounters::rotten_updates},

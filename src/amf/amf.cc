@@ -29,10 +29,10 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
       trimmed_(options.trimmed),
       peer_cache_(executor, clock, transport, group, options.peer_patience),
       cleaned_(executor),
+      stripe_locks_(executor),
       locks_(executor, clock, transport, group, LockOptions{.sharing = config.sharing}, *this),
       tables_(executor, clock, transport, group, table_start, std::move(disks), disk_ids_of(config), slot),
       journal_(executor, tables_),
-      stripe_locks_(executor),
       pieces_(executor, options.pieces),
       gate_(executor),
       slot_(slot),
@@ -40,6 +40,7 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
       write_back_(config.sharing.write_cache == WriteCache::back && config.dimension > 1),
       room_(executor, options.dirty),
       copied_(executor),
+      passed_(executor),
       flush_answered_(executor),
       scope_(executor) {
     tables_.use_locks(locks_);
@@ -196,6 +197,7 @@ void Amf::adopt(const AmfView& view) {
     journal_.wake();
     close_journals_of_the_dead();
     flush_answered_.notify_all();
+    passed_.notify_all();
     start_destages();
 }
 
@@ -211,6 +213,8 @@ void Amf::deliver(AmfId from, Message message) {
         deliver_cached(from, message);
     } else if (message.type == MessageType::flush_ask || message.type == MessageType::flush_done) {
         deliver_flush(from, message);
+    } else if (message.type == MessageType::dirty_pass || message.type == MessageType::dirty_taken) {
+        deliver_pass(from, message);
     } else {
         replicator_.deliver(from, message);
     }

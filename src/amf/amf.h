@@ -14,7 +14,7 @@
 //
 // Where: amf.cc (life, view, flush), locks.cc (which units an operation takes), read.cc, write.cc,
 // trim.cc, reshape.cc, recover.cc, check.cc (parity of one stripe), move.cc (segments that move),
-// checksums.cc, cached.cc (what is remembered), destage.cc and copies.cc (write-back), flush.cc.
+// checksums.cc, cached.cc (what is remembered), destage.cc, copies.cc and pass.cc (write-back), flush.cc.
 #pragma once
 
 #include <array>
@@ -37,6 +37,7 @@
 #include "cache/peer_cache.h"
 #include "destage/dirty_stripes.h"
 #include "destage/flush_frames.h"
+#include "destage/pass_frames.h"
 #include "icl/message.h"
 #include "icl/view.h"
 #include "io/clock.h"
@@ -172,7 +173,7 @@ private:
     /// What of one stripe begins there, at most so long.
     StripePiece piece_at(std::uint64_t at, std::uint64_t length) const;
     std::vector<LockClaim> claims() const;
-    Task<void> before_release(UnitIndex unit) override;
+    Task<AmfId> before_release(UnitIndex unit, AmfId next) override;
     void recover(UnitIndex unit) override;
     Task<void> keep_readers_out(UnitIndex unit);
 
@@ -306,8 +307,18 @@ private:
     Replication mode_for(std::size_t bytes) const;
     Task<Status> answerable(DirtyWrite& write);
     Task<Status> copied(StripeIndex stripe, DirtyPiece piece);
+    void await_copies(DirtyWrite& write);
     Task<void> watch_copies();
     Task<void> cleaned(UnitIndex unit);
+
+    // pass.cc
+    std::optional<DirtyPass> passable(std::span<const StripeIndex> stripes) const;
+    Task<AmfId> pass_on(UnitIndex unit, AmfId next);
+    bool may_take(const DirtyPass& pass) const;
+    Task<void> take_passed(AmfId from, DirtyPass pass);
+    void granted(UnitIndex unit) override;
+    Task<void> inherited_all();
+    void deliver_pass(AmfId from, const Message& message);
 
     // write.cc
     enum class Content : std::uint8_t {
@@ -395,11 +406,11 @@ private:
     TrimmedBlocks trimmed_;
     PeerCache peer_cache_;
     Event cleaned_;  ///< a stripe is not dirty any more
+    StripeLocks stripe_locks_;
     LockManager locks_;
     Tables tables_;
     Journal journal_;
     ReplayProgress replayed_;
-    StripeLocks stripe_locks_;
     Semaphore pieces_;  ///< places for stripe pieces at work: taken before any lock, so whoever holds one has
                         ///< a place
     Gate gate_;
@@ -421,12 +432,28 @@ private:
     std::uint64_t early_bytes_ = 0;     ///< of those of them whose host does not wait for that
     bool watching_copies_ = false;
     Event copied_;  ///< one of them is
+    /// What was dirty of a unit that is about to come here with its lock.
+    struct Inherited {
+        std::uint64_t number = 0;
+        Nanos since{};
+        std::vector<std::pair<Slice, std::unique_ptr<DirtyWrite>>> content;
+    };
+    std::map<UnitIndex, Inherited> inherited_;
+    std::uint64_t inherited_number_ = 0;
+    std::map<std::uint64_t, std::optional<bool>> passing_;  ///< by number: whether it has been taken
+    std::uint64_t next_pass_ = 1;
+    Nanos pass_again_{};  ///< nothing goes along before
+    Event passed_;        ///< an answer came, or what was taken is dirty here
+    unsigned securing_ = 0;
     struct Asking {
         std::uint64_t number = 0;
         AmfSet waiting;
+        std::map<AmfId, std::uint64_t> before;  ///< what was known when it was asked: FlushDone::passed
         bool ok = true;
+        bool again = false;  ///< content has gone elsewhere meanwhile
     };
-    std::vector<Asking> asking_;  ///< flushes of ours that wait for others
+    std::map<AmfId, std::uint64_t> passes_known_;  ///< the newest FlushDone::passed
+    std::vector<Asking> asking_;                   ///< flushes of ours that wait for others
     std::uint64_t next_flush_ = 1;
     Event flush_answered_;
     std::function<void()> listener_;

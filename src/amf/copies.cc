@@ -76,6 +76,12 @@ Task<Status> Amf::copied(StripeIndex stripe, DirtyPiece piece) {
     co_return Status{};
 }
 
+void Amf::await_copies(DirtyWrite& write) {
+    if (write.mode != Replication::synchronous) early_bytes_ += write.record.info().length;
+    uncopied_.push_back(&write);
+    if (!std::exchange(watching_copies_, true)) scope_.spawn(watch_copies());
+}
+
 /// One after the other: partners get them in this order.
 Task<void> Amf::watch_copies() {
     while (!uncopied_.empty()) {

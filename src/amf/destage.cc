@@ -24,12 +24,6 @@
 
 namespace braid {
 
-namespace {
-
-constexpr DirtyPiece kWholeStripe{0, ~0u};
-
-}  // namespace
-
 // ---- writes
 
 std::size_t Amf::room_for(const StripePiece& piece) const {
@@ -93,10 +87,7 @@ void Amf::add_dirty(std::uint32_t offset, Slice data, std::unique_ptr<DirtyWrite
     if (!host && std::ranges::all_of(write->covered, in_journal)) {
         for (const auto& old : write->covered) write->journaled = std::max(write->journaled, old->journaled);
     }
-    if (write->mode != Replication::synchronous) early_bytes_ += info.length;
-    uncopied_.push_back(write.get());
-    dirty_writes_.emplace(ticket, std::move(write));
-    if (!std::exchange(watching_copies_, true)) scope_.spawn(watch_copies());
+    await_copies(*dirty_writes_.emplace(ticket, std::move(write)).first->second);
 }
 
 /// Its bytes are on the members, or nobody wants them any more.

@@ -12,6 +12,11 @@
 #include "base/log.h"
 
 namespace braid {
+namespace {
+
+constexpr Nanos kNoPasses = 100ms;  ///< so that the next round of a flush is its last one
+
+}  // namespace
 
 Task<Status> Amf::then_flush(Task<Status> operation) {
     CO_TRY(co_await std::move(operation));
@@ -49,26 +54,37 @@ Task<Status> Amf::flush_members() {
 }
 
 /// `leaving`: we are about to, and the others are to keep the copies of their records elsewhere first.
+///
+/// Dirty content may go from one AMF to another with its lock (pass.cc), from one that has not been asked yet
+/// to one that has answered. So all say how often they have passed something on; if one has since a round
+/// began, there is another round.
 Task<Status> Amf::secure_everywhere(bool leaving) {
-    while (true) {
+    for (bool again = false;;) {
         const Epoch epoch = view_.epoch;
         const std::uint64_t number = next_flush_++;
-        asking_.push_back({number, {}, true});
+        const std::uint64_t passed = counters_.passed_on;
+        asking_.push_back({number, {}, passes_known_});
         for (const AmfMember& member : view_.members) {
             if (member.id == view_.self) continue;
             asking_.back().waiting.insert(member.id);
-            transport_.send(member.id, encode(group_, FlushAsk{number, leaving}));
+            transport_.send(member.id, encode(group_, FlushAsk{number, leaving, again}));
         }
+        if (again) pass_again_ = clock_.now() + kNoPasses;
         const Status own = co_await secure(leaving);
         const auto mine = [&] { return std::ranges::find(asking_, number, &Asking::number); };
         const auto over = [&] { return view_.epoch != epoch || replicator_.fenced() || tables_.offline(); };
         while (own && !over() && !mine()->waiting.empty()) co_await flush_answered_.next();
         const bool ok = mine()->ok;
+        again = mine()->again || counters_.passed_on != passed;
         asking_.erase(mine());
         CO_TRY(own);
         if (replicator_.fenced()) co_return fail(Errc::fenced);
         if (tables_.offline()) co_return fail(Errc::offline);
         if (view_.epoch != epoch) continue;
+        if (ok && again) {
+            ++counters_.flushes_again;
+            continue;
+        }
         if (!ok) co_return fail(Errc::io_error);
         co_return Status{};
     }
@@ -77,6 +93,8 @@ Task<Status> Amf::secure_everywhere(bool leaving) {
 /// What hosts were told here, or by the dead whose records are here: in the journal, if there is one and it
 /// has room, else on the members. Whoever leaves takes its content along there.
 Task<Status> Amf::secure(bool leaving) {
+    const Counted at_work(securing_);
+    co_await inherited_all();
     CO_TRY(co_await replicator_.all_forgotten());
     std::vector<StripeIndex> rest = dirty_.stripes();
     if (rest.empty()) co_return Status{};
@@ -169,9 +187,10 @@ Task<Status> Amf::copied_elsewhere() {
 /// Not at all while it cannot be done: who is offline leaves the view, and then the others ask again.
 Task<void> Amf::answer_flush(AmfId from, FlushAsk ask) {
     if (ask.leaving) replicator_.avoid(from);
+    if (ask.again) pass_again_ = clock_.now() + kNoPasses;
     const Status status = co_await (ask.leaving ? copied_elsewhere() : secure(false));
     if (replicator_.fenced() || tables_.offline()) co_return;
-    transport_.send(from, encode(group_, FlushDone{ask.number, status.has_value()}));
+    transport_.send(from, encode(group_, FlushDone{ask.number, status.has_value(), counters_.passed_on}));
 }
 
 void Amf::deliver_flush(AmfId from, const Message& message) {
@@ -179,9 +198,11 @@ void Amf::deliver_flush(AmfId from, const Message& message) {
         if (const Result<FlushAsk> ask = decode_flush_ask(message))
             return scope_.spawn(answer_flush(from, *ask));
     } else if (const Result<FlushDone> done = decode_flush_done(message)) {
+        passes_known_[from] = done->passed;
         const auto asking = std::ranges::find(asking_, done->number, &Asking::number);
         if (asking == asking_.end()) return;  // of a view that has passed
         asking->ok &= done->ok;
+        asking->again |= asking->before[from] != done->passed;
         asking->waiting.erase(from);
         return flush_answered_.notify_all();
     }

@@ -12,7 +12,7 @@
 // stripe. One operation at a time has a stripe for writing, so that in the blocks it meets readers only.
 #include <algorithm>
 
-#include "amf/amf.h"
+#include "amf/dirty_write.h"
 
 namespace braid {
 
@@ -90,19 +90,22 @@ std::vector<LockClaim> Amf::claims() const {
         for (std::uint32_t i = 0; i < content.count; ++i)
             out.push_back({UnitIndex(content.first.v + i), progress});
     }
+    for (const auto& [unit, taken] : inherited_) out.push_back({unit, 2});
     return out;
 }
 
-Task<void> Amf::before_release(UnitIndex unit) {
-    if (unit == kTablesUnit) co_return;
+Task<AmfId> Amf::before_release(UnitIndex unit, AmfId next) {
+    if (unit == kTablesUnit) co_return AmfId();
+    next = co_await pass_on(unit, next);
     co_await cleaned(unit);
     if (!units_.is_blocks(unit)) {
         co_await replicator_.quiesced(units_.first_stripe(unit), units_.stripes());
         co_await journal_.retired(units_.first_stripe(unit), units_.stripes());
-        co_return;
+        co_return next;
     }
     const StripePiece piece = piece_at(units_.bytes_of(unit).offset, units_.bytes_of(unit).length);
     co_await replicator_.quiesced(piece.stripe, 1, {piece.offset, piece.length});
+    co_return AmfId();
 }
 
 /// Blocks of a dead writer's record: whoever has the stripe finishes them, and everybody who has the record

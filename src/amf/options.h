@@ -32,9 +32,10 @@ struct AmfOptions {
         32u << 20;              ///< bytes of records at most: hosts wait; from half of it on the oldest go
     Nanos dirty_age = 1s;       ///< what is older goes
     std::size_t destages = 16;  ///< stripes at work, besides those that somebody waits for
-    std::size_t window = 4u << 20;  ///< bytes of records that hosts were answered for before their copies
-                                    ///< stood, at most
-    Nanos window_age = 200ms;       ///< nobody is answered so early while one of them is older
+    std::size_t passed = 64u << 10;  ///< bytes of a unit that go along with its lock at most
+    std::size_t window = 4u << 20;   ///< bytes of records that hosts were answered for before their copies
+                                     ///< stood, at most
+    Nanos window_age = 200ms;        ///< nobody is answered so early while one of them is older
 };
 
 struct AmfCounters {
@@ -64,6 +65,8 @@ struct AmfCounters {
     std::uint64_t destaged_partial = 0;   ///< others, or parts of them
     std::uint64_t destaged_writes = 0;    ///< pieces of hosts' writes in both
     std::uint64_t destages_recalled = 0;  ///< of both: because somebody wanted the lock
+    std::uint64_t passed_on = 0;          ///< units whose dirty content has gone along with the lock
+    std::uint64_t flushes_again = 0;      ///< rounds of flushes because of that
     std::uint64_t dirty_waits = 0;        ///< pieces that had to wait for room
     std::uint64_t flushed_by_append = 0;  ///< runs of dirty content that a flush has put into the journal
     std::uint64_t early_answers = 0;      ///< of dirty_writes: answered before all partners had them

@@ -37,6 +37,7 @@ struct ControllerConfig {
     std::size_t dirty = 32u << 20;             ///< of each group with write-back, bytes that its AMF has
                                                ///< answered and not written to the members, at most
     Nanos dirty_age = 1s;                      ///< the same, how long
+    std::size_t passed = 64u << 10;     ///< of that, bytes of a lock unit that go along with it at most
     std::size_t checksums = 16u << 20;  ///< bytes of checksums that the same remembers, where there are any
     std::size_t window = 4u << 20;      ///< of that, bytes without all their copies, at most
     Nanos window_age = 200ms;           ///< the same, how long

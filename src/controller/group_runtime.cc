@@ -51,6 +51,7 @@ GroupRuntime::GroupRuntime(const Environment& env, const ControllerConfig& contr
                             .checksums = controller.checksums,
                             .dirty = controller.dirty,
                             .dirty_age = controller.dirty_age,
+                            .passed = controller.passed,
                             .window = controller.window,
                             .window_age = controller.window_age},
                  MoverOptions{.delay = controller.spare_delay}};

@@ -117,6 +117,8 @@ void count_amf(Page& page, const std::string& name, unsigned index, const AmfRep
                labels, c.destaged_writes);
     page.count("braid_flushed_by_append_total", "Runs of dirty data that a flush put into the journal.",
                labels, c.flushed_by_append);
+    page.count("braid_dirty_passed_on_total", "Lock units whose dirty data went along with the lock.", labels,
+               c.passed_on);
     page.count("braid_destages_recalled_total", "Of those stripes, because another AMF wanted the lock.",
                labels, c.destages_recalled);
     for (const auto& [found_by, value] :

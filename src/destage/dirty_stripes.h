@@ -31,6 +31,9 @@ struct DirtyPiece {
     friend bool operator==(const DirtyPiece&, const DirtyPiece&) = default;
 };
 
+/// All of any.
+constexpr DirtyPiece kWholeStripe{0, ~0u};
+
 class DirtyStripes {
 public:
     using Ticket = std::uint64_t;

@@ -6,6 +6,7 @@
 
 #include "base/prng.h"
 #include "destage/flush_frames.h"
+#include "destage/pass_frames.h"
 
 namespace braid {
 namespace {
@@ -163,12 +164,12 @@ TEST_F(Dirty, IsWhatAListOfWritesSays) {
 }
 
 TEST(FlushFrames, ComeAsTheyWentAndNothingElseDoes) {
-    const FlushAsk ask{77, true};
+    const FlushAsk ask{77, true, true};
     EXPECT_EQ(*decode_flush_ask(encode(Uuid{}, ask)), ask);
-    const FlushDone done{78, true};
+    const FlushDone done{78, true, 5};
     Message message = encode(Uuid{}, done);
     EXPECT_EQ(*decode_flush_done(message), done);
-    message.head.back() = std::byte{2};
+    message.head[8] = std::byte{2};
     EXPECT_FALSE(decode_flush_done(message));
     EXPECT_FALSE(decode_flush_ask(message));
     message.head.pop_back();
@@ -179,4 +180,34 @@ TEST(FlushFrames, ComeAsTheyWentAndNothingElseDoes) {
 }
 
 }  // namespace
+TEST(PassFrames, CarryPiecesAndTheirContent) {
+    DirtyPass pass{7, 12, 3ms, {{StripeIndex(5), 2, 4096, 8192}, {StripeIndex(6), 2, 0, 4096}}, {}};
+    pass.content = Slice(Buffer(12288));
+    const Message message = encode(Uuid(), pass);
+    ASSERT_TRUE(decode_dirty_pass(message));
+    EXPECT_EQ(*decode_dirty_pass(message), pass);
+    const DirtyTaken taken{7, true};
+    EXPECT_EQ(*decode_dirty_taken(encode(Uuid(), taken)), taken);
+}
+
+TEST(PassFrames, WhatIsCutOrDoesNotFitIsRefused) {
+    DirtyPass pass{7, 12, 3ms, {{StripeIndex(5), 2, 4096, 8192}}, {}};
+    pass.content = Slice(Buffer(8192));
+    const Message whole = encode(Uuid(), pass);
+    for (std::size_t size = 0; size < whole.head.size(); ++size) {
+        Message cut = whole;
+        cut.head.resize(size);
+        EXPECT_FALSE(decode_dirty_pass(cut)) << size;
+    }
+    Message less = whole;
+    less.payload.bytes = less.payload.bytes.first(4096);
+    EXPECT_FALSE(decode_dirty_pass(less));
+    pass.pieces.front().length = 100;
+    EXPECT_FALSE(decode_dirty_pass(encode(Uuid(), pass)));
+    EXPECT_FALSE(decode_dirty_pass(encode(Uuid(), {7, 12, 3ms, {}, {}})));
+    Message taken = encode(Uuid(), DirtyTaken{7, true});
+    taken.head.push_back(std::byte{0});
+    EXPECT_FALSE(decode_dirty_taken(taken));
+}
+
 }  // namespace braid

@@ -6,7 +6,7 @@ Message encode(const Uuid& group, const FlushAsk& frame) {
     Message message{group, MessageType::flush_ask, {}, {}};
     Writer out(message.head);
     out.put(frame.number);
-    out.put(static_cast<std::uint8_t>(frame.leaving ? 1 : 0));
+    out.put(static_cast<std::uint8_t>((frame.leaving ? 1 : 0) | (frame.again ? 2 : 0)));
     return message;
 }
 
@@ -15,15 +15,17 @@ Message encode(const Uuid& group, const FlushDone& frame) {
     Writer out(message.head);
     out.put(frame.number);
     out.put(static_cast<std::uint8_t>(frame.ok ? 1 : 0));
+    out.put(frame.passed);
     return message;
 }
 
 Result<FlushAsk> decode_flush_ask(const Message& message) {
     Reader in(message.head);
     FlushAsk frame{in.get<std::uint64_t>()};
-    const auto leaving = in.get<std::uint8_t>();
-    if (!in.done() || leaving > 1 || !message.payload.bytes.empty()) return fail(Errc::corrupt);
-    frame.leaving = leaving != 0;
+    const auto flags = in.get<std::uint8_t>();
+    if (!in.done() || flags > 3 || !message.payload.bytes.empty()) return fail(Errc::corrupt);
+    frame.leaving = (flags & 1) != 0;
+    frame.again = (flags & 2) != 0;
     return frame;
 }
 
@@ -31,6 +33,7 @@ Result<FlushDone> decode_flush_done(const Message& message) {
     Reader in(message.head);
     FlushDone frame{in.get<std::uint64_t>()};
     const auto ok = in.get<std::uint8_t>();
+    frame.passed = in.get<std::uint64_t>();
     if (!in.done() || ok > 1 || !message.payload.bytes.empty()) return fail(Errc::corrupt);
     frame.ok = ok != 0;
     return frame;

@@ -12,12 +12,15 @@ struct FlushAsk {
     std::uint64_t number = 0;  ///< the asker's
     /// The asker is about to leave in order, and what it keeps for the receiver is to be elsewhere first.
     bool leaving = false;
+    /// Asked once more, because dirty content went from one AMF to another meanwhile: none does for a while.
+    bool again = false;
     friend bool operator==(const FlushAsk&, const FlushAsk&) = default;
 };
 
 struct FlushDone {
     std::uint64_t number = 0;
-    bool ok = false;  ///< it is; else some of it cannot be written
+    bool ok = false;           ///< it is; else some of it cannot be written
+    std::uint64_t passed = 0;  ///< so often the sender has passed dirty content on
     friend bool operator==(const FlushDone&, const FlushDone&) = default;
 };
 

@@ -207,6 +207,10 @@ std::string_view to_string(MessageType type) {
             return "flush_ask";
         case MessageType::flush_done:
             return "flush_done";
+        case MessageType::dirty_pass:
+            return "dirty_pass";
+        case MessageType::dirty_taken:
+            return "dirty_taken";
         case MessageType::completion_ask:
             return "completion_ask";
         case MessageType::completion_tell:

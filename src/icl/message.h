@@ -47,6 +47,8 @@ enum class MessageType : std::uint8_t {
     completion_tell = 69,  ///< that much, as far as the sender knows
     flush_ask = 70,        ///< what hosts were answered for by the receiver is to be on the members
     flush_done = 71,       ///< it is
+    dirty_pass = 72,       ///< dirty content that goes along with the lock of its unit
+    dirty_taken = 73,      ///< the receiver has it, or not
     amf_last = 95,
     // ports of a group on controllers that do not share it
     forward_ports = 96,  ///< group nil: all that there are, from the group's keeper

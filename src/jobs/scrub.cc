@@ -133,7 +133,7 @@ Task<void> Scrub::keep_schedule() {
         if (!co_await tables.add_scrub_age(static_cast<std::uint32_t>(since))) co_return;
         *counted_ += since * 1s;
     }
-    if (due) (void)co_await tables.add_job({.started = clock_.unix_seconds()}, 0);
+    if (due) (void)co_await tables.add_job({.started = clock_.unix_seconds()}, 0, true);
 }
 
 }  // namespace braid

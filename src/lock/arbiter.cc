@@ -185,6 +185,7 @@ void Arbiter::released(AmfId from, const LockFrame& frame) {
         if (holder.who != from || holder.ticket != frame.ticket) continue;
         holder.mode = frame.mode;
         holder.asked = LockMode::none;
+        unit.heir = frame.next;
     }
     std::erase_if(unit.holders, [](const Holder& h) { return h.mode == LockMode::none; });
     if (unit.away && from == view_.self) send(other(), frame);
@@ -255,11 +256,11 @@ void Arbiter::tidy_up(UnitIndex index) {
 }
 
 void Arbiter::decide_claims(UnitIndex index, Unit& unit) {
-    for (Holder& holder : unit.holders) ask(index, holder, LockMode::write);
+    for (Holder& holder : unit.holders) ask(index, holder, LockMode::write, {});
     if (!unit.holders.empty()) return;
     const Claim claim = unit.claims.back();
     unit.claims.pop_back();
-    unit.holders.push_back({claim.who, LockMode::write, claim.ticket, true, LockMode::write});
+    unit.holders.push_back({claim.who, LockMode::write, claim.ticket, true, LockMode::write, {}});
     grant(index, unit, unit.holders.back(), 0);
 }
 
@@ -268,7 +269,7 @@ void Arbiter::decide_requests(UnitIndex index, Unit& unit) {
     bool role_goes = false;
     std::optional<WaitingRequest> blocked;
     while (!unit.queue.empty() && !role_goes) {
-        const std::size_t next = policy_->next(unit.queue);
+        const std::size_t next = next_of(unit);
         ASSERT(next < unit.queue.size());
         const WaitingRequest request = unit.queue[next];
         if (!fits(unit, request)) {
@@ -277,21 +278,32 @@ void Arbiter::decide_requests(UnitIndex index, Unit& unit) {
         }
         for (std::size_t i = 0; i < next; ++i) ++unit.queue[i].passed_over;
         unit.queue.erase(unit.queue.begin() + static_cast<std::ptrdiff_t>(next));
+        unit.heir = AmfId();
         add_holder(unit, {request.who, request.mode, request.ticket, false});
         granted.push_back(request);
         role_goes = two() && request.mode == LockMode::write && request.who != view_.self;
     }
     for (const WaitingRequest& request : granted) {
         Holder& holder = *std::ranges::find(unit.holders, request.who, &Holder::who);
-        if (blocked && !compatible(wanted(unit), holder.mode)) holder.asked = wanted(unit);
+        if (blocked && !compatible(wanted(unit), holder.mode)) {
+            holder.asked = wanted(unit);
+            if (blocked->mode == LockMode::write) holder.next = blocked->who;
+        }
         grant(index, unit, holder, request.ahead);
     }
     if (role_goes) return move_role(index);
     if (!blocked) return;
     for (Holder& holder : unit.holders) {
         if (holder.who != blocked->who && !compatible(holder.mode, blocked->mode))
-            ask(index, holder, wanted(unit));
+            ask(index, holder, wanted(unit), blocked->mode == LockMode::write ? blocked->who : AmfId());
     }
+}
+
+/// Whoever has state of the holder before, else by the policy.
+std::size_t Arbiter::next_of(const Unit& unit) const {
+    const auto heir = std::ranges::find(unit.queue, unit.heir, &WaitingRequest::who);
+    if (heir != unit.queue.end()) return static_cast<std::size_t>(heir - unit.queue.begin());
+    return policy_->next(unit.queue);
 }
 
 /// Who writes keeps nothing if one of those who wait wants to write.
@@ -311,6 +323,7 @@ void Arbiter::grant(UnitIndex index, const Unit& unit, const Holder& holder, std
     for (const Holder& h : unit.holders) {
         if (h.who != holder.who) frame.holder = h.who;
     }
+    frame.next = holder.next;
     if (ahead != 0) frame.granted_ahead = grant_ahead(index, holder, ahead);
     send(holder.who, frame);
 }
@@ -337,10 +350,14 @@ std::uint64_t Arbiter::grant_ahead(UnitIndex index, const Holder& holder, std::u
     return granted;
 }
 
-void Arbiter::ask(UnitIndex index, Holder& holder, LockMode wanted) {
+void Arbiter::ask(UnitIndex index, Holder& holder, LockMode wanted, AmfId next) {
     if (holder.asked >= wanted) return;
     holder.asked = wanted;
-    send(holder.who, {MessageType::lock_revoke, index, holder.ticket, LockMode::none, wanted});
+    send(holder.who, {.type = MessageType::lock_revoke,
+                      .unit = index,
+                      .ticket = holder.ticket,
+                      .wanted = wanted,
+                      .next = next});
 }
 
 }  // namespace braid

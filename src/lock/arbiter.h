@@ -70,6 +70,7 @@ private:
         std::uint64_t ticket;
         bool recovering;
         LockMode asked = LockMode::none;  ///< what it knows that others want
+        AmfId next;                       ///< who of them gets it next, to write
     };
     struct Claim {
         AmfId who;
@@ -81,6 +82,7 @@ private:
         std::vector<Holder> holders;
         std::vector<WaitingRequest> queue;
         std::vector<Claim> claims;  ///< the next one last
+        AmfId heir;                 ///< waits, and gets it before all others
     };
 
     bool two() const { return view_.members.size() == 2; }
@@ -99,7 +101,8 @@ private:
     void decide_claims(UnitIndex index, Unit& unit);
     void decide_requests(UnitIndex index, Unit& unit);
     void tidy_up(UnitIndex index);
-    void ask(UnitIndex index, Holder& holder, LockMode wanted);
+    std::size_t next_of(const Unit& unit) const;
+    void ask(UnitIndex index, Holder& holder, LockMode wanted, AmfId next);
     void grant(UnitIndex index, const Unit& unit, const Holder& holder, std::uint8_t ahead);
     std::uint64_t grant_ahead(UnitIndex index, const Holder& holder, std::uint8_t ahead);
     void move_role(UnitIndex index);

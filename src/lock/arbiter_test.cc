@@ -19,7 +19,13 @@ struct ArbiterTest : ::testing::Test {
         arbiter.adopt(ours(1, ids));
         for (const auto i : ids) arbiter.report(id(i), {});
     }
-    std::vector<LockSend> out() { return std::exchange(arbiter.outbox(), {}); }
+    /// Who is next is looked at by itself.
+    std::vector<LockSend> out() {
+        next.clear();
+        std::vector<LockSend> sends = std::exchange(arbiter.outbox(), {});
+        for (LockSend& s : sends) next.push_back(std::exchange(s.frame.next, AmfId()));
+        return sends;
+    }
     static LockSend grant(std::uint16_t to, LockMode mode, std::uint64_t ticket, LockMode wanted = none,
                           bool recover = false, std::uint16_t holder = 0) {
         LockFrame frame{MessageType::lock_grant, kUnit, ticket, mode, wanted, recover};
@@ -30,6 +36,7 @@ struct ArbiterTest : ::testing::Test {
         return {id(to), {MessageType::lock_revoke, kUnit, ticket, none, wanted}};
     }
     Arbiter arbiter;
+    std::vector<AmfId> next;  ///< as the last out() said
 };
 
 }  // namespace
@@ -54,6 +61,29 @@ TEST_F(ArbiterTest, GrantsAfterTheHolderReleased) {
     arbiter.take(id(3), released(21));
     EXPECT_TRUE(out().empty());
     EXPECT_EQ(arbiter.units(), 0u);
+}
+
+TEST_F(ArbiterTest, SaysWhoWritesNextAndWhoHasStateOfTheHolderComesFirst) {
+    PriorityLockQueue priority;
+    arbiter.queue_by(priority);
+    start(4);
+    arbiter.take(id(1), request(write, 1));
+    out();
+    LockFrame later = request(write, 2);
+    later.background = true;
+    arbiter.take(id(2), later);
+    EXPECT_EQ(out(), (Sends{revoke(1, 1)}));
+    EXPECT_EQ(next, (std::vector{id(2)}));
+    arbiter.take(id(3), request(write, 3));
+    LockFrame gone = released(1);
+    gone.next = id(2);
+    arbiter.take(id(1), gone);
+    EXPECT_EQ(out(), (Sends{grant(2, write, 2, write)}));
+    EXPECT_EQ(next, (std::vector{id(3)}));
+    arbiter.take(id(4), request(read, 4));
+    arbiter.take(id(2), released(2));
+    EXPECT_EQ(out(), (Sends{grant(3, write, 3, read)}));
+    EXPECT_EQ(next, (std::vector{AmfId()}));  // it is a reader
 }
 
 TEST_F(ArbiterTest, GrantsWaitingReadersAtTheHeadTogetherAndInOrder) {
@@ -287,7 +317,10 @@ struct LastWriterTest : ::testing::Test {
             for (const LockSend& s : std::exchange(at(i).outbox(), {})) deliver(i, s.to.v, s.frame);
         }
     }
-    std::vector<LockSend> out() { return std::exchange(told, {}); }
+    std::vector<LockSend> out() {
+        for (LockSend& s : told) s.frame.next = AmfId();
+        return std::exchange(told, {});
+    }
     unsigned crossed() { return std::exchange(crossings, 0); }
     LockSend grant(std::uint16_t to, LockMode mode, std::uint64_t ticket, std::uint16_t holder = 0) {
         LockFrame frame{MessageType::lock_grant, kUnit, ticket, mode};

@@ -36,7 +36,7 @@ struct Peers {
             if (to != id) ++peers.messages;
             (to == id ? peers.now : peers.next).push_back({id, to, std::move(message)});
         }
-        Task<void> before_release(UnitIndex) override { co_return; }
+        Task<AmfId> before_release(UnitIndex, AmfId) override { co_return AmfId(); }
         void released(UnitIndex) override {}
         void recover(UnitIndex) override {}
         Slice cached(UnitIndex unit, LockRange range) override {

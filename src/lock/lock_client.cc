@@ -187,7 +187,7 @@ bool LockClient::granted(const LockFrame& frame, Nanos now) {
     e->request_ticket = 0;
     const bool sound = hold_ahead(frame, now);
     serve(*e);
-    if (frame.wanted != LockMode::none) want(*e, frame.wanted, now);
+    if (frame.wanted != LockMode::none) want(*e, frame, now);
     settle(*e);
     return sound;
 }
@@ -201,6 +201,7 @@ void LockClient::hold(Entry& e, const LockFrame& frame, Nanos now) {
     e.mode = frame.mode;
     e.hold_ticket = frame.ticket;
     e.copy = frame.holder;
+    e.next = AmfId();
     e.asked = e.deferred = LockMode::none;
     e.preparing = e.prefetched = false;
 }
@@ -224,18 +225,19 @@ void LockClient::revoked(const LockFrame& frame, Nanos now) {
     Entry* e = find(frame.unit);
     // One that crossed with our release is about a ticket of the past.
     if (e == nullptr || !e->held || e->hold_ticket != frame.ticket) return;
-    want(*e, frame.wanted, now);
+    want(*e, frame, now);
     settle(*e);
 }
 
-void LockClient::want(Entry& e, LockMode wanted, Nanos now) {
+void LockClient::want(Entry& e, const LockFrame& frame, Nanos now) {
+    e.next = frame.next;
     const Nanos due = e.granted_at + options_.min_hold;
     // The tables are held for one change, and nobody's data gets cheaper if they stay.
     if (now >= due || e.unit == kTablesUnit || e.prefetched || e.asked != LockMode::none) {
-        e.asked = std::max({e.asked, e.deferred, wanted});
+        e.asked = std::max({e.asked, e.deferred, frame.wanted});
         e.deferred = LockMode::none;
     } else {
-        e.deferred = std::max(e.deferred, wanted);
+        e.deferred = std::max(e.deferred, frame.wanted);
         deferred_.emplace(due, e.unit);
     }
 }
@@ -257,7 +259,7 @@ void LockClient::tick(Nanos now) {
         const UnitIndex unit = deferred_.extract(deferred_.begin()).value().second;
         Entry* e = find(unit);
         if (e == nullptr || !e->held || e->deferred == LockMode::none) continue;
-        want(*e, e->deferred, now);
+        want(*e, {.wanted = e->deferred, .next = e->next}, now);
         settle(*e);
     }
 }
@@ -271,12 +273,12 @@ void LockClient::forget_copy(UnitIndex unit) {
     if (Entry* e = find(unit)) e->copy = AmfId();
 }
 
-void LockClient::release_prepared(UnitIndex unit, std::uint64_t ticket) {
+void LockClient::release_prepared(UnitIndex unit, std::uint64_t ticket, AmfId next) {
     Entry* e = find(unit);
     // Lost meanwhile, or granted once more.
     if (e == nullptr || !e->preparing || e->hold_ticket != ticket) return;
     ASSERT(e->pins == 0);
-    finish_release(*e);
+    finish_release(*e, next);
     settle(*e);
 }
 
@@ -308,13 +310,14 @@ void LockClient::release(Entry& e) {
         return;
     }
     e.preparing = true;
-    outbox_.prepare.push_back({e.unit, e.hold_ticket});
+    outbox_.prepare.push_back({e.unit, e.hold_ticket, e.next});
 }
 
 /// Who writes may go on reading when it is a reader that waits.
-void LockClient::finish_release(Entry& e) {
+void LockClient::finish_release(Entry& e, AmfId next) {
     const bool keeps = e.asked == LockMode::read && e.mode == LockMode::write;
-    send(e.unit, MessageType::lock_released, e.hold_ticket, keeps ? LockMode::read : LockMode::none);
+    send(e.unit, MessageType::lock_released, e.hold_ticket, keeps ? LockMode::read : LockMode::none,
+         keeps ? AmfId() : next);
     e.asked = e.deferred = LockMode::none;
     e.preparing = e.prefetched = false;
     if (keeps) {
@@ -362,8 +365,8 @@ void LockClient::trim() {
     }
 }
 
-void LockClient::send(UnitIndex unit, MessageType type, std::uint64_t ticket, LockMode mode) {
-    outbox_.messages.push_back({type, unit, ticket, mode});
+void LockClient::send(UnitIndex unit, MessageType type, std::uint64_t ticket, LockMode mode, AmfId next) {
+    outbox_.messages.push_back({.type = type, .unit = unit, .ticket = ticket, .mode = mode, .next = next});
 }
 
 // ---- views
@@ -381,7 +384,7 @@ void LockClient::adopt(const AmfView& view, std::span<const LockClaim> claims) {
     for (Entry* e = all_.first; e != nullptr; e = e->all.next) {
         e->request_ticket = e->claim_ticket = 0;
         e->deferred = LockMode::none;  // of those who ask again
-        e->copy = AmfId();
+        e->copy = e->next = AmfId();
     }
     deferred_.clear();
     make_reports(claims);

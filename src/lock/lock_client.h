@@ -48,6 +48,7 @@ public:
     struct Prepare {
         UnitIndex unit;
         std::uint64_t ticket;
+        AmfId next;  ///< gets it next, to write; 0: not known
     };
     /// Done by the driver in this order: wake, gone, reports, messages, prepare, recover.
     struct Outbox {
@@ -99,7 +100,8 @@ public:
     void hold_at_least(Nanos time);
     /// Gives back what is due.
     void tick(Nanos now);
-    void release_prepared(UnitIndex unit, std::uint64_t ticket);
+    /// `next`: gets it before anybody else; 0: whoever is next.
+    void release_prepared(UnitIndex unit, std::uint64_t ticket, AmfId next = {});
     void recovered(UnitIndex unit);
 
     /// Who may have the data of a held unit too; nobody: 0.
@@ -154,6 +156,7 @@ private:
         LockMode mode = LockMode::read;      ///< if held
         LockMode asked = LockMode::none;     ///< wanted by others: given back when the pins are gone
         LockMode deferred = LockMode::none;  ///< the same, when the unit has been held for long enough
+        AmfId next;                          ///< of those who ask, gets it next, to write
         AmfId copy;                          ///< may have the data too
         Nanos granted_at{};
         bool held = false;
@@ -173,7 +176,7 @@ private:
     static bool serves(const Entry& e, LockMode mode);
     void hold(Entry& e, const LockFrame& frame, Nanos now);
     bool hold_ahead(const LockFrame& frame, Nanos now);
-    void want(Entry& e, LockMode wanted, Nanos now);
+    void want(Entry& e, const LockFrame& frame, Nanos now);
     /// The strongest of the waiters'.
     static LockMode wanted_mode(const Entry& e);
     static void enqueue(Entry& e, LockWaiter& waiter);
@@ -183,13 +186,13 @@ private:
     /// Brings an entry to what its state calls for: release, request, idle list, or forgetting it.
     void settle(Entry& e);
     void release(Entry& e);
-    void finish_release(Entry& e);
+    void finish_release(Entry& e, AmfId next = {});
     void request(Entry& e);
     void set_idle(Entry& e, bool idle);
     void trim();
     void lose_all();
     void make_reports(std::span<const LockClaim> claims);
-    void send(UnitIndex unit, MessageType type, std::uint64_t ticket, LockMode mode);
+    void send(UnitIndex unit, MessageType type, std::uint64_t ticket, LockMode mode, AmfId next = {});
     void forget(Entry& e);
 
     const Arbitration& arbitration_;

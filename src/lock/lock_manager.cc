@@ -216,6 +216,7 @@ bool LockManager::take_frame(AmfId from, const LockFrame& frame) {
         ++counters_.data_received;
         hooks_.received(frame.unit, frame.range, frame.data);
     }
+    if (frame.mode == LockMode::write && client_.awaits(frame)) hooks_.granted(frame.unit);
     return client_.granted(frame, clock_.now());
 }
 
@@ -283,7 +284,7 @@ void LockManager::carry_out(LockClient::Outbox& work) {
     for (const auto& [to, report] : work.reports) send_report(to, report);
     for (LockFrame& frame : work.messages) send(arbitration_->arbiter(frame.unit), std::move(frame));
     for (const LockClient::Prepare& prepare : work.prepare) {
-        scope_.spawn(prepare_release(prepare.unit, prepare.ticket));
+        scope_.spawn(prepare_release(prepare));
     }
     for (const UnitIndex unit : work.recover) {
         ++counters_.recoveries;
@@ -291,9 +292,9 @@ void LockManager::carry_out(LockClient::Outbox& work) {
     }
 }
 
-Task<void> LockManager::prepare_release(UnitIndex unit, std::uint64_t ticket) {
-    co_await hooks_.before_release(unit);
-    client_.release_prepared(unit, ticket);
+Task<void> LockManager::prepare_release(LockClient::Prepare prepare) {
+    const AmfId next = co_await hooks_.before_release(prepare.unit, prepare.next);
+    client_.release_prepared(prepare.unit, prepare.ticket, next);
     pump();
 }
 

@@ -37,8 +37,12 @@ class LockHooks {
 public:
     virtual ~LockHooks() = default;
     /// The release rule: returns when no partner holds live state of a stripe in the unit. Called for write
-    /// locks that nobody here uses any more; nobody here gets the unit before it has returned.
-    virtual Task<void> before_release(UnitIndex unit) = 0;
+    /// locks that nobody here uses any more; nobody here gets the unit before it has returned. `next`: who
+    /// wants to write and gets it next, if that is known. Returns that one if it has state of ours that may
+    /// meet nobody else: then nobody else gets the unit before it.
+    virtual Task<AmfId> before_release(UnitIndex unit, AmfId next) = 0;
+    /// The unit is about to be held for writing, by a request or for recovery.
+    virtual void granted(UnitIndex) {}
     /// The unit is not held any more: given back (nobody else has heard of it yet), or lost with the view.
     virtual void released(UnitIndex unit) = 0;
     /// The unit is held for writing, for recovery alone: finish what the orphan records say, then call
@@ -208,7 +212,7 @@ private:
     bool take_frame(AmfId from, const LockFrame& frame);
     Task<void> pump_when_due();
     Task<void> end_holds();
-    Task<void> prepare_release(UnitIndex unit, std::uint64_t ticket);
+    Task<void> prepare_release(LockClient::Prepare prepare);
     /// Carries out what the machines put out. Called within itself it leaves the work to the outer call. A
     /// release and the request that follows it leave in one call: with two AMFs nothing may come between.
     void pump();

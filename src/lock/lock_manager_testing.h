@@ -28,10 +28,11 @@ struct World;
 struct Peer final : Transport, LockHooks {
     Peer(World& w, std::uint16_t number, LockOptions options);
     void send(AmfId to, Message message) override;
-    Task<void> before_release(UnitIndex unit) override {
+    Task<AmfId> before_release(UnitIndex unit, AmfId) override {
         ++prepared;
         last_prepared = unit;
         co_await may_release;
+        co_return AmfId();
     }
     void released(UnitIndex unit) override { gone.push_back(unit); }
     void recover(UnitIndex unit) override { recovering.push_back(unit); }

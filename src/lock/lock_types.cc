@@ -62,6 +62,7 @@ Bytes encode(const LockFrame& frame) {
             writer.put(frame.granted_ahead);
             writer.put(frame.holder);
             writer.put(frame.former);
+            writer.put(frame.next);
             put_range();
             break;
         case MessageType::lock_claim:
@@ -78,9 +79,11 @@ Bytes encode(const LockFrame& frame) {
             break;
         case MessageType::lock_revoke:
             put(frame.wanted);
+            writer.put(frame.next);
             break;
         case MessageType::lock_released:
             put(frame.mode);
+            writer.put(frame.next);
             break;
         default:
             break;
@@ -123,6 +126,8 @@ Result<LockFrame> decode_lock_frame(MessageType type, std::span<const std::byte>
             frame.granted_ahead = reader.get<std::uint64_t>();
             frame.holder = reader.get<AmfId>();
             frame.former = reader.get<AmfId>();
+            frame.next = reader.get<AmfId>();
+            if (frame.next.v != 0 && frame.wanted != LockMode::write) reader.fail();
             frame.range = range();
             break;
         case MessageType::lock_claim:
@@ -140,9 +145,13 @@ Result<LockFrame> decode_lock_frame(MessageType type, std::span<const std::byte>
             break;
         case MessageType::lock_revoke:
             frame.wanted = mode(LockMode::read, LockMode::write);
+            frame.next = reader.get<AmfId>();
+            if (frame.next.v != 0 && frame.wanted != LockMode::write) reader.fail();
             break;
         case MessageType::lock_released:
             frame.mode = mode(LockMode::none, LockMode::read);
+            frame.next = reader.get<AmfId>();
+            if (frame.next.v != 0 && frame.mode != LockMode::none) reader.fail();
             break;
         default:
             break;

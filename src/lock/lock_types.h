@@ -60,9 +60,11 @@ struct LockFrame {
     std::uint64_t granted_ahead = 0;   ///< grant: bit i: the unit i + 1 behind this one, in the same mode
     AmfId holder;                      ///< grant, yield: this one may have the data too; 0: nobody
     AmfId former;                      ///< grant: who had it before, for operators; 0: not known
-    bool changed = false;              ///< yield: the sender may have written since the claim was made
-    std::uint8_t progress = 0;         ///< claim to recover
-    std::uint64_t stamp = 0;           ///< claim, yield: the sender's clock
+    AmfId next;                        ///< revoke, grant with `wanted`: who waits to write and gets it next;
+                 ///< released: has what was dirty, and gets it next. 0: not known, nobody
+    bool changed = false;       ///< yield: the sender may have written since the claim was made
+    std::uint8_t progress = 0;  ///< claim to recover
+    std::uint64_t stamp = 0;    ///< claim, yield: the sender's clock
     /// Request, claim: what a reader wants to see. Grant: what `data` is. Yield, on its way out: what may be
     /// sent along; it does not travel.
     LockRange range;

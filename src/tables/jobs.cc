@@ -65,9 +65,10 @@ JobSize Tables::size_of(const JobRecord& job) const {
     return size;
 }
 
-Task<Result<std::uint32_t>> Tables::add_job(JobRecord job, std::uint32_t above) {
+Task<Result<std::uint32_t>> Tables::add_job(JobRecord job, std::uint32_t above, bool by_schedule) {
     CO_TRY_LET(const Turn turn, co_await begin_change());
     if (state_.active(job.kind) != nullptr) co_return fail(Errc::exists);
+    if (by_schedule && state_.schedule.every == 0) co_return fail(Errc::not_found);
     GroupState state = state_;
     for (const JobRecord& other : state.jobs) above = std::max(above, other.id);
     job.id = above + 1;

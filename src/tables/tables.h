@@ -243,8 +243,8 @@ public:
     JobSize size_of(const JobRecord& job) const;
     /// Zones with a segment that moves, or should and has a place to go to.
     std::uint32_t zones_to_move() const;
-    /// Its number, greater than `above`. exists: one of its kind goes on.
-    Task<Result<std::uint32_t>> add_job(JobRecord job, std::uint32_t above);
+    /// Its number, greater than `above`. exists: one of its kind goes on. not_found: there is no schedule.
+    Task<Result<std::uint32_t>> add_job(JobRecord job, std::uint32_t above, bool by_schedule = false);
     /// running, paused, or, a scrub, cancelled. not_found; exists: it has ended; invalid.
     Task<Status> set_job(std::uint32_t id, JobState to);
     /// Adds what was found in extents that this AMF has been through; those that a death or a join made two
