@@ -8,6 +8,7 @@
 #include <span>
 
 #include "base/assert.h"
+#include "layout/geometry.h"
 #include "ondisk/fields.h"
 #include "ondisk/superblock.h"
 
