@@ -19,7 +19,6 @@
 // is destaged, and what has no copies yet waits for them. Not with locks of blocks, and not by broadcast:
 // there nobody knows who is next.
 #include <algorithm>
-#include <cstring>
 
 #include "amf/amf.h"
 #include "amf/dirty_write.h"
@@ -27,10 +26,27 @@
 #include "destage/pass_frames.h"
 
 namespace braid {
+namespace {
+
+/// One behind the other.
+Slice gathered(const DirtyStripes& dirty, std::span<const DirtyPass::Piece> pieces) {
+    std::size_t size = 0;
+    for (const DirtyPass::Piece& piece : pieces) size += piece.length;
+    const Buffer content(size);
+    std::byte* to = content.data();
+    for (const DirtyPass::Piece& piece : pieces) {
+        const Slice part = dirty.content(piece.stripe, {piece.offset, piece.length});
+        to = std::ranges::copy(part.bytes, to).out;
+    }
+    return Slice(content);
+}
+
+}  // namespace
 
 // ---- the holder
 
-/// What would go along with these stripes, which are locked; nothing if some of it must not.
+/// What would go along with these stripes, which are locked, without its content; nothing if some of it must
+/// not.
 std::optional<DirtyPass> Amf::passable(std::span<const StripeIndex> stripes) const {
     DirtyPass out;
     std::size_t bytes = 0;
@@ -51,14 +67,6 @@ std::optional<DirtyPass> Amf::passable(std::span<const StripeIndex> stripes) con
     }
     const bool fits = bytes != 0 && bytes <= options_.passed && out.pieces.size() <= DirtyPass::kMaxPieces;
     if (!fits || out.age >= options_.dirty_age) return std::nullopt;
-    const Buffer content(bytes);
-    std::byte* to = content.data();
-    for (const DirtyPass::Piece& piece : out.pieces) {
-        const Slice part = dirty_.content(piece.stripe, {piece.offset, piece.length});
-        std::memcpy(to, part.bytes.data(), part.bytes.size());
-        to += part.bytes.size();
-    }
-    out.content = Slice(content);
     return out;
 }
 
@@ -82,6 +90,7 @@ Task<AmfId> Amf::pass_on(UnitIndex unit, AmfId next) {
     if (!pass || !may()) co_return AmfId();
     const std::uint64_t number = pass->number = next_pass_++;
     pass->unit = unit.v;
+    pass->content = gathered(dirty_, pass->pieces);
     passing_.emplace(number, std::nullopt);
     transport_.send(next, encode(group_, *pass));
     while (view_.epoch == epoch && !replicator_.fenced() && !passing_.at(number)) co_await passed_.next();
