@@ -227,11 +227,11 @@ bool Cluster::settled(Node& node) {
            });
 }
 
-std::optional<Ports::Place> Cluster::pick(Prng& prng) {
+std::optional<Ports::Place> Cluster::pick(Prng& prng, bool outside_too) {
     const std::size_t first = prng.below(nodes_.size());
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
         Node& node = nodes_[(first + i) % nodes_.size()];
-        if (!works(node)) continue;
+        if (!works(node) || (outside(node) && !outside_too)) continue;
         const Running::Side side = node.running->take_turn("v");
         if (side.port != nullptr)
             return Place{node.process, side.port, &node.running->scope, outside(node), side.index};

@@ -28,7 +28,7 @@ public:
     ~Cluster() override;
 
     Outcome run();
-    std::optional<Place> pick(Prng& prng) override;
+    std::optional<Place> pick(Prng& prng, bool outside_too) override;
     std::uint64_t moves(std::uint64_t pid) override;
     bool may_land(std::uint64_t pid) override;
 

@@ -44,8 +44,8 @@ void ExtentTrims::resume() {
 
 void ExtentTrims::issue() {
     asked_ = false;
-    const auto place = ports_.pick(prng_);
-    if (!place || (place->outside && !options_.in_parts)) return again(5ms);
+    const auto place = ports_.pick(prng_, options_.in_parts);
+    if (!place) return again(5ms);
     const bool as_zeros = prng_.chance(1, 4);
     const bool parts = options_.in_parts && prng_.chance(1, 4);
     const std::uint64_t split = parts ? 1 + prng_.below(kExtentSize - 1) : kExtentSize;
@@ -88,7 +88,7 @@ void ExtentTrims::again(Nanos pause) {
     asked_ = false;
     world_.after(pause, [this, turn = ++turn_] {
         if (turn != turn_) return;
-        if (quiet_ && !ports_.pick(prng_)) {
+        if (quiet_ && !ports_.pick(prng_, options_.in_parts)) {
             quiet_stuck_ = true;  // nobody may have a port
             return;
         }

@@ -98,7 +98,7 @@ void Hosts::next_after(Lane& lane, Nanos delay) {
 /// Some controller, or the one that this host has its connection to.
 std::optional<Ports::Place> Hosts::place_for(Lane& lane) {
     std::optional<Ports::Place>& place = lane.host->place;
-    if (options_.work.roams || !place) place = ports_.pick(lane.prng);
+    if (options_.work.roams || !place) place = ports_.pick(lane.prng, true);
     return place;
 }
 

@@ -45,8 +45,9 @@ public:
         bool outside = false;    ///< the controller does not share the group
         std::size_t side = 0;    ///< of its AMFs
     };
-    /// A port on some living controller by chance, or nothing.
-    virtual std::optional<Place> pick(Prng& prng) = 0;
+    /// A port on some living controller by chance, or nothing. `outside_too`: also on one that does not share
+    /// the group.
+    virtual std::optional<Place> pick(Prng& prng, bool outside_too) = 0;
     /// How often a controller outside has given an operation to a second one, up to now or to its death.
     virtual std::uint64_t moves(std::uint64_t) { return 0; }
     /// What a controller outside had given away before it died may still land.

@@ -139,7 +139,7 @@ public:
         out.work = work;
         return out;
     }
-    std::optional<Place> pick(Prng&) override { return Place{process_, port_, scope_.get()}; }
+    std::optional<Place> pick(Prng&, bool) override { return Place{process_, port_, scope_.get()}; }
     Hosts& hosts() { return hosts_; }
 
 private:
