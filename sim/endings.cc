@@ -26,7 +26,7 @@ void Cluster::settle() {
     }
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
         nodes_[i].process->paused = 0;
-        nodes_[i].process->no_disks = false;
+        nodes_[i].process->no_path.reset();
     }
     const auto all_serve = [&] {
         for (std::size_t i = 0; i < nodes_.size(); ++i) {

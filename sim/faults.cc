@@ -180,19 +180,39 @@ void Cluster::jump_clock(Fault& fault) {
     nodes_[index].process->clock.jump(by);
 }
 
-/// One controller alone does not reach its disks for a while: it leaves the group, alive, and comes back.
+/// One controller alone does not reach its disks, or one of them, for a while: it leaves the group, alive,
+/// and comes back.
 void Cluster::lose_paths(Fault& fault) {
     if (!may_lose_one()) return;
     const std::size_t index = random_node(fault.prng, true);
     if (index == nodes_.size() || outside(nodes_[index])) return;
     std::shared_ptr<Process> process = nodes_[index].process;
     const Nanos length = fault.pause(5, 3000);
-    strikes(fault, Mark::paths, process->pid, micros(length));
+    const bool one = plan_.single_paths && fault.prng.chance(2, 3);
+    strikes(fault, one ? Mark::path : Mark::paths, process->pid, micros(length));
     hosts_->excuse(process->pid);
     operator_->excuse(process->pid);
-    process->no_disks = true;
+    if (one) {
+        process->no_path.set(media_[fault.prng.below(media_.size())]->id());
+        process->path_errors = 0;
+        ++doomed_;
+        return give_path_back(index, process, length);
+    }
+    process->no_path.set();
     doom(length);
-    world_.after(length, [process] { process->no_disks = false; });
+    world_.after(length, [process] { process->no_path.reset(); });
+}
+
+/// A path that was lost for a moment, in which a write failed, is a member that fails writes: there is none
+/// of that. Whoever has met an error is out of the group before.
+void Cluster::give_path_back(std::size_t index, std::shared_ptr<Process> process, Nanos after) {
+    world_.after(after, [this, index, process] {
+        const bool same = nodes_[index].process == process && nodes_[index].running;
+        if (faulty_ && same && serving(nodes_[index]) && process->path_errors != 0)
+            return give_path_back(index, process, 10ms);
+        process->no_path.reset();
+        --doomed_;
+    });
 }
 
 /// Everybody dies at once.

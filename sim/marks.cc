@@ -23,6 +23,7 @@ constexpr std::array<Entry, kMarks> kTable{{
     {Mark::slow_link, "slow_link", "the links of pid % are slow by up to % us"},
     {Mark::spike, "spike", "all links are slow by up to % us"},
     {Mark::paths, "paths", "pid % does not reach the members for % us"},
+    {Mark::path, "path", "pid % does not reach one of the members for % us"},
     {Mark::all_die, "all_die", "all controllers die"},
     {Mark::power_cut, "power_cut", "power is lost"},
     {Mark::disk_gone_in_the_dark, "disk_gone_in_the_dark", "a member does not come back with the power"},

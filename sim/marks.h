@@ -23,6 +23,7 @@ enum class Mark : std::uint8_t {
     slow_link,
     spike,
     paths,
+    path,
     all_die,
     power_cut,
     disk_gone_in_the_dark,

@@ -155,6 +155,8 @@ Plan draw_plan(std::uint64_t seed) {
     if (along.chance(1, 4)) plan.passed = along.chance(1, 2) ? 0 : 2 * kBlockSize;
     draw_scrubs(plan);
     draw_shapes(plan);
+    Prng paths(mix64(seed) ^ 0x9a78ull);
+    plan.single_paths = plan.path_losses && paths.chance(1, 2);
     return plan;
 }
 
@@ -269,7 +271,7 @@ std::string describe(const Plan& plan) {
     if (plan.cuts) out += " cut";
     if (plan.resets) out += " reset";
     if (plan.slow_disks) out += " slow-disk";
-    if (plan.path_losses) out += " paths";
+    if (plan.path_losses) out += plan.single_paths ? " paths path" : " paths";
     if (plan.power_cuts) {
         out += " power-cut";
     } else if (plan.last_deaths != 0) {
@@ -384,6 +386,8 @@ constexpr std::array kSettings{
     setting<[](auto& p) -> auto& { return p.drain_max; }>("drain_max", 1000),
     setting<[](auto& p) -> auto& { return p.controllers; }>("controllers", 2),
     setting<[](auto& p) -> auto& { return p.outside; }>("outside", 0),
+    setting<[](auto& p) -> auto& { return p.path_losses; }>("path_losses", 0),
+    setting<[](auto& p) -> auto& { return p.single_paths; }>("single_paths", 0),
     setting<[](auto& p) -> auto& { return p.disk_faults; }>("disk_faults", 0),
     setting<[](auto& p) -> auto& { return p.further_disk_faults; }>("further_disk_faults", 0),
     setting<[](auto& p) -> auto& { return p.removals; }>("removals", 0),

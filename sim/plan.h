@@ -23,9 +23,10 @@ struct Plan : Shape {
     Nanos fault_pause = 250ms;  ///< mean time between faults
     unsigned disk_faults = 0;   ///< members that may fail, at most the level's parity
     bool crashes = true, pauses = true, cuts = true, resets = true, slow_disks = true, latent_errors = false;
-    bool path_losses = false;  ///< a controller alone does not reach the disks
-    bool spikes = false;       ///< links slow down for a while
-    bool operators = false;    ///< ports, virtual disks and members are changed meanwhile
+    bool path_losses = false;   ///< a controller alone does not reach the disks
+    bool single_paths = false;  ///< or one of them
+    bool spikes = false;        ///< links slow down for a while
+    bool operators = false;     ///< ports, virtual disks and members are changed meanwhile
     Workload work;
     /// If not 0: the faults end with so many controllers dying together, and they stay away until the
     /// survivors have been looked at. As many as there are copies: only a resync makes their stripes right.

@@ -43,11 +43,17 @@ bool ScenarioRun::do_fault(const Step& step) {
             for (const std::size_t index : controllers_of(step)) world_.resume(*nodes_[index].process);
             return true;
         case Verb::paths_lost:
-            process(0).no_disks = true;
+            process(0).no_path.set();
             return true;
         case Verb::paths_back:
-            process(0).no_disks = false;
+            process(0).no_path.reset();
             return true;
+        case Verb::path_lost: {
+            const auto disk = disk_of(step.arguments[1]);
+            if (!disk) return wrong("nobody can tell which disk that is");
+            process(0).no_path.set(*disk);
+            return true;
+        }
         case Verb::power_cut:
             cut_power();
             return true;

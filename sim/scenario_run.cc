@@ -297,7 +297,7 @@ bool ScenarioRun::final_checks() {
     for (Node& node : nodes_) {
         if (!node.running) continue;
         world_.resume(*node.process);
-        node.process->no_disks = false;
+        node.process->no_path.reset();
         for (unsigned i = 1; i < scenario_.shape.sharing.amfs; ++i) node.running->threads.hold_back(i, false);
     }
     const auto answered = [this] {

@@ -74,7 +74,7 @@ private:
     }
     bool admin(std::size_t index, Task<AdminResult<braid::Outcome>> task, std::string_view what);
     bool awake(const Node& node) const {
-        return node.running && !node.process->paused && !node.process->no_disks;
+        return node.running && !node.process->paused && !node.process->no_path.all();
     }
     Amf* amf(std::size_t index) { return nodes_[index].running ? nodes_[index].running->amf() : nullptr; }
     std::vector<Amf*> amfs(std::size_t index) {

@@ -28,6 +28,7 @@ constexpr std::array kForms = {
     "resume CS",
     "C loses its disks",
     "C has its disks again",
+    "C loses disk DISK",
     "power cut",
     "cut C C",
     "cut C > C",

@@ -36,6 +36,7 @@ enum class Verb : std::uint8_t {
     resume,
     paths_lost,
     paths_back,
+    path_lost,
     power_cut,
     cut,
     cut_one_way,

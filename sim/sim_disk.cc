@@ -226,7 +226,8 @@ void SimDisk::finish(std::uint64_t ticket) {
 
 Status SimDisk::carry_out(DiskOp& op) {
     if (plugged_ != media_.plugged()) return fail(Errc::io_error);
-    if (process_.no_disks) {
+    if (process_.no_path[media_.id()]) {
+        ++process_.path_errors;
         // What was under way may have arrived, in part; nobody was told.
         if (op.verb == DiskVerb::write && prng_.chance(1, 4)) media_.write_torn(op.offset, op.memory);
         return fail(Errc::io_error);

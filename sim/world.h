@@ -7,6 +7,7 @@
 // on a disk lands, tears or vanishes within the drain time, and only then does anybody's fence of it return.
 #pragma once
 
+#include <bitset>
 #include <functional>
 #include <memory>
 #include <set>
@@ -85,7 +86,8 @@ public:
     SimRandom random;
     bool alive = true;
     unsigned paused = 0;            ///< how many want it to stand still
-    bool no_disks = false;          ///< its paths are cut: every disk command of it fails
+    std::bitset<256> no_path;       ///< to these disks: every command of it fails
+    std::uint64_t path_errors = 0;  ///< commands that failed for that
     std::size_t orphans = 0;        ///< disk commands that may still land after its death
     bool left_view = false;         ///< the record of members names it no more: it must not change a disk
     std::function<void()> destroy;  ///< drops everything that runs in it

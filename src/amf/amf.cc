@@ -204,7 +204,7 @@ void Amf::adopt(const AmfView& view) {
 void Amf::deliver(AmfId from, Message message) {
     const auto type = static_cast<unsigned>(message.type);
     if (type >= static_cast<unsigned>(MessageType::table_update) &&
-        type <= static_cast<unsigned>(MessageType::table_agreed)) {
+        type <= static_cast<unsigned>(MessageType::member_told)) {
         tables_.deliver(from, message);
     } else if (type >= static_cast<unsigned>(MessageType::lock_request) &&
                type <= static_cast<unsigned>(MessageType::lock_returned)) {

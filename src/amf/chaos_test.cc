@@ -156,8 +156,10 @@ private:
         world_.node(victim).cut.fill(true);
         ++leaves_;
         const Buffer block = pattern(1, kBlockSize);
-        while (!world_.amf(victim).tables().offline()) {
+        const auto offline = [&] { return world_.amf(victim).tables().offline(); };
+        while (!offline()) {
             ASSERT_FALSE(world_.write(victim, kHosts * kSpan, block));
+            (void)world_.run_until(offline, 10ms);
         }
         // As the ports do: what has come in is answered first.
         leaving_ = true;

@@ -140,7 +140,7 @@ TEST(Stop, AMemberThatOnlyTheLeaverCouldNotReachIsFineAtTheNextAssembly) {
     }
     (void)world.write(1, role * kStrip, pattern(2, 8192));
     (void)world.write(1, 0, pattern(2, 8192));
-    ASSERT_TRUE(world.amf(1).tables().offline());
+    ASSERT_TRUE(world.run_until([&] { return world.amf(1).tables().offline(); }));
     world.leave(1);
     world.settle();
     EXPECT_EQ(world.amf(2).tables().failed_members(), 0u);

@@ -40,7 +40,7 @@ Task<AdminResult<Outcome>> Controller::fail_disk(std::string name, bool dry_run)
     Outcome outcome;
     outcome.steps.push_back("declares " + found->text + " failed, on all controllers");
     if (dry_run) co_return outcome;
-    const Status status = co_await tables.fail_member(found->member);
+    const Status status = co_await tables.fail_member(found->member, true);
     if (!status) co_return std::unexpected(from(status.error(), "disk " + name));
     co_return outcome;
 }

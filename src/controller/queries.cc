@@ -198,7 +198,8 @@ void Controller::add_conditions(StatusReport& report) {
         const GroupInfo info = describe(*group);
         if (group->state() == GroupRuntime::State::refused) {
             add("GROUP_OFFLINE", Severity::error, info.name,
-                "not served by " + config_.name + ": it reaches too few of its disks",
+                "not served by " + config_.name +
+                    ": it reaches too few of its disks, or not all that the others work with",
                 "bring back the missing disks, it is tried again by itself; use its ports on controllers "
                 "that "
                 "reach them");

@@ -199,6 +199,10 @@ std::string_view to_string(MessageType type) {
             return "table_page";
         case MessageType::table_agreed:
             return "table_agreed";
+        case MessageType::member_ask:
+            return "member_ask";
+        case MessageType::member_told:
+            return "member_told";
         case MessageType::cache_fetch:
             return "cache_fetch";
         case MessageType::cache_data:

@@ -39,6 +39,8 @@ enum class MessageType : std::uint8_t {
     table_fetch = 51,    ///< a joiner asks for all pages
     table_page = 52,     ///< one page of the answer
     table_agreed = 53,   ///< all AMFs of the view have the change
+    member_ask = 54,     ///< which of these members the receiver can read
+    member_told = 55,    ///< those
     // AMF
     amf_first = 64,        ///< 64 .. 95 are the AMF's own (recovery progress, flush)
     cache_fetch = 66,      ///< asks for blocks in the receiver's cache

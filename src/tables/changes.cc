@@ -33,7 +33,7 @@ Task<Status> Tables::end_change() {
         if (!changed) break;
         MemberMask failing;
         for (const std::uint8_t member : write_errors_) failing.set(member);
-        if (!survives(failing)) {
+        if (!survives(failing) || (co_await reached_by_others_alone(failing & ~certainly_failed_)).any()) {
             go_offline();
             co_return fail(Errc::offline);
         }
@@ -44,6 +44,7 @@ Task<Status> Tables::end_change() {
                  {"epoch", view_.epoch});
     }
     write_errors_.clear();
+    certainly_failed_.reset();
     co_return Status{};
 }
 

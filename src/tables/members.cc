@@ -177,12 +177,13 @@ Task<Status> Tables::end_balancing() {
 
 // ---- members that fail
 
-Task<Status> Tables::fail_member(MemberIndex member) {
+Task<Status> Tables::fail_member(MemberIndex member, bool certain) {
     if (member.v >= disks_.size()) co_return fail(Errc::not_found);
     if (offline()) co_return fail(Errc::offline);
     CO_TRY_LET(const Turn turn, co_await begin_change());
     if (!serves(state_.members[member.v].state)) co_return Status{};
     write_errors_.insert(member.v);
+    certainly_failed_[member.v] = certain;
     co_return co_await end_change();
 }
 

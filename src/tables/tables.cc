@@ -161,6 +161,15 @@ void Tables::deliver(AmfId from, const Message& message) {
             changed_.notify_all();
             return;
         }
+        case MessageType::member_ask:
+        case MessageType::member_told: {
+            const auto question = reader.get<std::uint64_t>();
+            const MemberMask members(reader.get<std::uint64_t>());
+            if (!reader.done()) return;
+            if (message.type == MessageType::member_told) return on_told(from, question, members);
+            scope_.spawn(tell_read(from, question, members));
+            return;
+        }
         default:
             return;
     }

@@ -184,7 +184,8 @@ public:
     Task<Status> dismiss_member(MemberIndex member);
     /// Declares a member failed by agreement of the view. offline, and the member stays as it is, if the
     /// level does not survive that: nothing more is written then.
-    Task<Status> fail_member(MemberIndex member);
+    /// `certain`: an operator says so. Else offline as well if others reach it and we do not (reach.cc).
+    Task<Status> fail_member(MemberIndex member, bool certain = false);
     /// exists, no_space.
     Task<Result<VolumeRecord>> create_volume(std::string name, std::uint64_t size);
     /// Two steps: `deleting` (ports close everywhere), then zones and record go. not_found, busy while it has
@@ -414,6 +415,14 @@ private:
     bool comes_without_us(const GroupState& before) const;
     MemberMask counted_members() const;
 
+    // reach.cc
+    bool has_config(const Buffer& slots) const;
+    Task<MemberMask> read_from_here(MemberMask members);
+    Task<MemberMask> read_elsewhere(MemberMask members);
+    Task<MemberMask> reached_by_others_alone(MemberMask members);
+    Task<void> tell_read(AmfId to, std::uint64_t question, MemberMask members);
+    void on_told(AmfId from, std::uint64_t question, MemberMask read);
+
     // moves.cc
     /// What follows from all zones, and the states of all members; worked out once after each change.
     struct Room {
@@ -470,8 +479,10 @@ private:
     ZoneUses zone_uses_;
     bool loaded_ = false;
     bool lost_quorum_ = false;
-    std::set<std::uint8_t>
-        write_errors_;  ///< members that failed a page write and are not declared failed yet
+    std::set<std::uint8_t> write_errors_;  ///< members that failed a write and are not declared failed yet
+    MemberMask certainly_failed_;          ///< of these: whoever reaches them
+    std::uint64_t question_ = 0;           ///< the newest that was asked
+    std::map<std::uint16_t, MemberMask> told_;  ///< the answers to it: members that could be read
     std::function<void()> listener_, settled_listener_;
     std::function<Task<Result<Replayed>>()> replay_;
     std::function<Task<Disk*>(MemberIndex, Uuid)> open_member_;
