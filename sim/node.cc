@@ -107,7 +107,9 @@ Running::Running(Wires& wires, SharedRecord& record, std::vector<std::unique_ptr
                                   .checksums = shape.checksum_cache,
                                   .window = shape.window,
                                   .window_age = shape.window_age,
-                                  .spare_delay = shape.spare_delay}),
+                                  .spare_delay = shape.spare_delay,
+                                  .host_p99 = shape.host_p99,
+                                  .background_min = shape.background_min}),
       scope(process.executor) {}
 
 std::vector<Amf*> Running::amfs() {

@@ -39,9 +39,11 @@ struct Shape {
     std::uint64_t passed = 64u << 10;  ///< of it, bytes that go along with a lock
     std::uint64_t window = 4u << 20;   ///< of it, bytes answered before their copies stand
     Nanos window_age = 200ms;
-    Nanos spare_delay = 1h;   ///< what a failed member held is made again so long after
-    std::uint64_t spare = 0;  ///< segments of each member that nobody else needs
-    bool mixed = false;       ///< extents get other shapes than the group's first one
+    Nanos host_p99{};  ///< that background work leaves hosts; 0: it goes as fast as it can
+    std::uint64_t background_min = 10u << 20;  ///< bytes per second of each AMF in any case
+    Nanos spare_delay = 1h;                    ///< what a failed member held is made again so long after
+    std::uint64_t spare = 0;                   ///< segments of each member that nobody else needs
+    bool mixed = false;                        ///< extents get other shapes than the group's first one
     std::vector<std::string> hosts_of = {}, sites_of = {};  ///< labels of the controllers, by number
     bool early_answers() const {
         return sharing.write_cache == WriteCache::back && dimension > 1 &&

@@ -13,6 +13,7 @@ static void draw_additions(Plan& plan);
 static void draw_scrubs(Plan& plan);
 static void draw_extent_trims(Plan& plan);
 static void draw_shapes(Plan& plan);
+static void draw_pace(Plan& plan);
 constexpr std::uint32_t kMostRows = 2100;  ///< of an extent, where segments move
 
 Plan draw_plan(std::uint64_t seed) {
@@ -157,6 +158,7 @@ Plan draw_plan(std::uint64_t seed) {
     draw_shapes(plan);
     Prng paths(mix64(seed) ^ 0x9a78ull);
     plan.single_paths = plan.path_losses && paths.chance(1, 2);
+    draw_pace(plan);
     return plan;
 }
 
@@ -174,6 +176,17 @@ void draw_shapes(Plan& plan) {
     plan.shape_pause = pause;
     // Only extents that have been trimmed get another one.
     if (plan.work.trim_pause == Nanos(0) && shapes.chance(2, 3)) plan.work.trim_pause = 2 * pause;
+}
+
+/// Background work that gives way to hosts; fast enough to come to its end in any case.
+void draw_pace(Plan& plan) {
+    Prng pace(mix64(plan.seed) ^ 0x9ace5ull);
+    const bool wanted = pace.chance(1, 3);
+    const Nanos bound = 1us * pace.between(100, 20'000);
+    const std::uint64_t least = (32ull + pace.below(256)) << 20;
+    if (!wanted) return;
+    plan.host_p99 = bound;
+    plan.background_min = least;
 }
 
 /// A scrub goes over all rows of what has been written, and takes as many events.
@@ -303,6 +316,7 @@ std::string describe(const Plan& plan) {
     if (plan.power_loss == PowerLoss::journal) out += "; journal";
     if (plan.checksums) out += "; checksums";
     if (plan.mixed) out += "; mixed shapes";
+    if (plan.host_p99 != Nanos{0}) out += "; paced";
     out += describe(plan.sharing);
     out += "; hosts:" + describe(plan.work);
     return out;
@@ -395,6 +409,8 @@ constexpr std::array kSettings{
     setting<[](auto& p) -> auto& { return p.sets_jobs; }>("sets_jobs", 0),
     setting<[](auto& p) -> auto& { return p.mixed; }>("mixed", 0),
     setting<[](auto& p) -> auto& { return p.shape_pause; }>("shape_pause", 1000),
+    setting<[](auto& p) -> auto& { return p.host_p99; }>("host_p99", 0),
+    setting<[](auto& p) -> auto& { return p.background_min; }>("background_min", 1u << 20),
     setting<[](auto& p) -> auto& { return p.spare_delay; }>("spare_delay", 3'600'000'000),
     setting<[](auto& p) -> auto& { return p.unnoticed_swaps; }>("unnoticed_swaps", 0),
 };

@@ -142,6 +142,8 @@ Answer read_shape(const toml::node& node, Scenario& scenario) {
                         {"width", number(shape.width, "width", 2, kMaxWidth)},
                         {"spare", number(shape.spare, "spare", 1, 16)},
                         {"spare_delay", time(shape.spare_delay, "spare_delay")},
+                        {"host_p99", time(shape.host_p99, "host_p99")},
+                        {"background_min", number(shape.background_min, "background_min", 1, 1u << 30)},
                         {"strip", size(shape.strip_size, "strip")},
                         {"granularity", word(sharing.granularity, "granularity", parse_granularity)},
                         {"coherency", word(sharing.coherency, "coherency", parse_coherency)},

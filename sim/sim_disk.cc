@@ -202,6 +202,11 @@ void SimDisk::submit(DiskOp& op, Join& join) {
         latency += Nanos(static_cast<std::int64_t>(prng_.below(longest)));
         if (latency > 3s) world.mark(Mark::disk_stall);
     }
+    if (const std::uint64_t rate = world.knobs.disk_rate; rate != 0) {
+        latency += Nanos(static_cast<std::int64_t>(op.memory.size() * 1'000'000'000 / rate));
+        media_.busy_until = std::max(media_.busy_until, world.now()) + latency;
+        latency = media_.busy_until - world.now();
+    }
     media_.begun(process_, op);
     if (world.tap != nullptr) world.tap->begins(process_, media_.id(), op);
     pending_.push_back({ticket, &op, world.after(latency, [this, ticket] { finish(ticket); })});

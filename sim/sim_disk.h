@@ -84,6 +84,7 @@ public:
     unsigned errors_of_1000 = 0;  ///< commands that fail, by chance
     bool declared = false;        ///< an operator has declared it failed
     unsigned slow = 1;            ///< factor on the latency
+    Nanos busy_until{};           ///< with a disk_rate
     std::set<std::uint64_t> bad;  ///< blocks that fail to read until they are written
 
 private:

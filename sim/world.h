@@ -38,8 +38,10 @@ struct Knobs {
     Nanos link_latency_min = 10us, link_latency_max = 200us;
     Nanos drain_max = 20ms;  ///< how long an orphaned disk command may still take
     std::size_t stream_window = 1u << 20;
-    unsigned outliers = 0;  ///< one of so many disk commands takes up to 3 s; 0: none
-    bool stalls = false;    ///< and some of these up to 30 s
+    std::uint64_t disk_rate = 0;  ///< bytes per second; a member does one command after the other. 0: all at
+                                  ///< once, however long they are
+    unsigned outliers = 0;        ///< one of so many disk commands takes up to 3 s; 0: none
+    bool stalls = false;          ///< and some of these up to 30 s
     Orphans orphans = Orphans::chance;
     bool volatile_cache = false;  ///< members lose at a power cut what was not flushed
 };

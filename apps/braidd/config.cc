@@ -140,6 +140,8 @@ std::vector<Key> keys_of(DaemonConfig& c, std::string& provider) {
         {"limits", "window", size(c.window, 0, 1ull << 40)},
         {"limits", "window_age_ms", number(c.window_age_ms, 1, 60'000)},
         {"limits", "spare_delay_s", number(c.spare_delay_s, 0, 31'536'000)},
+        {"limits", "host_p99_ms", number(c.host_p99_ms, 0, 60'000)},
+        {"limits", "background_min", size(c.background_min, 1ull << 20, 1ull << 40)},
         {"limits", "spin_us", number(c.spin_us, 0, 10'000)},
         {"log", "level",
          one_of<LogLevel>(c.log_level, {{"debug", LogLevel::debug},

@@ -57,6 +57,8 @@ cache = "8MiB"
 window = "2MiB"
 window_age_ms = 50
 spare_delay_s = 5
+host_p99_ms = 3
+background_min = "32MiB"
 spin_us = 0
 [log]
 level = "debug"
@@ -67,6 +69,8 @@ level = "debug"
     EXPECT_EQ(c->window, 2ull << 20);
     EXPECT_EQ(c->window_age_ms, 50u);
     EXPECT_EQ(c->spare_delay_s, 5u);
+    EXPECT_EQ(c->host_p99_ms, 3u);
+    EXPECT_EQ(c->background_min, 32ull << 20);
     EXPECT_EQ(c->nbd, (std::vector<std::string>{"127.0.0.1:10809", "unix:/run/n"}));
     EXPECT_EQ(c->peers, "unix:/run/p");
     EXPECT_EQ(c->api, std::vector<std::string>{"unix:/run/a"});

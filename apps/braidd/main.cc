@@ -69,6 +69,8 @@ ControllerConfig controller_config(const DaemonConfig& config) {
     out.window = config.window;
     out.window_age = std::chrono::milliseconds(config.window_age_ms);
     out.spare_delay = std::chrono::seconds(config.spare_delay_s);
+    out.host_p99 = std::chrono::milliseconds(config.host_p99_ms);
+    out.background_min = config.background_min;
     out.location = {config.host, config.site};
     out.nbd_limits.total_bytes_in_flight = config.memory;
     out.nbd_limits.bytes_in_flight = std::min<std::size_t>(out.nbd_limits.bytes_in_flight, config.memory / 2);

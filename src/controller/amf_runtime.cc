@@ -4,6 +4,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "jobs/pace_frames.h"
 #include "tables/assembly.h"
 
 namespace braid {
@@ -28,12 +29,14 @@ AmfRuntime::AmfRuntime(Executor& executor, Clock& clock, DiskShelf& shelf, PortR
       voice_(std::move(voice)),
       amf_(executor, clock, *this, plan.group, plan.config, plan.table_start, raw(disks_),
            amf_slot(plan.controller, plan.config.sharing.amfs, plan.index), plan.options),
-      forward_(executor, amf_, *this, plan.group,
+      pace_(plan.pace),
+      hosts_(amf_, clock, pace_, [this](HostLatency latency) { tell(latency); }),
+      forward_(executor, hosts_, *this, plan.group,
                [this](std::string_view controller, VolumeId volume) {
                    return find_forwarded(controller, volume);
                }),
-      mover_(amf_, clock, plan.moves, [this] { voice_.changed(*this); }),
-      scrub_(amf_, clock, ScrubOptions{}),
+      mover_(amf_, clock, pace_, plan.moves, [this] { voice_.changed(*this); }),
+      scrub_(amf_, clock, pace_, ScrubOptions{}),
       clock_(clock),
       scope_(executor) {
     amf_.on_member([this](MemberIndex member, Uuid id) { return open_disk(member, id); });
@@ -77,6 +80,7 @@ AmfReport AmfRuntime::report() const {
     for (const auto& [id, port] : ports_) out.in_flight[port->name()] = port->in_flight();
     out.forwarded = forward_.counters();
     out.moves = mover_.progress();
+    out.pace = pace_.report(clock_.now());
     if (resync_ != nullptr) {
         out.resync = resync_->progress();
     } else if (out.loaded && !amf_.tables().former_intents().empty()) {
@@ -134,6 +138,9 @@ void AmfRuntime::adopt(AmfView view, std::vector<ForwardCaller> callers) {
 void AmfRuntime::deliver(AmfId from, Message message) {
     if (message.type >= MessageType::forward_ports) {
         forward_.deliver(from, message);
+    } else if (message.type == MessageType::host_latency) {
+        const auto latency = decode_host_latency(message);
+        if (latency && pace_.on() && amf_.view().contains(from)) pace_.heard(clock_.now(), from, *latency);
     } else {
         amf_.deliver(from, std::move(message));
     }
@@ -144,10 +151,19 @@ void AmfRuntime::send(AmfId to, Message message) {
     voice_.send(epoch_, to, std::move(message));
 }
 
+/// Those that may be at work for a job.
+void AmfRuntime::tell(HostLatency latency) {
+    const GroupState& state = amf_.tables().state();
+    if (state.active(JobKind::scrub) == nullptr && state.active(JobKind::rebuild) == nullptr) return;
+    for (const AmfMember& other : amf_.view().members) {
+        if (other.id != amf_.view().self) send(other.id, encode(group_, latency));
+    }
+}
+
 // ---- ports
 
 Status AmfRuntime::open_port(VolumeId id, VirtualDisk disk, unsigned sides) {
-    auto port = std::make_shared<Port>(executor_, amf_, std::move(disk));
+    auto port = std::make_shared<Port>(executor_, hosts_, std::move(disk));
     TRY(registry_.add(port, sides));
     ports_.emplace(id.v, std::move(port));
     return {};

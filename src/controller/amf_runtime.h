@@ -19,6 +19,7 @@
 #include "jobs/mover.h"
 #include "jobs/resync.h"
 #include "jobs/scrub.h"
+#include "jobs/timed_space.h"
 #include "volume/port_registry.h"
 
 namespace braid {
@@ -35,6 +36,7 @@ struct AmfPlan {
     unsigned index = 0;
     AmfOptions options;
     MoverOptions moves{};
+    PaceOptions pace{};
 };
 
 /// A unit that AMFs trade, with who holds it and who waits.
@@ -60,6 +62,7 @@ struct AmfReport {
     std::map<std::string, std::size_t> in_flight;  ///< by port
     std::optional<ResyncProgress> resync;          ///< of what its earlier life left, while there is any
     MoveProgress moves;
+    PaceReport pace;
     ForwardServed forwarded;  ///< what it did for controllers outside of the group
 };
 
@@ -117,6 +120,7 @@ public:
 private:
     void send(AmfId to, Message message) override;
     Task<void> repeat(Clock& clock);
+    void tell(HostLatency latency);
     Task<Disk*> open_disk(MemberIndex member, Uuid id);
     Result<ForwardServer::Place> find_forwarded(std::string_view controller, VolumeId volume) const;
 
@@ -130,6 +134,8 @@ private:
     OpenDisks left_;  ///< of members that are no more
     AmfVoice voice_;
     Amf amf_;
+    Pace pace_;
+    TimedSpace hosts_;  ///< the AMF, as all hosts have it
     ForwardServer forward_;
     std::map<std::uint32_t, std::shared_ptr<Port>> ports_;  ///< by VolumeId, until they are closed
     std::unique_ptr<Resync> resync_;

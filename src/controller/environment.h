@@ -42,6 +42,9 @@ struct ControllerConfig {
     std::size_t window = 4u << 20;      ///< of that, bytes without all their copies, at most
     Nanos window_age = 200ms;           ///< the same, how long
     Nanos spare_delay = 30s;            ///< a member failed so long ago: what it held is made again elsewhere
+    Nanos host_p99{};                   ///< background work goes as fast as hosts' latency stays within;
+                                        ///< 0: as fast as it can
+    std::uint64_t background_min = 10u << 20;  ///< bytes per second of each AMF that it goes at in any case
     nbd::Limits nbd_limits;
 };
 

@@ -54,7 +54,8 @@ GroupRuntime::GroupRuntime(const Environment& env, const ControllerConfig& contr
                             .passed = controller.passed,
                             .window = controller.window,
                             .window_age = controller.window_age},
-                 MoverOptions{.delay = controller.spare_delay}};
+                 MoverOptions{.delay = controller.spare_delay},
+                 PaceOptions{controller.host_p99, controller.background_min}};
     OpenDisks disks = by_member(found, config.members);
     for (const auto& disk : disks) plan.disks.push_back(disk ? disk->name() : std::string{});
     const auto changed = [this] { on_tables_changed(); };

@@ -215,6 +215,8 @@ std::string_view to_string(MessageType type) {
             return "dirty_pass";
         case MessageType::dirty_taken:
             return "dirty_taken";
+        case MessageType::host_latency:
+            return "host_latency";
         case MessageType::completion_ask:
             return "completion_ask";
         case MessageType::completion_tell:

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "jobs/share.h"
+#include "jobs/turn.h"
 
 namespace braid {
 namespace {
@@ -159,12 +160,19 @@ Task<Status> Mover::move_rows(ExtentIndex extent, std::uint32_t from, std::uint3
     while (from < to) {
         std::vector<Task<Status>> some;
         for (; from < to && some.size() < options_.depth; ++from)
-            some.push_back(amf_.move_row(geometry.stripe_of(extent, Row(from)), epoch));
+            some.push_back(move_row(geometry.stripe_of(extent, Row(from)), epoch));
         const std::uint64_t bytes = some.size() * geometry.strip_size;
         for (const Status& status : co_await gather(amf_.executor(), std::move(some))) CO_TRY(status);
         progress_.moved_here += bytes;
     }
     co_return Status{};
+}
+
+Task<Status> Mover::move_row(StripeIndex stripe, Epoch epoch) {
+    const unsigned priority = job() != nullptr ? job()->priority : kDefaultPriority;
+    const std::uint64_t bytes = amf_.tables().geometry().strip_size;
+    CO_TRY(co_await take_turn(pace_, clock_, JobKind::rebuild, priority, bytes, ending_));
+    co_return co_await amf_.move_row(stripe, epoch);
 }
 
 }  // namespace braid

@@ -19,6 +19,7 @@
 #include <optional>
 
 #include "amf/amf.h"
+#include "jobs/pace.h"
 
 namespace braid {
 
@@ -40,8 +41,8 @@ struct MoveProgress {
 class Mover {
 public:
     /// `changed`: called when it has begun, or has nothing more to do.
-    Mover(Amf& amf, Clock& clock, MoverOptions options, std::function<void()> changed = {})
-        : amf_(amf), clock_(clock), options_(options), changed_(std::move(changed)) {}
+    Mover(Amf& amf, Clock& clock, Pace& pace, MoverOptions options, std::function<void()> changed = {})
+        : amf_(amf), clock_(clock), pace_(pace), options_(options), changed_(std::move(changed)) {}
 
     Task<void> run();
     void end() { ending_ = true; }
@@ -62,9 +63,11 @@ private:
     Task<Status> move_zone(ExtentIndex extent);
     Task<Status> move_run(ExtentIndex extent, ZoneMove move);
     Task<Status> move_rows(ExtentIndex extent, std::uint32_t from, std::uint32_t to, Epoch epoch);
+    Task<Status> move_row(StripeIndex stripe, Epoch epoch);
 
     Amf& amf_;
     Clock& clock_;
+    Pace& pace_;
     const MoverOptions options_;
     const std::function<void()> changed_;
     bool ending_ = false, busy_ = false;

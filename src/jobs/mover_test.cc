@@ -32,7 +32,7 @@ public:
     }
     void start(std::uint16_t id) {
         world.start(id);
-        movers[id] = std::make_unique<Mover>(world.amf(id), world.clock, quick());
+        movers[id] = std::make_unique<Mover>(world.amf(id), world.clock, pace, quick());
         world.node(id).scope->spawn(movers[id]->run());
     }
     void fail(std::uint8_t member) {
@@ -52,6 +52,7 @@ public:
     }
 
     World world;
+    Pace pace{{}};
     std::map<std::uint16_t, std::unique_ptr<Mover>> movers;
 };
 
@@ -102,6 +103,18 @@ INSTANTIATE_TEST_SUITE_P(
                       Shape{"mirror", shape(Level::mirror, 4, 2, true, PowerLoss::resync)},
                       Shape{"mirror_of_3", shape(Level::mirror, 5, 3, false, PowerLoss::journal)}),
     [](const auto& info) { return info.param.name; });
+
+TEST(Mover, LeavesAHostThatWaitsWhatItCan) {
+    Moving m(shape(Level::raid5, 6, 3, false, PowerLoss::resync));
+    ASSERT_TRUE(m.world.write(1, 0, pattern(1, 4096)));
+    m.pace = Pace({10ms, 16u << 20});
+    const Nanos begun = m.world.clock.now();
+    m.pace.host_began(begun);
+    m.fail(m.world.amf(1).tables().zone(ExtentIndex(0))->segments[0].member.v);
+    ASSERT_TRUE(m.rebuilt());
+    // A segment of 32 MiB.
+    EXPECT_NEAR(static_cast<double>((m.world.clock.now() - begun) / 1ms), 2000, 200);
+}
 
 /// Of all that was moved, the same everywhere, also when it is over.
 TEST(Mover, HasARecordOfWhatItMoved) {

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "jobs/share.h"
+#include "jobs/turn.h"
 #include "jobs/walk.h"
 
 namespace braid {
@@ -73,11 +74,11 @@ std::optional<ExtentIndex> Scrub::next() const {
 Task<Status> Scrub::scrub(ExtentIndex extent) {
     const std::uint64_t begin = extent.v * kExtentSize;
     if (!part_ || part_->extent != extent) part_ = Part{extent, begin, {}};
-    const std::size_t depth = job()->priority;
+    priority_ = job()->priority;
     broken_off_ = false;
     const auto one = [this](StripeIndex stripe) { return check(stripe); };
     const Status walked =
-        co_await walk_stripes(amf_, part_->at, begin + kExtentSize, depth, broken_off_, one);
+        co_await walk_stripes(amf_, part_->at, begin + kExtentSize, priority_, broken_off_, one);
     if (walked) {
         finished_[extent] = part_->counts;
         part_.reset();
@@ -88,6 +89,8 @@ Task<Status> Scrub::scrub(ExtentIndex extent) {
 }
 
 Task<Status> Scrub::check(StripeIndex stripe) {
+    const std::uint64_t bytes = amf_.tables().geometry_of(stripe).stripe_size();
+    CO_TRY(co_await take_turn(pace_, clock_, JobKind::scrub, priority_, bytes, ending_));
     CO_TRY_LET(const StripeVerdict found, co_await verdict(stripe));
     const JobRecord* present = job();
     broken_off_ = ending_ || present == nullptr || present->id != id_ ||

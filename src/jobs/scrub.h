@@ -19,6 +19,7 @@
 #include <optional>
 
 #include "amf/amf.h"
+#include "jobs/pace.h"
 
 namespace braid {
 
@@ -29,7 +30,8 @@ struct ScrubOptions {
 
 class Scrub {
 public:
-    Scrub(Amf& amf, Clock& clock, ScrubOptions options) : amf_(amf), clock_(clock), options_(options) {}
+    Scrub(Amf& amf, Clock& clock, Pace& pace, ScrubOptions options)
+        : amf_(amf), clock_(clock), pace_(pace), options_(options) {}
 
     Task<void> run();
     void end() { ending_ = true; }
@@ -56,9 +58,11 @@ private:
 
     Amf& amf_;
     Clock& clock_;
+    Pace& pace_;
     const ScrubOptions options_;
     bool ending_ = false, busy_ = false;
     bool broken_off_ = false;  ///< the job does not want the present extent to go on
+    unsigned priority_ = 1;    ///< of the job
     std::uint32_t id_ = 0;     ///< of the job that the following is about
     std::optional<Part> part_;
     std::map<ExtentIndex, ScrubCounts> finished_;  ///< and not in the tables yet

@@ -26,7 +26,7 @@ public:
     }
     void start(std::uint16_t id) {
         world.start(id);
-        scrubs[id] = std::make_unique<Scrub>(world.amf(id), world.clock, ScrubOptions{1ms, 5ms});
+        scrubs[id] = std::make_unique<Scrub>(world.amf(id), world.clock, pace, ScrubOptions{1ms, 5ms});
         world.node(id).scope->spawn(scrubs[id]->run());
     }
     Tables& tables(std::uint16_t id = 0) {
@@ -58,6 +58,7 @@ public:
     }
 
     World world;
+    Pace pace{{}};
     std::map<std::uint16_t, std::unique_ptr<Scrub>> scrubs;
 };
 
@@ -239,6 +240,46 @@ TEST(Scrub, BeginsByItselfSoLongAfterTheLastOne) {
     ASSERT_TRUE(s.world.run(1, s.tables(1).set_job(3, JobState::running)));
     s.done(3);
     EXPECT_FALSE(s.tables().state().schedule.overdue());
+}
+
+/// At an extent per second, which both have together.
+TEST(Scrub, LeavesAHostThatWaitsWhatItCan) {
+    Scrubbing s(options());
+    ASSERT_TRUE(s.writes_all());
+    bool busy_host = false;
+    const auto takes = [&] {
+        s.pace = Pace({10ms, kExtentSize});
+        const Nanos begun = s.world.clock.now();
+        if (busy_host) s.pace.host_began(begun);
+        const std::uint32_t id = s.begin();
+        const auto all = [&] { return s.pace.report(begun).bytes[0] == s.extents() * kExtentSize; };
+        EXPECT_TRUE(s.world.run_until(all));
+        const Nanos out = s.world.clock.now() - begun;
+        s.done(id);
+        return out;
+    };
+    EXPECT_LT(takes(), 1s);
+    busy_host = true;
+    const Nanos beside_host = takes();
+    const auto seconds = static_cast<std::int64_t>(s.extents());
+    EXPECT_GE(beside_host, seconds * 1s * 98 / 100);
+    EXPECT_LE(beside_host, seconds * 1s * 102 / 100);
+}
+
+TEST(Scrub, EndsThoughItsTurnIsFar) {
+    WorldOptions large = options();
+    large.strip_size = 1u << 20;
+    Scrubbing s(large);
+    ASSERT_TRUE(s.writes_all());
+    s.pace = Pace({10ms, 64u << 10});
+    s.pace.host_began(s.world.clock.now());
+    s.begin();
+    Scrub& scrub = *s.scrubs[1];
+    ASSERT_TRUE(s.world.run_until([&] { return scrub.busy(); }));
+    (void)s.world.run_until([] { return false; }, 10s);
+    EXPECT_TRUE(scrub.busy());
+    scrub.end();
+    EXPECT_TRUE(s.world.run_until([&] { return !scrub.busy(); }, 2 * Pace::kAskAgain));
 }
 
 TEST(Jobs, KeepTheLastOnesAndTheLastWholeScrub) {

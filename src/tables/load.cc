@@ -173,7 +173,8 @@ Task<std::vector<Tables::Pick>> Tables::read_page(PageNumber page, bool failed_t
         disks_[i]->submit(ops[i], join);
     }
     co_await join;
-    for (std::size_t i = 0; i < disks_.size(); ++i) {
+    // Members may have come meanwhile.
+    for (std::size_t i = 0; i < slots.size(); ++i) {
         if (slots[i].empty() || !ops[i].status) continue;
         const auto bytes = std::span<const std::byte>(slots[i].span());
         const PagePick pick = pick_slot(ConstPageBytes(bytes.first(kPageSize)),
@@ -201,14 +202,15 @@ Task<Status> Tables::on_all_members(DiskVerb verb, std::uint64_t offset, std::sp
         disks_[i]->submit(ops[i], join);
     }
     co_await join;
-    MemberMask failing;
-    for (std::size_t i = 0; i < disks_.size(); ++i) {
+    // Members may have come meanwhile.
+    for (std::size_t i = 0; i < ops.size(); ++i) {
         if (!ops[i].status && writable(i)) {
             LOG_WARN("tables.member_failed_write", {"disk", disks_[i]->name()}, {"member", i});
             write_errors_.insert(static_cast<std::uint8_t>(i));
         }
-        failing[i] = !writable(i);
     }
+    MemberMask failing;
+    for (std::size_t i = 0; i < disks_.size(); ++i) failing[i] = !writable(i);
     if (!survives(failing)) {
         go_offline();
         co_return fail(Errc::offline);

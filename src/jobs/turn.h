@@ -1,0 +1,21 @@
+// How a job waits until it may go on.
+#pragma once
+
+#include "async/task.h"
+#include "io/clock.h"
+#include "jobs/pace.h"
+
+namespace braid {
+
+/// Returns when so many bytes may go. cancelled: `ending` was set meanwhile. All outlive the task.
+inline Task<Status> take_turn(Pace& pace, Clock& clock, JobKind work, unsigned priority, std::uint64_t bytes,
+                              const bool& ending) {
+    for (Nanos wait = pace.ask(clock.now(), work, priority, bytes); wait != Nanos{0};
+         wait = pace.ask(clock.now(), work, priority, bytes)) {
+        co_await sleep_for(clock, wait);
+        if (ending) co_return fail(Errc::cancelled);
+    }
+    co_return Status{};
+}
+
+}  // namespace braid
