@@ -70,6 +70,8 @@ Cluster::Cluster(World& world, const Plan& plan, FaultSeen seen)
         return std::ranges::any_of(
             media_, [&](const auto& one) { return name.ends_with(disk_name(one->id())) && healthy(*one); });
     };
+    operations.reshapes = plan.operators ? plan.reshapes : 0;
+    operations.shapes = Prng(mix64(plan.seed) ^ 0x4e5ull);
     operations.removals = plan.operators ? plan.removals : 0;
     operations.remove = Prng(mix64(plan.seed) ^ 0x1ea7eull);
     if (plan.sets_jobs) operations.set_jobs = Prng(mix64(plan.seed) ^ 0x5c12cull);
@@ -291,7 +293,7 @@ bool Cluster::set_shapes() {
     return true;
 }
 
-/// Extents that have been trimmed meanwhile get another one.
+/// Extents get another one, with what is in them; and their AMFs give them the one that is wanted again.
 void Cluster::shape_later() {
     if (shapes_.empty()) return;
     const auto longest = static_cast<std::uint64_t>(2 * plan_.shape_pause.count());
@@ -306,7 +308,7 @@ void Cluster::shape_later() {
 }
 
 Task<void> Cluster::set_shape(Amf* amf, ExtentIndex extent, StripeShape shape) {
-    (void)co_await amf->set_shape(extent, shape);  // busy: it has a zone
+    (void)co_await amf->reshape(extent, shape);
 }
 
 void Cluster::set_schedule(std::uint32_t seconds) {

@@ -95,6 +95,12 @@ std::string Cluster::unfinished() {
     return out;
 }
 
+/// Members have failed, and the others have no room for what is to be converted.
+bool Cluster::reshape_waits(Node& node) {
+    const auto waits = [](const Amf* amf) { return amf->tables().loaded() && amf->tables().reshape_waits(); };
+    return std::ranges::any_of(amfs_of(node), waits);
+}
+
 /// On those who are there.
 bool Cluster::jobs_done() {
     for (Node& node : nodes_) {
@@ -108,8 +114,8 @@ bool Cluster::jobs_done() {
     }
     for (Node& node : nodes_) {
         if (!node.running) continue;
-        const auto runs = [](const JobInfo& job) {
-            return job.kind != "scrub" && job.state == JobState::running;
+        const auto runs = [waits = reshape_waits(node)](const JobInfo& job) {
+            return job.kind != "scrub" && job.state == JobState::running && !(job.kind == "reshape" && waits);
         };
         if (std::ranges::any_of(node.running->controller.jobs(), runs)) return false;
     }
@@ -243,8 +249,10 @@ std::uint64_t Cluster::scrub() {
 bool Cluster::quiet_jobs() {
     set_schedule(0);
     const auto ended = [this] {
-        return std::ranges::all_of(nodes_, [](Node& node) {
-            const auto goes_on = [](const JobInfo& job) { return is_active(job.state); };
+        return std::ranges::all_of(nodes_, [this](Node& node) {
+            const auto goes_on = [waits = node.running && reshape_waits(node)](const JobInfo& job) {
+                return is_active(job.state) && !(job.kind == "reshape" && waits);
+            };
             return !node.running || std::ranges::none_of(node.running->controller.jobs(), goes_on);
         });
     };

@@ -76,6 +76,7 @@ constexpr std::array<Entry, kMarks> kTable{{
     {Mark::extent_released, "extent.released", ""},
     {Mark::extent_kept, "extent.kept", ""},
     {Mark::extent_shaped, "extent.shaped", ""},
+    {Mark::extent_reshaped, "extent.reshaped", ""},
     {Mark::cut_anew, "extent.cut_anew", ""},
     {Mark::cache_local, "cache.local", ""},
     {Mark::cache_peer, "cache.peer", ""},

@@ -78,6 +78,7 @@ enum class Mark : std::uint8_t {
     extent_released,
     extent_kept,
     extent_shaped,
+    extent_reshaped,
     cut_anew,
     cache_local,
     cache_peer,

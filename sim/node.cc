@@ -35,7 +35,8 @@ std::vector<StripeShape> stripe_shapes_of(const Shape& shape) {
 
 std::vector<std::unique_ptr<Media>> make_media(World& world, const Shape& shape) {
     const Geometry geometry = geometry_of(shape);
-    const std::uint64_t segments = (4 * geometry.width() + shape.disks - 1) / shape.disks + 1 + shape.spare;
+    const std::uint64_t segments =
+        (4 * geometry.width() + shape.disks - 1) / shape.disks + 1 + shape.spare + 2 * shape.reshapes;
     std::uint64_t size = (16u << 20) + segments * geometry.segment_space();
     for (const StripeShape other : stripe_shapes_of(shape))  // one of each extent on each member
         size = std::max(size, (16u << 20) + (6 + shape.spare) * geometry.of(other).segment_space());

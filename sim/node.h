@@ -43,7 +43,8 @@ struct Shape {
     std::uint64_t background_min = 10u << 20;  ///< bytes per second of each AMF in any case
     Nanos spare_delay = 1h;                    ///< what a failed member held is made again so long after
     std::uint64_t spare = 0;                   ///< segments of each member that nobody else needs
-    bool mixed = false;                        ///< extents get other shapes than the group's first one
+    unsigned reshapes = 0;  ///< times that the operator wants wider stripes, or a higher level
+    bool mixed = false;     ///< extents get other shapes than the group's first one
     std::vector<std::string> hosts_of = {}, sites_of = {};  ///< labels of the controllers, by number
     bool early_answers() const {
         return sharing.write_cache == WriteCache::back && dimension > 1 &&

@@ -39,7 +39,8 @@ void Operator::next() {
     if (!desk) return next_later();
     Controller& controller = *desk->controller;
     look_at_jobs(*desk);
-    if (set_sharing(*desk) || remove_disk(*desk) || add_disk(*desk) || set_job(*desk)) return;
+    if (set_sharing(*desk) || remove_disk(*desk) || add_disk(*desk) || set_job(*desk) || want_shape(*desk))
+        return;
     const auto open_ports = [&](std::string_view volume) {
         std::vector<std::string> out;
         for (const PortInfo& port : controller.ports()) {
@@ -120,7 +121,7 @@ bool Operator::remove_disk(const Desk& desk) {
 bool Operator::add_disk(const Desk& desk) {
     if (options_.additions == 0 || !options_.add->chance(1, 6)) return false;
     if (options_.add->chance(1, 3)) {
-        ask(desk, Action::expand, "expand group g", desk.controller->expand_group({"g", {}, false, false}));
+        ask(desk, Action::expand, "expand group g", desk.controller->expand_group({.name = "g"}));
         return true;
     }
     std::vector<std::string> others, members;
@@ -152,6 +153,25 @@ bool Operator::set_job(const Desk& desk) {
     world_.mark(change == JobChange::cancel ? Mark::scrub_cancelled : Mark::job_paused);
     ask(desk, Action::set_job, "set job " + std::to_string(job->id),
         desk.controller->change_job(job->id, change, false));
+    return true;
+}
+
+/// One request of six, if it does so at all. The group refuses what it has no members, or no room, for.
+bool Operator::want_shape(const Desk& desk) {
+    if (options_.reshapes == 0 || !options_.shapes->chance(1, 6)) return false;
+    const StatusReport status = desk.controller->status();
+    if (status.groups.empty() || status.groups[0].data == 0) return false;
+    --options_.reshapes;
+    const GroupInfo& group = status.groups[0];
+    if (group.parity < kMaxParity && options_.shapes->chance(1, 2)) {
+        const Level level = group.parity == 1 ? Level::raid6 : Level::raid7_3;
+        ask(desk, Action::want_shape, "want " + std::string(to_string(level)),
+            desk.controller->set_group({.name = "g", .level = level}));
+        return true;
+    }
+    const auto width = static_cast<unsigned>(group.data + group.parity + 1 + options_.shapes->below(2));
+    ask(desk, Action::want_shape, "want width " + std::to_string(width),
+        desk.controller->expand_group({.name = "g", .width = width}));
     return true;
 }
 
@@ -292,6 +312,7 @@ void Operator::check_answer(const Answer& answer) {
     if (answer.ok || excused_.contains(pid_)) return;
     const bool from_the_new = answer.code == Errc::io_error || answer.code == Errc::media_error;
     if (action_ == Action::add_disk && from_the_new) return;
+    if (action_ == Action::want_shape && answer.code == Errc::invalid) return;
     switch (answer.code) {
         case Errc::io_error:
         case Errc::media_error:

@@ -42,6 +42,8 @@ public:
         unsigned additions = 0;            ///< disks that may
         std::function<bool(const std::string&)> fit;  ///< this disk works
         std::optional<Prng> set_jobs;                 ///< where from it draws what becomes of scrubs
+        std::optional<Prng> shapes;  ///< where from it draws when stripes are to get another shape
+        unsigned reshapes = 0;       ///< times that they may
         Nanos pause_max = 400ms;
     };
     static constexpr std::uint64_t kSize = 40u << 20;  ///< of the second virtual disk
@@ -72,7 +74,8 @@ private:
         remove_disk,
         add_disk,
         set_job,
-        expand
+        expand,
+        want_shape
     };
     /// A piece of the second disk: `value` was written there last, 0 is never; perhaps if not `certain`.
     struct Slot {
@@ -96,6 +99,7 @@ private:
     bool remove_disk(const Desk& desk);
     bool add_disk(const Desk& desk);
     bool set_job(const Desk& desk);
+    bool want_shape(const Desk& desk);
     static Task<void> perform(Operator& self, std::uint64_t turn, Task<AdminResult<Outcome>> request);
     static Task<void> write_slot(Operator& self, std::uint64_t turn, std::shared_ptr<Port> port,
                                  std::size_t slot, std::uint64_t value);

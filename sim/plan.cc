@@ -13,6 +13,7 @@ static void draw_additions(Plan& plan);
 static void draw_scrubs(Plan& plan);
 static void draw_extent_trims(Plan& plan);
 static void draw_shapes(Plan& plan);
+static void draw_reshapes(Plan& plan);
 static void draw_pace(Plan& plan);
 constexpr std::uint32_t kMostRows = 2100;  ///< of an extent, where segments move
 
@@ -156,10 +157,24 @@ Plan draw_plan(std::uint64_t seed) {
     if (along.chance(1, 4)) plan.passed = along.chance(1, 2) ? 0 : 2 * kBlockSize;
     draw_scrubs(plan);
     draw_shapes(plan);
+    draw_reshapes(plan);
     Prng paths(mix64(seed) ^ 0x9a78ull);
     plan.single_paths = plan.path_losses && paths.chance(1, 2);
     draw_pace(plan);
     return plan;
+}
+
+/// All rows of what has been written are copied, under all locks of an extent at the end.
+void draw_reshapes(Plan& plan) {
+    Prng reshapes(mix64(plan.seed) ^ 0x4e54a9eull);
+    const bool wanted = reshapes.chance(1, 2);
+    const auto times = static_cast<unsigned>(1 + reshapes.below(2));
+    const std::uint64_t blocks = plan.sharing.granularity.blocks;
+    const bool few_locks = blocks == 0 || kExtentSize / kBlockSize / blocks <= 2 * kMostRows;
+    if (!wanted || !plan.operators || plan.mixed || !few_locks || (plan.checksums && blocks != 0)) return;
+    const Geometry geometry = geometry_of(plan);
+    if (plan.level == "mirror" || geometry.rows_per_extent() > kMostRows) return;
+    if (geometry.width() < plan.disks + plan.extra_disks) plan.reshapes = times;
 }
 
 /// Who gives an extent another shape takes all its locks. Where readers of checksums are told from those of
@@ -316,6 +331,7 @@ std::string describe(const Plan& plan) {
     if (plan.power_loss == PowerLoss::journal) out += "; journal";
     if (plan.checksums) out += "; checksums";
     if (plan.mixed) out += "; mixed shapes";
+    if (plan.reshapes != 0) out += "; reshapes " + std::to_string(plan.reshapes);
     if (plan.host_p99 != Nanos{0}) out += "; paced";
     out += describe(plan.sharing);
     out += "; hosts:" + describe(plan.work);
@@ -408,6 +424,7 @@ constexpr std::array kSettings{
     setting<[](auto& p) -> auto& { return p.scrub_every; }>("scrub_every", 0),
     setting<[](auto& p) -> auto& { return p.sets_jobs; }>("sets_jobs", 0),
     setting<[](auto& p) -> auto& { return p.mixed; }>("mixed", 0),
+    setting<[](auto& p) -> auto& { return p.reshapes; }>("reshapes", 0),
     setting<[](auto& p) -> auto& { return p.shape_pause; }>("shape_pause", 1000),
     setting<[](auto& p) -> auto& { return p.host_p99; }>("host_p99", 0),
     setting<[](auto& p) -> auto& { return p.background_min; }>("background_min", 1u << 20),

@@ -211,7 +211,13 @@ bool ScenarioRun::calm(Node& node) {
     if (index >= scenario_.shape.controllers) return node.running->fits(some_tables());
     if (!node.running->serving()) return false;
     const StatusReport report = node.running->controller.status();
-    if (std::ranges::any_of(report.jobs, [](const JobInfo& j) { return is_active(j.state); })) return false;
+    // Extents with stripes that have been given up keep their shape.
+    const auto lost = [](const Condition& c) { return c.code == "STRIPES_QUARANTINED"; };
+    const bool stays = std::ranges::any_of(report.conditions, lost);
+    const auto goes_on = [stays](const JobInfo& j) {
+        return is_active(j.state) && !(stays && j.kind == "reshape");
+    };
+    if (std::ranges::any_of(report.jobs, goes_on)) return false;
     if (std::ranges::any_of(report.conditions, [](const Condition& c) { return c.code == "RESYNC"; }))
         return false;
     return std::ranges::all_of(node.running->amfs(), [](Amf* of) {

@@ -137,6 +137,22 @@ bool ScenarioRun::rebuilt() {
     return any;
 }
 
+/// All extents have a shape that was not there at first, as all know who are here, and it stands in the
+/// tables that it is over.
+bool ScenarioRun::reshaped() {
+    bool any = false;
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
+        for (const Amf* of : amfs(i)) {
+            const Tables& tables = of->tables();
+            any = true;
+            const bool told = tables.state().active(JobKind::reshape) == nullptr;
+            const bool wanted = tables.config().wanted != tables.geometry().shape();
+            if (!tables.settled() || !wanted || tables.extents_of_other_shapes() != 0 || !told) return false;
+        }
+    }
+    return any;
+}
+
 bool ScenarioRun::run_for(Nanos time) {
     const auto over = std::make_shared<bool>(false);
     world_.after(time, [over] { *over = true; });
@@ -153,6 +169,8 @@ bool ScenarioRun::do_wait(const Step& step) {
                        : wrong("not so:" + unrest());
         case Verb::until_rebuilt:
             return run_until([this] { return rebuilt(); }, kPatience) ? true : wrong("not so:" + unrest());
+        case Verb::until_reshaped:
+            return run_until([this] { return reshaped(); }, kPatience) ? true : wrong("not so:" + unrest());
         case Verb::until_scrubbed: {
             const auto there = [&] { return scrub_counts().extents >= std::stoll(step.arguments[0]); };
             return run_until(there, kPatience) ? true : wrong("not so:" + unrest());

@@ -171,7 +171,12 @@ Task<AdminResult<braid::Outcome>> ScenarioRun::request(const Step& step, Control
                                         true,
                                         false});
         case Verb::expand:
-            return controller.expand_group({"g", {}, false, false});
+            return controller.expand_group({.name = "g"});
+        case Verb::want_width:
+            return controller.expand_group(
+                {.name = "g", .width = static_cast<unsigned>(std::stoul(step.arguments[1]))});
+        case Verb::want_level:
+            return controller.set_group({.name = "g", .level = parse_level(step.arguments[1]).value()});
         case Verb::close_port:
             return controller.delete_port("v", name(1), false);
         case Verb::open_ports:

@@ -91,6 +91,7 @@ private:
     MemberMedia member_media();
     std::optional<DiskPlace> strip_of(const std::string& strip);
     bool rebuilt();
+    bool reshaped();
     void cut_power();
     void look_at_locks();
 

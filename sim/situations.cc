@@ -79,6 +79,7 @@ constexpr std::array kCounted = {
     Counted{Mark::extent_released, &AmfCounters::released_extents},
     Counted{Mark::extent_kept, &AmfCounters::kept_extents},
     Counted{Mark::extent_shaped, &AmfCounters::shaped_extents},
+    Counted{Mark::extent_reshaped, &AmfCounters::reshaped_extents},
     Counted{Mark::cut_anew, &AmfCounters::cut_anew},
     Counted{Mark::cache_local, &AmfCounters::cached_reads},
     Counted{Mark::cache_peer, &AmfCounters::peer_reads},

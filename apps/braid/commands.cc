@@ -251,6 +251,7 @@ int group_set(const Globals& g, const std::string& name, const GroupChange& c) {
         for (std::string partner; std::getline(names, partner, ',');) body["partners"].push_back(partner);
     }
     if (c.scrub_every) body["scrub_every_s"] = parse_duration(*c.scrub_every).value_or(0);
+    put("level", c.level);
     put("coherency", c.coherency);
     put("amfs", c.amfs);
     return change(g, "/api/v1/groups/" + path_part(name) + "/set", body);
@@ -313,9 +314,10 @@ int disk_add(const Globals& g, const std::string& name, const std::string& group
     return change(g, "/api/v1/disks", body);
 }
 int group_expand(const Globals& g, const std::string& name, const std::vector<std::string>& disks,
-                 bool force) {
-    return change(g, fmt::format("/api/v1/groups/{}/expand", path_part(name)),
-                  Json{{"disks", disks}, {"force", force}});
+                 unsigned width, bool force) {
+    Json body{{"disks", disks}, {"force", force}};
+    if (width != 0) body["width"] = width;
+    return change(g, fmt::format("/api/v1/groups/{}/expand", path_part(name)), body);
 }
 int disk_remove(const Globals& g, const std::string& name) {
     return change(g, fmt::format("/api/v1/disks/{}/remove", path_part(name)), Json::object());

@@ -40,6 +40,7 @@ struct GroupChange {
     std::optional<unsigned> prefetch;
     std::optional<std::string> replication, few_partners, partners;
     std::optional<std::string> scrub_every;  ///< 7d, 12h; off
+    std::optional<std::string> level;
     std::optional<std::string> coherency;
     std::optional<unsigned> amfs;
 };
@@ -80,7 +81,7 @@ int disk_fail(const Globals& g, const std::string& name);
 int disk_add(const Globals& g, const std::string& name, const std::string& group, const std::string& replaces,
              bool force);
 int group_expand(const Globals& g, const std::string& name, const std::vector<std::string>& disks,
-                 bool force);
+                 unsigned width, bool force);
 int disk_remove(const Globals& g, const std::string& name);
 
 int controller_list(const Globals& g);

@@ -31,6 +31,7 @@ struct Words {
     bool watch = false, problems = false, force = false, wait = false, once = false;
     unsigned priority = 4;
     unsigned hot = 10;
+    unsigned width = 0;
     double interval_s = 1;
     GroupRequest group_request;
     GroupChange group_change;
@@ -180,14 +181,20 @@ void add_groups(CLI::App& app, Words& w) {
         ->check([](const std::string& text) {
             return parse_duration(text) ? std::string() : "7d, 12h, 30m, 90s or off";
         });
+    set->add_option("--level", c.level, "raid6 of raid5: all that is there is converted")
+        ->check(CLI::IsMember({"raid5", "raid6", "raid7.3"}));
     set->add_option("--coherency", c.coherency)->group("");  // understood, to be refused with the reason
     set->add_option("--amfs", c.amfs)->group("");
     verb(w, group, "list", "all groups", [&w] { return group_list(w.globals); });
     CLI::App* const expand =
         verb(w, group, "expand", "more room for virtual disks: on new disks, and on those that came before",
-             [&w] { return group_expand(w.globals, w.name, w.disks, w.force); });
+             [&w] { return group_expand(w.globals, w.name, w.disks, w.width, w.force); });
     expand->add_option("NAME", w.name)->required();
     expand->add_option("--add", w.disks, "disks that come first ('braid disk list')")->delimiter(',');
+    expand
+        ->add_option("--width", w.width,
+                     "disks of a stripe, more than before: all that is there is converted")
+        ->check(CLI::Range(3, 24));
     expand->add_flag("--force", w.force, "overwrite what they hold");
     verb(w, group, "show", "one group and its disks", [&w] { return group_show(w.globals, w.name); })
         ->add_option("NAME", w.name)

@@ -521,10 +521,12 @@ AdminResult<SetGroup> parse_set_group(std::string_view body) {
     if (fields.word("few_partners", few_partners, parse_few_partners)) r.change.few_partners = few_partners;
     std::uint32_t scrub_every = 0;
     if (fields.number("scrub_every_s", scrub_every, ScrubSchedule::kLongest)) r.scrub_every = scrub_every;
+    Level level{};
+    if (fields.word("level", level, parse_level)) r.level = level;
     fields.text("partners_of", r.partners_of);
     fields.texts("partners", r.partners);
     for (const char* key :
-         {"coherency", "amfs", "granularity", "cache", "dimension", "level", "strip_size", "checksums"})
+         {"coherency", "amfs", "granularity", "cache", "dimension", "strip_size", "checksums"})
         fields.fixed(key);
     return fields.finish(std::move(r));
 }
@@ -559,6 +561,7 @@ AdminResult<ExpandGroup> parse_expand_group(std::string_view body) {
     Fields fields(body);
     ExpandGroup r;
     fields.texts("disks", r.disks);
+    fields.number("width", r.width, kMaxWidth);
     fields.flag("force", r.force);
     return fields.finish(std::move(r));
 }

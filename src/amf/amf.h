@@ -112,6 +112,9 @@ public:
     Task<Status> flush_member(MemberIndex member);
     /// The stripes of an extent without a zone have this shape from now on. busy: it has one.
     Task<Status> set_shape(ExtentIndex extent, StripeShape shape);
+    /// The same for any extent: what is in one with a zone is copied to a zone of that shape while hosts go
+    /// on, so many rows at once. busy: look at it again; no_space; media_error: some of it cannot be read.
+    Task<Status> reshape(ExtentIndex extent, StripeShape to, unsigned depth = 4);
     /// The AMF that does what one alone should do: the lowest id of the view.
     bool keeper() const { return !view_.members.empty() && view_.members.front().id == view_.self; }
 
@@ -369,6 +372,17 @@ private:
     Task<Status> lock_extent(ExtentIndex extent, std::uint32_t rows, PieceLock& lock);
     Task<Status> early_answers_copied();
 
+    // reshape.cc
+    struct HeldExtent;
+    struct Reshaping;
+    Task<Status> hold_extent(ExtentIndex extent, StripeShape to, HeldExtent& held);
+    void forget_extent(ExtentIndex extent, std::uint32_t rows);
+    Task<Status> copy_and_succeed(Reshaping& work, unsigned depth);
+    Task<Status> copy_stale(Reshaping& work, unsigned depth);
+    Task<Status> lock_and_copy(Reshaping& work, Row row);
+    Task<Status> copy_row(Reshaping& work, Row row);
+    Task<Status> write_row(Reshaping& work, Row row, const Buffer& memory);
+
     // check.cc
     struct Checked;
     struct Repairs;
@@ -405,7 +419,8 @@ private:
     ChecksumCache sums_;
     TrimmedBlocks trimmed_;
     PeerCache peer_cache_;
-    Event cleaned_;  ///< a stripe is not dirty any more
+    Reshaping* reshaping_ = nullptr;  ///< what is being copied: one extent at a time
+    Event cleaned_;                   ///< a stripe is not dirty any more
     StripeLocks stripe_locks_;
     LockManager locks_;
     Tables tables_;

@@ -14,7 +14,7 @@
 // lease: a write that others have not waited for does not reach the members either.
 #include <algorithm>
 
-#include "amf/amf.h"
+#include "amf/reshape.h"
 #include "base/log.h"
 
 namespace braid {
@@ -22,8 +22,10 @@ namespace braid {
 void Amf::released(UnitIndex unit) {
     cache_.drop(unit);
     if (unit != kTablesUnit && !trimmed_.empty()) trimmed_.remove(bytes_of(unit));
-    if (unit != kTablesUnit && !units_.is_blocks(unit))
-        sums_.drop(units_.first_stripe(unit), units_.stripes());
+    if (unit == kTablesUnit || units_.is_blocks(unit)) return;
+    sums_.drop(units_.first_stripe(unit), units_.stripes());
+    if (reshaping_ != nullptr)
+        reshaping_->touch(reshaping_->from, units_.first_stripe(unit), units_.stripes());
 }
 
 /// Part of a stripe, any bytes.

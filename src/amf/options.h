@@ -49,6 +49,8 @@ struct AmfCounters {
     std::uint64_t moved_rows = 0;        ///< of segments that go to another member
     std::uint64_t released_extents = 0;  ///< zones given back by trims
     std::uint64_t shaped_extents = 0;    ///< got another shape
+    std::uint64_t reshaped_extents = 0;  ///< of these, those that had a zone
+    std::uint64_t reshaped_rows = 0;     ///< rows of them that were written to the new place
     std::uint64_t kept_extents = 0;      ///< about to be released by somebody who died
     std::uint64_t cut_anew = 0;          ///< parts of reads and writes: their extent had got another shape
     std::uint64_t done_before = 0;       ///< parts of repeated errands that were not done again

@@ -4,6 +4,7 @@
 
 #include "amf/dirty_write.h"
 #include "amf/intent_pin.h"
+#include "amf/reshape.h"
 #include "amf/stripe_sums.h"
 #include "base/log.h"
 
@@ -105,6 +106,7 @@ Task<Status> Amf::write_piece(StripePiece piece, Slice data, Content what, bool 
             const LogicalRange range{piece.at, piece.length};
             const bool nothing = what == Content::hole && tables_.zone(extent) == nullptr;
             if (!trimmed_.empty()) trimmed_.remove(range);
+            if (reshaping_ != nullptr) reshaping_->touch(range);
             if (nothing) {
                 // It is a hole.
             } else if (back && enough_copies()) {

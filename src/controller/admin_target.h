@@ -265,7 +265,8 @@ struct AddDisk {
 struct ExpandGroup {
     std::string name;
     std::vector<std::string> disks;  ///< that are taken into the group first, as DiskInfo::name
-    bool force = false;              ///< overwrite what they hold
+    unsigned width = 0;              ///< of all stripes from now on, those that are there too; 0: as it is
+    bool force = false;              ///< overwrite what the disks hold
     bool dry_run = false;
 };
 
@@ -275,6 +276,7 @@ struct SetGroup {
     std::string partners_of;                     ///< whose partners are set, if not empty: a controller
     std::vector<std::string> partners;           ///< controllers; none: nobody is preferred any more
     std::optional<std::uint32_t> scrub_every{};  ///< seconds; 0: never
+    std::optional<Level> level{};                ///< of all stripes from now on, those that are there too
     bool dry_run = false;
 };
 

@@ -36,6 +36,7 @@ AmfRuntime::AmfRuntime(Executor& executor, Clock& clock, DiskShelf& shelf, PortR
                    return find_forwarded(controller, volume);
                }),
       mover_(amf_, clock, pace_, plan.moves, [this] { voice_.changed(*this); }),
+      reshaper_(amf_, clock, ReshaperOptions{}),
       scrub_(amf_, clock, pace_, ScrubOptions{}),
       clock_(clock),
       scope_(executor) {
@@ -106,6 +107,7 @@ Task<Status> AmfRuntime::start() {
     const Status status = co_await amf_.start();
     if (status) {
         scope_.spawn(mover_.run());
+        scope_.spawn(reshaper_.run());
         scope_.spawn(scrub_.run());
     }
     voice_.changed(*this);
@@ -114,8 +116,9 @@ Task<Status> AmfRuntime::start() {
 
 Task<Status> AmfRuntime::finish() {
     mover_.end();
+    reshaper_.end();
     scrub_.end();
-    while (mover_.busy() || scrub_.busy()) co_await sleep_for(clock_, 1ms);
+    while (mover_.busy() || reshaper_.busy() || scrub_.busy()) co_await sleep_for(clock_, 1ms);
     co_await amf_.finish();
     co_return Status{};
 }

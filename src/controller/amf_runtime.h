@@ -17,6 +17,7 @@
 #include "async/scope.h"
 #include "forward/forward_server.h"
 #include "jobs/mover.h"
+#include "jobs/reshaper.h"
 #include "jobs/resync.h"
 #include "jobs/scrub.h"
 #include "jobs/timed_space.h"
@@ -140,6 +141,7 @@ private:
     std::map<std::uint32_t, std::shared_ptr<Port>> ports_;  ///< by VolumeId, until they are closed
     std::unique_ptr<Resync> resync_;
     Mover mover_;
+    Reshaper reshaper_;
     Scrub scrub_;
     Clock& clock_;
     Scope scope_;

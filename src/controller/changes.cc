@@ -313,7 +313,7 @@ Task<AdminResult<Outcome>> Controller::set_group(SetGroup request) {
         if (!named) co_return std::unexpected(named.error());
         request.change.partners = *named;
     }
-    if (request.change == SharingChange{} && !request.scrub_every)
+    if (request.change == SharingChange{} && !request.scrub_every && !request.level)
         co_return refuse(Errc::invalid, what + ": nothing is to be set", "braid group set --help");
     const SharingOptions before = config.sharing, after = request.change.applied_to(before);
     const std::string_view complaint = after.complaint(config.controllers.size(), config.geometry.strip_size);
@@ -344,8 +344,21 @@ Task<AdminResult<Outcome>> Controller::set_group(SetGroup request) {
         co_return refuse(Errc::invalid, what + ": --scrub-every is more than ten years", "7d");
     if (request.scrub_every)
         step("scrub every", scrub_every_text(every), scrub_every_text(*request.scrub_every));
+    const StripeShape shape = request.level ? config.wanted.at_level(*request.level) : config.wanted;
+    if (shape != config.wanted) {
+        const auto asked = co_await want_shape(**group, shape, true);
+        if (!asked) co_return std::unexpected(asked.error());
+        outcome.steps.push_back("converts all stripes of " + what + " to " +
+                                std::string(to_string(shape.level)) + " on " + std::to_string(shape.width()) +
+                                " disks");
+    }
     if (outcome.steps.empty()) outcome.steps.push_back(what + " is so already");
     if (request.dry_run) co_return outcome;
+    if (shape != config.wanted) {
+        const auto done = co_await want_shape(**group, shape, false);
+        if (!done) co_return std::unexpected(done.error());
+        outcome.job = done->job;
+    }
     Status status = co_await tables.set_sharing(request.change);
     if (status && request.scrub_every) status = co_await tables.set_scrub_every(*request.scrub_every);
     if (!status) co_return std::unexpected(from(status.error(), what));

@@ -201,7 +201,7 @@ bool Controller::may_attach(const FoundGroup& found, const GroupPages& pages) {
     const auto present = groups_.find(found.group);
     if (present == groups_.end()) return true;
     return present->second->state() == GroupRuntime::State::refused &&
-           pages.serving(&found) + pages.config.geometry.m >= pages.serving();
+           pages.serving(&found) + pages.config.most_parity() >= pages.serving();
 }
 
 /// Disks come one after the other, when a machine starts and when a group is made: one that is only late is

@@ -82,6 +82,8 @@ public:
     Task<AdminResult<Outcome>> fence_controller(std::string controller, bool dry_run) override;
 
 private:
+    Task<AdminResult<Outcome>> want_shape(GroupRuntime& group, StripeShape shape, bool dry_run);
+    std::uint32_t newest_job() const;
     /// Two or more AMFs that trade neighbouring units too often.
     struct PingPong {
         std::string group;

@@ -128,21 +128,60 @@ Task<AdminResult<Outcome>> Controller::expand_group(ExpandGroup request) {
         }
     }
     const std::uint64_t before = tables.config().extents;
+    const StripeShape shape =
+        request.width == 0 ? tables.config().wanted : tables.config().wanted.as_wide_as(request.width);
+    const bool wider = shape != tables.config().wanted;
+    if (wider && (!request.dry_run || request.disks.empty())) {
+        const auto asked = co_await want_shape(**group, shape, request.dry_run);
+        if (!asked) co_return std::unexpected(asked.error());
+        outcome.job = asked->job;
+    }
     if (!request.dry_run) {
         const Status status = co_await tables.expand();
-        if (!status && status.error().code == Errc::exists) {
+        if (!status && !wider && status.error().code == Errc::exists) {
             co_return refuse(
                 Errc::exists,
                 "group " + (*group)->name() + " is as large as its disks are, and being spread over them",
                 "braid group expand " + (*group)->name() + " --add DISK");
         }
-        if (!status) co_return std::unexpected(from(status.error(), "group " + (*group)->name()));
+        if (!status && status.error().code != Errc::exists)
+            co_return std::unexpected(from(status.error(), "group " + (*group)->name()));
     }
+    if (wider)
+        outcome.steps.push_back("converts all that is there to stripes of " + std::to_string(request.width) +
+                                " disks; then there may be more room");
     outcome.steps.push_back(
         "makes " + std::to_string((tables.extents_if_expanded() - before) * kExtentSize) +
         " bytes more for virtual disks" +
         (request.dry_run && !request.disks.empty() ? ", and what the new disks hold" : ""));
     outcome.steps.push_back("moves segments until all disks are as full as the others");
+    co_return outcome;
+}
+
+/// All stripes are to have it, those that are there too.
+Task<AdminResult<Outcome>> Controller::want_shape(GroupRuntime& group, StripeShape shape, bool dry_run) {
+    Tables& tables = group.tables();
+    const std::string what = "group " + group.name();
+    if (const std::string reason = tables.why_not(shape); !reason.empty())
+        co_return refuse(Errc::invalid, what + ": " + reason, "braid group show " + group.name());
+    if (dry_run) co_return Outcome{};
+    const Status status = co_await tables.set_wanted(shape);
+    if (!status && status.error().code == Errc::no_space)
+        co_return refuse(Errc::no_space,
+                         what +
+                             " has no room for what its virtual disks may need in such stripes, and for "
+                             "one extent beside them while it is converted",
+                         "braid group expand " + group.name() + " --add DISK");
+    if (!status) co_return std::unexpected(from(status.error(), what));
+    // Each AMF begins the job, too, when it sees that there is something to do.
+    Outcome outcome;
+    const auto id = co_await tables.add_job({.kind = JobKind::reshape, .started = env_.clock.unix_seconds()},
+                                            newest_job());
+    if (id) {
+        outcome.job = *id;
+    } else if (const JobRecord* present = tables.state().active(JobKind::reshape)) {
+        outcome.job = present->id;
+    }
     co_return outcome;
 }
 

@@ -16,6 +16,13 @@ std::vector<JobInfo> Controller::jobs() const {
     return out;
 }
 
+/// Of all groups: numbers are told apart as far as this controller knows.
+std::uint32_t Controller::newest_job() const {
+    std::uint64_t newest = 0;
+    for (const JobInfo& job : jobs()) newest = job.id < Jobs::kFirstOwn ? std::max(newest, job.id) : newest;
+    return static_cast<std::uint32_t>(newest);
+}
+
 Task<AdminResult<Outcome>> Controller::scrub_group(ScrubGroup request) {
     const auto group = serving_group(request.name);
     if (!group) co_return std::unexpected(group.error());
@@ -37,12 +44,10 @@ Task<AdminResult<Outcome>> Controller::scrub_group(ScrubGroup request) {
                             " bytes of " + tables.config().name +
                             " and their parity, stripe by stripe, on all controllers");
     if (request.dry_run) co_return outcome;
-    std::uint64_t above = 0;  // numbers are told apart as far as this controller knows
-    for (const JobInfo& job : jobs()) above = job.id < Jobs::kFirstOwn ? std::max(above, job.id) : above;
     JobRecord job;
     job.priority = static_cast<std::uint8_t>(request.priority);
     job.started = env_.clock.unix_seconds();
-    const auto id = co_await tables.add_job(job, static_cast<std::uint32_t>(above));
+    const auto id = co_await tables.add_job(job, newest_job());
     if (!id && id.error().code == Errc::exists) {
         if (const JobRecord* other = tables.state().active(JobKind::scrub)) co_return running(*other);
     }
@@ -112,6 +117,14 @@ void Controller::add_job_conditions(const GroupRuntime& group, const AddConditio
                 "the " + std::string(to_string(job.kind)) + " waits for an operator",
                 "braid job resume " + std::to_string(job.id));
         }
+    }
+    if (tables.reshape_waits()) {
+        add("RESHAPE_WAITS", Severity::warning, name,
+            std::to_string(tables.zones_to_reshape() * kExtentSize) +
+                " bytes have stripes of another shape than is wanted, and the disks have no room to convert "
+                "them: that needs a place for one extent of 64 MiB, beside what virtual disks may need",
+            "replace the failed disks, braid group expand " + name +
+                " --add DISK, or trim what is not needed");
     }
     // What the last one says that came to its end, and those after it.
     std::ranges::sort(scrubs, std::greater{}, [](const JobRecord* job) { return job->id; });

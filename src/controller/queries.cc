@@ -52,9 +52,9 @@ GroupInfo Controller::describe(const GroupRuntime& group) const {
         return info;
     }
     const GroupConfig& config = tables.config();
-    info.level = to_string(config.geometry.level);
-    info.data = config.geometry.k;
-    info.parity = config.geometry.m;
+    info.level = to_string(config.wanted.level);
+    info.data = config.wanted.k;
+    info.parity = config.wanted.m;
     info.strip_size = config.geometry.strip_size;
     info.sharing = config.sharing;
     info.power_loss = config.has_journal() ? PowerLoss::journal : PowerLoss::resync;
@@ -90,7 +90,7 @@ GroupInfo Controller::describe(const GroupRuntime& group) const {
     }
     const unsigned gone = tables.failed_members();
     // Zones that are there, and those that are made next.
-    const auto width = config.geometry.width();
+    const auto width = config.wanted.width();
     const auto left = static_cast<unsigned>(config.members.size()) - gone;
     const unsigned missing = width > left ? width - left : 0;
     info.redundancy_remaining = tables.least_redundancy(missing > info.parity ? 0 : info.parity - missing);
@@ -121,10 +121,10 @@ Space space_of(const Tables& tables) {
     MemberMask there;
     for (std::uint8_t i = 0; i < config.members.size(); ++i) there[i] = tables.member_ok(MemberIndex(i));
     // A zone that is made now may lack as many parts as the level survives.
-    const std::size_t width = std::min<std::size_t>(config.geometry.width(), there.count());
+    const std::size_t width = std::min<std::size_t>(config.wanted.width(), there.count());
     Space space;
     space.used = tables.allocated_extents();
-    space.usable = width < config.geometry.k ? 0 : tables.zones_on(there, static_cast<unsigned>(width));
+    space.usable = width < config.wanted.k ? 0 : tables.zones_on(there, static_cast<unsigned>(width));
     space.promised = tables.promised_zones();
     space.missing = space.used + space.promised - std::min(space.used + space.promised, space.usable);
     return space;

@@ -105,7 +105,7 @@ Task<Status> Mover::keep_record() {
     if (progress_.running() && job() == nullptr)
         (void)co_await tables.add_job({.kind = JobKind::rebuild, .started = clock_.unix_seconds()}, 0);
     if (moved_ != 0) {
-        CO_TRY(co_await tables.note_moved(moved_));
+        CO_TRY(co_await tables.note_done(JobKind::rebuild, moved_));
         moved_ = 0;
     }
     if (amf_.keeper() && job() != nullptr && tables.zones_to_move() == 0)

@@ -51,6 +51,12 @@ Result<Geometry> Geometry::make(Level level, std::size_t members, std::uint32_t 
     return geometry;
 }
 
+StripeShape StripeShape::at_level(Level other) const {
+    if (other == level) return *this;
+    const LevelFacts* facts = facts_of(other);
+    return {other, k, static_cast<std::uint8_t>(facts == nullptr ? 0 : facts->parity)};
+}
+
 Status StripeShape::check() const {
     const LevelFacts* facts = facts_of(level);
     if (facts == nullptr || width() > kMaxWidth) return fail(Errc::invalid);

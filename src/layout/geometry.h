@@ -97,6 +97,12 @@ struct StripeShape {
     std::uint8_t k = 0;  ///< data strips of a stripe
     std::uint8_t m = 0;  ///< parity strips (mirror: further copies)
 
+    /// The same data strips with the parities of a raid level; of the same level with another width. They may
+    /// be none: check().
+    StripeShape at_level(Level other) const;
+    StripeShape as_wide_as(unsigned other) const {
+        return {level, static_cast<std::uint8_t>(other - std::min<unsigned>(other, m)), m};
+    }
     unsigned width() const { return unsigned{k} + m; }
     explicit operator bool() const { return level != Level{}; }
     /// invalid for what Geometry::make() would never give.

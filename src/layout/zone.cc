@@ -40,6 +40,16 @@ DiskPlace checksum_place(const Geometry& geometry, const Zone& zone, Row row, un
                           data_start);
 }
 
+Zone Zone::succeeded() const {
+    ASSERT(successor && successor.segments.size() == successor.shape.width());
+    Zone out{.state = ZoneState::allocated,
+             .width = static_cast<std::uint8_t>(successor.segments.size()),
+             .shape = successor.shape,
+             .generation = generation + 1};
+    std::ranges::copy(successor.segments, out.segments.begin());
+    return out;
+}
+
 MemberMask members_of(const Zone& zone) {
     MemberMask out;
     for (const Segment& part : zone.parts()) out.set(part.member.v);

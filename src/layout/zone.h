@@ -39,19 +39,32 @@ struct ZoneMove {
     friend bool operator==(const ZoneMove&, const ZoneMove&) = default;
 };
 
+/// Segments of another shape, on as many different members, that are to hold the extent's content instead:
+/// nobody reads there before they are the zone's (decisions/021).
+struct Successor {
+    StripeShape shape;
+    std::vector<Segment> segments;  ///< by position, as many as the shape is wide; none: there is none
+    explicit operator bool() const { return !segments.empty(); }
+    friend bool operator==(const Successor&, const Successor&) = default;
+};
+
 struct Zone {
     ZoneState state = ZoneState::none;
     std::uint8_t width = 0;
     StripeShape shape;             ///< of the extent's stripes, with a zone or without; the zone is as wide
-    std::uint32_t generation = 0;  ///< raised when the extent gets or loses its zone; kept while it has none,
-                                   ///< and when a segment moves: it names the content
+    std::uint32_t generation = 0;  ///< raised when the extent gets or loses its zone, or another shape with
+                                   ///< it; kept while it has none, and when a segment moves: it names the
+                                   ///< content as it is cut
     std::array<Segment, kMaxWidth> segments{};
     std::optional<ZoneMove> move{};
+    Successor successor{};
 
     bool allocated() const { return state != ZoneState::none; }
     bool emptying() const { return state == ZoneState::emptying; }
     /// The extent without it.
     Zone emptied() const { return {.shape = shape, .generation = generation + 1}; }
+    /// Its successor in its place; there is one.
+    Zone succeeded() const;
     std::span<const Segment> parts() const { return {segments.data(), width}; }
     friend bool operator==(const Zone&, const Zone&) = default;
 };

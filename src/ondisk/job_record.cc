@@ -14,7 +14,10 @@ void add_to(std::uint32_t& sum, std::uint32_t more) {
 
 }  // namespace
 
-std::string_view to_string(JobKind kind) { return kind == JobKind::scrub ? "scrub" : "rebuild"; }
+std::string_view to_string(JobKind kind) {
+    constexpr std::array<std::string_view, 3> names{"scrub", "rebuild", "reshape"};
+    return names[static_cast<std::size_t>(kind) - 1];
+}
 
 std::string_view to_string(JobState state) {
     constexpr std::array<std::string_view, 5> names{"running", "paused", "done", "cancelled", "failed"};
@@ -36,9 +39,9 @@ void JobRecord::note_done(ExtentIndex extent) {
 bool JobRecord::is_valid() const {
     if (id == 0) return *this == JobRecord{};
     const bool scrubs = kind == JobKind::scrub && active();
-    return (kind == JobKind::scrub || kind == JobKind::rebuild) && state < JobState::failed &&
-           priority >= 1 && priority <= kMaxPriority && (ended == 0 || !active()) &&
-           (left == 0 || !active()) && !window[0] && (scrubs || (cursor == ExtentIndex() && window.none())) &&
+    return kind >= JobKind::scrub && kind <= JobKind::reshape && state < JobState::failed && priority >= 1 &&
+           priority <= kMaxPriority && (ended == 0 || !active()) && (left == 0 || !active()) && !window[0] &&
+           (scrubs || (cursor == ExtentIndex() && window.none())) &&
            (kind == JobKind::scrub || counts == ScrubCounts{}) &&
            (counts.unattributed == 0) == (counts.first_unattributed.v == ScrubCounts::kNoStripe);
 }

@@ -47,7 +47,7 @@ enum class PageKind : std::uint16_t { config = 1, state = 2, intent = 3, volumes
 
 constexpr std::uint32_t kIntentPages = 16;
 constexpr std::uint32_t kVolumePages = 16;
-constexpr std::uint32_t kZonesPerPage = 28;
+constexpr std::uint32_t kZonesPerPage = 14;
 constexpr std::uint32_t kVolumesPerPage = 31;
 
 constexpr PageNumber kConfigPage{0};

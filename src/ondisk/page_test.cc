@@ -106,8 +106,8 @@ TEST(PageNumbers, AreWhereTheDocumentSays) {
     EXPECT_EQ(slot_offset(8192, PageNumber(3), 1), 8192u + 3 * 8192 + 4096);
     EXPECT_EQ(intent_page(AmfSlot(15)), PageNumber(17));
     EXPECT_EQ(map_page(ExtentIndex(0)), PageNumber(34));
-    EXPECT_EQ(map_page(ExtentIndex(28)), PageNumber(35));
-    EXPECT_EQ(map_entry(ExtentIndex(32)), 4u);
+    EXPECT_EQ(map_page(ExtentIndex(14)), PageNumber(35));
+    EXPECT_EQ(map_entry(ExtentIndex(18)), 4u);
     EXPECT_EQ(kind_of(PageNumber(0)), PageKind::config);
     EXPECT_EQ(kind_of(PageNumber(1)), PageKind::state);
     EXPECT_EQ(kind_of(PageNumber(17)), PageKind::intent);

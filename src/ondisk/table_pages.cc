@@ -49,11 +49,13 @@ constexpr std::size_t kVolumeUsed = 30 + kNameField;
 static_assert(kVolumeUsed <= kVolumeRecordSize);
 static_assert(kPageHeaderSize + kVolumesPerPage * kVolumeRecordSize <= kPageSize);
 
-constexpr std::size_t kZoneEntrySize = 144;
+constexpr std::size_t kZoneEntrySize = 288;
 constexpr std::size_t kSegmentSize = 5;
 constexpr std::size_t kZoneMove = 8 + kMaxWidth * kSegmentSize;
 constexpr std::size_t kZoneShape = kZoneMove + 10;
-static_assert(kZoneMove == 128 && kZoneShape + 3 <= kZoneEntrySize);
+constexpr std::size_t kZoneSuccessor = 144;
+static_assert(kZoneMove == 128 && kZoneShape + 3 <= kZoneSuccessor);
+static_assert(kZoneSuccessor + 4 + kMaxWidth * kSegmentSize <= kZoneEntrySize);
 static_assert(kPageHeaderSize + kZonesPerPage * kZoneEntrySize <= kPageSize);
 
 FieldWriter content_writer(PageBytes page) { return FieldWriter(page.subspan(kPageHeaderSize)); }
@@ -137,18 +139,43 @@ bool is_valid(const VolumeRecord& v) {
            std::uint64_t{v.first_extent.v} + v.extents <= UINT32_MAX && (v.closing & ~v.ports) == 0;
 }
 
+void put_segments(FieldWriter& out, std::span<const Segment> segments) {
+    for (const Segment& part : segments) {
+        out.put(part.member);
+        out.put(part.index);
+    }
+}
+
+Segment get_segment(Reader& in) {
+    const auto member = in.get<MemberIndex>();
+    return {member, in.get<SegmentIndex>()};
+}
+
+/// On members of their own, which are noted.
+bool differ(std::span<const Segment> segments, MemberMask& members) {
+    for (const Segment& part : segments) {
+        if (part.member.v >= kMaxMembers || members[part.member.v]) return false;
+        members.set(part.member.v);
+    }
+    return true;
+}
+
+bool is_valid(const Successor& s) {
+    MemberMask members;
+    if (!s) return s == Successor{};
+    return s.shape.check() && s.segments.size() == s.shape.width() && differ(s.segments, members);
+}
+
 bool is_valid(const Zone& zone) {
     if (zone.state > ZoneState::emptying) return false;
     const bool without = zone.shape == StripeShape{} && !zone.allocated();
     if (!without && !zone.shape.check()) return false;
-    if (!zone.allocated()) return zone.width == 0 && !zone.move;
-    if (zone.width != zone.shape.width()) return false;
+    if (!zone.allocated()) return zone.width == 0 && !zone.move && zone.successor == Successor{};
     MemberMask members;
-    for (const Segment& part : zone.parts()) {
-        if (part.member.v >= kMaxMembers || members[part.member.v]) return false;
-        members.set(part.member.v);
-    }
+    if (zone.width != zone.shape.width() || !differ(zone.parts(), members)) return false;
+    if (!is_valid(zone.successor) || (zone.successor && zone.successor.shape == zone.shape)) return false;
     if (!zone.move) return true;
+    if (zone.successor) return false;
     const ZoneMove& move = *zone.move;
     return move.position.v < zone.width && move.target.member.v < kMaxMembers &&
            !members[move.target.member.v];
@@ -466,10 +493,7 @@ void MapPage::encode(PageBytes page) const {
         out.put(zone.width);
         out.zeros(2);
         out.put(zone.generation);
-        for (const Segment& part : zone.parts()) {
-            out.put(part.member);
-            out.put(part.index);
-        }
+        put_segments(out, zone.parts());
         out.pad_to(begin + kZoneMove);
         if (zone.move) {
             out.put(static_cast<std::uint8_t>(zone.move->position.v + 1));
@@ -479,6 +503,12 @@ void MapPage::encode(PageBytes page) const {
         }
         out.pad_to(begin + kZoneShape);
         put_shape(out, zone.shape);
+        out.pad_to(begin + kZoneSuccessor);
+        if (zone.successor) {
+            put_shape(out, zone.successor.shape);
+            out.zeros(1);
+            put_segments(out, zone.successor.segments);
+        }
         out.pad_to(begin + kZoneEntrySize);
     }
     out.finish();
@@ -495,20 +525,22 @@ Result<MapPage> MapPage::decode(ConstPageBytes page) {
         in.raw(2);
         zone.generation = in.get<std::uint32_t>();
         if (zone.width > kMaxWidth) return fail(Errc::corrupt);
-        for (std::size_t part = 0; part < zone.width; ++part) {
-            const auto member = in.get<MemberIndex>();
-            zone.segments[part] = {member, in.get<SegmentIndex>()};
-        }
+        for (std::size_t part = 0; part < zone.width; ++part) zone.segments[part] = get_segment(in);
         in = Reader(page.subspan(kPageHeaderSize + i * kZoneEntrySize + kZoneMove));
         if (const auto position = in.get<std::uint8_t>(); position != 0) {
-            const auto member = in.get<MemberIndex>();
-            const auto index = in.get<SegmentIndex>();
-            zone.move = {ZonePosition(static_cast<std::uint8_t>(position - 1)),
-                         {member, index},
+            const Segment target = get_segment(in);
+            zone.move = {ZonePosition(static_cast<std::uint8_t>(position - 1)), target,
                          in.get<std::uint32_t>()};
         }
         Reader shape(page.subspan(kPageHeaderSize + i * kZoneEntrySize + kZoneShape, 3));
         zone.shape = get_shape(shape);
+        Reader next(page.subspan(kPageHeaderSize + i * kZoneEntrySize + kZoneSuccessor));
+        if (zone.successor.shape = get_shape(next); zone.successor.shape) {
+            if (!zone.successor.shape.check()) return fail(Errc::corrupt);
+            next.raw(1);
+            for (unsigned part = 0; part < zone.successor.shape.width(); ++part)
+                zone.successor.segments.push_back(get_segment(next));
+        }
         if (!in.ok() || !is_valid(zone)) return fail(Errc::corrupt);
     }
     return map;

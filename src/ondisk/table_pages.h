@@ -208,7 +208,7 @@ struct VolumesPage {
     static Result<VolumesPage> decode(ConstPageBytes page);
 };
 
-/// Pages 34 ..: the zone of extent e is entry e % 28 of page 34 + e / 28. An entry without a shape has no
+/// Pages 34 ..: the zone of extent e is entry e % 14 of page 34 + e / 14. An entry without a shape has no
 /// zone, and the shape that extents had when the group was made.
 struct MapPage {
     std::array<Zone, kZonesPerPage> zones;

@@ -159,6 +159,7 @@ Task<Status> Tables::keep_zone(ExtentIndex extent) {
     if (!emptying(extent)) co_return Status{};
     Zone next = zones_[extent.v];
     next.state = ZoneState::allocated;
+    next.successor = {};
     LOG_INFO("zone.kept", {"group", config_.name}, {"extent", extent});
     CO_TRY(co_await commit_zone(extent, next));
     co_return co_await end_change();
@@ -231,7 +232,7 @@ Task<Result<VolumeRecord>> Tables::create_volume(std::string name, std::uint64_t
     const std::uint64_t extents = (size + kExtentSize - 1) / kExtentSize;
     if (extents + reserved_extents() > usable_extents()) co_return fail(Errc::no_space);
     // Segments that are still to move, or have moved, may be in the way of what the members hold.
-    if (extents + promised_zones() > allocator_->room(config_.zone_size(), counted_members()))
+    if (extents + promised_zones() > allocator_->room(largest_zone(), counted_members()))
         co_return fail(Errc::no_space);
     CO_TRY_LET(const ExtentIndex first, find_space(static_cast<std::uint32_t>(extents)));
     VolumeRecord record;

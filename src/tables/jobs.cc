@@ -3,6 +3,7 @@
 //
 //   scrub     add -> note_scrubbed ... -> at the last extent: done          pause, resume, cancel meanwhile
 //   rebuild   begun with the first segment that moves, ended by the keeper  pause, resume meanwhile
+//   reshape   begun with the first extent that changes, ended by the keeper  pause, resume meanwhile
 #include <algorithm>
 
 #include "base/log.h"
@@ -52,6 +53,11 @@ JobSize Tables::size_of(const JobRecord& job) const {
         for (std::uint32_t i = job.cursor.v; job.active() && i < config_.extents; ++i)
             left += unscrubbed(job, ExtentIndex(i)) ? 1 : 0;
         const std::uint64_t done = job.units_done();
+        return {kExtentSize, done * kExtentSize, (done + left) * kExtentSize};
+    }
+    if (job.kind == JobKind::reshape) {
+        const std::uint64_t done = job.units_done();
+        const std::uint64_t left = job.active() ? zones_to_reshape() : job.left;
         return {kExtentSize, done * kExtentSize, (done + left) * kExtentSize};
     }
     const std::uint64_t segment = geometry().rows_size();
@@ -135,16 +141,22 @@ Task<Status> Tables::note_scrubbed(std::uint32_t id, std::map<ExtentIndex, Scrub
     co_return co_await end_change();
 }
 
-Task<Status> Tables::note_moved(std::uint32_t segments) {
+std::uint32_t Tables::zones_to_reshape() const {
+    if (other_shapes_ == 0) return 0;
+    const auto other = [this](const Zone& zone) { return zone.allocated() && zone.shape != config_.wanted; };
+    return static_cast<std::uint32_t>(std::ranges::count_if(zones_, other));
+}
+
+Task<Status> Tables::note_done(JobKind kind, std::uint32_t units) {
     CO_TRY_LET(const Turn turn, co_await begin_change());
     GroupState state = state_;
     JobRecord* job = nullptr;  // the newest: it may have ended meanwhile
     for (JobRecord& other : state.jobs) {
-        if (other.id == 0 || other.kind != JobKind::rebuild) continue;
+        if (other.id == 0 || other.kind != kind) continue;
         if (job == nullptr || other.id > job->id) job = &other;
     }
     if (job == nullptr) co_return Status{};
-    job->done[slot_.v] += segments;
+    job->done[slot_.v] += units;
     CO_TRY(co_await commit(kStatePage, std::move(state)));
     co_return co_await end_change();
 }
@@ -156,6 +168,20 @@ Task<Status> Tables::end_rebuild() {
     if (present == nullptr || zones_to_move() != 0) co_return Status{};
     end_job(record(state, present->id), JobState::done);
     LOG_INFO("job.done", {"group", config_.name}, {"job", present->id}, {"segments", present->units_done()});
+    CO_TRY(co_await commit(kStatePage, std::move(state)));
+    co_return co_await end_change();
+}
+
+/// The group may have more extents of the shape that all have by now.
+Task<Status> Tables::end_reshape() {
+    CO_TRY_LET(const Turn turn, co_await begin_change());
+    const JobRecord* present = state_.active(JobKind::reshape);
+    if (present == nullptr || other_shapes_ != 0) co_return Status{};
+    const std::uint32_t id = present->id;
+    CO_TRY(co_await grow());
+    GroupState state = state_;
+    end_job(record(state, id), JobState::done);
+    LOG_INFO("job.done", {"group", config_.name}, {"job", id}, {"extents", record(state, id).units_done()});
     CO_TRY(co_await commit(kStatePage, std::move(state)));
     co_return co_await end_change();
 }

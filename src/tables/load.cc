@@ -13,7 +13,11 @@ bool gives_up_segments(const Zone& zone, const Zone& next) {
         return std::ranges::find(next.parts(), part) != next.parts().end() ||
                (next.move && next.move->target == part);
     };
-    return !std::ranges::all_of(zone.parts(), keeps) || (zone.move && !keeps(zone.move->target));
+    // What was copied to a successor that is not the zone now, and not to be, may be under way.
+    const bool succeeds = next.successor == zone.successor ||
+                          std::ranges::equal(next.parts(), std::span<const Segment>(zone.successor.segments));
+    return !std::ranges::all_of(zone.parts(), keeps) || (zone.move && !keeps(zone.move->target)) ||
+           (zone.successor && !succeeds);
 }
 
 }  // namespace
@@ -35,6 +39,7 @@ Status Tables::apply_config(ConstPageBytes bytes) {
         state_.members.assign(disks_.size(), MemberStatus{});
     }
     recount();
+    count_shapes();
     return {};
 }
 
@@ -46,6 +51,7 @@ void Tables::apply_zones(std::uint32_t first, const MapPage& content) {
         if (zone == content.zones[i] || !zone.allocated()) continue;
         if (gives_up_segments(zone, content.zones[i])) zone_uses_.await_those_of(extent);
         allocator_->release(zone, units_of(zone));
+        if (zone.successor) allocator_->release(zone.succeeded(), units_of(zone.succeeded()));
         note_missing(zone, -1);
         open_moves_ -= zone.move ? 1 : 0;
         --allocated_extents_;
@@ -54,9 +60,12 @@ void Tables::apply_zones(std::uint32_t first, const MapPage& content) {
         const ExtentIndex extent(first + i);
         Zone& zone = zones_[extent.v];
         if (zone == content.zones[i]) continue;
+        other_shapes_ -= zone.shape != config_.wanted ? 1 : 0;
         zone = content.zones[i];
+        other_shapes_ += zone.shape != config_.wanted ? 1 : 0;
         if (!zone.allocated()) continue;
-        const Status taken = allocator_->take(zone, units_of(zone));
+        Status taken = allocator_->take(zone, units_of(zone));
+        if (taken && zone.successor) taken = allocator_->take(zone.succeeded(), units_of(zone.succeeded()));
         if (!taken) LOG_ERROR("tables.segment_taken_twice", {"extent", extent});
         ASSERT(taken.has_value());
         note_missing(zone, +1);

@@ -84,7 +84,7 @@ Task<Result<MemberIndex>> Tables::admit(Disk& disk, Uuid id) {
     CO_TRY_LET(const Turn turn, co_await begin_change());
     CO_TRY_LET(const MemberIndex member, place_for_member());
     const std::uint32_t units = units_on(disk.size(), config_.data_start);
-    if (units < config_.zone_size().units) co_return fail(Errc::invalid);
+    if (units < largest_zone().units) co_return fail(Errc::invalid);
     GroupConfig config = config_;
     config.members.resize(std::max(config.members.size(), member.v + std::size_t{1}));
     config.members[member.v] = {id, units};
@@ -129,18 +129,18 @@ Task<Status> Tables::copy_pages(Disk& disk, const GroupState& state) {
 // ---- room
 
 std::uint32_t Tables::usable_extents() const {
-    return std::min(config_.extents, zones_on(counted_members(), config_.zone_size().width));
+    return std::min(config_.extents, zones_on(counted_members(), largest_zone().width));
 }
 
 std::uint32_t Tables::extents_if_expanded() const {
-    const std::uint32_t zones = zones_on(counted_members(), config_.zone_size().width);
+    const std::uint32_t zones = zones_on(counted_members(), largest_zone().width);
     return std::max(config_.extents, std::min(zones, config_.most_extents()));
 }
 
 std::uint32_t Tables::zones_on(MemberMask members, unsigned width) const {
     std::vector<std::uint32_t> segments;
     for (std::size_t i = 0; i < config_.members.size(); ++i) {
-        if (members[i]) segments.push_back(config_.members[i].units / config_.zone_size().units);
+        if (members[i]) segments.push_back(config_.members[i].units / largest_zone().units);
     }
     return zone_capacity(segments, width);
 }
@@ -152,16 +152,31 @@ MemberMask Tables::counted_members() const {
 
 Task<Status> Tables::expand() {
     CO_TRY_LET(const Turn turn, co_await begin_change());
-    GroupConfig config = config_;
-    config.extents = extents_if_expanded();
     GroupState state = state_;
     state.balancing = true;
-    if (config == config_ && state_.balancing) co_return fail(Errc::exists);
-    LOG_INFO("group.expand", {"group", config_.name}, {"extents", config.extents},
-             {"before", config_.extents});
-    if (config != config_) CO_TRY(co_await commit(kConfigPage, std::move(config)));
+    if (extents_if_expanded() == config_.extents && state_.balancing) co_return fail(Errc::exists);
+    CO_TRY(co_await grow());
     CO_TRY(co_await commit(kStatePage, std::move(state)));
     co_return co_await end_change();
+}
+
+/// To what virtual disks can have. Nobody can have a lock of the extents that come: no virtual disk has them.
+/// So they get the shape that all are to have at once.
+Task<Status> Tables::grow() {
+    const std::uint32_t before = config_.extents;
+    GroupConfig config = config_;
+    config.extents = extents_if_expanded();
+    if (config.extents == before) co_return Status{};
+    LOG_INFO("group.expand", {"group", config_.name}, {"extents", config.extents}, {"before", before});
+    CO_TRY(co_await commit(kConfigPage, std::move(config)));
+    for (std::uint32_t extent = before; config_.wanted != geometry().shape() && extent < config_.extents;) {
+        const PageNumber page = map_page(ExtentIndex(extent));
+        MapPage content = map_content(page);
+        for (; extent < config_.extents && map_page(ExtentIndex(extent)) == page; ++extent)
+            content.zones[map_entry(ExtentIndex(extent))].shape = config_.wanted;
+        CO_TRY(co_await commit(page, std::move(content)));
+    }
+    co_return Status{};
 }
 
 Task<Status> Tables::end_balancing() {
@@ -216,7 +231,7 @@ Status Tables::may_leave(MemberIndex member) const {
     away.set(member.v);
     const std::uint64_t needed = allocated_extents_ + std::uint64_t{promised_zones()};
     const std::size_t stay = config_.members.size() - away.count();
-    if (zones_on(~away, config_.zone_size().width) < needed || stay < config_.zone_size().width ||
+    if (zones_on(~away, largest_zone().width) < needed || stay < largest_zone().width ||
         !serves_without(away))
         return fail(Errc::would_lose_data);
     return {};

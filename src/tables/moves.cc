@@ -148,7 +148,9 @@ Task<Status> Tables::open_move(ExtentIndex extent) {
     Zone next = zones_[extent.v];
     std::optional<ZonePosition> position = position_to_move(next);
     MemberMask to = with_spare(next);
-    if (const auto balance = position_to_balance(next); balance && !position) {
+    // What is missing comes before another shape, and that before balance.
+    if (position) next.successor = {};
+    if (const auto balance = position_to_balance(next); balance && !position && !next.successor) {
         position = balance->first;
         to = MemberMask().set(balance->second.v);
     }
@@ -187,6 +189,7 @@ Task<Status> Tables::give_up_move(ExtentIndex extent) {
 
 /// At an assembly from the disks. Moves: of the two places of what was being written one may have it and the
 /// other one not. Zones that somebody was about to release: others may have written to them since.
+/// Successors: whoever was copying there is gone.
 Task<Status> Tables::end_what_is_doubtful() {
     for (std::uint32_t i = 0; i < map_pages(); ++i) {
         const PageNumber page(kFirstMapPage.v + i);
@@ -195,6 +198,10 @@ Task<Status> Tables::end_what_is_doubtful() {
         for (Zone& zone : content.zones) {
             if (zone.emptying()) {
                 zone.state = ZoneState::allocated;
+                changed = true;
+            }
+            if (zone.successor) {
+                zone.successor = {};
                 changed = true;
             }
             if (!zone.move) continue;

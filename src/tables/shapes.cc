@@ -1,4 +1,12 @@
 // Which shape the stripes of an extent have (decisions/021).
+//
+//   reserve_successor   the zone has a place of another shape, which nobody reads
+//   succeed             when all of it has been copied there: it is the zone. Two pages, as in release_zone()
+//
+// A successor belongs to who reserved it, and is dropped by whoever finds one that is nobody's: at an
+// assembly all of them. So nothing that was copied before a death counts.
+#include <algorithm>
+
 #include "base/log.h"
 #include "tables/tables.h"
 
@@ -15,6 +23,116 @@ Task<Status> Tables::set_shape(ExtentIndex extent, StripeShape shape, std::funct
     LOG_INFO("extent.shaped", {"group", config_.name}, {"extent", extent}, {"level", to_string(shape.level)},
              {"data", unsigned{shape.k}}, {"parity", unsigned{shape.m}});
     CO_TRY(co_await commit_zone(extent, next));
+    co_return co_await end_change();
+}
+
+void Tables::count_shapes() {
+    const auto other = [this](const Zone& zone) { return zone.shape != config_.wanted; };
+    other_shapes_ = static_cast<std::uint32_t>(std::ranges::count_if(zones_, other));
+}
+
+// ---- extents with a zone
+
+/// For a zone that comes beside the others. Promised ones find their places without it.
+Result<Zone> Tables::place_beside(ExtentIndex extent, StripeShape shape) const {
+    const ZoneSize size = config_.geometry_of(shape).zone_size();
+    SegmentAllocator trial = *allocator_;
+    auto place = trial.allocate(size, extent, in_state(MemberState::ok) & ~gone());
+    if (place && trial.room(promise().size, counted_members()) < promised_zones())
+        return fail(Errc::no_space);
+    return place;
+}
+
+bool Tables::reshape_waits() const {
+    if (zones_to_reshape() == 0) return false;
+    const auto goes_on = [](const Zone& zone) { return bool{zone.successor}; };
+    return std::ranges::none_of(zones_, goes_on) && !place_beside(ExtentIndex(0), config_.wanted);
+}
+
+Task<Result<Zone>> Tables::reserve_successor(ExtentIndex extent, StripeShape shape) {
+    CO_TRY(co_await drop_successor(extent));
+    CO_TRY_LET(const Turn turn, co_await begin_change());
+    if (zone(extent) == nullptr) co_return fail(Errc::not_found);
+    Zone next = zones_[extent.v];
+    if (next.shape == shape) co_return fail(Errc::exists);
+    if (!config_.can_have(shape)) co_return fail(Errc::invalid);
+    if (next.emptying() || next.move || next.successor) co_return fail(Errc::busy);
+    CO_TRY_LET(const Zone place, place_beside(extent, shape));
+    next.successor.shape = shape;
+    next.successor.segments.assign(place.parts().begin(), place.parts().end());
+    LOG_INFO("zone.successor", {"group", config_.name}, {"extent", extent}, {"level", to_string(shape.level)},
+             {"data", unsigned{shape.k}}, {"parity", unsigned{shape.m}});
+    CO_TRY(co_await commit_zone(extent, next));
+    CO_TRY(co_await end_change());
+    co_return zones_[extent.v];
+}
+
+Task<Status> Tables::drop_successor(ExtentIndex extent) {
+    if (!zones_[extent.v].successor) co_return Status{};
+    CO_TRY_LET(const Turn turn, co_await begin_change());
+    Zone next = zones_[extent.v];
+    if (!next.successor || next.emptying()) co_return Status{};
+    next.successor = {};
+    CO_TRY(co_await commit_zone(extent, next));
+    co_return co_await end_change();
+}
+
+/// The first page says that somebody is about to: whoever finds it later, and has a lock of the extent, takes
+/// it back, because others may have written to the zone of before. When the second one is written everybody
+/// knows the first (decisions/019).
+Task<Status> Tables::succeed(ExtentIndex extent, Zone from, std::function<bool()> still) {
+    CO_TRY_LET(const Turn turn, co_await begin_change());
+    const auto there = [this](const Segment& part) { return member_ok(part.member); };
+    Zone next = zones_[extent.v];
+    if (next != from || !next.successor || !std::ranges::all_of(next.successor.segments, there))
+        co_return fail(Errc::busy);
+    if (!still()) co_return fail(Errc::fenced);
+    next.state = ZoneState::emptying;
+    CO_TRY(co_await commit_zone(extent, next));
+    if (!still()) co_return fail(Errc::fenced);
+    LOG_INFO("zone.succeeded", {"group", config_.name}, {"extent", extent},
+             {"level", to_string(next.successor.shape.level)}, {"data", unsigned{next.successor.shape.k}},
+             {"parity", unsigned{next.successor.shape.m}});
+    CO_TRY(co_await commit_zone(extent, next.succeeded()));
+    co_return co_await end_change();
+}
+
+// ---- what is wanted
+
+/// Never fewer parities or data strips than before: how many may fail at once, and what serves without them,
+/// is told by all who go on and all who come back by the weaker of both shapes.
+std::string Tables::why_not(StripeShape shape) const {
+    if (!shape.check()) return "there is no such shape";
+    if (shape.m < config_.wanted.m) return "stripes cannot get fewer parities than they have";
+    if (shape.k < config_.wanted.k) return "stripes cannot get narrower than they are";
+    const std::size_t usable = (in_state(MemberState::ok) & ~gone()).count();
+    if (shape.width() > usable) return "stripes would be wider than there are members";
+    if (!config_.can_have(shape)) return "the journal is too small for stripes as wide as that";
+    return {};
+}
+
+Task<Status> Tables::set_wanted(StripeShape shape) {
+    CO_TRY_LET(const Turn turn, co_await begin_change());
+    if (!why_not(shape).empty()) co_return fail(Errc::invalid);
+    if (shape == config_.wanted) co_return Status{};
+    GroupConfig config = config_;
+    config.wanted = shape;
+    // All that virtual disks may need, in the new shape, and a place beside it to begin with.
+    const ZoneSize size = config.geometry_of(shape).zone_size();
+    std::vector<std::uint32_t> segments;
+    for (std::size_t i = 0; i < config.members.size(); ++i) {
+        if (counted_members()[i]) segments.push_back(config.members[i].units / size.units);
+    }
+    const bool all = zone_capacity(segments, size.width) >= reserved_extents();
+    const bool more = allocator_->room(config.zone_size(), counted_members()) > promised_zones();
+    const bool one = allocator_->room(size, in_state(MemberState::ok) & ~gone()) > 0;
+    if (!all || !one || (!more && promised_zones() != 0)) co_return fail(Errc::no_space);
+    LOG_INFO("group.wanted_shape", {"group", config.name}, {"level", to_string(shape.level)},
+             {"data", unsigned{shape.k}}, {"parity", unsigned{shape.m}});
+    CO_TRY(co_await commit(kConfigPage, std::move(config)));
+    GroupState state = state_;
+    place_rings(state);  // a ring is on as many members as may be left
+    if (state != state_) CO_TRY(co_await commit(kStatePage, std::move(state)));
     co_return co_await end_change();
 }
 

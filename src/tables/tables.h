@@ -165,6 +165,22 @@ public:
     /// for writing, as it is and as it will be; fenced, and nothing is changed, if `still` says that it has
     /// not any more. busy: it has a zone; invalid: it does not work for this group.
     Task<Status> set_shape(ExtentIndex extent, StripeShape shape, std::function<bool()> still);
+    /// A place for the content of an extent with a zone, cut by this shape; what it had of the kind before is
+    /// given up. The zone as it is then. not_found: it has no zone; exists: it has that shape; busy:
+    /// something else comes first; no_space.
+    Task<Result<Zone>> reserve_successor(ExtentIndex extent, StripeShape shape);
+    Task<Status> drop_successor(ExtentIndex extent);
+    /// All is there, and flushed: the successor of `from` is the extent's zone from now on. The caller has
+    /// all of the extent locked for writing, as it is and as it will be; fenced, and nothing is changed, if
+    /// `still` says that it has not any more. busy: the zone is not as `from` any more, or not all of its
+    /// successor's members are there.
+    Task<Status> succeed(ExtentIndex extent, Zone from, std::function<bool()> still);
+    /// All extents are to have this shape. invalid: not for this group (the reason: why_not()); no_space.
+    Task<Status> set_wanted(StripeShape shape);
+    /// Why extents cannot have this shape; empty: they can.
+    std::string why_not(StripeShape shape) const;
+    /// Extents that have another shape than is wanted.
+    std::uint32_t extents_of_other_shapes() const { return other_shapes_; }
     /// How the locks are kept, from now on. invalid.
     Task<Status> set_sharing(SharingChange change);
 
@@ -251,10 +267,16 @@ public:
     /// Adds what was found in extents that this AMF has been through; those that a death or a join made two
     /// go through count once. After the last one the job is done.
     Task<Status> note_scrubbed(std::uint32_t id, std::map<ExtentIndex, ScrubCounts> extents);
-    /// Segments that this AMF has moved to their end.
-    Task<Status> note_moved(std::uint32_t segments);
+    /// Units that this AMF has done: segments moved to their end, extents that have another shape.
+    Task<Status> note_done(JobKind kind, std::uint32_t units);
     /// If nothing is left to move.
     Task<Status> end_rebuild();
+    /// If all extents have the shape that is wanted. They are as many as fit then.
+    Task<Status> end_reshape();
+    /// Zones that have another shape than is wanted.
+    std::uint32_t zones_to_reshape() const;
+    /// There are some, and there is no room for another one beside them.
+    bool reshape_waits() const;
     /// 0: never.
     Task<Status> set_scrub_every(std::uint32_t seconds);
     Task<Status> add_scrub_age(std::uint32_t seconds);
@@ -408,6 +430,7 @@ private:
     Result<ExtentIndex> find_space(std::uint32_t extents) const;
 
     // members.cc
+    Task<Status> grow();
     Status take_members(const GroupConfig& before);
     Task<void> open_members();
     MemberMask reached_members() const;
@@ -438,8 +461,16 @@ private:
     void find_missing();
     bool serves_without(MemberMask members) const;
     std::uint64_t reserved_extents() const;
-    Promise promise() const { return {config_.zone_size(), promised_zones()}; }
+    Promise promise() const { return {largest_zone(), promised_zones()}; }
     Task<Status> end_what_is_doubtful();
+
+    // shapes.cc
+    void count_shapes();
+    Result<Zone> place_beside(ExtentIndex extent, StripeShape shape) const;
+    /// That a zone may need, whichever shape its extent has.
+    ZoneSize largest_zone() const {
+        return other_shapes_ == 0 ? config_.geometry_of(config_.wanted).zone_size() : config_.zone_size();
+    }
 
     // jobs.cc
     void end_job(JobRecord& job, JobState how) const;
@@ -476,6 +507,7 @@ private:
     std::array<MemberMask, kMemberStates> in_state_;
     mutable std::map<std::uint32_t, Room> room_;  ///< by the units of the segment
     std::size_t open_moves_ = 0;
+    std::uint32_t other_shapes_ = 0;
     ZoneUses zone_uses_;
     bool loaded_ = false;
     bool lost_quorum_ = false;

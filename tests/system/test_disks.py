@@ -1,5 +1,5 @@
 """Disks of a group are replaced while three hosts write: one that failed, one that still answers with a controller killed on the
-way; every byte stays what it was."""
+way; stripes get wider, and another level; every byte stays what it was."""
 
 import json
 import os
@@ -10,6 +10,7 @@ from harness import MIB, Cluster, check, main, run, say, wait_until
 from writer import Writer, wrong_blocks
 
 BLOCKS = 512  # of each writer
+EXTENT = 64 * MIB // 4096
 SECONDS = 6
 
 
@@ -24,9 +25,9 @@ def members(c, controller=None):
     return c.status(controller)["groups"][0]["members"]
 
 
-def under_load(c, change, earlier=(None, None, None), dies=None):
-    """Writers of known content on all controllers while `change()` is done. Their records."""
-    writers = [Writer(uri, i + 1, i * BLOCKS, BLOCKS, SECONDS, earlier=earlier[i]) for i, uri in enumerate(c.uris)]
+def under_load(c, change, earlier=(None, None, None), dies=None, apart=BLOCKS):
+    """Writers of known content on all controllers, so many blocks apart, while `change()` is done. Their records."""
+    writers = [Writer(uri, i + 1, i * apart, BLOCKS, SECONDS, earlier=earlier[i]) for i, uri in enumerate(c.uris)]
     time.sleep(SECONDS / 3)
     change()
     records = [w.result() for w in writers]
@@ -98,6 +99,46 @@ def expanded():
         say(f"{before >> 20} MiB, then {after >> 20} MiB")
 
 
+def wider():
+    """A group gets three disks and wider stripes, then a second parity, under load; a controller is killed while it converts"""
+    with Cluster(disks=4, level="raid5", disk_size="256MiB", volume_size="256MiB") as c:
+        size = os.stat(Path(f"{c.directory}/demo/disks") / "d0").st_size
+        before = c.status()["groups"][0]["usable_bytes"]
+        for name in ("d4", "d5", "d6"):
+            new_disk(c, name, size)
+        refused = c.braid("group", "expand", "g0", "--width", "6", expect=None)
+        check(refused.returncode != 0 and "wider than there are members" in refused.stderr, refused.stderr)
+        records = [None, None, None]
+
+        def change(*words, dies=None):
+            def begin():
+                done = json.loads(c.braid(*words, "--json", controller="ctl-b").stdout)
+                check(done.get("job"), f"the answer names the job: {done}")
+                if dies:
+                    c.kill(dies)
+
+            nonlocal records
+            records = under_load(c, begin, records, dies=dies, apart=EXTENT)
+            if dies:
+                c.restart(dies)
+            wait_until("all is converted", lambda: not [j for j in c.status()["jobs"] if j["state"] == "running"], 120)
+            for uri in c.uris:
+                check(not wrong_blocks(uri, records), f"wrong blocks through {uri} after {words}")
+            c.verify()
+
+        change("group", "expand", "g0", "--add", "d4,d5,d6", "--width", "6", dies="ctl-a")
+        wider = c.status()["groups"][0]
+        check(wider["data"] == 5 and wider["usable_bytes"] > before * 7 // 4, f"{before} bytes before, then {wider}")
+        change("group", "set", "g0", "--level", "raid6", dies="ctl-c")
+        double = c.status()["groups"][0]
+        check(double["level"] == "raid6" and double["redundancy_remaining"] == 2, f"{double}")
+        for disk in ("d0", "d5"):
+            c.braid("disk", "fail", disk, "-y")
+        for uri in c.uris:
+            check(not wrong_blocks(uri, records), f"wrong blocks through {uri}, without d0 and d5")
+        say(f"{before >> 20} MiB, then {wider['usable_bytes'] >> 20} MiB in wider stripes; with two parities {double['usable_bytes'] >> 20} MiB")
+
+
 def refused():
     """A disk that somebody needs, or that is too small, is not taken"""
     with Cluster(disks=4, level="raid6", disk_size="256MiB", volume_size="64MiB") as c:
@@ -115,4 +156,4 @@ def refused():
         c.verify()
 
 
-main(replaced, expanded, refused)
+main(replaced, expanded, wider, refused)

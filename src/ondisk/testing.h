@@ -1,0 +1,21 @@
+// A block of a disk, looked at byte by byte. Tests only.
+#pragma once
+
+#include <array>
+
+#include "base/codec.h"
+#include "ondisk/page.h"
+
+namespace braid::testing {
+
+struct Block {
+    alignas(8) std::array<std::byte, kPageSize> bytes{};
+    PageBytes span() { return bytes; }
+    ConstPageBytes view() const { return bytes; }
+    std::uint8_t at(std::size_t offset) const { return std::to_integer<std::uint8_t>(bytes[offset]); }
+    std::uint32_t u32(std::size_t offset) const {
+        return Reader(view().subspan(offset, 4)).get<std::uint32_t>();
+    }
+};
+
+}  // namespace braid::testing
