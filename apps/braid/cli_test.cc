@@ -155,6 +155,7 @@ TEST_F(Commands, ExitCodesSayWhatKindOfFailureItWas) {
     EXPECT_EQ(group_create(globals_, group({"d5", "d1", "d2"})), kRefused);
     EXPECT_EQ(group_create(globals_, group({"d0", "d1"})), kUsage);
     EXPECT_EQ(group_show(globals_, "none"), kNotFound);
+    EXPECT_EQ(group_map(globals_, "none", 32), kNotFound);
     EXPECT_EQ(volume_show(globals_, "none"), kNotFound);
     EXPECT_EQ(volume_delete(globals_, "none", false), kNotFound);
     EXPECT_EQ(controller_fence(globals_, "ctl-b"), kTimeout);
@@ -195,7 +196,24 @@ TEST(Render, DocumentsOfAnotherVersionAreShownAsFarAsTheyGo) {
         EXPECT_FALSE(status_text(odd).empty()) << odd;
         EXPECT_FALSE(groups_text(odd).empty()) << odd;
         EXPECT_FALSE(disks_text(odd).empty()) << odd;
+        EXPECT_FALSE(map_text(odd).empty()) << odd;
     }
+}
+
+TEST(Render, AMapHasAColumnForEachDiskAndARowForEachBand) {
+    const std::string text = map_text(R"({"group":"g0","band_bytes":16777216,"disks":[
+        {"name":"/srv/d0","state":"member","data_bytes":67108864},
+        {"name":null,"state":"missing","data_bytes":16777216}],"bands":[
+        [{"extent":7,"extents":1,"use":"content"},null],
+        [{"extent":12,"extents":1,"use":"moving"},null],
+        [{"extent":3,"extents":2,"use":"content"},null]]})");
+    const std::string rows = text.substr(text.find("\n\n") + 2);
+    EXPECT_EQ(rows,
+              "FROM    d0      -\n"
+              "        member  missing\n"
+              "0 B     7       .\n"
+              "16 MiB  12>\n"
+              "32 MiB  2x\n");
 }
 
 }  // namespace

@@ -260,6 +260,9 @@ int group_list(const Globals& g) { return show(g, "/api/v1/groups", groups_text)
 int group_show(const Globals& g, const std::string& name) {
     return show(g, "/api/v1/groups/" + path_part(name), group_text);
 }
+int group_map(const Globals& g, const std::string& name, unsigned bands) {
+    return show(g, fmt::format("/api/v1/groups/{}/map?bands={}", path_part(name), bands), map_text);
+}
 int group_scrub(const Globals& g, const std::string& name, unsigned priority, bool wait) {
     const Json body{{"priority", priority}};
     const auto answer =

@@ -62,6 +62,7 @@ int group_create(const Globals& g, const GroupRequest& request);
 int group_set(const Globals& g, const std::string& name, const GroupChange& change);
 int group_list(const Globals& g);
 int group_show(const Globals& g, const std::string& name);
+int group_map(const Globals& g, const std::string& name, unsigned bands);
 /// Begins a scrub. With `wait` kFailed if parity does not fit somewhere.
 int group_scrub(const Globals& g, const std::string& name, unsigned priority, bool wait);
 

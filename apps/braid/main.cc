@@ -32,6 +32,7 @@ struct Words {
     unsigned priority = 4;
     unsigned hot = 10;
     unsigned width = 0;
+    unsigned bands = 32;
     double interval_s = 1;
     GroupRequest group_request;
     GroupChange group_change;
@@ -199,6 +200,11 @@ void add_groups(CLI::App& app, Words& w) {
     verb(w, group, "show", "one group and its disks", [&w] { return group_show(w.globals, w.name); })
         ->add_option("NAME", w.name)
         ->required();
+    CLI::App* const map = verb(w, group, "map", "where its content stands: a column a disk, a row a band",
+                               [&w] { return group_map(w.globals, w.name, w.bands); });
+    map->add_option("NAME", w.name)->required();
+    map->add_option("--bands", w.bands, "rows, at most; none is lower than a segment")
+        ->check(CLI::Range(1, 1024));
     CLI::App* const scrub =
         verb(w, group, "scrub",
              "read all of it on all controllers, compare it with checksums and parity, write "

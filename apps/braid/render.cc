@@ -164,6 +164,44 @@ std::string group_text(std::string_view document) {
     return table(rows);
 }
 
+namespace {
+
+/// ".": free; "12": of this extent, "12>" on its way here, "12+" copied to another shape; "3x": of so many.
+std::string cell_text(const Json& cell) {
+    if (!cell.is_object()) return ".";
+    if (num(cell, "extents") > 1) return fmt::format("{}x", num(cell, "extents"));
+    const std::string use = str(cell, "use");
+    return fmt::format("{}{}", num(cell, "extent"), use == "moving" ? ">" : use == "copying" ? "+" : "");
+}
+
+}  // namespace
+
+std::string map_text(std::string_view document) {
+    const Json map = parse(document);
+    const std::vector<Json> disks = list(map, "disks");
+    const std::uint64_t height = num(map, "band_bytes");
+    std::vector<std::vector<std::string>> rows{{"FROM"}, {""}};
+    for (const Json& disk : disks) {
+        const std::string name = str(disk, "name");
+        rows[0].push_back(name.substr(name.rfind('/') + 1));
+        rows[1].push_back(str(disk, "state"));
+    }
+    std::uint64_t from = 0;
+    for (const Json& band : list(map, "bands")) {
+        std::vector<std::string> row{size_text(from)};
+        for (std::size_t i = 0; band.is_array() && i < std::min(band.size(), disks.size()); ++i) {
+            const bool beyond = from >= num(disks[i], "data_bytes");
+            row.push_back(beyond ? "" : cell_text(band[i]));
+        }
+        rows.push_back(std::move(row));
+        from += height;
+    }
+    return fmt::format(
+        "{}: bands of {}; . free, 12 extent, 12> on its way here, 12+ copied to another shape, "
+        "3x several\n\n{}",
+        str(map, "group"), size_text(height), table(rows));
+}
+
 std::string volumes_text(std::string_view document) {
     std::vector<std::vector<std::string>> rows{{"NAME", "GROUP", "SIZE", "STATE", "PORTS"}};
     for (const Json& v : list(parse(document), "volumes")) {

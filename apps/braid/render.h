@@ -12,6 +12,8 @@ std::string status_text(std::string_view document, bool problems_only = false);
 bool has_problems(std::string_view document);
 std::string groups_text(std::string_view document);
 std::string group_text(std::string_view document);
+/// A column for each disk, a row for each band.
+std::string map_text(std::string_view document);
 std::string volumes_text(std::string_view document);
 std::string ports_text(std::string_view document);
 std::string disks_text(std::string_view document);

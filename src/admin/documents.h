@@ -33,6 +33,7 @@ std::string ports_document(const std::vector<PortInfo>& ports, const StatusRepor
 std::string events_document(std::string_view lines);
 /// With at most `hot` of the hot units.
 std::string load_document(const LoadReport& report, std::size_t hot);
+std::string map_document(const GroupMap& map);
 std::string outcome_document(const Outcome& outcome, bool dry_run);
 /// RFC 7807 with our `code` and `hint`.
 std::string problem_document(const AdminError& error);

@@ -103,6 +103,17 @@ public:
                 {{"ctl-b", 100 * looks, 20 * looks, 65536 * looks}},
                 {hot, tables}};
     }
+    std::optional<GroupMap> group_map(const std::string& group, std::size_t bands) override {
+        if (groups.empty() || groups[0].name != group) return std::nullopt;
+        GroupMap map{.group = group, .band_bytes = 16 << 20, .disks = {}, .bands = {}};
+        map.disks = {{"/srv/disks/d0", MemberCondition::ok, 64 << 20},
+                     {"", MemberCondition::missing, 64 << 20},
+                     {"/srv/disks/d2", MemberCondition::ok, 32 << 20}};
+        map.bands = {{{1, 7, MapUse::content}, {1, 7, MapUse::content}, {}},
+                     {{1, 12, MapUse::moving}, {2, 3, MapUse::content}, {1, 7, MapUse::copying}}};
+        map.bands.resize(std::min(bands, map.bands.size()));
+        return map;
+    }
     Task<AdminResult<Outcome>> create_group(CreateGroup r) override {
         if (!r.force && r.disks[0].ends_with("d5")) {
             co_return refuse(Errc::would_lose_data, "disk d5 carries an ext4 file system",

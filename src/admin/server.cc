@@ -48,6 +48,16 @@ std::size_t hot_wanted(const httplib::Request& request) {
     return error == std::errc{} && end == text.data() + text.size() ? std::min(hot, kMostHot) : 10;
 }
 
+/// "?bands=64"
+std::size_t bands_wanted(const httplib::Request& request) {
+    constexpr std::size_t kUsual = 32, kMost = 1024;
+    const std::string text = request.get_param_value("bands");
+    std::size_t bands = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), bands);
+    const bool fine = error == std::errc{} && end == text.data() + text.size() && bands != 0;
+    return fine ? std::min(bands, kMost) : kUsual;
+}
+
 bool is_loopback(std::string_view host) {
     return host.starts_with("127.") || host == "localhost" || host == "::1";
 }
@@ -214,6 +224,15 @@ void Server::add_readers(Front& front) {
         "/api/v1/events", [](AdminTarget&) { return last_events(); },
         [](const std::string& lines, Req) { return events_document(lines); });
 
+    front.http.Get("/api/v1/groups/([^/]+)/map", [this](Req request, httplib::Response& response) {
+        const std::string name = request.matches[1].str();
+        auto answer = calls_.ask<std::optional<GroupMap>>(
+            [this, name, bands = bands_wanted(request)] { return ready(target_.group_map(name, bands)); });
+        if (!answer) return send_problem(response, error_of(answer.error()));
+        if (!*answer)
+            return send_problem(response, {Errc::not_found, fmt::format("no such object: {}", name), ""});
+        response.set_content(map_document(**answer), kJson);
+    });
     front.http.Get("/metrics", [this](const httplib::Request&, httplib::Response& response) {
         auto answer = calls_.ask<std::vector<Metric>>([this] {
             std::vector<Metric> all = status_metrics(target_.status());

@@ -1,9 +1,11 @@
 // The control API: HTTP on UNIX sockets and on loopback TCP, with threads of its own.
 //
-//   GET    /api/v1/status groups groups/N volumes ports disks controllers jobs jobs/N events   /metrics
-//   /livez POST   /api/v1/groups volumes ports   groups/N/scrub jobs/N/pause disks/N/fail controllers/N/fence
-//   DELETE /api/v1/volumes/N   ports/VOLUME/CONTROLLER                                          ?dry_run=1
-//   ?force=1
+//   GET    /api/v1/status groups volumes ports disks controllers jobs events
+//   GET    /api/v1/groups/N groups/N/map jobs/N   /metrics /livez
+//   POST   /api/v1/groups volumes ports groups/N/scrub jobs/N/pause disks/N/fail controllers/N/fence
+//   DELETE /api/v1/volumes/N ports/VOLUME/CONTROLLER
+//
+// Changing requests take ?dry_run=1 and ?force=1.
 //
 // Guarantees: every request is answered within the deadline; errors are problem+json; a reading request
 // changes nothing. Needs: the target lives on the data thread and outlives the server's last call there (see

@@ -114,6 +114,19 @@ TEST_F(AdminServer, JobsTellTheirEtaFromFinishedBytes) {
     post("/api/v1/jobs/7/stop", Json::object(), 404);
 }
 
+TEST_F(AdminServer, TheMapOfAGroupSaysWhatStandsWhere) {
+    post("/api/v1/groups", group({"d0", "d1", "d2", "d3"}));
+    const Json map = get("/api/v1/groups/g0/map");
+    EXPECT_EQ(map["schema"], "braid/map");
+    EXPECT_EQ(map["disks"][1]["state"], "missing");
+    EXPECT_TRUE(map["disks"][1]["name"].is_null());
+    EXPECT_TRUE(map["bands"][0][2].is_null());
+    EXPECT_EQ(map["bands"][1][0], (Json{{"extent", 12}, {"extents", 1}, {"use", "moving"}}));
+    EXPECT_EQ(get("/api/v1/groups/g0/map?bands=1")["bands"].size(), 1u);
+    EXPECT_EQ(get("/api/v1/groups/g0/map?bands=0")["bands"].size(), 2u) << "not a number of bands: as usual";
+    get("/api/v1/groups/none/map", 404);
+}
+
 TEST_F(AdminServer, ShortDiskNamesBecomeFullOnes) {
     post("/api/v1/groups", group({"d0", "/srv/disks/d1", "d2", "d9"}));
     EXPECT_EQ(target_->groups.at(0).disks,

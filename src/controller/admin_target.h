@@ -108,6 +108,29 @@ struct GroupInfo {
     std::vector<std::string> attached;     ///< those that serve it now
 };
 
+/// What stands in a part of a member: of content, of a segment on its way here, or of an extent that is being
+/// copied to another shape.
+enum class MapUse : std::uint8_t { content, moving, copying };
+
+struct MapCell {
+    std::uint32_t extents = 0;  ///< so many have something here
+    std::uint32_t extent = 0;   ///< the lowest of them
+    MapUse use = MapUse::content;
+};
+
+/// Where the content of a group stands: its members' data space cut into bands of the same height.
+struct GroupMap {
+    struct Disk {
+        std::string name;  ///< empty: it is not found
+        MemberCondition condition = MemberCondition::ok;
+        std::uint64_t bytes = 0;  ///< of data space
+    };
+    std::string group;
+    std::uint64_t band_bytes = 0;
+    std::vector<Disk> disks;                  ///< by member
+    std::vector<std::vector<MapCell>> bands;  ///< from the beginning of the space; by member
+};
+
 struct VolumeInfo {
     std::string name;
     std::string group;
@@ -318,6 +341,8 @@ public:
     virtual std::vector<Metric> metrics() = 0;
     /// With the `hot` units that changed hands most in the last second.
     virtual LoadReport load(std::size_t hot) = 0;
+    /// In at most so many bands, none lower than a segment. Nothing if no such group is served here.
+    virtual std::optional<GroupMap> group_map(const std::string& group, std::size_t bands) = 0;
 
     virtual Task<AdminResult<Outcome>> create_group(CreateGroup request) = 0;
     /// Changes how a group's locks are kept while it is in use, on all controllers.

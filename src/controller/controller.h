@@ -65,6 +65,7 @@ public:
     std::vector<DiskInfo> disks() override;
     std::vector<Metric> metrics() override;
     LoadReport load(std::size_t hot) override;
+    std::optional<GroupMap> group_map(const std::string& group, std::size_t bands) override;
     /// Those of status(), alone.
     std::vector<JobInfo> jobs() const;
     Task<AdminResult<Outcome>> create_group(CreateGroup request) override;

@@ -129,6 +129,10 @@ def wider():
         change("group", "expand", "g0", "--add", "d4,d5,d6", "--width", "6", dies="ctl-a")
         wider = c.status()["groups"][0]
         check(wider["data"] == 5 and wider["usable_bytes"] > before * 7 // 4, f"{before} bytes before, then {wider}")
+        drawn = json.loads(c.braid("group", "map", "g0", "--bands", 1000, "--json").stdout)
+        cells = [cell for band in drawn["bands"] for cell in band if cell]
+        places = {cell["extent"]: sum(c["extent"] == cell["extent"] for c in cells) for cell in cells}
+        check(places and min(places.values()) >= 6, f"six places of each extent on the map: {places}")
         change("group", "set", "g0", "--level", "raid6", dies="ctl-c")
         double = c.status()["groups"][0]
         check(double["level"] == "raid6" and double["redundancy_remaining"] == 2, f"{double}")
