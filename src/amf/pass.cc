@@ -12,8 +12,9 @@
 //
 // Guarantees: nobody else gets the unit between, whatever the answer was, because who was asked may have
 // taken it. In a new view both say what they have: the holder destages and releases, who has taken it claims
-// the unit as for the record of a dead writer, and destages. Both have the same, and nobody has written
-// since. So a second failure is survived as any is that meets a record and its copies.
+// the unit as for the record of a dead writer, does again what that one has left, and destages. Both have the
+// same, and nobody has written since. So a second failure is survived as any is that meets a record and its
+// copies.
 //
 // A flush may meet what moves: FLUSH, flush.cc. What is in the journal, older than content may get, or large
 // is destaged, and what has no copies yet waits for them. Not with locks of blocks, and not by broadcast:

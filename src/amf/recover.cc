@@ -95,6 +95,7 @@ Task<void> Amf::recover_unit(UnitIndex unit) {
         if (units_.fine()) co_await replicator_.quiesced(ends.front().stripe, 1);
         if (!co_await replicator_.forget(std::move(ends))) co_return;
     }
+    granted(unit);  // not before: its destage would be at the same blocks
     locks_.recovered(unit);
 }
 

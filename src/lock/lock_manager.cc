@@ -216,7 +216,7 @@ bool LockManager::take_frame(AmfId from, const LockFrame& frame) {
         ++counters_.data_received;
         hooks_.received(frame.unit, frame.range, frame.data);
     }
-    if (frame.mode == LockMode::write && client_.awaits(frame)) hooks_.granted(frame.unit);
+    if (frame.mode == LockMode::write && !frame.recover && client_.awaits(frame)) hooks_.granted(frame.unit);
     return client_.granted(frame, clock_.now());
 }
 

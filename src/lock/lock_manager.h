@@ -41,7 +41,7 @@ public:
     /// wants to write and gets it next, if that is known. Returns that one if it has state of ours that may
     /// meet nobody else: then nobody else gets the unit before it.
     virtual Task<AmfId> before_release(UnitIndex unit, AmfId next) = 0;
-    /// The unit is about to be held for writing, by a request or for recovery.
+    /// The unit is about to be held for writing, by a request: not for recovery.
     virtual void granted(UnitIndex) {}
     /// The unit is not held any more: given back (nobody else has heard of it yet), or lost with the view.
     virtual void released(UnitIndex unit) = 0;
