@@ -48,7 +48,8 @@ void ExtentTrims::issue() {
     if (!place) return again(5ms);
     const bool as_zeros = prng_.chance(1, 4);
     const bool parts = options_.in_parts && prng_.chance(1, 4);
-    const std::uint64_t split = parts ? 1 + prng_.below(kExtentSize - 1) : kExtentSize;
+    // A sector is the other hosts' unit: the two parts do not share one.
+    const std::uint64_t split = parts ? (1 + prng_.below(kExtentSize / kSector - 1)) * kSector : kExtentSize;
     whole_ = !parts && !place->outside;
     asked_ = true;
     process_ = place->process->pid;

@@ -125,7 +125,7 @@ Task<Status> Tables::load_own_intents() {
 
 Task<Result<Tables::SlotIntents>> Tables::intents_of(AmfSlot slot) {
     SlotIntents out;
-    const auto picks = co_await read_page(intent_page(slot), false);
+    const auto picks = co_await read_page(intent_page(slot), serving());
     for (const Pick& pick : picks) {
         if (!pick || pick->first.sequence <= out.sequence) continue;
         CO_TRY_LET(Intent intent, Intent::decode(ConstPageBytes(pick->second.span())));

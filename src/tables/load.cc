@@ -165,16 +165,20 @@ Buffer Tables::encode_page(PageNumber page, std::uint64_t sequence) const {
 
 // ---- disks
 
-/// What each member has of a page, by member: nothing where it is absent, failed (unless `failed_too`) or
-/// unreadable.
-Task<std::vector<Tables::Pick>> Tables::read_page(PageNumber page, bool failed_too) {
+MemberMask Tables::serving() const {
+    MemberMask out;
+    for (std::size_t i = 0; i < state_.members.size(); ++i) out[i] = serves(state_.members[i].state);
+    return out;
+}
+
+/// What each of these members has of a page, by member: nothing where it is absent or unreadable.
+Task<std::vector<Tables::Pick>> Tables::read_page(PageNumber page, MemberMask members) {
     std::vector<Pick> picks(disks_.size());
     std::vector<Buffer> slots(disks_.size());
     std::vector<DiskOp> ops(disks_.size());
     Join join(executor_);
     for (std::size_t i = 0; i < disks_.size(); ++i) {
-        if (disks_[i] == nullptr) continue;
-        if (!failed_too && !serves(state_.members[i].state)) continue;
+        if (disks_[i] == nullptr || !members[i]) continue;
         slots[i] = Buffer(2 * kPageSize);
         ops[i].verb = DiskVerb::read;
         ops[i].offset = slot_offset(table_start_, page, 0);
@@ -281,7 +285,7 @@ void Tables::note_stale(PageNumber page, const std::vector<Pick>& picks) {
 
 Task<Status> Tables::load_from_disks() {
     for (const PageNumber page : {kConfigPage, kStatePage}) {
-        const auto picks = co_await read_page(page, true);
+        const auto picks = co_await read_page(page, ~MemberMask());
         const Pick* newest = nullptr;
         for (const Pick& pick : picks) {
             if (pick && (newest == nullptr || pick->first.sequence > (*newest)->first.sequence))
@@ -294,7 +298,7 @@ Task<Status> Tables::load_from_disks() {
     CO_TRY(check_quorum());
     for (std::uint32_t number = 0; number < page_count(); ++number) {
         const PageNumber page(number);
-        const auto picks = co_await read_page(page, false);
+        const auto picks = co_await read_page(page, serving());
         note_stale(page, picks);
         if (!is_shared(page)) continue;
         const Pick* newest = nullptr;
@@ -322,7 +326,7 @@ Task<Status> Tables::verify_pages() {
     for (std::uint32_t number = 0; number < page_count(); ++number) {
         const PageNumber page(number);
         if (!is_shared(page)) continue;
-        const auto picks = co_await read_page(page, false);
+        const auto picks = co_await read_page(page, serving());
         std::uint64_t highest = sequences_[number];
         bool differ = false;
         for (std::size_t i = 0; i < picks.size(); ++i) {

@@ -3,49 +3,46 @@
 //
 //   who would declare it                          every other AMF of the view
 //     |  member_ask {question, members}             |
-//     |-------------------------------------------->|  reads a page of each
+//     |-------------------------------------------->|  reads a page of each, several times
 //     |         member_told {question, those read}  |
 //     |<--------------------------------------------|
 //
-// If somebody reads it we are the ones to go: this controller leaves the group, its hosts have others, and
-// its writes are finished by these. Under the tables lock, so that of two that have lost different paths one
-// leaves and the other decides alone. A member that can be read from here and fails writes is a failed one.
+// If somebody reads it every time we are the ones to go: this controller leaves the group, its hosts have
+// others, and its writes are finished by these. Under the tables lock, so that of two that have lost different
+// paths one leaves and the other decides alone. A member that can be read from here and fails writes is a
+// failed one, and so is one that others can read only now and then: no controller leaves for a bad disk.
 #include "base/log.h"
 #include "tables/tables.h"
 
 namespace braid {
+namespace {
 
-/// It may be another disk in its place.
-bool Tables::has_config(const Buffer& slots) const {
-    const auto bytes = std::span<const std::byte>(slots.span());
-    return pick_slot(ConstPageBytes(bytes.first(kPageSize)), ConstPageBytes(bytes.subspan(kPageSize)), group_,
-                     kConfigPage)
-        .found;
+MemberMask found(const auto& picks) {
+    MemberMask out;
+    for (std::size_t m = 0; m < picks.size(); ++m) out[m] = picks[m].has_value();
+    return out;
 }
 
-/// Of these. More than one try: a disk that fails now and then is not a path that is lost.
-Task<MemberMask> Tables::read_from_here(MemberMask members) {
-    constexpr int kTries = 3;
+}  // namespace
+
+/// Of these, whatever we could read at least once. A disk that fails now and then is not a path that is lost.
+Task<MemberMask> Tables::read_once(MemberMask members) {
+    constexpr int kTries = 5;
     constexpr Nanos kPause = 5ms;
     MemberMask out;
     for (int i = 0; i < kTries && (members & ~out).any(); ++i) {
         if (i != 0) co_await sleep_for(clock_, kPause);
-        std::vector<DiskOp> ops(disks_.size());
-        std::vector<Buffer> pages(disks_.size());
-        Join join(executor_);
-        for (std::size_t m = 0; m < ops.size(); ++m) {
-            if (!members[m] || out[m] || disks_[m] == nullptr) continue;
-            pages[m] = Buffer(2 * kPageSize);
-            ops[m].verb = DiskVerb::read;
-            ops[m].offset = slot_offset(table_start_, kConfigPage, 0);
-            ops[m].memory = pages[m].span();
-            disks_[m]->submit(ops[m], join);
-        }
-        co_await join;
-        for (std::size_t m = 0; m < ops.size(); ++m)
-            out[m] = out[m] || (!pages[m].empty() && ops[m].status && has_config(pages[m]));
+        out |= found(co_await read_page(kConfigPage, members & ~out));
     }
     co_return out;
+}
+
+/// Of these, whatever we could read every time.
+Task<MemberMask> Tables::read_always(MemberMask members) {
+    constexpr int kTries = 8;
+    for (int i = 0; i < kTries && members.any(); ++i)
+        members &= found(co_await read_page(kConfigPage, members));
+    co_return members;
 }
 
 /// Of these; asked again in every view, until all have told.
@@ -72,7 +69,7 @@ Task<MemberMask> Tables::read_elsewhere(MemberMask members) {
 }
 
 Task<void> Tables::tell_read(AmfId to, std::uint64_t question, MemberMask members) {
-    const MemberMask read = co_await read_from_here(members);
+    const MemberMask read = co_await read_always(members);
     Message message{group_, MessageType::member_told, {}, {}};
     Writer writer(message.head);
     writer.put(question);
@@ -88,7 +85,7 @@ void Tables::on_told(AmfId from, std::uint64_t question, MemberMask read) {
 
 /// Of members that have failed commands from here: only our path to them is lost.
 Task<MemberMask> Tables::reached_by_others_alone(MemberMask members) {
-    members &= ~co_await read_from_here(members);
+    members &= ~co_await read_once(members);
     if (members.any()) members = co_await read_elsewhere(members);
     for (std::size_t i = 0; i < disks_.size(); ++i) {
         if (members[i])

@@ -397,7 +397,8 @@ private:
     Status apply_config(ConstPageBytes bytes);
     void apply_zones(std::uint32_t first, const MapPage& content);
     Buffer encode_page(PageNumber page, std::uint64_t sequence) const;
-    Task<std::vector<Pick>> read_page(PageNumber page, bool failed_too);
+    MemberMask serving() const;
+    Task<std::vector<Pick>> read_page(PageNumber page, MemberMask members);
     Task<Status> on_all_members(DiskVerb verb, std::uint64_t offset, std::span<std::byte> memory);
     Task<Status> flush_members();
     Task<Status> store_page(PageNumber page, Buffer bytes);
@@ -439,8 +440,8 @@ private:
     MemberMask counted_members() const;
 
     // reach.cc
-    bool has_config(const Buffer& slots) const;
-    Task<MemberMask> read_from_here(MemberMask members);
+    Task<MemberMask> read_once(MemberMask members);
+    Task<MemberMask> read_always(MemberMask members);
     Task<MemberMask> read_elsewhere(MemberMask members);
     Task<MemberMask> reached_by_others_alone(MemberMask members);
     Task<void> tell_read(AmfId to, std::uint64_t question, MemberMask members);
