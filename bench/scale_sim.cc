@@ -10,7 +10,8 @@
 //   expand: of the disks a sixth comes when the others are full, and gets its part
 //   widen: all extents get stripes of `--to-width` disks
 //
-// `s`: from the job's begin to its end. `disk`, `AMF`: bytes of the busiest one, as a part of the mean.
+// `s`: from the job's begin to its end; `MB/s`: of all disks but the failed one; `disk`, `AMF`: bytes of the
+// busiest one, as a part of the mean. scale_plot.py draws the rows.
 #include <CLI/CLI.hpp>
 #include <numeric>
 
@@ -200,15 +201,17 @@ int main(int argc, char** argv) {
     app.add_option("--min", o.min_mib, "MiB/s of each AMF in any case");
     app.add_option("--seed", o.seed);
     CLI11_PARSE(app, argc, argv);
-    fmt::print("| {} | controllers | disks | s | MB/s | disk | AMF |", o.work);
-    fmt::print("{}\n|---|---|---|---|---|---|---|{}\n", o.hosts != 0 ? " p99 us before | during |" : "",
-               o.hosts != 0 ? "---|---|" : "");
+    std::string label = o.work;
+    if (o.bus_mb != 0) label += fmt::format(", bus {} MB/s", o.bus_mb);
+    if (o.bound_us != 0) label += fmt::format(", p99 <= {} us", o.bound_us);
+    fmt::print("| work | controllers | disks | s | MB/s | disk | AMF |{}\n|---|---|---|---|---|---|---|{}\n",
+               o.hosts != 0 ? " p99 us before | during |" : "", o.hosts != 0 ? "---|---|" : "");
     for (const std::size_t disks : o.disks) {
         for (const std::size_t controllers : o.controllers) {
             const Figures f = Bench(o, controllers, disks).run();
             const double seconds = static_cast<double>(f.took.count()) / 1e9;
             const auto bytes = std::accumulate(f.disks.begin(), f.disks.end(), std::uint64_t{0});
-            fmt::print("| | {} | {} | {:.2f} | {:.0f} | {:.2f} | {:.2f} |", controllers, disks, seconds,
+            fmt::print("| {} | {} | {} | {:.2f} | {:.0f} | {:.2f} | {:.2f} |", label, controllers, disks, seconds,
                        static_cast<double>(bytes) / 1e6 / seconds, busiest(f.disks), busiest(f.amfs));
             if (o.hosts != 0)
                 fmt::print(" {} | {} |", f.before.quantile(990) / 1us, f.during.quantile(990) / 1us);
