@@ -73,7 +73,9 @@ public:
         const std::vector<std::uint64_t> before = disk_bytes();
         begin();
         const JobKind kind = setup_.work == "widen" ? JobKind::reshape : JobKind::rebuild;
-        const auto active = [&] { return nodes_[0].running->amf()->tables().state().active(kind) != nullptr; };
+        const auto active = [&] {
+            return nodes_[0].running->amf()->tables().state().active(kind) != nullptr;
+        };
         must(world_.run_until(active, 60s), "no job");
         latencies_ = &out.during;
         const Nanos begun = world_.now();
@@ -211,8 +213,9 @@ int main(int argc, char** argv) {
             const Figures f = Bench(o, controllers, disks).run();
             const double seconds = static_cast<double>(f.took.count()) / 1e9;
             const auto bytes = std::accumulate(f.disks.begin(), f.disks.end(), std::uint64_t{0});
-            fmt::print("| {} | {} | {} | {:.2f} | {:.0f} | {:.2f} | {:.2f} |", label, controllers, disks, seconds,
-                       static_cast<double>(bytes) / 1e6 / seconds, busiest(f.disks), busiest(f.amfs));
+            fmt::print("| {} | {} | {} | {:.2f} | {:.0f} | {:.2f} | {:.2f} |", label, controllers, disks,
+                       seconds, static_cast<double>(bytes) / 1e6 / seconds, busiest(f.disks),
+                       busiest(f.amfs));
             if (o.hosts != 0)
                 fmt::print(" {} | {} |", f.before.quantile(990) / 1us, f.during.quantile(990) / 1us);
             fmt::print("\n");

@@ -95,13 +95,13 @@ public:
     SimClock clock;
     SimRandom random;
     bool alive = true;
-    unsigned paused = 0;            ///< how many want it to stand still
-    std::bitset<256> no_path;       ///< to these disks: every command of it fails
-    std::uint64_t path_errors = 0;  ///< commands that failed for that
+    unsigned paused = 0;              ///< how many want it to stand still
+    std::bitset<256> no_path;         ///< to these disks: every command of it fails
+    std::uint64_t path_errors = 0;    ///< commands that failed for that
     Nanos bus_until{}, port_until{};  ///< busy, with a bus_rate, a link_rate
-    std::size_t orphans = 0;        ///< disk commands that may still land after its death
-    bool left_view = false;         ///< the record of members names it no more: it must not change a disk
-    std::function<void()> destroy;  ///< drops everything that runs in it
+    std::size_t orphans = 0;          ///< disk commands that may still land after its death
+    bool left_view = false;           ///< the record of members names it no more: it must not change a disk
+    std::function<void()> destroy;    ///< drops everything that runs in it
     std::vector<std::function<void()>>
         on_death;  ///< sockets, locks, watches of others: in order of registration
 };

@@ -11,7 +11,7 @@
 namespace braid {
 namespace {
 
-constexpr std::size_t kFound = 64;   // zones that one look finds at most
+constexpr std::size_t kFound = 64;  // zones that one look finds at most
 constexpr std::size_t kMostLanes = 64;
 constexpr Nanos kLookAgain = 500ms;  // if not all of them have been moved before
 

@@ -9,7 +9,7 @@
 //   -> flush the target -> watermark -> ... -> the zone has the new segment -> the next one
 //
 // Rows of a zone come one after the other, and several zones at once: as many, on all AMFs together, as keep
-// the members at work. A watermark is a change of the tables, which are everybody's: so there are few of them.
+// the members at work. A watermark is a change of the tables, which are everybody's: there are few of them.
 //
 // It begins by itself when a member has been failed for `delay`, if there is space that no virtual disk may
 // need; what was begun goes on at once. The object outlives its run; end() ends it after the present rows.
@@ -30,7 +30,7 @@
 namespace braid {
 
 struct MoverOptions {
-    Nanos delay = 30s;       ///< after a member was declared failed
+    Nanos delay = 30s;        ///< after a member was declared failed
     std::uint32_t run = 256;  ///< rows between two watermarks, at most
     Nanos mark = 1s;          ///< from one to the next, no more rows
     std::size_t queue = 4;    ///< commands of a member at once on average, from all AMFs

@@ -162,9 +162,9 @@ public:
     /// changed, if a part of one is out of range or taken.
     Status take(const Zone& zone, std::uint32_t units);
     /// A zone on distinct members of `usable`, those with places for most segments of its size, of equal ones
-    /// those that share least with the others, then turn by turn with the extent; generation 0. Only if there are too few, or if not all that is
-    /// `promised` would find its places, members of `reserve` complete it: a degraded group gives its missing
-    /// members here. no_space.
+    /// those that share least with the others, then turn by turn with the extent; generation 0. Only if there
+    /// are too few, or if not all that is `promised` would find its places, members of `reserve` complete it:
+    /// a degraded group gives its missing members here. no_space.
     Result<Zone> allocate(ZoneSize size, ExtentIndex extent, MemberMask usable, MemberMask reserve = {},
                           Promise promised = {});
     /// Returns the segments of a zone that was taken or allocated here.
