@@ -18,7 +18,7 @@
 #include <string>
 #include <vector>
 
-#include "jobs/latencies.h"
+#include "base/latencies.h"
 #include "sim/node.h"
 
 namespace braid::sim {
