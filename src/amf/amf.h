@@ -113,8 +113,10 @@ public:
     /// The stripes of an extent without a zone have this shape from now on. busy: it has one.
     Task<Status> set_shape(ExtentIndex extent, StripeShape shape);
     /// The same for any extent: what is in one with a zone is copied to a zone of that shape while hosts go
-    /// on, so many rows at once. busy: look at it again; no_space; media_error: some of it cannot be read.
-    Task<Status> reshape(ExtentIndex extent, StripeShape to, unsigned depth = 4);
+    /// on, `depth` rows at once, each of them after `turn`, which may end it with an error. busy: look at it
+    /// again; no_space; media_error: some of it cannot be read.
+    using Turn = std::function<Task<Status>(std::uint64_t bytes)>;
+    Task<Status> reshape(ExtentIndex extent, StripeShape to, unsigned depth = 4, Turn turn = {});
     /// The AMF that does what one alone should do: the lowest id of the view.
     bool keeper() const { return !view_.members.empty() && view_.members.front().id == view_.self; }
 
@@ -387,8 +389,8 @@ private:
     struct Reshaping;
     Task<Status> hold_extent(ExtentIndex extent, StripeShape to, HeldExtent& held);
     void forget_extent(ExtentIndex extent, std::uint32_t rows);
-    Task<Status> copy_and_succeed(Reshaping& work, unsigned depth);
-    Task<Status> copy_stale(Reshaping& work, unsigned depth);
+    Task<Status> copy_and_succeed(Reshaping& work);
+    Task<Status> copy_stale(Reshaping& work);
     Task<Status> lock_and_copy(Reshaping& work, Row row);
     Task<Status> copy_row(Reshaping& work, Row row);
     Task<Status> write_row(Reshaping& work, Row row, const Buffer& memory);

@@ -163,9 +163,12 @@ Task<Result<StripeVerdict>> Amf::check_stripe(StripeIndex stripe, bool correct) 
     }
     if (repairs.sums) co_await repair_sums(stripe);
     // Of a stripe under resync the target of a move may have something else than the place that was looked
-    // at.
-    const Zone* zone = tables_.zone(geometry_.extent_of(stripe));
-    while (correct && verdict && zone != nullptr && zone->move) {
+    // at; one that has failed is nobody's target again.
+    const auto has_target = [&] {
+        const Zone* zone = tables_.zone(geometry_.extent_of(stripe));
+        return zone != nullptr && zone->move && tables_.member_ok(zone->move->target.member);
+    };
+    while (correct && verdict && has_target()) {
         const Status again = co_await move_row(stripe, view_.epoch);
         if (again || again.error().code != Errc::busy) break;
         if (tables_.offline()) co_return fail(Errc::offline);

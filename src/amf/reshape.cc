@@ -90,7 +90,7 @@ void Amf::Reshaping::touch(const Geometry& geometry, StripeIndex first, std::uin
     touch({at, geometry.range_of(StripeIndex(high - 1)).end() - at});
 }
 
-Task<Status> Amf::reshape(ExtentIndex extent, StripeShape to, unsigned depth) {
+Task<Status> Amf::reshape(ExtentIndex extent, StripeShape to, unsigned depth, Turn turn) {
     if (tables_.shape_of(extent) == to) co_return Status{};
     if (tables_.zone(extent) == nullptr) co_return co_await set_shape(extent, to);
     if (tables_.emptying(extent)) {
@@ -107,16 +107,16 @@ Task<Status> Amf::reshape(ExtentIndex extent, StripeShape to, unsigned depth) {
         co_return fail(Errc::busy);
     CO_TRY_LET(const Zone zone, co_await tables_.reserve_successor(extent, to));
     if (reshaping_ != nullptr) co_return fail(Errc::busy);
-    Reshaping work(*this, extent, zone, epoch);
-    const Status status = co_await copy_and_succeed(work, depth);
+    Reshaping work(*this, extent, zone, epoch, depth, turn);
+    const Status status = co_await copy_and_succeed(work);
     if (!status && tables_.loaded() && !tables_.offline()) (void)co_await tables_.drop_successor(extent);
     co_return status;
 }
 
-Task<Status> Amf::copy_and_succeed(Reshaping& work, unsigned depth) {
+Task<Status> Amf::copy_and_succeed(Reshaping& work) {
     // What is written again and again is copied once all is locked.
     for (unsigned round = 0; round < kReshapeRounds && work.stale > work.fresh.size() / 16; ++round)
-        CO_TRY(co_await copy_stale(work, depth));
+        CO_TRY(co_await copy_stale(work));
     HeldExtent held;
     CO_TRY(co_await hold_extent(work.extent, work.to.shape(), held));
     if (tables_.emptying(work.extent)) co_return fail(Errc::busy);
@@ -137,11 +137,11 @@ Task<Status> Amf::copy_and_succeed(Reshaping& work, unsigned depth) {
     co_return Status{};
 }
 
-Task<Status> Amf::copy_stale(Reshaping& work, unsigned depth) {
+Task<Status> Amf::copy_stale(Reshaping& work) {
     const auto rows = static_cast<std::uint32_t>(work.fresh.size());
     for (std::uint32_t row = 0; row < rows;) {
         std::vector<Task<Status>> some;
-        for (; row < rows && some.size() < depth; ++row) {
+        for (; row < rows && some.size() < work.depth; ++row) {
             if (!work.fresh[row]) some.push_back(lock_and_copy(work, Row(row)));
         }
         for (const Status& status : co_await gather(executor_, std::move(some))) CO_TRY(status);
@@ -151,6 +151,7 @@ Task<Status> Amf::copy_stale(Reshaping& work, unsigned depth) {
 
 /// Stripes are locked in their order, as in trim.cc.
 Task<Status> Amf::lock_and_copy(Reshaping& work, Row row) {
+    if (work.turn) CO_TRY(co_await work.turn(work.to.stripe_size()));
     if (!ready_ || gate_.closed()) co_return fail(Errc::not_ready);
     const auto [first, last] = work.stripes_of(row);
     const UnitIndex begin = units_.of_stripe(first);

@@ -17,7 +17,7 @@ struct Amf::HeldExtent {
 };
 
 struct Amf::Reshaping {
-    Reshaping(Amf& a, ExtentIndex e, const Zone& z, Epoch when)
+    Reshaping(Amf& a, ExtentIndex e, const Zone& z, Epoch when, unsigned rows, const Turn& may)
         : amf(a),
           extent(e),
           zone(z),
@@ -25,6 +25,8 @@ struct Amf::Reshaping {
           from(a.tables_.config().geometry_of(z.shape)),
           to(a.tables_.config().geometry_of(next.shape)),
           epoch(when),
+          depth(rows),
+          turn(may),
           fresh(to.rows_per_extent()),
           stale(to.rows_per_extent()) {
         amf.reshaping_ = this;
@@ -59,6 +61,8 @@ struct Amf::Reshaping {
     const Zone zone, next;
     const Geometry from, to;
     const Epoch epoch;        ///< in which it began
+    const unsigned depth;     ///< rows at once
+    const Turn& turn;         ///< before each row
     std::vector<bool> fresh;  ///< by row: copied, and nobody has written there since
     std::size_t stale;        ///< rows that are not
 };

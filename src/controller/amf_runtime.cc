@@ -36,7 +36,7 @@ AmfRuntime::AmfRuntime(Executor& executor, Clock& clock, DiskShelf& shelf, PortR
                    return find_forwarded(controller, volume);
                }),
       mover_(amf_, clock, pace_, plan.moves, [this] { voice_.changed(*this); }),
-      reshaper_(amf_, clock, ReshaperOptions{}),
+      reshaper_(amf_, clock, pace_, ReshaperOptions{}),
       scrub_(amf_, clock, pace_, ScrubOptions{}),
       clock_(clock),
       scope_(executor) {
@@ -83,6 +83,7 @@ AmfReport AmfRuntime::report() const {
     out.forwarded = forward_.counters();
     out.moves = mover_.progress();
     out.pace = pace_.report(clock_.now());
+    out.unreadable_extents = reshaper_.unreadable();
     if (resync_ != nullptr) {
         out.resync = resync_->progress();
     } else if (out.loaded && !amf_.tables().former_intents().empty()) {

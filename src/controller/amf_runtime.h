@@ -65,7 +65,8 @@ struct AmfReport {
     std::optional<ResyncProgress> resync;          ///< of what its earlier life left, while there is any
     MoveProgress moves;
     PaceReport pace;
-    ForwardServed forwarded;  ///< what it did for controllers outside of the group
+    std::size_t unreadable_extents = 0;  ///< that cannot be converted for it
+    ForwardServed forwarded;             ///< what it did for controllers outside of the group
 };
 
 class AmfRuntime;

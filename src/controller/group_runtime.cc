@@ -117,6 +117,7 @@ AmfReport GroupRuntime::together() const {
         for (std::size_t i = 0; i < out.mismatches.size(); ++i)
             out.mismatches[i] += one.counters.mismatches[i];
         out.dirty_regions += one.dirty_regions;
+        out.unreadable_extents += one.unreadable_extents;
         for (const auto& [port, inside] : one.in_flight) out.in_flight[port] += inside;
     }
     return out;

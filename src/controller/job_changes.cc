@@ -126,6 +126,13 @@ void Controller::add_job_conditions(const GroupRuntime& group, const AddConditio
             "replace the failed disks, braid group expand " + name +
                 " --add DISK, or trim what is not needed");
     }
+    const std::size_t unreadable = group.together().unreadable_extents;
+    if (unreadable != 0) {
+        add("RESHAPE_UNREADABLE", Severity::warning, name,
+            std::to_string(unreadable) +
+                " extents of 64 MiB keep the shape that they have: some of what they hold cannot be read",
+            "restore what reads with errors from a backup, or trim it: it is tried again by itself");
+    }
     // What the last one says that came to its end, and those after it.
     std::ranges::sort(scrubs, std::greater{}, [](const JobRecord* job) { return job->id; });
     for (const JobRecord* job : scrubs) {

@@ -143,14 +143,15 @@ void count_amf(Page& page, const std::string& name, unsigned index, const AmfRep
                c.checksum_repairs);
     page.count("braid_blocks_repaired_total", "Strips or blocks that were written again.", labels,
                c.repaired);
-    for (const auto& [kind, bytes] :
-         {std::pair("scrub", amf.pace.bytes[0]), std::pair("rebuild", amf.pace.bytes[1])}) {
-        page.count("braid_background_bytes_total", "Bytes that a scrub has looked at, or a rebuild has made.",
-                   {{"group", name}, {"amf", number}, {"kind", kind}}, bytes);
+    for (const JobKind kind : {JobKind::scrub, JobKind::rebuild, JobKind::reshape}) {
+        page.count("braid_background_bytes_total",
+                   "Bytes that a scrub has looked at, or a rebuild or a reshape has made.",
+                   {{"group", name}, {"amf", number}, {"kind", std::string(to_string(kind))}},
+                   amf.pace.bytes_of(kind));
     }
     if (amf.pace.on) {
         page.add({"braid_background_limit_bytes_per_second",
-                  "What both may do together beside hosts; 0: as much as they can.", false, labels,
+                  "What all of it may do together beside hosts; 0: as much as they can.", false, labels,
                   static_cast<double>(amf.pace.limit)});
         page.add({"braid_host_latency_p99_seconds",
                   "Of reads, writes and flushes in the last second or less.", false, labels,

@@ -171,7 +171,8 @@ Task<Status> Mover::move_rows(ExtentIndex extent, std::uint32_t from, std::uint3
 Task<Status> Mover::move_row(StripeIndex stripe, Epoch epoch) {
     const unsigned priority = job() != nullptr ? job()->priority : kDefaultPriority;
     const std::uint64_t bytes = amf_.tables().geometry().strip_size;
-    CO_TRY(co_await take_turn(pace_, clock_, JobKind::rebuild, priority, bytes, ending_));
+    const auto ending = [this] { return ending_; };
+    CO_TRY(co_await take_turn(pace_, clock_, JobKind::rebuild, priority, bytes, ending));
     co_return co_await amf_.move_row(stripe, epoch);
 }
 

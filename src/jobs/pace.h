@@ -1,5 +1,5 @@
-// How fast background work (scrub, rebuild) may go beside hosts: as fast as the 99th percentile of their
-// latency stays within a bound, and never slower than a minimum. One for each AMF, for all its work.
+// How fast background work (scrub, rebuild, reshape) may go beside hosts: as fast as the 99th percentile of
+// their latency stays within a bound, and never slower than a minimum. One for each AMF, for all its work.
 // Pure: it is told what hosts see, here and at the other AMFs, and what time it is.
 //
 //   hosts' operations -> an interval's p99 -> all AMFs of the group: above the bound, so much slower at once;
@@ -39,10 +39,11 @@ struct HostLatency {
 
 /// For people.
 struct PaceReport {
-    std::array<std::uint64_t, 2> bytes{};  ///< that were let go: scrub, rebuild
-    std::uint64_t limit = 0;               ///< bytes per second; 0: none
-    Nanos host_p99{};                      ///< of the last interval here; 0: no host was at work
+    std::array<std::uint64_t, kJobKinds> bytes{};  ///< that were let go, by kind
+    std::uint64_t limit = 0;                       ///< bytes per second; 0: none
+    Nanos host_p99{};                              ///< of the last interval here; 0: no host was at work
     bool on = false;
+    std::uint64_t bytes_of(JobKind kind) const { return bytes[static_cast<std::size_t>(kind) - 1]; }
 };
 
 class Pace {
@@ -83,7 +84,7 @@ private:
         unsigned priority = 0;
         Nanos free_at{};  ///< what was let go has had its time by then
     };
-    Lane& lane(JobKind work) { return lanes_[work == JobKind::scrub ? 0 : 1]; }
+    Lane& lane(JobKind work) { return lanes_[static_cast<std::size_t>(work) - 1]; }
     bool hosts_at_work(Nanos now) const;
     Nanos aim() const { return options_.host_p99 * 3 / 4; }
     void wake(Nanos now);
@@ -105,7 +106,7 @@ private:
     std::map<AmfId, Told> told_;  ///< AmfId(): by ourselves
     Nanos changed_{};             ///< the rate, or that there is a limit
     bool held_ = false;           ///< somebody had to wait since that was last thought about
-    std::array<Lane, 2> lanes_;
+    std::array<Lane, kJobKinds> lanes_;
 };
 
 }  // namespace braid

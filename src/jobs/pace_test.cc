@@ -277,7 +277,7 @@ TEST(Pace, IsOffWithoutABound) {
     Pace pace({{}, kMiB});
     pace.host_began(1s);
     for (int i = 0; i < 1000; ++i) EXPECT_EQ(pace.ask(1s, JobKind::rebuild, 1, kMiB), Nanos{0});
-    EXPECT_EQ(pace.report(1s).bytes[1], 1000 * kMiB);
+    EXPECT_EQ(pace.report(1s).bytes_of(JobKind::rebuild), 1000 * kMiB);
     EXPECT_EQ(pace.report(1s).limit, 0u);
 }
 

@@ -1,6 +1,7 @@
 #include "jobs/reshaper.h"
 
 #include "jobs/share.h"
+#include "jobs/turn.h"
 
 namespace braid {
 
@@ -45,14 +46,30 @@ Task<void> Reshaper::work() {
         const bool paused = job() != nullptr && job()->state == JobState::paused;
         if (!extent || paused || job() == nullptr) co_return;
         const bool has_zone = tables.zone(*extent) != nullptr;
-        const Status status = co_await amf_.reshape(*extent, tables.config().wanted, job()->priority);
+        const auto may_go = [this](std::uint64_t bytes) { return turn(bytes); };
+        const Status status = co_await amf_.reshape(*extent, tables.config().wanted, job()->priority, may_go);
         if (status) {
+            unreadable_.erase(*extent);
             done_ += has_zone ? 1 : 0;
             continue;
         }
-        const bool soon = status.error().code == Errc::busy;
-        avoided_[*extent] = clock_.now() + (soon ? options_.poll : options_.retry);
+        const Errc code = status.error().code;
+        if (code == Errc::media_error) unreadable_.insert(*extent);
+        avoided_[*extent] = clock_.now() + (code == Errc::busy          ? options_.poll
+                                            : code == Errc::media_error ? options_.unreadable
+                                                                        : options_.retry);
     }
+}
+
+/// What has been copied waits where it is while the job is paused.
+Task<Status> Reshaper::turn(std::uint64_t bytes) {
+    const Epoch epoch = amf_.view().epoch;
+    const auto over = [this, epoch] {
+        return ending_ || !amf_.ready() || amf_.view().epoch != epoch || job() == nullptr;
+    };
+    while (!over() && job()->state == JobState::paused) co_await sleep_for(clock_, options_.poll);
+    if (over()) co_return fail(Errc::cancelled);
+    co_return co_await take_turn(pace_, clock_, JobKind::reshape, job()->priority, bytes, over);
 }
 
 /// Nobody goes on with what the dead, or who had the extent in an earlier view, have begun.
@@ -64,6 +81,7 @@ Task<Status> Reshaper::drop_left() {
         if (zone != nullptr && zone->successor && mine(ExtentIndex(i)))
             CO_TRY(co_await tables.drop_successor(ExtentIndex(i)));
     }
+    unreadable_.clear();
     cleared_ = epoch;
     co_return Status{};
 }

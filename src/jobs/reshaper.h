@@ -11,39 +11,47 @@
 
 #include <map>
 #include <optional>
+#include <set>
 
 #include "amf/amf.h"
+#include "jobs/pace.h"
 
 namespace braid {
 
 struct ReshaperOptions {
     Nanos poll = 100ms;
-    Nanos retry = 1s;  ///< after an extent that could not be done
+    Nanos retry = 1s;        ///< after an extent that could not be done
+    Nanos unreadable = 10s;  ///< after one of which something cannot be read
 };
 
 class Reshaper {
 public:
-    Reshaper(Amf& amf, Clock& clock, ReshaperOptions options) : amf_(amf), clock_(clock), options_(options) {}
+    Reshaper(Amf& amf, Clock& clock, Pace& pace, ReshaperOptions options)
+        : amf_(amf), clock_(clock), pace_(pace), options_(options) {}
 
     Task<void> run();
-    /// After the present extent.
     void end() { ending_ = true; }
     bool busy() const { return busy_; }
+    /// Extents that keep their shape, because something of them cannot be read.
+    std::size_t unreadable() const { return unreadable_.size(); }
 
 private:
     const JobRecord* job() const { return amf_.tables().state().active(JobKind::reshape); }
     bool mine(ExtentIndex extent) const;
     std::optional<ExtentIndex> next();
+    Task<Status> turn(std::uint64_t bytes);
     Task<Status> drop_left();
     Task<Status> keep_record();
     Task<void> work();
 
     Amf& amf_;
     Clock& clock_;
+    Pace& pace_;
     const ReshaperOptions options_;
     bool ending_ = false, busy_ = false;
     std::uint32_t at_ = 0;                  ///< where the search goes on
     std::map<ExtentIndex, Nanos> avoided_;  ///< until then
+    std::set<ExtentIndex> unreadable_;      ///< when they were last tried
     Epoch cleared_{};                       ///< in this one nothing is left of the dead
     std::uint32_t done_ = 0;                ///< extents that the record does not know of
     Nanos recorded_{};

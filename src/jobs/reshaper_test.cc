@@ -40,7 +40,7 @@ public:
     void start(std::uint16_t id) {
         world.start(id);
         const ReshaperOptions quick{.poll = 1ms, .retry = 10ms};
-        jobs[id] = std::make_unique<Reshaper>(world.amf(id), world.clock, quick);
+        jobs[id] = std::make_unique<Reshaper>(world.amf(id), world.clock, pace, quick);
         world.node(id).scope->spawn(jobs[id]->run());
     }
     const Tables& tables(std::uint16_t id) { return world.amf(id).tables(); }
@@ -59,6 +59,7 @@ public:
     }
 
     World world;
+    Pace pace{{}};
     std::map<std::uint16_t, std::unique_ptr<Reshaper>> jobs;
 };
 
@@ -103,6 +104,49 @@ TEST(Reshaper, WhoIsLeftGoesOn) {
             ASSERT_TRUE(w.world.run(2, w.world.amf(2).tables().fail_member(zone.segments[i].member)));
         w.all_there(2);
     }
+}
+
+TEST(Reshaper, LeavesAHostThatWaitsWhatItCan) {
+    Wider w;
+    w.pace = Pace({10ms, 64u << 20});
+    w.pace.host_began(w.world.clock.now());
+    const Nanos begun = w.world.clock.now();
+    ASSERT_TRUE(w.world.run(1, w.world.amf(1).tables().set_wanted(kWide)));
+    ASSERT_TRUE(w.over(1));
+    EXPECT_NEAR(static_cast<double>((w.world.clock.now() - begun) / 1ms), 1000 * kWritten, 300);
+    EXPECT_EQ(w.pace.report(begun).bytes_of(JobKind::reshape), kWritten * kExtentSize);
+    w.all_there(2);
+}
+
+TEST(Reshaper, EndsInTheMiddleOfAnExtent) {
+    Wider w;
+    w.pace = Pace({10ms, 1u << 20});
+    w.pace.host_began(w.world.clock.now());
+    ASSERT_TRUE(w.world.run(1, w.world.amf(1).tables().set_wanted(kWide)));
+    const auto begun = [&] { return w.world.amf(1).counters().reshaped_rows != 0; };
+    ASSERT_TRUE(w.world.run_until(begun));
+    w.jobs[1]->end();
+    EXPECT_TRUE(w.world.run_until([&] { return !w.jobs[1]->busy(); }, 200ms));
+}
+
+/// Until that is written again.
+TEST(Reshaper, SaysThatSomethingCannotBeRead) {
+    Wider w;
+    const Zone zone = *w.tables(1).zone(ExtentIndex(0));
+    const Geometry geometry = w.tables(1).geometry_of(ExtentIndex(0));
+    for (const std::size_t position : {0u, 1u}) {
+        const DiskPlace at =
+            strip_place(geometry, zone.segments[position], Row(0), w.world.config.data_start);
+        w.world.media[at.member.v]->bad.insert(at.offset / kBlockSize);
+    }
+    ASSERT_TRUE(w.world.run(1, w.world.amf(1).tables().set_wanted(kWide)));
+    const auto unreadable = [&] { return w.jobs[1]->unreadable() + w.jobs[2]->unreadable(); };
+    ASSERT_TRUE(w.world.run_until([&] { return unreadable() == 1; }));
+    EXPECT_TRUE(w.world.run_until([&] { return w.tables(1).extents_of_other_shapes() == 1; }));
+    for (const auto& media : w.world.media) media->bad.clear();
+    ASSERT_TRUE(w.over(1));
+    EXPECT_EQ(unreadable(), 0u);
+    w.all_there(2);
 }
 
 TEST(Reshaper, WaitsWhileItIsPaused) {

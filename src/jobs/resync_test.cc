@@ -121,5 +121,22 @@ TEST(Resync, DoesNotEmptyAPageThatItsControllerHasWrittenSince) {
     EXPECT_EQ(lost, 0u) << "wrong parity that no intent names";
 }
 
+/// The rebuild that would choose another target may be paused.
+TEST(Resync, DoesNotWaitForATargetThatHasFailed) {
+    World world({.level = Level::raid5, .disks = 6, .strip_size = 256u << 10, .width = 3});
+    world.start(1);
+    ASSERT_TRUE(world.write(1, 0, pattern(1, 1u << 20)));
+    Tables& tables = world.amf(1).tables();
+    const ExtentIndex extent(0);
+    const auto fail = [&](MemberIndex member) { return world.run(1, tables.fail_member(member)); };
+    ASSERT_TRUE(fail(tables.zone(extent)->segments[0].member));
+    ASSERT_TRUE(world.run(1, tables.open_move(extent)));
+    ASSERT_TRUE(fail(tables.zone(extent)->move->target.member));
+    Resync resync(world.amf(1));
+    std::optional<Status> done;
+    world.node(1).scope->spawn(World::keep(resync.regions({RegionIndex(0)}), done));
+    EXPECT_TRUE(world.run_until([&] { return done.has_value(); }, 10s));
+}
+
 }  // namespace
 }  // namespace braid

@@ -90,7 +90,8 @@ Task<Status> Scrub::scrub(ExtentIndex extent) {
 
 Task<Status> Scrub::check(StripeIndex stripe) {
     const std::uint64_t bytes = amf_.tables().geometry_of(stripe).stripe_size();
-    CO_TRY(co_await take_turn(pace_, clock_, JobKind::scrub, priority_, bytes, ending_));
+    const auto ending = [this] { return ending_; };
+    CO_TRY(co_await take_turn(pace_, clock_, JobKind::scrub, priority_, bytes, ending));
     CO_TRY_LET(const StripeVerdict found, co_await verdict(stripe));
     const JobRecord* present = job();
     broken_off_ = ending_ || present == nullptr || present->id != id_ ||

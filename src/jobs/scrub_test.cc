@@ -252,7 +252,9 @@ TEST(Scrub, LeavesAHostThatWaitsWhatItCan) {
         const Nanos begun = s.world.clock.now();
         if (busy_host) s.pace.host_began(begun);
         const std::uint32_t id = s.begin();
-        const auto all = [&] { return s.pace.report(begun).bytes[0] == s.extents() * kExtentSize; };
+        const auto all = [&] {
+            return s.pace.report(begun).bytes_of(JobKind::scrub) == s.extents() * kExtentSize;
+        };
         EXPECT_TRUE(s.world.run_until(all));
         const Nanos out = s.world.clock.now() - begun;
         s.done(id);

@@ -19,6 +19,7 @@ class Reader;
 
 /// The numbers are those on the disk.
 enum class JobKind : std::uint8_t { scrub = 1, rebuild = 2, reshape = 3 };
+constexpr std::size_t kJobKinds = 3;
 /// The numbers are those on the disk; `failed` does not stand there.
 enum class JobState : std::uint8_t { running = 0, paused = 1, done = 2, cancelled = 3, failed = 4 };
 std::string_view to_string(JobKind kind);

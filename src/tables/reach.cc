@@ -8,9 +8,10 @@
 //     |<--------------------------------------------|
 //
 // If somebody reads it every time we are the ones to go: this controller leaves the group, its hosts have
-// others, and its writes are finished by these. Under the tables lock, so that of two that have lost different
-// paths one leaves and the other decides alone. A member that can be read from here and fails writes is a
-// failed one, and so is one that others can read only now and then: no controller leaves for a bad disk.
+// others, and its writes are finished by these. Under the tables lock, so that of two that have lost
+// different paths one leaves and the other decides alone. A member that can be read from here and fails
+// writes is a failed one, and so is one that others can read only now and then: no controller leaves for a
+// bad disk.
 #include "base/log.h"
 #include "tables/tables.h"
 
