@@ -54,8 +54,9 @@ Task<void> Amf::watch_members() {
         for (std::uint8_t i = 0; changed.any() && i < disks.size(); ++i) {
             if (!changed[i]) continue;
             const MemberLatency seen = limping_.report()[i];
-            LOG_WARN(seen.limps ? "member.slow" : "member.not_slow", {"member", i},
-                     {"p99_us", seen.p99() / 1us}, {"others_us", seen.others / 1us});
+            log_event(seen.limps ? LogLevel::warn : LogLevel::info,
+                      seen.limps ? "member.slow" : "member.not_slow",
+                      {{"member", i}, {"p99_us", seen.p99() / 1us}, {"others_us", seen.others / 1us}});
         }
         const Epoch epoch = view_.epoch;
         if (limping_.members().none() || none_half_written_ == epoch || tables_.offline()) continue;
