@@ -27,13 +27,14 @@ std::optional<unsigned> Amf::column_around(const Spot& spot, const StripeWrite& 
         if (limping_.members()[at.read->member.v]) slow = role;
     }
     if (!slow || *slow < range.first_column() || *slow > range.last_column()) return std::nullopt;
-    return ++around_ % kStraight == 0 ? std::nullopt : slow;
+    return slow;
 }
 
 Task<Status> Amf::read_around(Spot spot, std::uint32_t offset, std::span<std::byte> into, bool whole,
                               unsigned column) {
     if (!whole) co_return fail(Errc::busy);
-    if (!co_await read_strips(spot, offset, into, whole, column))
+    const bool straight = ++around_ % kStraight == 0;
+    if (straight || !co_await read_strips(spot, offset, into, whole, column))
         co_return co_await read_strips(spot, offset, into, whole, std::nullopt);
     ++counters_.read_around;
     co_return Status{};
