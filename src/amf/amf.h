@@ -117,6 +117,8 @@ public:
     /// again; no_space; media_error: some of it cannot be read.
     using Turn = std::function<Task<Status>(std::uint64_t bytes)>;
     Task<Status> reshape(ExtentIndex extent, StripeShape to, unsigned depth = 4, Turn turn = {});
+    /// The extent is not about to give its zone up, or to another one, when nobody is at that any more.
+    Task<Status> take_back(ExtentIndex extent);
     /// The AMF that does what one alone should do: the lowest id of the view.
     bool keeper() const { return !view_.members.empty() && view_.members.front().id == view_.self; }
 
@@ -389,6 +391,7 @@ private:
     struct Reshaping;
     Task<Status> hold_extent(ExtentIndex extent, StripeShape to, HeldExtent& held);
     void forget_extent(ExtentIndex extent, std::uint32_t rows);
+    Task<Status> reshape_alone(ExtentIndex extent, StripeShape to, unsigned depth, const Turn& turn);
     Task<Status> copy_and_succeed(Reshaping& work);
     Task<Status> copy_stale(Reshaping& work);
     Task<Status> lock_and_copy(Reshaping& work, Row row);
@@ -431,7 +434,8 @@ private:
     ChecksumCache sums_;
     TrimmedBlocks trimmed_;
     PeerCache peer_cache_;
-    Reshaping* reshaping_ = nullptr;  ///< what is being copied: one extent at a time
+    bool reshapes_ = false;           ///< one extent at a time
+    Reshaping* reshaping_ = nullptr;  ///< what is being copied
     Event cleaned_;                   ///< a stripe is not dirty any more
     StripeLocks stripe_locks_;
     LockManager locks_;

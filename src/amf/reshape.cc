@@ -93,24 +93,33 @@ void Amf::Reshaping::touch(const Geometry& geometry, StripeIndex first, std::uin
 Task<Status> Amf::reshape(ExtentIndex extent, StripeShape to, unsigned depth, Turn turn) {
     if (tables_.shape_of(extent) == to) co_return Status{};
     if (tables_.zone(extent) == nullptr) co_return co_await set_shape(extent, to);
-    if (tables_.emptying(extent)) {
-        // Whoever was at that is gone, if a lock of it can be had. A read takes it back.
-        const Buffer one(kBlockSize);
-        CO_TRY(co_await read(extent.v * kExtentSize, one.span()));
-    }
+    CO_TRY(co_await take_back(extent));
     if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
     const GateGuard inside(gate_);
-    if (reshaping_ != nullptr) co_return fail(Errc::busy);
+    if (reshapes_) co_return fail(Errc::busy);
+    reshapes_ = true;
+    const Status status = co_await reshape_alone(extent, to, depth, turn);
+    reshapes_ = false;
+    co_return status;
+}
+
+Task<Status> Amf::reshape_alone(ExtentIndex extent, StripeShape to, unsigned depth, const Turn& turn) {
     const Epoch epoch = view_.epoch;
     constexpr std::uint32_t kRegions = kExtentSize / kRegionSize;
     if (co_await tables_.left_half_written(RegionIndex(extent.v * kRegions), kRegions))
         co_return fail(Errc::busy);
     CO_TRY_LET(const Zone zone, co_await tables_.reserve_successor(extent, to));
-    if (reshaping_ != nullptr) co_return fail(Errc::busy);
     Reshaping work(*this, extent, zone, epoch, depth, turn);
     const Status status = co_await copy_and_succeed(work);
     if (!status && tables_.loaded() && !tables_.offline()) (void)co_await tables_.drop_successor(extent);
     co_return status;
+}
+
+/// Whoever was at that is gone, if a lock of it can be had, and a read finds out.
+Task<Status> Amf::take_back(ExtentIndex extent) {
+    if (!tables_.emptying(extent)) co_return Status{};
+    const Buffer one(kBlockSize);
+    co_return co_await read(extent.v * kExtentSize, one.span());
 }
 
 Task<Status> Amf::copy_and_succeed(Reshaping& work) {

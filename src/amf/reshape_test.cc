@@ -364,6 +364,23 @@ TEST(Successor, WaitsForMembersAndSaysSo) {
     EXPECT_TRUE(same(world.read(1, 0, kPiece), pattern(1, kPiece)));
 }
 
+/// Whoever comes second takes no space.
+TEST(Successor, IsOfOneExtentAtATime) {
+    World world(room_of(6, 8));
+    world.start(1);
+    Amf& amf = world.amf(1);
+    std::array<std::optional<Status>, 2> done;
+    for (std::uint32_t i = 0; i < done.size(); ++i)
+        ASSERT_TRUE(world.write(1, i * kExtentSize, pattern(i, kPiece)));
+    for (std::uint32_t i = 0; i < done.size(); ++i)
+        world.node(1).scope->spawn(World::keep(amf.reshape(ExtentIndex(i), kWide), done[i]));
+    ASSERT_TRUE(world.run_until([&] { return done[0] && done[1]; }));
+    EXPECT_TRUE(*done[0]);
+    EXPECT_EQ(done[1]->error().code, Errc::busy);
+    EXPECT_FALSE(amf.tables().zone(ExtentIndex(1))->successor);
+    EXPECT_TRUE(world.run(1, amf.reshape(ExtentIndex(1), kWide)));
+}
+
 /// What is missing comes first.
 TEST(Successor, GoesWhenAPartOfTheZoneMoves) {
     World world(room_of(6, 4));

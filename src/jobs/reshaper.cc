@@ -77,9 +77,11 @@ Task<Status> Reshaper::drop_left() {
     Tables& tables = amf_.tables();
     const Epoch epoch = amf_.view().epoch;
     for (std::uint32_t i = 0; i < tables.config().extents; ++i) {
-        const Zone* zone = tables.zone(ExtentIndex(i));
-        if (zone != nullptr && zone->successor && mine(ExtentIndex(i)))
-            CO_TRY(co_await tables.drop_successor(ExtentIndex(i)));
+        const ExtentIndex extent(i);
+        if (!mine(extent)) continue;
+        (void)co_await amf_.take_back(extent);  // one that cannot be read keeps its successor
+        const Zone* zone = tables.zone(extent);
+        if (zone != nullptr && zone->successor) CO_TRY(co_await tables.drop_successor(extent));
     }
     unreadable_.clear();
     cleared_ = epoch;

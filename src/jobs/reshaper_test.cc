@@ -106,6 +106,24 @@ TEST(Reshaper, WhoIsLeftGoesOn) {
     }
 }
 
+/// Though it has the shape that is wanted, and nobody asks for it.
+TEST(Reshaper, TakesBackWhatADeadOneWasAboutToConvert) {
+    Wider w;
+    const ExtentIndex extent(0);
+    std::optional<Status> done;
+    w.world.node(1).scope->spawn(World::keep(w.world.amf(1).reshape(extent, kWide), done));
+    ASSERT_TRUE(w.world.run_until([&] { return w.tables(2).emptying(extent); }));
+    w.world.node(1).scope->destroy_all();
+    w.jobs.erase(1);
+    w.world.kill(1, InFlight::lost);
+    w.world.adopt();
+    EXPECT_TRUE(w.tables(2).emptying(extent));
+    EXPECT_TRUE(w.world.run_until(
+        [&] { return !w.tables(2).emptying(extent) && !w.tables(2).zone(extent)->successor; }, 5s));
+    EXPECT_NE(w.tables(2).shape_of(extent), kWide);
+    w.all_there(2);
+}
+
 TEST(Reshaper, LeavesAHostThatWaitsWhatItCan) {
     Wider w;
     w.pace = Pace({10ms, 64u << 20});
