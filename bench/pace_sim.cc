@@ -4,15 +4,18 @@
 // and what it held is made anew. Prints a row for each --step: what hosts saw, and how fast the work went,
 // without and with a bound.
 //
-//   pace_sim [--work scrub|rebuild] [--bound 2000] [--min 10] [--hosts 2] [--load
+//   pace_sim [--work scrub|rebuild|limp] [--bound 2000] [--min 10] [--hosts 2] [--load
 //   0:1000,12:0,18:1000,24:3000]
 //            [--priority 9] [--from 2] [--to 30] [--until 30] [--step 1] [--disk 100] [--disk-rate 400]
-//            [--extents 32] [--seed 1]
+//            [--extents 32] [--slow 20] [--seed 1]
 //   --load: from which second on so many operations of each host per second
+//
+// With --work limp a member takes --slow times as long meanwhile, and the rows are without and with reads
+// around it.
 #include <CLI/CLI.hpp>
 #include <map>
 
-#include "jobs/latencies.h"
+#include "base/latencies.h"
 #include "sim_bench.h"
 
 namespace braid::sim {
@@ -31,11 +34,13 @@ struct Setup {
     std::uint64_t from = 2, to = 30, until = 30, step = 1;  ///< seconds
     std::uint64_t disk_us = 100, disk_mib = 400;
     std::uint64_t extents = 32;
+    unsigned slow = 20;
     std::uint64_t seed = 1;
+    bool limp() const { return work == "limp"; }
 };
 
 struct Sample {
-    Latencies hosts;
+    Latencies hosts, reads, writes;
     std::uint64_t bytes = 0;
 };
 
@@ -73,6 +78,8 @@ public:
                 if (options_.work == "rebuild" && due && !work_begun) finish(first().fail_disk("d00", false));
                 if (options_.work == "scrub")
                     keep_scrubbing(due && since < std::chrono::seconds(options_.to));
+                const bool limps = options_.limp() && due && since < std::chrono::seconds(options_.to);
+                media_[1]->slow = limps ? options_.slow : 1;
                 work_begun |= due;
                 rest(std::min(row_end - world_.now(), Nanos(50ms)));
             }
@@ -92,7 +99,8 @@ private:
         out.strip_size = 64u << 10;
         out.spare = options.extents;  // a segment of each extent, and more than that
         out.spare_delay = 1ms;
-        out.host_p99 = paced ? std::chrono::microseconds(options.bound_us) : Nanos{0};
+        if (options.limp() && !paced) out.limping.window = 1h;
+        out.host_p99 = paced && !options.limp() ? std::chrono::microseconds(options.bound_us) : Nanos{0};
         out.background_min = options.min_mib << 20;
         return out;
     }
@@ -140,7 +148,10 @@ private:
         const Status status =
             write ? co_await port->write(at, Slice(data), false) : co_await port->read(at, data.span());
         bench.must(status.has_value(), "an operation failed");
-        if (bench.now_ != nullptr) bench.now_->hosts.add(bench.world_.now() - begun);
+        if (bench.now_ != nullptr) {
+            bench.now_->hosts.add(bench.world_.now() - begun);
+            (write ? bench.now_->writes : bench.now_->reads).add(bench.world_.now() - begun);
+        }
         --bench.open_;
     }
 
@@ -159,7 +170,7 @@ int main(int argc, char** argv) {
     using namespace braid::sim;
     Setup o;
     CLI::App app("How background work gives way to hosts, in the simulator.");
-    app.add_option("--work", o.work)->check(CLI::IsMember({"scrub", "rebuild"}));
+    app.add_option("--work", o.work)->check(CLI::IsMember({"scrub", "rebuild", "limp"}));
     app.add_option("--bound", o.bound_us, "microseconds of hosts' p99");
     app.add_option("--min", o.min_mib, "MiB/s of each AMF in any case");
     app.add_option("--hosts", o.hosts, "controllers with a host, of 2")->check(CLI::Range(0, 2));
@@ -183,10 +194,25 @@ int main(int argc, char** argv) {
     app.add_option("--disk", o.disk_us, "microseconds of each disk command");
     app.add_option("--disk-rate", o.disk_mib, "MiB/s of a disk, on top of that");
     app.add_option("--extents", o.extents, "of the virtual disk")->check(CLI::Range(1, 256));
+    app.add_option("--slow", o.slow, "with --work limp: a member takes so many times as long");
     app.add_option("--seed", o.seed);
     CLI11_PARSE(app, argc, argv);
     const std::vector<Sample> off = Bench(o, false).run();
     const std::vector<Sample> on = Bench(o, true).run();
+    if (o.limp()) {
+        fmt::print(
+            "| s | reads p50 us, p99 us | writes p99 us | reads around: p50 us, p99 us | writes p99 us |\n");
+        fmt::print("|---|---|---|---|---|\n");
+        for (std::size_t i = 0; i < on.size(); ++i) {
+            fmt::print("| {}-{}", i * o.step, (i + 1) * o.step);
+            for (const Sample& row : {off[i], on[i]}) {
+                fmt::print(" | {}, {} | {}", row.reads.quantile(500) / 1us, row.reads.quantile(990) / 1us,
+                           row.writes.quantile(990) / 1us);
+            }
+            fmt::print(" |\n");
+        }
+        return 0;
+    }
     fmt::print(
         "| s | operations/s | p50 us, no bound | p99 us | MiB/s | p50 us, p99 <= {} us | p99 us | MiB/s |\n",
         o.bound_us);

@@ -15,7 +15,7 @@
 #include <CLI/CLI.hpp>
 #include <numeric>
 
-#include "jobs/latencies.h"
+#include "base/latencies.h"
 #include "sim_bench.h"
 
 namespace braid::sim {

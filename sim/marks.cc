@@ -66,6 +66,7 @@ constexpr std::array<Entry, kMarks> kTable{{
     {Mark::write_regenerating, "write.regenerating", ""},
     {Mark::write_full_degraded, "write.full_degraded", ""},
     {Mark::read_regenerated, "read.regenerated", ""},
+    {Mark::read_around, "read.around", ""},
     {Mark::read_whole_stripe, "read.whole_stripe", ""},
     {Mark::block_repaired, "block.repaired", ""},
     {Mark::member_error, "member.error", ""},

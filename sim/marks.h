@@ -68,6 +68,7 @@ enum class Mark : std::uint8_t {
     write_regenerating,
     write_full_degraded,
     read_regenerated,
+    read_around,
     read_whole_stripe,
     block_repaired,
     member_error,

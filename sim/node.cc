@@ -110,7 +110,8 @@ Running::Running(Wires& wires, SharedRecord& record, std::vector<std::unique_ptr
                                   .window_age = shape.window_age,
                                   .spare_delay = shape.spare_delay,
                                   .host_p99 = shape.host_p99,
-                                  .background_min = shape.background_min}),
+                                  .background_min = shape.background_min,
+                                  .limping = shape.limping}),
       scope(process.executor) {}
 
 std::vector<Amf*> Running::amfs() {

@@ -39,6 +39,7 @@ struct Shape {
     std::uint64_t passed = 64u << 10;  ///< of it, bytes that go along with a lock
     std::uint64_t window = 4u << 20;   ///< of it, bytes answered before their copies stand
     Nanos window_age = 200ms;
+    LimpOptions limping{};
     Nanos host_p99{};  ///< that background work leaves hosts; 0: it goes as fast as it can
     std::uint64_t background_min = 10u << 20;  ///< bytes per second of each AMF in any case
     Nanos spare_delay = 1h;                    ///< what a failed member held is made again so long after

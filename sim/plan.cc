@@ -15,6 +15,7 @@ static void draw_extent_trims(Plan& plan);
 static void draw_shapes(Plan& plan);
 static void draw_reshapes(Plan& plan);
 static void draw_pace(Plan& plan);
+static void draw_limping(Plan& plan);
 constexpr std::uint32_t kMostRows = 2100;  ///< of an extent, where segments move
 
 Plan draw_plan(std::uint64_t seed) {
@@ -161,6 +162,7 @@ Plan draw_plan(std::uint64_t seed) {
     Prng paths(mix64(seed) ^ 0x9a78ull);
     plan.single_paths = plan.path_losses && paths.chance(1, 2);
     draw_pace(plan);
+    draw_limping(plan);
     return plan;
 }
 
@@ -202,6 +204,15 @@ void draw_pace(Plan& plan) {
     if (!wanted) return;
     plan.host_p99 = bound;
     plan.background_min = least;
+}
+
+/// So small that a member that is slow for a moment limps, and some that only seem so.
+void draw_limping(Plan& plan) {
+    Prng limps(mix64(plan.seed) ^ 0x11a9ull);
+    const bool wanted = limps.chance(2, 3);
+    const LimpOptions small{1us * limps.between(2'000, 60'000), limps.between(1, 20),
+                            1us * limps.between(100, 2'000)};
+    if (wanted) plan.limping = small;
 }
 
 /// A scrub goes over all rows of what has been written, and takes as many events.
@@ -333,6 +344,7 @@ std::string describe(const Plan& plan) {
     if (plan.mixed) out += "; mixed shapes";
     if (plan.reshapes != 0) out += "; reshapes " + std::to_string(plan.reshapes);
     if (plan.host_p99 != Nanos{0}) out += "; paced";
+    if (plan.limping != LimpOptions{}) out += "; reads around";
     out += describe(plan.sharing);
     out += "; hosts:" + describe(plan.work);
     return out;
@@ -379,7 +391,8 @@ constexpr std::array kSettings{
     kWriteBack,
     kSpare,
     kReplication,
-    setting<[](auto& p) -> auto& { return p.sharing.few_partners; }>("few_partners", 0),
+    setting<[](auto& p) -> auto& { return p.sharing.few_partners; }  // namespace
+            >("few_partners", 0),
     setting<[](auto& p) -> auto& { return p.window; }>("window", 0),
     setting<[](auto& p) -> auto& { return p.window_age; }>("window_age", 0),
     setting<[](auto& p) -> auto& { return p.dirty; }>("dirty", 4096),
@@ -427,10 +440,11 @@ constexpr std::array kSettings{
     setting<[](auto& p) -> auto& { return p.reshapes; }>("reshapes", 0),
     setting<[](auto& p) -> auto& { return p.shape_pause; }>("shape_pause", 1000),
     setting<[](auto& p) -> auto& { return p.host_p99; }>("host_p99", 0),
+    setting<[](auto& p) -> auto& { return p.limping.window; }>("slow_window", 5'000'000),
     setting<[](auto& p) -> auto& { return p.background_min; }>("background_min", 1u << 20),
     setting<[](auto& p) -> auto& { return p.spare_delay; }>("spare_delay", 3'600'000'000),
     setting<[](auto& p) -> auto& { return p.unnoticed_swaps; }>("unnoticed_swaps", 0),
-};
+};  // namespace braid::sim
 
 }  // namespace
 

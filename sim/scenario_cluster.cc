@@ -259,6 +259,7 @@ ScenarioRun::Counts& ScenarioRun::Counts::operator+=(const AmfCounters& counters
     dropped += static_cast<std::int64_t>(counters.recovered_dropped);
     resynced += static_cast<std::int64_t>(counters.resynced);
     regenerated += static_cast<std::int64_t>(counters.regenerated);
+    around += static_cast<std::int64_t>(counters.read_around);
     repaired += static_cast<std::int64_t>(counters.repaired);
     rotten +=
         static_cast<std::int64_t>(counters.rotten_reads + counters.rotten_updates + counters.rotten_checks);

@@ -66,6 +66,7 @@ bool ScenarioRun::expect_count(const Step& step) {
         {"dropped", now.dropped - at_start_.dropped},
         {"resynced", now.resynced - at_start_.resynced},
         {"regenerated", now.regenerated - at_start_.regenerated},
+        {"around", now.around - at_start_.around},
         {"repaired", now.repaired - at_start_.repaired},
         {"rotten", now.rotten - at_start_.rotten},
         {"refreshed", now.refreshed - at_start_.refreshed},

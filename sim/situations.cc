@@ -71,6 +71,7 @@ constexpr std::array kCounted = {
     Counted{Mark::resync_corrected, &AmfCounters::resynced},
     Counted{Mark::forward_done_before, &AmfCounters::done_before},
     Counted{Mark::read_regenerated, &AmfCounters::regenerated},
+    Counted{Mark::read_around, &AmfCounters::read_around},
     Counted{Mark::read_whole_stripe, &AmfCounters::whole_stripe_reads},
     Counted{Mark::lock_blocks_kept, &AmfCounters::blocks_kept},
     Counted{Mark::block_repaired, &AmfCounters::repaired},

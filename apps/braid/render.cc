@@ -18,6 +18,11 @@ std::string size_or_dash(const Json& j, const char* key) {
     return at != j.end() && at->is_number() ? size_text(at->get<std::uint64_t>()) : "-";
 }
 
+std::string ms_or_dash(const Json& j, const char* key) {
+    const double us = real(j, key);
+    return us == 0 ? "-" : fmt::format("{:.1f}", us / 1e3);
+}
+
 std::string upper(std::string text) {
     std::ranges::transform(text, text.begin(),
                            [](char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; });
@@ -225,11 +230,13 @@ std::string ports_text(std::string_view document) {
 
 std::string disks_text(std::string_view document) {
     std::vector<std::vector<std::string>> rows{
-        {"NAME", "SIZE", "STATE", "GROUP", "MEMBER", "READ", "WRITTEN", "ERRORS", "CONTENT"}};
+        {"NAME", "SIZE", "STATE", "GROUP", "MEMBER", "READ", "WRITTEN", "P99 MS", "ERRORS", "CONTENT"}};
     for (const Json& d : list(parse(document), "disks")) {
-        rows.push_back({str(d, "name"), size_or_dash(d, "size_bytes"), str(d, "state"), str(d, "group"),
+        rows.push_back({str(d, "name"), size_or_dash(d, "size_bytes"),
+                        str(d, "slow") == "true" ? "slow" : str(d, "state"), str(d, "group"),
                         str(d, "member"), size_or_dash(d, "read_bytes"), size_or_dash(d, "written_bytes"),
-                        str(d, "errors"), str(d, "content")});
+                        ms_or_dash(d, "read_p99_us") + "/" + ms_or_dash(d, "write_p99_us"), str(d, "errors"),
+                        str(d, "content")});
     }
     return table(rows);
 }

@@ -331,7 +331,10 @@ std::string disks_document(const std::vector<DiskInfo>& disks) {
                                      {"writes", d.writes},
                                      {"read_bytes", d.read_bytes},
                                      {"written_bytes", d.written_bytes},
-                                     {"errors", d.errors}});
+                                     {"errors", d.errors},
+                                     {"read_p99_us", or_null(d.read_p99_us)},
+                                     {"write_p99_us", or_null(d.write_p99_us)},
+                                     {"slow", d.slow}});
     }
     return text_of(json);
 }

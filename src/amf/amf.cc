@@ -35,6 +35,7 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
       journal_(executor, tables_),
       pieces_(executor, options.pieces),
       gate_(executor),
+      limping_(options.limping),
       slot_(slot),
       has_journal_(config.has_journal()),
       write_back_(config.sharing.write_cache == WriteCache::back && config.dimension > 1),
@@ -83,6 +84,7 @@ Task<Status> Amf::start() {
     }
     ready_ = true;
     scope_.spawn(housekeeping());
+    scope_.spawn(watch_members());
     if (write_back()) scope_.spawn(destage_old());
     close_journals_of_the_dead();
     co_return Status{};

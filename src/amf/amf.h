@@ -12,7 +12,7 @@
 // destroys: first whoever calls operations, then this. Never waits for a second stripe while it holds one;
 // never regenerates from a stripe that may be half-written.
 //
-// Where: amf.cc (life, view, flush), locks.cc (which units an operation takes), read.cc, write.cc,
+// Where: amf.cc (life, view, flush), locks.cc (which units an operation takes), read.cc, around.cc, write.cc,
 // trim.cc, reshape.cc, recover.cc, check.cc (parity of one stripe), move.cc (segments that move),
 // checksums.cc, cached.cc (what is remembered), destage.cc, copies.cc and pass.cc (write-back), flush.cc.
 #pragma once
@@ -137,6 +137,7 @@ public:
     const DirtyStripes& dirty() const { return dirty_; }
     const AmfView& view() const { return view_; }
     const AmfCounters& counters() const { return counters_; }
+    const Limping& limping() const { return limping_; }
     AmfConditions conditions() const;
     /// Stripes that an operation works on or waits for.
     std::size_t stripes_in_use() const { return stripe_locks_.active(); }
@@ -231,6 +232,9 @@ private:
     /// busy: something has to be regenerated, and that needs the stripe to hold still, which it does if
     /// `whole`.
     Task<Status> read_blocks(Spot spot, std::uint32_t offset, std::span<std::byte> into, bool whole);
+    /// `around`: a column that is regenerated though its member is there.
+    Task<Status> read_strips(Spot spot, std::uint32_t offset, std::span<std::byte> into, bool whole,
+                             std::optional<unsigned> around);
     Task<Status> regenerate(Sums& sums, unsigned role, StripRange range, std::span<std::byte> into,
                             RoleMask unreadable);
     Task<Status> regenerate_from(Sums& sums, unsigned role, StripRange range, std::span<std::byte> into,
@@ -239,6 +243,12 @@ private:
     void note_read_error(MemberIndex member, const Spot& spot, unsigned role, StripRange range, Error error);
     void note_error_of(MemberIndex member, StripeIndex stripe, Error error);
     Task<void> repair(StripeIndex stripe, unsigned role, StripRange range);
+
+    // around.cc
+    std::optional<unsigned> column_around(const Spot& spot, const StripeWrite& range);
+    Task<Status> read_around(Spot spot, std::uint32_t offset, std::span<std::byte> into, bool whole,
+                             unsigned column);
+    Task<void> watch_members();
 
     // checksums.cc
     Task<void> arrived(Sums& sums);
@@ -437,6 +447,9 @@ private:
     Gate gate_;
     std::array<unsigned, kMaxMembers> read_errors_{};  ///< by member
     MemberMask failing_;                               ///< being declared failed
+    Limping limping_;
+    std::optional<Epoch> none_half_written_;  ///< in this epoch nobody has left a stripe so
+    std::uint64_t around_ = 0;                ///< reads that could have gone around a member
     Buffer zeros_;
     std::vector<UnitIndex> recovering_;
     bool stopping_ = false;  ///< no recovery begins any more

@@ -33,9 +33,17 @@ void Amf::Sums::find() {
 void Amf::Sums::read_copies() {
     const unsigned count = spot.geometry.checksum_copies();
     copies = Buffer(std::size_t{count} * spot.geometry.checksum_record_size());
+    std::array<Places, kMaxParity + 1> at;
+    unsigned quick = 0;
+    const auto limps = [&](unsigned copy) { return amf.limping_.members()[at[copy].read->member.v]; };
     for (unsigned copy = 0; copy < count; ++copy) {
-        if (const Places at = amf.record_at(spot, copy); at.read)
-            batch.read(copy, *at.read, 0, bytes_of(copy));
+        at[copy] = amf.record_at(spot, copy);
+        quick += at[copy].read && !limps(copy) ? 1 : 0;
+    }
+    // Of two, one tells if the other one is old.
+    const bool around = quick >= 2 && (use == Use::reading || use == Use::blocks);
+    for (unsigned copy = 0; copy < count; ++copy) {
+        if (at[copy].read && !(around && limps(copy))) batch.read(copy, *at[copy].read, 0, bytes_of(copy));
     }
     due = true;
 }

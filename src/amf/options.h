@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "amf/limping.h"
 #include "amf/stripe_plan.h"
 #include "icl/lease.h"
 #include "io/clock.h"
@@ -27,6 +28,7 @@ struct AmfOptions {
     const Lease* lease = &always_live();        ///< outlives the AMF
     std::size_t checksums = 16u << 20;          ///< bytes of checksum records that are remembered
     std::size_t trimmed = 256;                  ///< extents of which trimmed parts are remembered
+    LimpOptions limping{};
     // Write-back.
     std::size_t dirty =
         32u << 20;              ///< bytes of records at most: hosts wait; from half of it on the oldest go
@@ -42,6 +44,8 @@ struct AmfCounters {
     std::uint64_t reads = 0, read_bytes = 0, writes = 0, written_bytes = 0, flushes = 0;
     std::array<std::uint64_t, kWritePaths> stripe_writes{};
     std::uint64_t regenerated = 0;  ///< strips computed for a read
+    std::uint64_t read_around = 0;  ///< parts of reads, a stripe at a time, with a strip computed because its
+                                    ///< member limps
     std::uint64_t repaired = 0;     ///< unreadable blocks written again
     std::uint64_t member_errors = 0;
     std::uint64_t recovered_redo = 0, recovered_data = 0, recovered_dropped = 0;

@@ -94,15 +94,25 @@ Task<Status> Amf::read_locked(StripePiece piece, std::span<std::byte> into, cons
 /// Whole blocks of a stripe into aligned memory. They are locked.
 Task<Status> Amf::read_blocks(Spot spot, std::uint32_t offset, std::span<std::byte> into, bool whole) {
     const StripeWrite range{geometry_.strip_size, offset, static_cast<std::uint32_t>(into.size())};
+    const auto column = column_around(spot, range);
+    if (!column) return read_strips(spot, offset, into, whole, std::nullopt);
+    return read_around(spot, offset, into, whole, *column);
+}
+
+Task<Status> Amf::read_strips(Spot spot, std::uint32_t offset, std::span<std::byte> into, bool whole,
+                              std::optional<unsigned> around) {
+    const StripeWrite range{geometry_.strip_size, offset, static_cast<std::uint32_t>(into.size())};
     RoleMask good;
     RoleMask bad;
     RoleMask wrong;
     Sums sums(*this, spot, whole ? Sums::Use::reading : Sums::Use::blocks);
+    sums.trial = around.has_value();
     sums.begin();
     {
         DiskBatch batch(executor_, tables_, extent(spot));
         for (unsigned column = range.first_column(); column <= range.last_column(); ++column) {
             const StripRange part = range.part(column);
+            if (column == around) continue;
             if (const Places at = strip_at(spot, column); at.read)
                 batch.read(column, *at.read, part.from, into.subspan(range.data_at(column), part.length()));
         }
@@ -210,7 +220,8 @@ Task<Status> Amf::regenerate_from(Sums& sums, unsigned role, StripRange range, s
         if (!sums.record || sums.believe || !sums.record.mismatch(role, range.from, into)) co_return Status{};
         break;  // the others do not fit together
     }
-    if (!tables_.offline()) LOG_ERROR("stripe.unreadable", {"stripe", spot.stripe}, {"role", role});
+    if (!tables_.offline() && !sums.trial)
+        LOG_ERROR("stripe.unreadable", {"stripe", spot.stripe}, {"role", role});
     co_return fail(readable(spot).count() < spot.geometry.k ? Errc::offline : Errc::media_error);
 }
 

@@ -56,6 +56,7 @@ struct Amf::Sums {
     bool due = false;      ///< copies are being read
     bool stale = false;    ///< a copy is not what it should be
     bool asked = false;    ///< whether the stripe is in doubt
+    bool trial = false;    ///< what cannot be regenerated is read where it is
     bool believe = false;  ///< what is found is right, whatever the record says
     Buffer copies;
     DiskBatchOf<kMaxParity + 1> batch;  ///< roles: copies

@@ -166,7 +166,9 @@ struct DiskInfo {
     std::string group;    ///< member, failed, missing: of which group
     std::optional<unsigned> member;
     std::uint64_t reads = 0, writes = 0, read_bytes = 0, written_bytes = 0,
-                  errors = 0;  ///< by this controller
+                  errors = 0;                                ///< by this controller
+    std::optional<std::uint64_t> read_p99_us, write_p99_us;  ///< of these, some seconds ago
+    bool slow = false;  ///< much slower than the other disks of its group, as this controller sees it
 };
 
 struct JobInfo {

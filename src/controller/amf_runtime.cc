@@ -78,6 +78,7 @@ AmfReport AmfRuntime::report() const {
     out.units_in_use = locks.in_use();
     out.dirty_regions = amf_.tables().dirty_regions();
     for (const auto& disk : disks_) out.disks.push_back(disk ? disk->counters() : DiskCounters{});
+    out.latencies = amf_.limping().report();
     for (const auto& [id, port] : ports_) out.in_flight[port->name()] = port->in_flight();
     out.forwarded = forward_.counters();
     out.moves = mover_.progress();

@@ -60,6 +60,7 @@ struct AmfReport {
     std::array<std::uint64_t, kMaxMembers>
         mismatches{};                              ///< by member: what it said was not what was written
     std::vector<DiskCounters> disks;               ///< by member
+    std::vector<MemberLatency> latencies;          ///< by member
     std::map<std::string, std::size_t> in_flight;  ///< by port
     std::optional<ResyncProgress> resync;          ///< of what its earlier life left, while there is any
     MoveProgress moves;

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "amf/limping.h"
 #include "host/nbd/limits.h"
 #include "icl/view.h"
 #include "io/clock.h"
@@ -45,6 +46,7 @@ struct ControllerConfig {
     Nanos host_p99{};                   ///< background work goes as fast as hosts' latency stays within;
                                         ///< 0: as fast as it can
     std::uint64_t background_min = 10u << 20;  ///< bytes per second of each AMF that it goes at in any case
+    LimpOptions limping{};
     nbd::Limits nbd_limits;
 };
 

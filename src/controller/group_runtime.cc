@@ -49,6 +49,7 @@ GroupRuntime::GroupRuntime(const Environment& env, const ControllerConfig& contr
                             .cache = controller.cache,
                             .lease = &links,
                             .checksums = controller.checksums,
+                            .limping = controller.limping,
                             .dirty = controller.dirty,
                             .dirty_age = controller.dirty_age,
                             .passed = controller.passed,
@@ -111,6 +112,8 @@ AmfReport GroupRuntime::together() const {
         if (one.conditions.replay.under_way()) all.replay = one.conditions.replay;
         out.disks.resize(std::max(out.disks.size(), one.disks.size()));
         for (std::size_t i = 0; i < one.disks.size(); ++i) out.disks[i] += one.disks[i];
+        out.latencies.resize(std::max({out.latencies.size(), out.disks.size(), one.latencies.size()}));
+        for (std::size_t i = 0; i < one.latencies.size(); ++i) out.latencies[i] |= one.latencies[i];
         for (std::size_t i = 0; i < out.mismatches.size(); ++i)
             out.mismatches[i] += one.counters.mismatches[i];
         out.dirty_regions += one.dirty_regions;

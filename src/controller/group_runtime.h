@@ -59,8 +59,8 @@ public:
     std::size_t member_count() const { return seats_.front()->runtime().member_count(); }
     Disk* disk(MemberIndex member) const { return seats_.front()->runtime().disk(member); }
 
-    /// Of all its AMFs together: conditions, disks by member, dirty regions, operations inside ports. The
-    /// rest of the report is empty.
+    /// Of all its AMFs together: conditions, disks and their latencies by member, dirty regions, operations
+    /// inside ports. The rest of the report is empty.
     AmfReport together() const;
 
     /// A view with this controller in it, which serves the group.

@@ -66,6 +66,9 @@ void count_amf(Page& page, const std::string& name, unsigned index, const AmfRep
                    "Parts of reads, a stripe at a time, from this AMF's cache, another one's, or the disks.",
                    {{"group", name}, {"amf", number}, {"result", result}}, value);
     }
+    page.count("braid_reads_around_total",
+               "Parts of reads with data computed from other disks because one is slow.",
+               {{"group", name}, {"amf", number}}, c.read_around);
     page.count("braid_cache_reads_without_lease_total",
                "Of those from the disks: they were in the cache, and no peer had answered in time.",
                {{"group", name}, {"amf", number}}, c.reads_without_lease);
@@ -226,11 +229,11 @@ std::vector<Metric> Controller::metrics() {
             const AmfReport report = group->seat(index).report();
             if (report.loaded) count_amf(page, group->name(), index, report);
         }
-        const std::vector<DiskCounters> moved = group->together().disks;
+        const AmfReport all = group->together();
         for (std::size_t i = 0; i < group->member_count(); ++i) {
             const Disk* disk = group->disk(MemberIndex(static_cast<std::uint8_t>(i)));
             if (disk == nullptr) continue;
-            const DiskCounters& c = moved[i];
+            const DiskCounters& c = all.disks[i];
             for (const auto& [op, bytes] :
                  {std::pair("read", c.read_bytes), std::pair("write", c.written_bytes)}) {
                 page.count("braid_disk_io_bytes_total", "Bytes moved by this controller.",
@@ -241,6 +244,19 @@ std::vector<Metric> Controller::metrics() {
                 page.count("braid_disk_operations_total", "Commands of this controller.",
                            {{"disk", disk->name()}, {"op", op}}, count);
             }
+            const MemberLatency& seen = all.latencies[i];
+            for (const auto& [op, p99] : {std::pair("read", seen.reads), std::pair("write", seen.writes)}) {
+                page.add({"braid_disk_latency_p99_seconds",
+                          "Of this controller's commands, some seconds ago; 0: too few to tell.",
+                          false,
+                          {{"disk", disk->name()}, {"op", op}},
+                          std::chrono::duration<double>(p99).count()});
+            }
+            page.add({"braid_disk_slow",
+                      "1: much slower than the other disks of its group, as this controller sees it.",
+                      false,
+                      {{"disk", disk->name()}},
+                      seen.limps ? 1.0 : 0.0});
         }
     }
     for (const Forwarder::GroupReport& group : forwarder_.groups()) count_forwarded(page, group);

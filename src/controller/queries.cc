@@ -29,6 +29,17 @@ MemberCondition condition_of(MemberState state, bool has_disk) {
     return has_disk ? MemberCondition::ok : MemberCondition::missing;
 }
 
+std::optional<std::uint64_t> micros(Nanos p99) {
+    if (p99 == Nanos{0}) return std::nullopt;
+    return static_cast<std::uint64_t>(p99 / 1us);
+}
+
+/// "0.3", "214".
+std::string milliseconds(Nanos time) {
+    const std::int64_t tenths = time / 100us;
+    return std::to_string(tenths / 10) + (tenths < 100 ? "." + std::to_string(tenths % 10) : "");
+}
+
 }  // namespace
 
 std::string Controller::controller_name(ControllerId id) const {
@@ -231,14 +242,15 @@ void Controller::add_conditions(StatusReport& report) {
                 (space.missing == 0 ? "" : "replace the failed disks, or ") +
                     std::string("trim what is not needed (fstrim, blkdiscard), delete virtual disks"));
         }
+        const auto disk = [&info](std::size_t i) {
+            return info.disks[i].empty() ? info.name + "/" + std::to_string(i) : info.disks[i];
+        };
         for (std::size_t i = 0; i < info.members.size(); ++i) {
             const bool lost =
                 info.members[i] == MemberCondition::failed || info.members[i] == MemberCondition::missing;
             if (!lost) continue;
-            const std::string disk =
-                info.disks[i].empty() ? info.name + "/" + std::to_string(i) : info.disks[i];
             const bool failed = info.members[i] == MemberCondition::failed;
-            add(failed ? "DISK_FAILED" : "DISK_MISSING", Severity::warning, disk,
+            add(failed ? "DISK_FAILED" : "DISK_MISSING", Severity::warning, disk(i),
                 "member " + std::to_string(i) + " of " + info.name +
                     (failed ? " was declared failed" : " is not found"),
                 "check the disk and its cables; braid disk replace " + info.name + "/" + std::to_string(i) +
@@ -249,14 +261,23 @@ void Controller::add_conditions(StatusReport& report) {
         const AmfConditions& amf = all.conditions;
         for (std::size_t i = 0; i < info.members.size(); ++i) {
             if (all.mismatches[i] == 0) continue;
-            const std::string disk =
-                info.disks[i].empty() ? info.name + "/" + std::to_string(i) : info.disks[i];
-            add("DISK_LIES", Severity::warning, disk,
+            add("DISK_LIES", Severity::warning, disk(i),
                 "gave " + std::to_string(all.mismatches[i]) +
                     " times what had not been written there, since this controller started; found by "
                     "checksum "
                     "and repaired",
                 "braid group scrub " + info.name + "; if it comes again, replace the disk");
+        }
+        for (std::size_t i = 0; i < info.members.size(); ++i) {
+            if (i >= all.latencies.size() || !all.latencies[i].limps) continue;
+            const MemberLatency& seen = all.latencies[i];
+            const std::string kind = seen.in_reads ? "reads" : "writes";
+            add("DISK_SLOW", Severity::warning, disk(i),
+                "its " + kind + " take " + milliseconds(seen.p99()) + " ms (p99) as " + config_.name +
+                    " sees them, those of the other disks of " + info.name + ' ' + milliseconds(seen.others) +
+                    "; reads go around it where all others are there, writes wait for it",
+                "if only " + config_.name + " says so, check its path to the disk; else braid disk replace " +
+                    info.name + "/" + std::to_string(i) + " NEW");
         }
         if (amf.missing_copies != 0) {
             const bool back = info.sharing.write_cache == WriteCache::back && info.dimension > 1;
@@ -399,7 +420,8 @@ std::vector<DiskInfo> Controller::disks() {
     std::vector<DiskInfo> out;
     std::set<std::string> ours;
     for (const auto& [uuid, group] : groups_) {
-        const std::vector<DiskCounters> moved = group->together().disks;
+        const AmfReport all = group->together();
+        const std::vector<DiskCounters>& moved = all.disks;
         for (std::size_t i = 0; i < group->member_count(); ++i) {
             const Disk* disk = group->disk(MemberIndex(static_cast<std::uint8_t>(i)));
             DiskInfo info;
@@ -417,6 +439,9 @@ std::vector<DiskInfo> Controller::disks() {
                 info.read_bytes = counters.read_bytes;
                 info.written_bytes = counters.written_bytes;
                 info.errors = counters.errors;
+                info.read_p99_us = micros(all.latencies[i].reads);
+                info.write_p99_us = micros(all.latencies[i].writes);
+                info.slow = all.latencies[i].limps;
                 ours.insert(disk->name());
             }
             if (group->tables().loaded()) {

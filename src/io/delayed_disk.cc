@@ -6,6 +6,7 @@ namespace braid {
 
 void DelayedDisk::submit(DiskOp& op, Join& join) {
     join.add();
+    starts(op, clock_.now());
     op.in_flight = this;
     waiting_.emplace(next_ticket_, &op);
     scope_.spawn(begin_later(next_ticket_++, join));

@@ -22,6 +22,7 @@ public:
     /// Of a command that has not begun: it never will.
     void abandon(DiskOp& op) override;
     const DiskCounters& counters() const override { return disk_->counters(); }
+    DiskLatencies& latencies() override { return disk_->latencies(); }
 
 private:
     Task<void> begin_later(std::uint64_t ticket, Join& join);

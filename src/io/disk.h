@@ -14,6 +14,7 @@
 
 #include "async/sync.h"
 #include "async/task.h"
+#include "base/latencies.h"
 #include "base/result.h"
 #include "base/types.h"
 
@@ -55,7 +56,7 @@ struct DiskOp {
     Disk* in_flight = nullptr;     ///< the disk that holds it
     void* device_state = nullptr;  ///< the disk's own
     std::size_t progress = 0;      ///< the disk's own
-    Nanos started{};               ///< the disk's own
+    Nanos started{};               ///< when the first disk got it
 };
 
 struct DiskCounters {
@@ -73,6 +74,11 @@ struct DiskCounters {
     }
 };
 
+/// Of commands that have ended, however.
+struct DiskLatencies {
+    Latencies reads, writes;
+};
+
 class Disk {
 public:
     virtual ~Disk() = default;
@@ -84,9 +90,21 @@ public:
     virtual void submit(DiskOp& op, Join& join) = 0;
     virtual void abandon(DiskOp& op) = 0;
     virtual const DiskCounters& counters() const { return counters_; }
+    /// Whoever looks at them clears them.
+    virtual DiskLatencies& latencies() { return latencies_; }
 
 protected:
+    static void starts(DiskOp& op, Nanos now) {
+        if (op.started == Nanos{0}) op.started = now;
+    }
+    void ends(const DiskOp& op, Nanos now) {
+        if (op.verb == DiskVerb::read) latencies_.reads.add(now - op.started);
+        if (op.verb == DiskVerb::write) latencies_.writes.add(now - op.started);
+    }
     DiskCounters counters_;
+
+private:
+    DiskLatencies latencies_;
 };
 
 inline DiskOp::~DiskOp() {

@@ -19,7 +19,7 @@
 #include <map>
 #include <optional>
 
-#include "jobs/latencies.h"
+#include "base/latencies.h"
 #include "ondisk/job_record.h"
 
 namespace braid {

@@ -131,6 +131,7 @@ void UringDisk::submit(DiskOp& op, Join& join) {
     op.in_flight = this;
     op.join = &join;
     op.progress = 0;
+    starts(op, loop_.clock().now());
     join.add();
     Command& command = take_command();
     command.op = &op;
@@ -221,6 +222,7 @@ bool UringDisk::try_other_zero_way(const Command& command, int error) {
 
 void UringDisk::end(Command& command, Status status) {
     DiskOp& op = *command.op;
+    ends(op, loop_.clock().now());
     switch (op.verb) {
         case DiskVerb::read:
             ++counters_.reads;
