@@ -9,15 +9,10 @@
 // `lock msg`: about locks, between AMFs, whatever way they take; `msg`, `packets`, `bytes`: on the links
 // between controllers, everything included; `us`: until the host has its answer; `lock rtt`: how long it
 // waited for locks, in round trips of a link.
-#include <fmt/format.h>
-
 #include <CLI/CLI.hpp>
 #include <functional>
-#include <optional>
-#include <string>
-#include <vector>
 
-#include "sim/node.h"
+#include "sim_bench.h"
 
 namespace braid::sim {
 namespace {
@@ -56,37 +51,26 @@ struct Counts {
     }
 };
 
-class Bench {
+class Bench : SimBench {
 public:
     Bench(Shape shape, std::uint64_t seed)
-        : shape_(std::move(shape)), world_(seed), wires_(world_), prng_(seed) {
-        world_.knobs.link_latency_min = world_.knobs.link_latency_max = link_latency;
-        world_.knobs.disk_latency_min = world_.knobs.disk_latency_max = disk_latency;
-        world_.knobs.stream_window = 64u << 20;
-        media_ = make_media(world_, shape_);
-        for (std::size_t i = 0; i < shape_.controllers; ++i) start(i);
-        Controller& first = nodes_[0].running->controller;
-        finish(first.create_group(group_request(shape_)));
-        finish(first.create_volume({"v", "g", kVolumeSize, false}));
-        finish(first.create_ports({"v", {}, false}));
+        : SimBench("locks_sim", std::move(shape), kVolumeSize, seed,
+                   {.link = link_latency, .disk = disk_latency}) {
         for (const std::uint64_t extent : {1u, 2u, 3u}) {  // so that no row pays for a zone
             const std::uint64_t at = extent * kExtentSize - 8 * kBlockSize;
             one(Access{0, at});
         }
-        rest();
-    }
-    ~Bench() {
-        for (Node& node : nodes_) node.running.reset();
+        rest(kRest);
     }
 
     void print(const Work& work) {
         std::size_t turns = work.warm_up;
         if (turns != 0) run(work, 0, turns);
-        rest();
+        rest(kRest);
         const Counts before = counts();
         time_ = {};
         run(work, turns, work.turns);
-        rest();
+        rest(kRest);
         const Counts c = counts() - before;
         const double operations =
             static_cast<double>(work.lanes * work.turns) / static_cast<double>(work.per);
@@ -103,46 +87,8 @@ public:
     }
 
 private:
-    struct Node {
-        std::shared_ptr<Process> process;
-        std::unique_ptr<Running> running;
-    };
-
-    void must(bool reached, std::string_view what) {
-        if (reached && world_.violated().empty()) return;
-        fmt::print(stderr, "locks_sim: {}: {}\n", what, world_.violated());
-        std::exit(1);
-    }
-
-    void start(std::size_t index) {
-        Node& node = nodes_.emplace_back();
-        node.process = world_.start_process("ctl-" + std::to_string(index));
-        node.running = std::make_unique<Running>(wires_, record_, media_, *node.process, shape_);
-        node.running->scope.spawn(live(node.running->controller));
-        const auto all_in = [this] {
-            return std::ranges::all_of(nodes_, [this](const Node& n) {
-                return n.running->controller.view().members.size() == nodes_.size();
-            });
-        };
-        must(world_.run_until(all_in, 20s), "no common view");
-    }
-    static Task<void> live(Controller& controller) { (void)co_await controller.start(); }
-
-    static Task<void> into(Task<AdminResult<braid::Outcome>> task,
-                           std::optional<AdminResult<braid::Outcome>>* out) {
-        out->emplace(co_await std::move(task));
-    }
-    void finish(Task<AdminResult<braid::Outcome>> task) {
-        std::optional<AdminResult<braid::Outcome>> out;
-        nodes_[0].running->scope.spawn(into(std::move(task), &out));
-        must(world_.run_until([&] { return out.has_value(); }, 30s) && *out,
-             "a change of the cluster failed");
-    }
-
     /// What follows an operation without its host waiting for it has happened too.
-    void rest() {
-        (void)world_.run_until([] { return false; }, 20ms);
-    }
+    static constexpr Nanos kRest = 20ms;
 
     Counts counts() {
         Counts out;
@@ -173,9 +119,8 @@ private:
             return;
         }
         const Access access = work.draw(lane, turn, prng_);
-        Running& running = *nodes_[access.node].running;
-        running.scope.spawn(
-            perform(*this, running.controller.registry().find("v"), access, &work, lane, turn, end));
+        Node& node = nodes_[access.node];
+        node.running->scope.spawn(perform(*this, node.port(), access, &work, lane, turn, end));
     }
     static Task<void> perform(Bench& bench, std::shared_ptr<Port> port, Access access, const Work* work,
                               std::size_t lane, std::size_t turn, std::size_t end) {
@@ -193,13 +138,6 @@ private:
         run(work, 0, 1);
     }
 
-    Shape shape_;
-    World world_;
-    Wires wires_;
-    SharedRecord record_;
-    Prng prng_;
-    std::vector<std::unique_ptr<Media>> media_;
-    std::vector<Node> nodes_;
     Nanos time_{};
     std::size_t open_ = 0;
 };

@@ -12,17 +12,11 @@
 //
 // With --work limp a member takes --slow times as long meanwhile, and the rows are without and with reads
 // around it.
-#include <fmt/format.h>
-
 #include <CLI/CLI.hpp>
-#include <functional>
 #include <map>
-#include <optional>
-#include <string>
-#include <vector>
 
 #include "base/latencies.h"
-#include "sim/node.h"
+#include "sim_bench.h"
 
 namespace braid::sim {
 namespace {
@@ -50,22 +44,12 @@ struct Sample {
     std::uint64_t bytes = 0;
 };
 
-class Bench {
+class Bench : SimBench {
 public:
     Bench(const Setup& options, bool paced)
-        : options_(options),
-          shape_(shape(options, paced)),
-          world_(options.seed),
-          wires_(world_),
-          prng_(options.seed) {
-        world_.knobs.link_latency_min = world_.knobs.link_latency_max = 25us;
-        world_.knobs.disk_latency_min = world_.knobs.disk_latency_max = 20us;
-        world_.knobs.stream_window = 64u << 20;
-        media_ = make_media(world_, shape_);
-        for (std::size_t i = 0; i < shape_.controllers; ++i) start();
-        finish(first().create_group(group_request(shape_)));
-        finish(first().create_volume({"v", "g", options_.extents * kExtentSize, false}));
-        finish(first().create_ports({"v", {}, false}));
+        : SimBench("pace_sim", shape(options, paced), options.extents * kExtentSize, options.seed,
+                   {.link = 25us, .disk = 20us}),
+          options_(options) {
         for (std::uint64_t extent = 0; extent < options_.extents; ++extent) {
             ++open_;
             spawn(0, extent * kExtentSize, true);
@@ -75,9 +59,6 @@ public:
         world_.knobs.disk_latency_min = world_.knobs.disk_latency_max =
             std::chrono::microseconds(options_.disk_us);
         world_.knobs.disk_rate = options_.disk_mib << 20;
-    }
-    ~Bench() {
-        for (Node& node : nodes_) node.running.reset();
     }
 
     std::vector<Sample> run() {
@@ -110,11 +91,6 @@ public:
     }
 
 private:
-    struct Node {
-        std::shared_ptr<Process> process;
-        std::unique_ptr<Running> running;
-    };
-
     static Shape shape(const Setup& options, bool paced) {
         Shape out{.ping_timeout = 600s, .intent_idle = 600s};
         out.controllers = 2;
@@ -127,41 +103,6 @@ private:
         out.host_p99 = paced && !options.limp() ? std::chrono::microseconds(options.bound_us) : Nanos{0};
         out.background_min = options.min_mib << 20;
         return out;
-    }
-    void must(bool reached, std::string_view what) {
-        if (reached && world_.violated().empty()) return;
-        fmt::print(stderr, "pace_sim: {}: {}\n", what, world_.violated());
-        std::exit(1);
-    }
-    Controller& first() { return nodes_[0].running->controller; }
-
-    void start() {
-        const std::size_t index = nodes_.size();
-        Node& node = nodes_.emplace_back();
-        node.process = world_.start_process(controller_name(index));
-        node.running = std::make_unique<Running>(wires_, record_, media_, *node.process, shape_);
-        node.running->scope.spawn(live(node.running->controller));
-        const auto all_in = [this] {
-            return std::ranges::all_of(nodes_, [this](const Node& n) {
-                return n.running->controller.view().members.size() == nodes_.size();
-            });
-        };
-        must(world_.run_until(all_in, 20s), "no common view");
-    }
-    static Task<void> live(Controller& controller) { (void)co_await controller.start(); }
-    static Task<void> into(Task<AdminResult<braid::Outcome>> task,
-                           std::optional<AdminResult<braid::Outcome>>* out) {
-        out->emplace(co_await std::move(task));
-    }
-    void finish(Task<AdminResult<braid::Outcome>> task, bool may_fail = false) {
-        std::optional<AdminResult<braid::Outcome>> out;
-        nodes_[0].running->scope.spawn(into(std::move(task), &out));
-        must(world_.run_until([&] { return out.has_value(); }, 30s) && (*out || may_fail),
-             "a change of the cluster failed" + (out && !*out ? ": " + out->error().detail : ""));
-    }
-    void rest(Nanos time) {
-        world_.after(time, [] {});  // time stands at the last event
-        (void)world_.run_until([] { return false; }, time);
     }
 
     void keep_scrubbing(bool wanted) {
@@ -199,8 +140,7 @@ private:
         world_.after(Nanos(static_cast<std::int64_t>(prng_.between(mean / 2, mean * 3 / 2))), again);
     }
     void spawn(std::size_t host, std::uint64_t at, bool write) {
-        Running& running = *nodes_[host].running;
-        running.scope.spawn(perform(*this, running.controller.registry().find("v"), at, write));
+        nodes_[host].running->scope.spawn(perform(*this, nodes_[host].port(), at, write));
     }
     static Task<void> perform(Bench& bench, std::shared_ptr<Port> port, std::uint64_t at, bool write) {
         const Buffer data = Buffer::zeroed(kBlockSize);
@@ -216,13 +156,6 @@ private:
     }
 
     const Setup options_;
-    const Shape shape_;
-    World world_;
-    Wires wires_;
-    SharedRecord record_;
-    Prng prng_;
-    std::vector<std::unique_ptr<Media>> media_;
-    std::vector<Node> nodes_;
     std::vector<Sample> rows_;
     Sample* now_ = nullptr;
     Nanos begun_{}, end_{};

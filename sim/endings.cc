@@ -114,10 +114,16 @@ bool Cluster::jobs_done() {
     }
     for (Node& node : nodes_) {
         if (!node.running) continue;
-        const auto runs = [waits = reshape_waits(node)](const JobInfo& job) {
+        const std::vector<JobInfo> jobs = node.running->controller.jobs();
+        // What has been begun to move is not converted before it is there.
+        const auto holds = [](const JobInfo& job) {
+            return job.kind == "rebuild" && job.state == JobState::paused;
+        };
+        const bool waits = reshape_waits(node) || std::ranges::any_of(jobs, holds);
+        const auto runs = [waits](const JobInfo& job) {
             return job.kind != "scrub" && job.state == JobState::running && !(job.kind == "reshape" && waits);
         };
-        if (std::ranges::any_of(node.running->controller.jobs(), runs)) return false;
+        if (std::ranges::any_of(jobs, runs)) return false;
     }
     for (Node& node : nodes_) {
         if (!node.running) continue;

@@ -108,6 +108,12 @@ void Media::put(std::uint64_t at, std::span<const std::byte> from) {
     const std::uint64_t number = at / kBlockSize;
     if (world_.knobs.volatile_cache) remember(number);
     Place& place = blocks_[number];
+    if (world_.knobs.zeros_are_free && from.size() == kBlockSize && from.front() == std::byte{} &&
+        std::memcmp(from.data(), from.data() + 1, from.size() - 1) == 0) {
+        place.block.reset();
+        place.zeroed = true;
+        return;
+    }
     if (!place.block) {
         auto fresh = std::make_unique<Block>();
         if (from.size() != kBlockSize) look(number, fresh->data());
@@ -204,9 +210,13 @@ void SimDisk::submit(DiskOp& op, Join& join) {
         if (latency > 3s) world.mark(Mark::disk_stall);
     }
     if (const std::uint64_t rate = world.knobs.disk_rate; rate != 0) {
-        latency += Nanos(static_cast<std::int64_t>(op.memory.size() * 1'000'000'000 / rate));
+        latency += at_rate(op.memory.size(), rate);
         media_.busy_until = std::max(media_.busy_until, world.now()) + latency;
         latency = media_.busy_until - world.now();
+    }
+    if (const std::uint64_t rate = world.knobs.bus_rate; rate != 0) {
+        process_.bus_until = std::max(process_.bus_until, world.now()) + at_rate(op.memory.size(), rate);
+        latency = std::max(latency, process_.bus_until - world.now());
     }
     media_.begun(process_, op);
     if (world.tap != nullptr) world.tap->begins(process_, media_.id(), op);

@@ -138,8 +138,12 @@ void Connection::pump_write(unsigned side) {
 void Connection::send(unsigned side, std::vector<std::byte> bytes) {
     Side& to = sides[1 - side];
     World& world = wires_.world;
-    const Nanos when =
-        std::max(to.last_delivery, world.now() + wires_.delay(sides[side].process->pid, to.process->pid));
+    Process& from = *sides[side].process;
+    Nanos when = std::max(to.last_delivery, world.now() + wires_.delay(from.pid, to.process->pid));
+    if (const std::uint64_t rate = world.knobs.link_rate; rate != 0 && from.pid != to.process->pid) {
+        from.port_until = std::max(from.port_until, world.now()) + at_rate(bytes.size(), rate);
+        when = std::max(when, from.port_until + world.knobs.link_latency_min);
+    }
     to.last_delivery = when;
     to.wire.push_back(std::move(bytes));
     world.at(when, [self = shared_from_this(), side] { self->deliver(1 - side); });

@@ -40,11 +40,19 @@ struct Knobs {
     std::size_t stream_window = 1u << 20;
     std::uint64_t disk_rate = 0;  ///< bytes per second; a member does one command after the other. 0: all at
                                   ///< once, however long they are
+    std::uint64_t bus_rate = 0;   ///< bytes per second between a process and all its disks; 0: no limit
+    std::uint64_t link_rate = 0;  ///< bytes per second that a process sends to others; 0: no limit
+    bool zeros_are_free = false;  ///< written blocks of zeros take no memory, and are as if by zero()
     unsigned outliers = 0;        ///< one of so many disk commands takes up to 3 s; 0: none
     bool stalls = false;          ///< and some of these up to 30 s
     Orphans orphans = Orphans::chance;
     bool volatile_cache = false;  ///< members lose at a power cut what was not flushed
 };
+
+/// How long so many bytes take.
+inline Nanos at_rate(std::uint64_t bytes, std::uint64_t rate) {
+    return Nanos(static_cast<std::int64_t>(bytes * 1'000'000'000 / rate));
+}
 
 /// Of one process: it starts anywhere and is not quite as fast as the world.
 class SimClock final : public Clock {
@@ -87,12 +95,13 @@ public:
     SimClock clock;
     SimRandom random;
     bool alive = true;
-    unsigned paused = 0;            ///< how many want it to stand still
-    std::bitset<256> no_path;       ///< to these disks: every command of it fails
-    std::uint64_t path_errors = 0;  ///< commands that failed for that
-    std::size_t orphans = 0;        ///< disk commands that may still land after its death
-    bool left_view = false;         ///< the record of members names it no more: it must not change a disk
-    std::function<void()> destroy;  ///< drops everything that runs in it
+    unsigned paused = 0;              ///< how many want it to stand still
+    std::bitset<256> no_path;         ///< to these disks: every command of it fails
+    std::uint64_t path_errors = 0;    ///< commands that failed for that
+    Nanos bus_until{}, port_until{};  ///< busy, with a bus_rate, a link_rate
+    std::size_t orphans = 0;          ///< disk commands that may still land after its death
+    bool left_view = false;           ///< the record of members names it no more: it must not change a disk
+    std::function<void()> destroy;    ///< drops everything that runs in it
     std::vector<std::function<void()>>
         on_death;  ///< sockets, locks, watches of others: in order of registration
 };

@@ -11,12 +11,40 @@
 namespace braid {
 namespace {
 
-constexpr std::size_t kFound = 64;   // zones that one look finds at most
+constexpr std::size_t kFound = 64;  // zones that one look finds at most
+constexpr std::size_t kMostLanes = 64;
 constexpr Nanos kLookAgain = 500ms;  // if not all of them have been moved before
 
 }  // namespace
 
-bool Mover::mine(ExtentIndex extent) const { return has_share(amf_.view(), extent); }
+bool Mover::goes_on() const {
+    const Tables& tables = amf_.tables();
+    return !ending_ && amf_.ready() && tables.settled() && !tables.offline();
+}
+
+/// As long as a move is open this is nobody else's but with another view: rows below its watermark may have
+/// no other place, and nobody may be writing there.
+bool Mover::mine(ExtentIndex extent) const {
+    const Tables& tables = amf_.tables();
+    const Zone* zone = tables.zone(extent);
+    if (zone == nullptr) return false;
+    std::optional position = zone->move ? zone->move->position : tables.position_to_move(*zone);
+    if (const auto balance = tables.position_to_balance(*zone); balance && !position)
+        position = balance->first;
+    if (!position) return false;
+    const Segment from = zone->segments[position->v];
+    const std::uint32_t units = tables.geometry_of(extent).zone_size().units;
+    return has_share(amf_.view(), from.member.v + from.index.v / units);
+}
+
+/// Zones at once, here.
+std::size_t Mover::most_lanes() const {
+    const Tables& tables = amf_.tables();
+    const auto members = static_cast<std::size_t>(
+        std::ranges::count(tables.state().members, MemberState::ok, &MemberStatus::state));
+    const std::size_t each = amf_.view().members.size() * tables.geometry().width();
+    return std::min((options_.queue * members + each - 1) / each, kMostLanes);
+}
 
 bool Mover::due(const Zone& zone) const {
     if (zone.move) return true;
@@ -45,7 +73,7 @@ std::optional<ExtentIndex> Mover::next() {
             const ExtentIndex extent = found_.front();
             found_.pop_front();
             const Zone* zone = tables.zone(extent);
-            if (zone != nullptr && due(*zone) && mine(extent) && !avoided_.contains(extent)) return extent;
+            if (zone != nullptr && due(*zone) && mine(extent) && free(extent)) return extent;
         }
         if (looked) return std::nullopt;
         look();
@@ -64,7 +92,7 @@ void Mover::look() {
         if (zone == nullptr || !due(*zone)) continue;
         const std::uint32_t done = zone->move ? zone->move->rows_done : 0;
         left += std::uint64_t{geometry.rows_per_extent() - done} * geometry.strip_size;
-        if (!mine(extent) || avoided_.contains(extent)) continue;
+        if (!mine(extent) || !free(extent)) continue;
         mine_first.emplace(-static_cast<int>(tables.missing_of(*zone)), !zone->move.has_value(), extent);
         if (mine_first.size() > kFound) mine_first.erase(std::prev(mine_first.end()));
     }
@@ -78,23 +106,41 @@ void Mover::look() {
 }
 
 Task<void> Mover::run() {
+    Scope lanes(amf_.executor());
     while (!ending_) {
         co_await sleep_for(clock_, options_.poll);
-        const Tables& tables = amf_.tables();
-        while (!ending_ && amf_.ready() && tables.settled() && !tables.offline()) {
-            if (!tables.anything_to_move() && !progress_.running() && job() == nullptr) break;
-            std::optional<ExtentIndex> extent = next();
-            if (paused()) extent.reset();
-            busy_ = true;
-            const bool begins = extent && job() == nullptr;
-            if (!extent || begins || clock_.now() - recorded_ >= options_.retry) (void)co_await keep_record();
-            const Status status = co_await (extent ? move_zone(*extent) : end_moves());
-            busy_ = false;
-            if (!extent) break;
-            if (status) continue;
-            const bool soon = status.error().code == Errc::busy;
-            avoided_[*extent] = clock_.now() + (soon ? options_.poll : options_.retry);
-        }
+        const bool idle = !amf_.tables().anything_to_move() && !progress_.running() && job() == nullptr;
+        if (!goes_on() || idle) continue;
+        busy_ = true;
+        co_await work(lanes);
+        busy_ = false;
+    }
+    co_await lanes.join();
+}
+
+Task<void> Mover::work(Scope& lanes) {
+    std::optional<ExtentIndex> extent = next();
+    if (!extent || job() == nullptr || clock_.now() - recorded_ >= options_.retry) {
+        if (extent) found_.push_front(*extent);
+        (void)co_await keep_record();
+        if (!goes_on()) co_return;
+        if (extent) extent = next();
+    }
+    if (!extent && in_hand_.empty()) (void)co_await end_moves();
+    for (; extent && goes_on() && !paused() && in_hand_.size() < most_lanes(); extent = next())
+        lanes.spawn(lane(*extent));
+    if (extent) found_.push_front(*extent);
+}
+
+/// One zone after the other.
+Task<void> Mover::lane(ExtentIndex extent) {
+    for (std::optional<ExtentIndex> at = extent; at; at = goes_on() && !paused() ? next() : std::nullopt) {
+        in_hand_.insert(*at);
+        const Status status = co_await move_zone(*at);
+        in_hand_.erase(*at);
+        if (status) continue;
+        const bool soon = status.error().code == Errc::busy;
+        avoided_[*at] = clock_.now() + (soon ? options_.poll : options_.retry);
     }
 }
 
@@ -104,9 +150,9 @@ Task<Status> Mover::keep_record() {
     Tables& tables = amf_.tables();
     if (progress_.running() && job() == nullptr)
         (void)co_await tables.add_job({.kind = JobKind::rebuild, .started = clock_.unix_seconds()}, 0);
-    if (moved_ != 0) {
-        CO_TRY(co_await tables.note_done(JobKind::rebuild, moved_));
-        moved_ = 0;
+    if (const std::uint32_t moved = moved_; moved != 0) {
+        CO_TRY(co_await tables.note_done(JobKind::rebuild, moved));
+        moved_ -= moved;
     }
     if (amf_.keeper() && job() != nullptr && tables.zones_to_move() == 0)
         CO_TRY(co_await tables.end_rebuild());
@@ -124,15 +170,22 @@ Task<Status> Mover::end_moves() {
     co_return Status{};
 }
 
+Task<Status> Mover::one_by_one(Task<Status> change) {
+    co_await changes_.take();
+    const Status status = co_await std::move(change);
+    changes_.give();
+    co_return status;
+}
+
 Task<Status> Mover::move_zone(ExtentIndex extent) {
     Tables& tables = amf_.tables();
     const Zone* zone = tables.zone(extent);
-    if (zone != nullptr && !zone->move) CO_TRY(co_await tables.open_move(extent));
+    if (zone != nullptr && !zone->move) CO_TRY(co_await one_by_one(tables.open_move(extent)));
     while (!ending_ && mine(extent) && !paused()) {
         zone = tables.zone(extent);
         if (zone == nullptr || !zone->move) co_return Status{};
         const ZoneMove move = *zone->move;
-        if (!tables.member_ok(move.target.member)) co_return co_await tables.give_up_move(extent);
+        if (!tables.member_ok(move.target.member)) co_return co_await one_by_one(tables.give_up_move(extent));
         CO_TRY(co_await move_run(extent, move));
     }
     co_return Status{};
@@ -146,25 +199,16 @@ Task<Status> Mover::move_run(ExtentIndex extent, ZoneMove move) {
     if (co_await tables.left_half_written(RegionIndex(extent.v * regions), regions))
         co_return fail(Errc::busy);
     const std::uint32_t rows = tables.geometry_of(extent).rows_per_extent();
-    const std::uint32_t end = std::min(rows, move.rows_done + options_.run);
-    CO_TRY(co_await move_rows(extent, move.rows_done, end, epoch));
+    const std::uint32_t most = std::min(rows, move.rows_done + options_.run);
+    const Nanos begun = clock_.now();
+    std::uint32_t end = move.rows_done;
+    do {
+        CO_TRY(co_await move_row(amf_.tables().geometry().stripe_of(extent, Row(end)), epoch));
+    } while (++end < most && !ending_ && !paused() && clock_.now() - begun < options_.mark);
     CO_TRY(co_await amf_.flush_member(move.target.member));
     const auto still = [this, epoch] { return amf_.view().epoch == epoch; };
-    CO_TRY(co_await tables.advance_move(extent, move, end, still));
+    CO_TRY(co_await one_by_one(tables.advance_move(extent, move, end, still)));
     moved_ += end == rows ? 1 : 0;
-    co_return Status{};
-}
-
-Task<Status> Mover::move_rows(ExtentIndex extent, std::uint32_t from, std::uint32_t to, Epoch epoch) {
-    const Geometry& geometry = amf_.tables().geometry();
-    while (from < to) {
-        std::vector<Task<Status>> some;
-        for (; from < to && some.size() < options_.depth; ++from)
-            some.push_back(move_row(geometry.stripe_of(extent, Row(from)), epoch));
-        const std::uint64_t bytes = some.size() * geometry.strip_size;
-        for (const Status& status : co_await gather(amf_.executor(), std::move(some))) CO_TRY(status);
-        progress_.moved_here += bytes;
-    }
     co_return Status{};
 }
 
@@ -173,7 +217,9 @@ Task<Status> Mover::move_row(StripeIndex stripe, Epoch epoch) {
     const std::uint64_t bytes = amf_.tables().geometry().strip_size;
     const auto ending = [this] { return ending_; };
     CO_TRY(co_await take_turn(pace_, clock_, JobKind::rebuild, priority, bytes, ending));
-    co_return co_await amf_.move_row(stripe, epoch);
+    CO_TRY(co_await amf_.move_row(stripe, epoch));
+    progress_.moved_here += bytes;
+    co_return Status{};
 }
 
 }  // namespace braid

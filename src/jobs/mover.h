@@ -1,11 +1,15 @@
 // Where segments are lost, what stood in them is made again elsewhere: rebuild onto spare space, spread over
 // all members (rows P1 P2, figure 15). What stands on a member that leaves goes elsewhere, too. Each AMF has
-// one of these, nobody is told what to do: what is wanted stands in the tables, and which extents are whose
+// one of these, nobody is told what to do: what is wanted stands in the tables, and which zones are whose
 // follows from the view, so that a join or a death divides the rest anew. What is done stands in the tables,
-// too.
+// too. Zones are told apart by the number of the segment that is to go: of what one member held all AMFs have
+// as many as the others.
 //
-//   of my extents the one that has lost most -> open the move -> a run of rows, each under its stripe's lock
+//   of my zones the one that has lost most -> open the move -> a run of rows, each under its stripe's lock
 //   -> flush the target -> watermark -> ... -> the zone has the new segment -> the next one
+//
+// Rows of a zone come one after the other, and several zones at once: as many, on all AMFs together, as keep
+// the members at work. A watermark is a change of the tables, which are everybody's: there are few of them.
 //
 // It begins by itself when a member has been failed for `delay`, if there is space that no virtual disk may
 // need; what was begun goes on at once. The object outlives its run; end() ends it after the present rows.
@@ -17,16 +21,19 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 
 #include "amf/amf.h"
+#include "async/scope.h"
 #include "jobs/pace.h"
 
 namespace braid {
 
 struct MoverOptions {
-    Nanos delay = 30s;       ///< after a member was declared failed
-    std::uint32_t run = 32;  ///< rows between two watermarks
-    std::size_t depth = 4;   ///< of them at once
+    Nanos delay = 30s;        ///< after a member was declared failed
+    std::uint32_t run = 256;  ///< rows between two watermarks, at most
+    Nanos mark = 1s;          ///< from one to the next, no more rows
+    std::size_t queue = 4;    ///< commands of a member at once on average, from all AMFs
     Nanos poll = 100ms;
     Nanos retry = 1s;  ///< after a zone that could not be moved
 };
@@ -42,16 +49,24 @@ class Mover {
 public:
     /// `changed`: called when it has begun, or has nothing more to do.
     Mover(Amf& amf, Clock& clock, Pace& pace, MoverOptions options, std::function<void()> changed = {})
-        : amf_(amf), clock_(clock), pace_(pace), options_(options), changed_(std::move(changed)) {}
+        : amf_(amf),
+          clock_(clock),
+          pace_(pace),
+          options_(options),
+          changed_(std::move(changed)),
+          changes_(amf.executor(), 1) {}
 
     Task<void> run();
     void end() { ending_ = true; }
     /// Something of it is under way.
-    bool busy() const { return busy_; }
+    bool busy() const { return busy_ || !in_hand_.empty(); }
     MoveProgress progress() const { return progress_; }
 
 private:
+    bool goes_on() const;
     bool mine(ExtentIndex extent) const;
+    bool free(ExtentIndex extent) const { return !avoided_.contains(extent) && !in_hand_.contains(extent); }
+    std::size_t most_lanes() const;
     /// The zone has a position that should stand elsewhere, and it is time.
     bool due(const Zone& zone) const;
     std::optional<ExtentIndex> next();
@@ -60,9 +75,11 @@ private:
     bool paused() const { return job() != nullptr && job()->state == JobState::paused; }
     Task<Status> keep_record();
     Task<Status> end_moves();
+    Task<void> work(Scope& lanes);
+    Task<void> lane(ExtentIndex extent);
+    Task<Status> one_by_one(Task<Status> change);
     Task<Status> move_zone(ExtentIndex extent);
     Task<Status> move_run(ExtentIndex extent, ZoneMove move);
-    Task<Status> move_rows(ExtentIndex extent, std::uint32_t from, std::uint32_t to, Epoch epoch);
     Task<Status> move_row(StripeIndex stripe, Epoch epoch);
 
     Amf& amf_;
@@ -70,9 +87,11 @@ private:
     Pace& pace_;
     const MoverOptions options_;
     const std::function<void()> changed_;
+    Semaphore changes_;  ///< of the tables: a host that needs one waits for one of ours, not for all lanes
     bool ending_ = false, busy_ = false;
     std::array<std::optional<Nanos>, kMaxMembers> failed_since_{};  ///< as seen here
     std::map<ExtentIndex, Nanos> avoided_;                          ///< until then
+    std::set<ExtentIndex> in_hand_;                                 ///< that lanes are at
     std::deque<ExtentIndex> found_;                                 ///< when somebody looked, in order
     Nanos looked_{};
     MoveProgress progress_;

@@ -19,7 +19,7 @@ using testing::WorldOptions;
 constexpr std::array<std::uint16_t, 2> kBoth{1, 2};
 constexpr std::array<std::uint64_t, 2> kTwo{0, 1};
 
-MoverOptions quick() { return {.delay = 1ms, .run = 64, .depth = 8, .poll = 1ms, .retry = 10ms}; }
+MoverOptions quick() { return {.delay = 1ms, .run = 64, .poll = 1ms, .retry = 10ms}; }
 
 /// AMFs that move segments when members fail.
 class Moving {

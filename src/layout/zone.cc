@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <tuple>
 #include <utility>
 
 #include "base/assert.h"
@@ -178,6 +179,7 @@ void SegmentAllocator::Member::release(SegmentIndex at, std::uint32_t units) {
 SegmentAllocator::SegmentAllocator(std::span<const std::uint32_t> units_by_member) {
     ASSERT(units_by_member.size() <= kMaxMembers);
     for (std::uint32_t units : units_by_member) members_.emplace_back(units);
+    shared_.resize(members_.size());
 }
 
 bool SegmentAllocator::evens_out(std::uint32_t units, MemberIndex from, MemberIndex to) const {
@@ -205,6 +207,7 @@ void SegmentAllocator::put_member(MemberIndex member, std::uint32_t units) {
     ASSERT(member.v <= members_.size() && member.v < kMaxMembers);
     if (member.v == members_.size()) {
         members_.emplace_back(units);
+        shared_.emplace_back();
         return;
     }
     ASSERT(members_[member.v].used() == 0);
@@ -231,8 +234,21 @@ Status SegmentAllocator::take(const Zone& zone, std::uint32_t units) {
             return fail(Errc::corrupt, part.member.v);
         used.set(part.member.v);
     }
-    for (const Segment& part : parts) members_[part.member.v].take(part.index, units);
+    take_parts(parts, units);
     return {};
+}
+
+void SegmentAllocator::take_parts(std::span<const Segment> parts, std::uint32_t units) {
+    for (const Segment& part : parts) {
+        members_[part.member.v].take(part.index, units);
+        for (const Segment& other : parts) shared_[part.member.v][other.member.v] += units;
+    }
+}
+
+std::uint64_t SegmentAllocator::shared(MemberIndex member, std::span<const MemberIndex> with) const {
+    std::uint64_t sum = 0;
+    for (const MemberIndex other : with) sum += shared_[member.v][other.v];
+    return sum;
 }
 
 // Adds members of `from` with room for a segment to `chosen`, up to `most`.
@@ -242,11 +258,13 @@ void SegmentAllocator::pick(std::vector<MemberIndex>& chosen, ZoneSize size, std
     for (std::uint8_t i = 0; i < members_.size(); ++i) {
         if (from[i] && members_[i].fitting(size.units) > 0) candidates.push_back(MemberIndex(i));
     }
-    std::ranges::sort(candidates, {}, [&](MemberIndex m) {
-        return std::pair(~members_[m.v].fitting(size.units), turn(m, extent, members_.size()));
-    });
-    for (MemberIndex member : candidates) {
-        if (chosen.size() < most) chosen.push_back(member);
+    while (chosen.size() < most && !candidates.empty()) {
+        const auto next = std::ranges::min_element(candidates, {}, [&](MemberIndex m) {
+            return std::tuple(~members_[m.v].fitting(size.units), shared(m, chosen),
+                              turn(m, extent, members_.size()));
+        });
+        chosen.push_back(*next);
+        candidates.erase(next);
     }
 }
 
@@ -271,16 +289,18 @@ Result<Zone> SegmentAllocator::allocate(ZoneSize size, ExtentIndex extent, Membe
     Zone zone;
     zone.state = ZoneState::allocated;
     zone.width = static_cast<std::uint8_t>(size.width);
-    for (std::size_t i = 0; i < size.width; ++i) {
-        Member& member = members_[chosen[i].v];
-        zone.segments[i] = {chosen[i], *member.first(size.units)};
-        member.take(zone.segments[i].index, size.units);
-    }
+    for (std::size_t i = 0; i < size.width; ++i)
+        zone.segments[i] = {chosen[i], *members_[chosen[i].v].first(size.units)};
+    take_parts(zone.parts(), size.units);
     return zone;
 }
 
 void SegmentAllocator::release(const Zone& zone, std::uint32_t units) {
-    for (const Segment& part : used_by(zone)) members_.at(part.member.v).release(part.index, units);
+    const std::vector<Segment> parts = used_by(zone);
+    for (const Segment& part : parts) {
+        members_.at(part.member.v).release(part.index, units);
+        for (const Segment& other : parts) shared_[part.member.v][other.member.v] -= units;
+    }
 }
 
 std::uint32_t SegmentAllocator::room(ZoneSize size, MemberMask members) const {
@@ -315,14 +335,12 @@ MemberMask SegmentAllocator::with_spare(std::uint32_t units, MemberMask usable, 
 }
 
 Result<Segment> SegmentAllocator::spare(const Zone& zone, std::uint32_t units, MemberMask from) const {
-    from &= ~members_of(zone);
-    std::optional<MemberIndex> best;
-    for (std::uint8_t i = 0; i < members_.size(); ++i) {
-        if (!from[i] || members_[i].fitting(units) == 0) continue;
-        if (!best || members_[i].fitting(units) > members_[best->v].fitting(units)) best = MemberIndex(i);
-    }
-    if (!best) return fail(Errc::no_space);
-    return Segment{*best, *members_[best->v].first(units)};
+    std::vector<MemberIndex> chosen;
+    for (const Segment& part : zone.parts()) chosen.push_back(part.member);
+    const ZoneSize size{zone.width + 1u, units};
+    pick(chosen, size, size.width, ExtentIndex(0), from & ~members_of(zone));
+    if (chosen.size() < size.width) return fail(Errc::no_space);
+    return Segment{chosen.back(), *members_[chosen.back().v].first(units)};
 }
 
 }  // namespace braid

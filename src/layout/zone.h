@@ -148,6 +148,9 @@ struct Promise {
     std::uint32_t zones = 0;
 };
 
+/// Members that share zones are drawn so that each shares as much with every other one, as far as that goes:
+/// then all of them give their part when what one of them held is made again.
+///
 /// Zones may differ in size. A segment is taken at the start of the first run that has room for it; so one of
 /// n units takes nothing but one place from those that a member has for segments of n units, and as long as
 /// all have one size every free run but the last is a multiple of it.
@@ -158,10 +161,10 @@ public:
     /// Marks the segments, each of so many units, of a zone that was read from the map. corrupt, and nothing
     /// changed, if a part of one is out of range or taken.
     Status take(const Zone& zone, std::uint32_t units);
-    /// A zone on distinct members of `usable`, those with places for most segments of its size, equal ones
-    /// taken turn by turn with the extent; generation 0. Only if there are too few, or if not all that is
-    /// `promised` would find its places, members of `reserve` complete it: a degraded group gives its missing
-    /// members here. no_space.
+    /// A zone on distinct members of `usable`, those with places for most segments of its size, of equal ones
+    /// those that share least with the others, then turn by turn with the extent; generation 0. Only if there
+    /// are too few, or if not all that is `promised` would find its places, members of `reserve` complete it:
+    /// a degraded group gives its missing members here. no_space.
     Result<Zone> allocate(ZoneSize size, ExtentIndex extent, MemberMask usable, MemberMask reserve = {},
                           Promise promised = {});
     /// Returns the segments of a zone that was taken or allocated here.
@@ -172,7 +175,7 @@ public:
     /// places on `usable` without it.
     MemberMask with_spare(std::uint32_t units, MemberMask usable, Promise promised) const;
     /// A free segment for one of the zone's positions, which is not taken: of the member of `from` with most
-    /// of them that the zone does not use. no_space.
+    /// of them that the zone does not use, of equal ones the one that shares least with the zone's. no_space.
     Result<Segment> spare(const Zone& zone, std::uint32_t units, MemberMask from) const;
     /// The members of `from`, the emptiest first, as a part of what they have.
     std::vector<MemberIndex> emptiest_first(MemberMask from) const;
@@ -219,8 +222,12 @@ private:
     void pick(std::vector<MemberIndex>& chosen, ZoneSize size, std::size_t most, ExtentIndex extent,
               MemberMask from) const;
     bool fits(Promise promised, MemberMask usable, MemberMask taken_from, std::uint32_t taken) const;
+    void take_parts(std::span<const Segment> parts, std::uint32_t units);
+    /// Units of zones that it has with these.
+    std::uint64_t shared(MemberIndex member, std::span<const MemberIndex> with) const;
 
     std::vector<Member> members_;
+    std::vector<std::array<std::uint32_t, kMaxMembers>> shared_;  ///< units of the zones of a pair
 };
 
 }  // namespace braid

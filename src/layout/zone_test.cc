@@ -55,6 +55,42 @@ TEST(SegmentAllocator, TurnsEqualMembersWithTheExtent) {
     }
 }
 
+TEST(SegmentAllocator, LetsAllPairsOfMembersShareAlike) {
+    constexpr std::size_t kMembers = 30;
+    SegmentAllocator allocator = with_segments(std::vector<std::uint32_t>(kMembers, 60));
+    std::vector<std::vector<unsigned>> shared(kMembers, std::vector<unsigned>(kMembers));
+    for (std::uint32_t extent = 0; extent < 300; ++extent) {  // 50 zones of each, with 4 others of 29
+        const auto zone = allocator.allocate({5, kUnits}, ExtentIndex(extent), first_members(kMembers));
+        ASSERT_TRUE(zone);
+        for (const Segment& one : zone->parts()) {
+            for (const Segment& other : zone->parts()) ++shared[one.member.v][other.member.v];
+        }
+    }
+    for (std::size_t one = 0; one < kMembers; ++one) {
+        EXPECT_EQ(allocator.used_units(MemberIndex(static_cast<std::uint8_t>(one))), 50 * kUnits);
+        for (std::size_t other = 0; other < one; ++other) {
+            EXPECT_GE(shared[one][other], 5u) << one << " " << other;
+            EXPECT_LE(shared[one][other], 9u) << one << " " << other;
+        }
+    }
+}
+
+TEST(SegmentAllocator, FindsASpareThatSharesLeastWithTheZone) {
+    SegmentAllocator allocator = with_segments({9, 9, 10, 9});
+    const ZoneSize pair{2, kUnits};
+    const auto with = [](std::initializer_list<std::size_t> members) {
+        MemberMask mask;
+        for (const std::size_t member : members) mask.set(member);
+        return mask;
+    };
+    const auto zone = allocator.allocate(pair, ExtentIndex(0), with({0, 1}));
+    const auto other = allocator.allocate(pair, ExtentIndex(1), with({0, 2}));
+    ASSERT_TRUE(zone && other);
+    EXPECT_EQ(allocator.spare(*zone, kUnits, with({2, 3}))->member, MemberIndex(3));
+    allocator.release(*other, kUnits);
+    EXPECT_EQ(allocator.spare(*zone, kUnits, with({2, 3}))->member, MemberIndex(2)) << "it has more room";
+}
+
 TEST(SegmentAllocator, UsesMissingMembersOnlyToCompleteTheWidth) {
     SegmentAllocator allocator = with_segments({1, 9, 9, 12});
     const MemberMask usable = first_members(4).reset(1).reset(2);

@@ -198,26 +198,45 @@ Task<std::vector<Tables::Pick>> Tables::read_page(PageNumber page, MemberMask me
     co_return picks;
 }
 
-/// One command on all ok members. Members that fail it are noted in write_errors_; offline when more of them
-/// are gone than the level survives.
+namespace {
+
+Task<Status> carry_out(Executor& executor, Disk& disk, DiskVerb verb, std::uint64_t offset,
+                       std::span<std::byte> memory) {
+    Join join(executor);
+    DiskOp op;
+    op.verb = verb;
+    op.offset = offset;
+    op.memory = memory;
+    disk.submit(op, join);
+    co_await join;
+    if (!op.status || verb != DiskVerb::write) co_return op.status;
+    DiskOp flush;
+    flush.verb = DiskVerb::flush;
+    disk.submit(flush, join);
+    co_await join;
+    co_return flush.status;
+}
+
+}  // namespace
+
+/// One command on all ok members, and what was written is flushed: no member waits for the others in between.
+/// Members that fail are noted in write_errors_; offline when more of them are gone than the level survives.
 Task<Status> Tables::on_all_members(DiskVerb verb, std::uint64_t offset, std::span<std::byte> memory) {
-    std::vector<DiskOp> ops(disks_.size());
-    Join join(executor_);
     const auto writable = [&](std::size_t i) {
         return member_ok(MemberIndex(static_cast<std::uint8_t>(i))) &&
                !write_errors_.contains(static_cast<std::uint8_t>(i));
     };
+    std::vector<std::size_t> members;
+    std::vector<Task<Status>> commands;
     for (std::size_t i = 0; i < disks_.size(); ++i) {
         if (!writable(i)) continue;
-        ops[i].verb = verb;
-        ops[i].offset = offset;
-        ops[i].memory = memory;
-        disks_[i]->submit(ops[i], join);
+        members.push_back(i);
+        commands.push_back(carry_out(executor_, *disks_[i], verb, offset, memory));
     }
-    co_await join;
-    // Members may have come meanwhile.
-    for (std::size_t i = 0; i < ops.size(); ++i) {
-        if (!ops[i].status && writable(i)) {
+    const std::vector<Status> done = co_await gather(executor_, std::move(commands));
+    for (std::size_t command = 0; command < done.size(); ++command) {
+        const std::size_t i = members[command];
+        if (!done[command] && writable(i)) {
             LOG_WARN("tables.member_failed_write", {"disk", disks_[i]->name()}, {"member", i});
             write_errors_.insert(static_cast<std::uint8_t>(i));
         }
@@ -238,9 +257,7 @@ Task<Status> Tables::store_page(PageNumber page, Buffer bytes) {
     const auto header = open_page(ConstPageBytes(bytes.span()), group_, page);
     ASSERT(header.has_value());
     const std::uint64_t offset = slot_offset(table_start_, page, slot_of(header->sequence));
-    const Status written = co_await on_all_members(DiskVerb::write, offset, bytes.span());
-    const Status flushed = co_await flush_members();
-    co_return written ? flushed : written;
+    co_return co_await on_all_members(DiskVerb::write, offset, bytes.span());
 }
 
 /// Whoever waits for a lock here must not: its holder may be another controller that leaves, waiting for us.
