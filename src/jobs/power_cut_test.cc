@@ -27,8 +27,7 @@ public:
     }
 
 private:
-    static constexpr MoverOptions kOptions{
-        .delay = Nanos{0}, .run = 1, .depth = 1, .poll = 50ms, .retry = 50ms};
+    static constexpr MoverOptions kOptions{.delay = Nanos{0}, .run = 1, .poll = 50ms, .retry = 50ms};
     World& world_;
     const std::uint16_t id_;
     Pace pace_{{10ms, 1}};
