@@ -148,6 +148,7 @@ private:
     void settle();
     void look_after_death();
     void look_at_parity(const std::string& when, std::size_t through);
+    bool all_serve();
     bool reshape_waits(Node& node);
     bool jobs_done();
     std::string unfinished();
