@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <functional>
 #include <optional>
 #include <utility>
@@ -63,6 +64,17 @@ Setter number(std::uint32_t& out, std::uint32_t least, std::uint32_t most) {
         if (!value || *value < least || *value > most)
             return fmt::format("must be a number from {} to {}", least, most);
         out = static_cast<std::uint32_t>(*value);
+        return {};
+    };
+}
+
+/// Milliseconds, also parts of one; kept in microseconds.
+Setter milliseconds(std::uint32_t& out, std::uint32_t most) {
+    return [&out, most](const toml::node& node) -> std::string {
+        const auto value = node.value<double>();
+        if (!node.is_number() || !value || !(*value >= 0 && *value <= most))
+            return fmt::format("must be a number from 0 to {}", most);
+        out = static_cast<std::uint32_t>(std::ceil(*value * 1000));
         return {};
     };
 }
@@ -140,7 +152,7 @@ std::vector<Key> keys_of(DaemonConfig& c, std::string& provider) {
         {"limits", "window", size(c.window, 0, 1ull << 40)},
         {"limits", "window_age_ms", number(c.window_age_ms, 1, 60'000)},
         {"limits", "spare_delay_s", number(c.spare_delay_s, 0, 31'536'000)},
-        {"limits", "host_p99_ms", number(c.host_p99_ms, 0, 60'000)},
+        {"limits", "host_p99_ms", milliseconds(c.host_p99_us, 60'000)},
         {"limits", "background_min", size(c.background_min, 1ull << 20, 1ull << 40)},
         {"limits", "spin_us", number(c.spin_us, 0, 10'000)},
         {"log", "level",

@@ -45,7 +45,7 @@ struct DaemonConfig {
     std::uint64_t window = 4ull << 20;      ///< of these, bytes without their copies, the same, 0 .. 1 TiB
     std::uint32_t window_age_ms = 200;      ///< 1 .. 60000
     std::uint32_t spare_delay_s = 30;       ///< from the failure of a member to the rebuild, 0 .. 31536000
-    std::uint32_t host_p99_ms = 10;  ///< that scrub and rebuild leave hosts, 0: they do not care, .. 60000
+    std::uint32_t host_p99_us = 10'000;  ///< that background work leaves hosts, 0: it does not care, .. 60 s
     std::uint64_t background_min = 10ull << 20;  ///< bytes per second that they go at in any case, for each
                                                  ///< group on each data thread, 1 MiB .. 1 TiB
     std::uint32_t spin_us = 50;                  ///< 0 .. 10000

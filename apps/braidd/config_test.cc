@@ -57,7 +57,7 @@ cache = "8MiB"
 window = "2MiB"
 window_age_ms = 50
 spare_delay_s = 5
-host_p99_ms = 3
+host_p99_ms = 0.9
 background_min = "32MiB"
 spin_us = 0
 [log]
@@ -69,7 +69,7 @@ level = "debug"
     EXPECT_EQ(c->window, 2ull << 20);
     EXPECT_EQ(c->window_age_ms, 50u);
     EXPECT_EQ(c->spare_delay_s, 5u);
-    EXPECT_EQ(c->host_p99_ms, 3u);
+    EXPECT_EQ(c->host_p99_us, 900u);
     EXPECT_EQ(c->background_min, 32ull << 20);
     EXPECT_EQ(c->nbd, (std::vector<std::string>{"127.0.0.1:10809", "unix:/run/n"}));
     EXPECT_EQ(c->peers, "unix:/run/p");
@@ -123,6 +123,10 @@ TEST(Config, WrongValuesSayWhatWouldBeRight) {
     const std::string small(kSmallest);
     EXPECT_EQ(error_of(small + "[limits]\nspin_us = \"fast\"\n").text,
               "'spin_us' in [limits] must be a number from 0 to 10000");
+    for (const char* wrong : {"-1", "60001", "nan", "\"1\"", "true"})
+        EXPECT_EQ(error_of(small + "[limits]\nhost_p99_ms = " + wrong + "\n").text,
+                  "'host_p99_ms' in [limits] must be a number from 0 to 60000");
+    EXPECT_EQ(parse_config(small + "[limits]\nhost_p99_ms = 3\n")->host_p99_us, 3000u);
     EXPECT_EQ(error_of(small + "[limits]\nmemory = \"1PB\"\n").line, 6u);
     EXPECT_EQ(error_of(small + "[limits]\nmemory = -1\n").line, 6u);
     EXPECT_EQ(parse_config(small + "[limits]\ncache = 0\n")->cache, 0u);

@@ -69,7 +69,7 @@ ControllerConfig controller_config(const DaemonConfig& config) {
     out.window = config.window;
     out.window_age = std::chrono::milliseconds(config.window_age_ms);
     out.spare_delay = std::chrono::seconds(config.spare_delay_s);
-    out.host_p99 = std::chrono::milliseconds(config.host_p99_ms);
+    out.host_p99 = std::chrono::microseconds(config.host_p99_us);
     out.background_min = config.background_min;
     out.location = {config.host, config.site};
     out.nbd_limits.total_bytes_in_flight = config.memory;
