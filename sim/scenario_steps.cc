@@ -40,6 +40,7 @@ constexpr std::array kForms = {
     "disks DISK DISK die",
     "disk DISK returns",
     "disk DISK refuses writes",
+    "disk DISK breaks N of 1000 commands",
     "disk DISK takes N times as long",
     "disk DISK loses N writes",
     "disk DISK misdirects N writes",

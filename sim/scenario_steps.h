@@ -48,6 +48,7 @@ enum class Verb : std::uint8_t {
     disks_die,
     disk_returns,
     disk_refuses,
+    disk_fails_some,
     disk_slow,
     disk_loses,
     disk_misdirects,
