@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <random>
 #include <thread>
 
 namespace braid::cli {
@@ -90,19 +91,22 @@ std::string program_directory() {
 }
 
 std::optional<unsigned> free_port() {
-    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) return std::nullopt;
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t length = sizeof address;
-    std::optional<unsigned> port;
-    if (::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 &&
-        ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) == 0) {
-        port = ntohs(address.sin_port);
+    constexpr unsigned kFirst = 10'000,
+                       kEnd = 32'768;  // from there on the kernel gives them to whoever connects
+    static unsigned next = std::random_device()();
+    for (unsigned tries = kFirst; tries < kEnd; ++tries) {
+        const unsigned port = kFirst + next++ % (kEnd - kFirst);
+        const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fd < 0) return std::nullopt;
+        sockaddr_in address{};
+        address.sin_family = AF_INET;
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        address.sin_port = htons(static_cast<std::uint16_t>(port));
+        const bool free = ::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+        ::close(fd);
+        if (free) return port;
     }
-    ::close(fd);
-    return port;
+    return std::nullopt;
 }
 
 }  // namespace braid::cli

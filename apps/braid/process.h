@@ -32,7 +32,8 @@ void end_children(const std::vector<pid_t>& pids, int deadline_ms);
 /// Directory of this program's file.
 std::string program_directory();
 
-/// A TCP port of the loopback that nobody listens on now.
+/// A TCP port of the loopback that nobody has now, another one each time, and that the kernel gives nobody
+/// who connects somewhere.
 std::optional<unsigned> free_port();
 
 }  // namespace braid::cli

@@ -44,7 +44,13 @@ Task<Status> Controller::start() {
     const auto joined =
         co_await membership_->join(JoinRequest{config_.name, std::move(address), {}, config_.location});
     if (!joined) co_return std::unexpected(joined.error());
-    for (const std::string& where : config_.nbd) CO_TRY(nbd_.listen(where));
+    for (const std::string& where : config_.nbd) {
+        const Status listens = nbd_.listen(where);
+        if (!listens) {
+            LOG_ERROR("nbd.listen_failed", {"address", where}, {"reason", to_string(listens.error().code)});
+            co_return listens;
+        }
+    }
     co_await rescan();
     scans_.spawn(rescan_loop());
     scope_.spawn(watch_sides());
