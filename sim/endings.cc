@@ -29,7 +29,7 @@ void Cluster::settle() {
         nodes_[i].process->no_path.reset();
     }
     world_.run_until([] { return false; }, 1s);
-    if (!all_serve() || !all_answered()) return;
+    if (!all_serve() || !all_answered() || !all_serve()) return;  // one may be fenced until then
     open_all_ports();
     hosts_->resume();
     world_.run_until([] { return false; }, 300ms);
