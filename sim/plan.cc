@@ -444,7 +444,7 @@ constexpr std::array kSettings{
     setting<[](auto& p) -> auto& { return p.background_min; }>("background_min", 1u << 20),
     setting<[](auto& p) -> auto& { return p.spare_delay; }>("spare_delay", 3'600'000'000),
     setting<[](auto& p) -> auto& { return p.unnoticed_swaps; }>("unnoticed_swaps", 0),
-};  // namespace braid::sim
+};
 
 }  // namespace
 

@@ -202,19 +202,9 @@ namespace {
 
 Task<Status> carry_out(Executor& executor, Disk& disk, DiskVerb verb, std::uint64_t offset,
                        std::span<std::byte> memory) {
-    Join join(executor);
-    DiskOp op;
-    op.verb = verb;
-    op.offset = offset;
-    op.memory = memory;
-    disk.submit(op, join);
-    co_await join;
-    if (!op.status || verb != DiskVerb::write) co_return op.status;
-    DiskOp flush;
-    flush.verb = DiskVerb::flush;
-    disk.submit(flush, join);
-    co_await join;
-    co_return flush.status;
+    CO_TRY(co_await run(executor, disk, verb, offset, memory));
+    if (verb != DiskVerb::write) co_return Status{};
+    co_return co_await run(executor, disk, DiskVerb::flush, 0, {});
 }
 
 }  // namespace
