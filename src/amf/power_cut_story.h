@@ -280,6 +280,17 @@ void to_the_end(World& world, Look&& look) {
     } while (!::testing::Test::HasFailure() && (world.step() || world.clock.advance(end)));
 }
 
+/// Power goes at every instant of it.
+inline void cut_everywhere(const Story& story) {
+    const Expected expected(story);
+    Count count;
+    Writing run(story, expected);
+    Cuts cuts(expected, story.two_torn, count, run.beside.get());
+    to_the_end(run.world, [&] { cuts.look(run.world, run.safe(), false); });
+    EXPECT_TRUE(run.ended());
+    tell(count);
+}
+
 inline WorldOptions options_of(Level level, std::size_t disks, PowerLoss power_loss, bool checksums = false) {
     WorldOptions options{.level = level, .disks = disks};
     options.power_loss = power_loss;

@@ -12,16 +12,7 @@ namespace {
 class PowerCutsInWrites : public ::testing::TestWithParam<Story> {};
 class PowerCutsAfterwards : public ::testing::TestWithParam<Story> {};
 
-TEST_P(PowerCutsInWrites, LeaveOldOrNewAndWhatIsSafe) {
-    const Story& story = GetParam();
-    const Expected expected(story);
-    Count count;
-    Cuts cuts(expected, story.two_torn, count);
-    Writing run(story, expected);
-    to_the_end(run.world, [&] { cuts.look(run.world, run.safe(), false); });
-    EXPECT_TRUE(run.ended());
-    tell(count);
-}
+TEST_P(PowerCutsInWrites, LeaveOldOrNewAndWhatIsSafe) { cut_everywhere(GetParam()); }
 
 /// Power goes in the write, and again while the journals are replayed.
 TEST_P(PowerCutsAfterwards, InTheAssemblyLeaveTheSame) {

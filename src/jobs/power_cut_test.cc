@@ -102,16 +102,7 @@ private:
 
 class PowerCutsInJobs : public ::testing::TestWithParam<Story> {};
 
-TEST_P(PowerCutsInJobs, LeaveOldOrNewAndWhatIsSafe) {
-    const Story& story = GetParam();
-    const Expected expected(story);
-    Count count;
-    Writing run(story, expected);
-    Cuts cuts(expected, story.two_torn, count, run.beside.get());
-    to_the_end(run.world, [&] { cuts.look(run.world, run.safe(), false); });
-    EXPECT_TRUE(run.ended());
-    tell(count);
-}
+TEST_P(PowerCutsInJobs, LeaveOldOrNewAndWhatIsSafe) { cut_everywhere(GetParam()); }
 
 template <class Job, class... Arguments>
 auto beside(Arguments... arguments) {
