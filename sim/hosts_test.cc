@@ -103,8 +103,9 @@ public:
         co_return Status{};
     }
     Task<Status> flush() override { co_return Status{}; }
-    Task<Result<std::vector<bool>>> allocation(std::uint64_t, std::uint64_t) override {
-        co_return std::vector{true};
+    Task<Result<std::vector<AllocationRun>>> allocation(std::uint64_t, std::uint64_t length, std::size_t,
+                                                        AllocationDetail) override {
+        co_return std::vector{AllocationRun{length, false}};
     }
 
 private:

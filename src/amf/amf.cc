@@ -27,6 +27,7 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
       cache_(options.cache),
       sums_(options.checksums / std::max(1u, geometry_.checksum_record_size())),
       trimmed_(options.trimmed),
+      peer_trims_(executor, clock, transport, group, options.peer_patience),
       peer_cache_(executor, clock, transport, group, options.peer_patience),
       cleaned_(executor),
       stripe_locks_(executor),
@@ -196,6 +197,7 @@ void Amf::adopt(const AmfView& view) {
     tables_.adopt(view);
     locks_.adopt(view, claims());
     peer_cache_.adopt();
+    peer_trims_.adopt();
     journal_.wake();
     close_journals_of_the_dead();
     flush_answered_.notify_all();
@@ -213,6 +215,8 @@ void Amf::deliver(AmfId from, Message message) {
         locks_.deliver(from, message);
     } else if (message.type == MessageType::cache_fetch || message.type == MessageType::cache_data) {
         deliver_cached(from, message);
+    } else if (message.type == MessageType::trims_ask || message.type == MessageType::trims_told) {
+        deliver_trims(from, message);
     } else if (message.type == MessageType::flush_ask || message.type == MessageType::flush_done) {
         deliver_flush(from, message);
     } else if (message.type == MessageType::dirty_pass || message.type == MessageType::dirty_taken) {
@@ -299,20 +303,6 @@ Task<Status> Amf::in_pieces(std::vector<Task<Status>> pieces) {
         }
     }
     co_return status;
-}
-
-/// A write that was answered has made its zone known to all AMFs that have settled since; what is agreed is
-/// not taken back.
-Task<Result<std::vector<bool>>> Amf::allocation(std::uint64_t offset, std::uint64_t length) {
-    ASSERT(length != 0 && offset + length <= tables_.config().logical_size());
-    if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
-    const GateGuard inside(gate_);
-    while (!tables_.settled() || !tables_.agreed())
-        co_await (tables_.settled() ? tables_.agreed_event() : tables_.settled_event());
-    std::vector<bool> out;
-    for (std::uint64_t at = offset / kExtentSize; at * kExtentSize < offset + length; ++at)
-        out.push_back(allocated(ExtentIndex(static_cast<std::uint32_t>(at))));
-    co_return out;
 }
 
 }  // namespace braid

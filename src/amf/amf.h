@@ -13,7 +13,7 @@
 // never regenerates from a stripe that may be half-written.
 //
 // Where: amf.cc (life, view, flush), locks.cc (which units an operation takes), read.cc, around.cc, write.cc,
-// trim.cc, reshape.cc, recover.cc, check.cc (parity of one stripe), move.cc (segments that move),
+// trim.cc, holes.cc (what others have trimmed), reshape.cc, recover.cc, check.cc (parity of one stripe), move.cc (segments that move),
 // checksums.cc, cached.cc (what is remembered), destage.cc, copies.cc and pass.cc (write-back), flush.cc.
 #pragma once
 
@@ -29,6 +29,7 @@
 #include "amf/disk_batch.h"
 #include "amf/group_space.h"
 #include "amf/options.h"
+#include "amf/peer_trims.h"
 #include "amf/stripe_locks.h"
 #include "amf/stripe_plan.h"
 #include "amf/trimmed_blocks.h"
@@ -98,7 +99,8 @@ public:
     Task<Status> write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_leave_hole, bool fua,
                               Errand errand = {}) override;
     Task<Status> flush() override;
-    Task<Result<std::vector<bool>>> allocation(std::uint64_t offset, std::uint64_t length) override;
+    Task<Result<std::vector<AllocationRun>>> allocation(std::uint64_t offset, std::uint64_t length,
+                                                        std::size_t most, AllocationDetail detail) override;
 
     // ---- for jobs
     bool allocated(ExtentIndex extent) const { return tables_.zone(extent) != nullptr; }
@@ -386,6 +388,17 @@ private:
     Task<Status> lock_extent(ExtentIndex extent, std::uint32_t rows, PieceLock& lock);
     Task<Status> early_answers_copied();
 
+    // holes.cc
+    void add_up_soon(ExtentIndex extent);
+    Task<void> add_up_trims();
+    Task<Status> add_up(ExtentIndex extent, const ExtentBlocks& told);
+    Task<Status> take_zeros(StripePiece piece, const Zone& zone);
+    std::set<AmfId> others() const;
+    Task<TrimmedOf> trimmed_here(std::vector<ExtentIndex> extents);
+    Task<TrimmedOf> trimmed_anywhere(std::vector<ExtentIndex> extents);
+    Task<void> tell_trims(AmfId to, TrimsAsk ask);
+    void deliver_trims(AmfId from, const Message& message);
+
     // reshape.cc
     struct HeldExtent;
     struct Reshaping;
@@ -433,6 +446,9 @@ private:
     BlockCache cache_;
     ChecksumCache sums_;
     TrimmedBlocks trimmed_;
+    PeerTrims peer_trims_;
+    std::set<ExtentIndex> to_add_up_;  ///< parts of these were trimmed since the others were asked
+    bool adding_up_ = false;
     PeerCache peer_cache_;
     bool reshapes_ = false;           ///< one extent at a time
     Reshaping* reshaping_ = nullptr;  ///< what is being copied

@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "amf/allocation.h"
 #include "async/task.h"
 #include "base/buffer.h"
 #include "base/result.h"
@@ -32,9 +33,11 @@ public:
                                       bool fua, Errand errand = {}) = 0;
     /// Covers all writes that any controller had completed before the call.
     virtual Task<Status> flush() = 0;
-    /// For each extent that the range touches, which is not empty, whether it has a zone; without one it
-    /// reads as zeros.
-    virtual Task<Result<std::vector<bool>>> allocation(std::uint64_t offset, std::uint64_t length) = 0;
+    /// Of a range that is not empty, from its beginning on, at most so many runs (not 0), neighbours of
+    /// different kinds: they may then cover less. Every byte of a hole read as zeros at some moment of the call.
+    virtual Task<Result<std::vector<AllocationRun>>> allocation(std::uint64_t offset, std::uint64_t length,
+                                                                std::size_t most,
+                                                                AllocationDetail detail) = 0;
 };
 
 }  // namespace braid

@@ -28,6 +28,7 @@ struct AmfOptions {
     const Lease* lease = &always_live();        ///< outlives the AMF
     std::size_t checksums = 16u << 20;          ///< bytes of checksum records that are remembered
     std::size_t trimmed = 256;                  ///< extents of which trimmed parts are remembered
+    Nanos trims_pause = 500ms;  ///< from a trim of a part to the question what others have trimmed of the rest
     LimpOptions limping{};
     // Write-back.
     std::size_t dirty =
@@ -52,6 +53,9 @@ struct AmfCounters {
     std::uint64_t resynced = 0;          ///< stripes whose parity was wrong and was written
     std::uint64_t moved_rows = 0;        ///< of segments that go to another member
     std::uint64_t released_extents = 0;  ///< zones given back by trims
+    std::uint64_t added_up_extents = 0;  ///< of these, those that others have trimmed parts of
+    std::uint64_t trims_asked = 0;       ///< questions to all others what they have trimmed
+    std::uint64_t trims_not_zeros = 0;   ///< what others had trimmed, and somebody has written since
     std::uint64_t shaped_extents = 0;    ///< got another shape
     std::uint64_t reshaped_extents = 0;  ///< of these, those that had a zone
     std::uint64_t reshaped_rows = 0;     ///< rows of them that were written to the new place

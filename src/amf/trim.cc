@@ -65,8 +65,12 @@ Task<Status> Amf::zero_in_extent(LogicalRange range, bool may_leave_hole, bool f
             status = co_await in_pieces(std::exchange(pieces, {}));
     }
     const Zone* zone = tables_.zone(extent);
-    if (status && zone != nullptr && may_leave_hole && trimmed_.covers(zone->generation, all))
+    if (!status || zone == nullptr || !may_leave_hole) co_return status;
+    if (trimmed_.covers(zone->generation, all)) {
         (void)co_await release_extent(extent, true);  // what was asked for is done
+    } else {
+        add_up_soon(extent);
+    }
     co_return status;
 }
 

@@ -12,6 +12,18 @@
 
 namespace braid {
 
+/// The blocks of one extent.
+using ExtentBlocks = std::bitset<kExtentSize / kBlockSize>;
+
+inline ExtentIndex extent_at(std::uint64_t offset) {
+    return ExtentIndex(static_cast<std::uint32_t>(offset / kExtentSize));
+}
+/// Those that a range of one extent touches: the first, and the one behind the last.
+inline std::pair<std::size_t, std::size_t> blocks_of(const LogicalRange& range) {
+    const std::uint64_t begin = range.offset / kExtentSize * kExtentSize;
+    return {(range.offset - begin) / kBlockSize, (range.end() - begin + kBlockSize - 1) / kBlockSize};
+}
+
 class TrimmedBlocks {
 public:
     explicit TrimmedBlocks(std::size_t extents) : most_(extents) {}
@@ -24,13 +36,14 @@ public:
     void remove(const LogicalRange& range);
     /// All that the range touches are here.
     bool covers(std::uint32_t generation, const LogicalRange& range) const;
+    /// Those of an extent whose zone has this generation; null if there are none. Valid until the next change.
+    const ExtentBlocks* of(ExtentIndex extent, std::uint32_t generation) const;
 
 private:
-    static constexpr std::size_t kBlocks = kExtentSize / kBlockSize;
     struct Extent {
         ExtentIndex extent;
         std::uint32_t generation = 0;
-        std::bitset<kBlocks> blocks;
+        ExtentBlocks blocks;
     };
     std::size_t most_;
     std::list<Extent> extents_;  ///< the newest last

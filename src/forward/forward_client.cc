@@ -139,8 +139,9 @@ void ForwardClient::deliver(AmfId from, Message message) {
     if (at == open_.end()) return;  // the answer to an earlier question
     Open& op = *at->second;
     if (op.answer || !op.with || op.with->id != from) return;
-    const std::size_t wanted = reply->status ? op.request.answer_size() : 0;
-    if (reply->data.bytes.size() != wanted) {
+    const std::size_t most = reply->status ? op.request.answer_size() : 0;
+    const bool less = op.request.type == MessageType::forward_allocation;
+    if (reply->data.bytes.size() > most || (reply->data.bytes.size() < most && !less)) {
         LOG_WARN("forward.bad_reply", {"from", from}, {"bytes", reply->data.bytes.size()});
         reply->status = fail(Errc::io_error);
         reply->data = {};

@@ -8,8 +8,7 @@
 namespace braid {
 namespace {
 
-constexpr std::uint8_t kFua = 1, kMayLeaveHole = 2, kRepeated = 4;
-constexpr std::uint64_t kMaxForwardAllocation = (kMaxForwardData - 1) * kExtentSize;
+constexpr std::uint8_t kFua = 1, kMayLeaveHole = 2, kRepeated = 4, kBlocks = 8;
 constexpr std::size_t kMostPorts = std::size_t{kVolumePages} * kVolumesPerPage * kMaxOutside;
 constexpr auto kLastErrc = static_cast<unsigned>(Errc::cancelled);
 
@@ -17,7 +16,8 @@ Status check(const ForwardRequest& r, std::size_t payload) {
     const bool moves_data = r.reads() || r.type == MessageType::forward_write;
     if (moves_data && (r.length == 0 || r.length > kMaxForwardData)) return fail(Errc::corrupt);
     const bool allocation = r.type == MessageType::forward_allocation;
-    if (allocation && (r.length == 0 || r.length > kMaxForwardAllocation)) return fail(Errc::corrupt);
+    if (allocation != (r.runs != 0) || (allocation && r.length == 0)) return fail(Errc::corrupt);
+    if (!allocation && r.detail != AllocationDetail{}) return fail(Errc::corrupt);
     if (payload != (r.type == MessageType::forward_write ? r.length : 0)) return fail(Errc::corrupt);
     if (r.number == 0 || r.watermark > r.number) return fail(Errc::corrupt);
     return {};
@@ -27,7 +27,7 @@ Status check(const ForwardRequest& r, std::size_t payload) {
 
 Message encode(const Uuid& group, const ForwardRequest& r) {
     Message message{group, r.type, {}, r.data};
-    message.head.reserve(37);
+    message.head.reserve(39);
     Writer out(message.head);
     out.put(r.number);
     out.put(r.watermark);
@@ -35,7 +35,9 @@ Message encode(const Uuid& group, const ForwardRequest& r) {
     out.put(r.offset);
     out.put(r.length);
     out.put(static_cast<std::uint8_t>((r.fua ? kFua : 0) | (r.may_leave_hole ? kMayLeaveHole : 0) |
-                                      (r.repeated ? kRepeated : 0)));
+                                      (r.repeated ? kRepeated : 0) |
+                                      (r.detail == AllocationDetail::blocks ? kBlocks : 0)));
+    out.put(r.runs);
     ASSERT(check(r, r.data.bytes.size()).has_value());
     return message;
 }
@@ -52,10 +54,12 @@ Result<ForwardRequest> decode_forward_request(const Message& message) {
     r.offset = in.get<std::uint64_t>();
     r.length = in.get<std::uint64_t>();
     const auto flags = in.get<std::uint8_t>();
-    if (!in.done() || (flags & ~(kFua | kMayLeaveHole | kRepeated)) != 0) return fail(Errc::corrupt);
+    r.runs = in.get<std::uint16_t>();
+    if (!in.done() || (flags & ~(kFua | kMayLeaveHole | kRepeated | kBlocks)) != 0) return fail(Errc::corrupt);
     r.fua = (flags & kFua) != 0;
     r.may_leave_hole = (flags & kMayLeaveHole) != 0;
     r.repeated = (flags & kRepeated) != 0;
+    r.detail = (flags & kBlocks) != 0 ? AllocationDetail::blocks : AllocationDetail::extents;
     TRY(check(r, message.payload.bytes.size()));
     r.data = message.payload;
     return r;
@@ -64,6 +68,33 @@ Result<ForwardRequest> decode_forward_request(const Message& message) {
 bool is_refusal(Errc code) {
     return code == Errc::not_ready || code == Errc::offline || code == Errc::fenced ||
            code == Errc::cancelled;
+}
+
+Buffer encode(const std::vector<AllocationRun>& runs) {
+    Bytes bytes;
+    Writer out(bytes);
+    for (const AllocationRun& run : runs) {
+        out.put(run.length);
+        out.put(static_cast<std::uint8_t>(run.hole ? 1 : 0));
+    }
+    return Buffer::copy_of(bytes);
+}
+
+Result<std::vector<AllocationRun>> decode_runs(std::span<const std::byte> data,
+                                               const ForwardRequest& request) {
+    Reader in(data);
+    std::vector<AllocationRun> runs;
+    std::uint64_t left = request.length;
+    while (in.ok() && in.left() != 0) {
+        const auto length = in.get<std::uint64_t>();
+        const auto hole = in.get<std::uint8_t>();
+        const bool same = !runs.empty() && runs.back().hole == (hole == 1);
+        if (length == 0 || length > left || hole > 1 || same || runs.size() == request.runs) in.fail();
+        left -= std::min(left, length);
+        runs.push_back({length, hole == 1});
+    }
+    if (!in.done() || runs.empty()) return fail(Errc::corrupt);
+    return runs;
 }
 
 Message encode(const Uuid& group, const ForwardReply& reply) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "amf/allocation.h"
 #include "base/result.h"
 #include "icl/frame.h"
 #include "icl/message.h"
@@ -29,17 +30,19 @@ struct ForwardRequest {
     bool fua = false;
     bool may_leave_hole = true;
     bool repeated = false;  ///< it has been asked before, of whomever
+    std::uint16_t runs = 0;  ///< of forward_allocation, at most so many: not 0
+    AllocationDetail detail{};  ///< of it
     Slice data;             ///< of a write: `length` bytes
 
     bool reads() const { return type == MessageType::forward_read; }
     /// Twice is not the same as once, when others write in between.
     bool changes() const { return type == MessageType::forward_write || type == MessageType::forward_zeroes; }
-    /// Bytes of data in the answer if all goes well; of forward_allocation one for each extent, 1 or 0.
+    /// Bytes of data in the answer if all goes well, at most; of reads just so many.
     std::uint64_t answer_size() const {
-        if (type == MessageType::forward_allocation)
-            return (offset % kExtentSize + length - 1) / kExtentSize + 1;
+        if (type == MessageType::forward_allocation) return runs * kRunSize;
         return reads() ? length : 0;
     }
+    static constexpr std::uint64_t kRunSize = 9;
 };
 Message encode(const Uuid& group, const ForwardRequest& request);
 Result<ForwardRequest> decode_forward_request(const Message& message);
@@ -47,6 +50,10 @@ Result<ForwardRequest> decode_forward_request(const Message& message);
 /// The AMF has nothing of the operation in hand any more, and says nothing about its outcome: it may be asked
 /// of another one, or here again.
 bool is_refusal(Errc code);
+
+/// Data of the answer to forward_allocation. corrupt for what is no answer to this one.
+Buffer encode(const std::vector<AllocationRun>& runs);
+Result<std::vector<AllocationRun>> decode_runs(std::span<const std::byte> data, const ForwardRequest& request);
 
 struct ForwardReply {
     std::uint64_t number = 0;

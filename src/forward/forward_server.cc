@@ -84,10 +84,9 @@ Task<Status> ForwardServer::perform(ControllerStart who, const ForwardRequest& r
             co_return co_await space_.write_zeroes(at, request.length, request.may_leave_hole, request.fua,
                                                    errand);
         case MessageType::forward_allocation: {
-            CO_TRY_LET(const std::vector<bool> zones, co_await space_.allocation(at, request.length));
-            const Buffer into(zones.size());
-            for (std::size_t i = 0; i < zones.size(); ++i) into.data()[i] = std::byte{zones[i]};
-            read = Slice(into);
+            CO_TRY_LET(const auto runs,
+                       co_await space_.allocation(at, request.length, request.runs, request.detail));
+            read = Slice(encode(runs));
             co_return Status{};
         }
         default:

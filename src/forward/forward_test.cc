@@ -131,19 +131,35 @@ TEST_F(Forward, ReadsWhatItWroteAtThePlaceOfTheVirtualDisk) {
 
 TEST_F(Forward, TellsWhichExtentsHaveAZone) {
     std::optional<Status> asked;
-    std::vector<bool> zones;
-    const auto ask = [](ForwardedSpace& space, std::vector<bool>& zones) -> Task<Status> {
-        CO_TRY_LET(zones, co_await space.allocation(100, 1000));
+    std::vector<AllocationRun> runs;
+    std::size_t most = 3;
+    AllocationDetail detail = AllocationDetail::blocks;
+    const auto ask = [&]() -> Task<Status> {
+        CO_TRY_LET(runs, co_await space_.allocation(0, 5 * kBlockSize, most, detail));
         co_return Status{};
     };
-    begin(ask(space_, zones), asked);
+    begin(ask(), asked);
     deliver();
     ASSERT_TRUE(asked && *asked);
-    EXPECT_EQ(zones, std::vector{false});
+    EXPECT_EQ(runs, (std::vector<AllocationRun>{{5 * kBlockSize, true}}));
     sharer(first()).space.allocate(0, 1);
-    begin(ask(space_, zones), asked);
+    begin(ask(), asked);
     deliver();
-    EXPECT_EQ(zones, std::vector{true});
+    EXPECT_EQ(runs, (std::vector<AllocationRun>{{5 * kBlockSize, false}}));
+    begin(space_.write_zeroes(kBlockSize, kBlockSize, true, false), asked);
+    deliver();
+    begin(ask(), asked);
+    deliver();
+    const std::vector<AllocationRun> parts{{kBlockSize, false}, {kBlockSize, true}, {3 * kBlockSize, false}};
+    EXPECT_EQ(runs, parts);
+    most = 2;
+    begin(ask(), asked);
+    deliver();
+    EXPECT_EQ(runs, std::vector(parts.begin(), parts.begin() + 2));
+    detail = AllocationDetail::extents;
+    begin(ask(), asked);
+    deliver();
+    EXPECT_EQ(runs, (std::vector<AllocationRun>{{5 * kBlockSize, false}}));
 }
 
 TEST_F(Forward, CutsWhatIsLargerThanAMessageBetweenBlocks) {
@@ -370,6 +386,29 @@ TEST(ForwardFrames, ComeBackAndAreRefusedCutShort) {
     message = encode(kGroup, request);
     message.head[28 + 3] = std::byte{1};  // 16 MiB
     EXPECT_FALSE(decode_forward_request(message));
+
+    request.type = MessageType::forward_allocation;
+    request.fua = false;
+    request.length = 100 * kExtentSize;
+    request.runs = 3;
+    request.detail = AllocationDetail::blocks;
+    message = encode(kGroup, request);
+    ASSERT_TRUE(decode_forward_request(message));
+    EXPECT_EQ(decode_forward_request(message)->runs, 3u);
+    EXPECT_EQ(decode_forward_request(message)->detail, AllocationDetail::blocks);
+    message.head[37] = std::byte{0};  // no run at all
+    EXPECT_FALSE(decode_forward_request(message));
+
+    const std::vector<AllocationRun> runs{{100, true}, {kExtentSize, false}, {1, true}};
+    const Buffer data = encode(runs);
+    EXPECT_EQ(data.size(), request.answer_size());
+    EXPECT_EQ(*decode_runs(data.span(), request), runs);
+    EXPECT_FALSE(decode_runs(data.span(0, 26), request));
+    EXPECT_FALSE(decode_runs({}, request));
+    EXPECT_FALSE(decode_runs(encode({{100, true}, {1, true}}).span(), request)) << "not joined";
+    EXPECT_FALSE(decode_runs(encode({{0, true}}).span(), request));
+    EXPECT_FALSE(decode_runs(encode({{100 * kExtentSize, true}, {1, false}}).span(), request)) << "beyond the range";
+    EXPECT_FALSE(decode_runs(encode({{1, true}, {1, false}, {1, true}, {1, false}}).span(), request));
 
     const ForwardPorts list{5, kGroup, "g", {{"out", outside_slot(2), VolumeId(1), "v", 4096, true}}};
     const auto ports = decode_forward_ports(encode(list));

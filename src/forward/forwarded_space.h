@@ -59,12 +59,15 @@ public:
         co_return Status{};
     }
 
-    Task<Result<std::vector<bool>>> allocation(std::uint64_t offset, std::uint64_t length) override {
-        const ForwardRequest request = make(MessageType::forward_allocation, offset, length);
+    Task<Result<std::vector<AllocationRun>>> allocation(std::uint64_t offset, std::uint64_t length,
+                                                        std::size_t most, AllocationDetail detail) override {
+        ForwardRequest request = make(MessageType::forward_allocation, offset, length);
+        request.runs = static_cast<std::uint16_t>(std::min<std::size_t>(most, UINT16_MAX));
+        request.detail = detail;
         CO_TRY_LET(const Slice data, co_await client_.perform(request));
-        std::vector<bool> out;
-        for (const std::byte zone : data.bytes) out.push_back(zone != std::byte{0});
-        co_return out;
+        auto runs = decode_runs(data.bytes, request);
+        if (!runs) co_return fail(Errc::io_error);
+        co_return std::move(*runs);
     }
 
 private:

@@ -217,6 +217,10 @@ std::string_view to_string(MessageType type) {
             return "dirty_taken";
         case MessageType::host_latency:
             return "host_latency";
+        case MessageType::trims_ask:
+            return "trims_ask";
+        case MessageType::trims_told:
+            return "trims_told";
         case MessageType::completion_ask:
             return "completion_ask";
         case MessageType::completion_tell:

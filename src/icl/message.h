@@ -52,6 +52,8 @@ enum class MessageType : std::uint8_t {
     dirty_pass = 72,       ///< dirty content that goes along with the lock of its unit
     dirty_taken = 73,      ///< the receiver has it, or not
     host_latency = 74,     ///< what the sender's hosts see, while there is background work
+    trims_ask = 75,        ///< what of these extents the receiver remembers as trimmed
+    trims_told = 76,       ///< that
     amf_last = 95,
     // ports of a group on controllers that do not share it
     forward_ports = 96,  ///< group nil: all that there are, from the group's keeper

@@ -27,8 +27,9 @@ public:
         return space_.write_zeroes(offset, length, may_leave_hole, fua, errand);
     }
     Task<Status> flush() override { return timed(space_.flush()); }
-    Task<Result<std::vector<bool>>> allocation(std::uint64_t offset, std::uint64_t length) override {
-        return space_.allocation(offset, length);
+    Task<Result<std::vector<AllocationRun>>> allocation(std::uint64_t offset, std::uint64_t length,
+                                                        std::size_t most, AllocationDetail detail) override {
+        return space_.allocation(offset, length, most, detail);
     }
 
 private:

@@ -36,6 +36,8 @@ public:
         CO_TRY(co_await pass());
         std::memcpy(memory_.get() + offset, data.bytes.data(), data.bytes.size());
         allocate(offset, data.bytes.size());
+        for (std::uint64_t at = offset / kBlockSize; at * kBlockSize < offset + data.bytes.size(); ++at)
+            trimmed_.erase(at);
         errands_.insert({errand.who, errand.number});
         co_return Status{};
     }
@@ -47,6 +49,11 @@ public:
         CO_TRY(co_await pass());
         std::memset(memory_.get() + offset, 0, length);
         if (!may_leave_hole) allocate(offset, length);
+        for (std::uint64_t at = offset / kBlockSize; at * kBlockSize < offset + length; ++at) {
+            const bool whole = at * kBlockSize >= offset && (at + 1) * kBlockSize <= offset + length;
+            if (may_leave_hole && whole) trimmed_.insert(at);
+            if (!may_leave_hole) trimmed_.erase(at);
+        }
         errands_.insert({errand.who, errand.number});
         co_return Status{};
     }
@@ -55,12 +62,18 @@ public:
         CO_TRY(co_await pass());
         co_return Status{};
     }
-    Task<Result<std::vector<bool>>> allocation(std::uint64_t offset, std::uint64_t length) override {
+    Task<Result<std::vector<AllocationRun>>> allocation(std::uint64_t offset, std::uint64_t length,
+                                                        std::size_t most, AllocationDetail detail) override {
         CO_TRY(co_await pass());
-        std::vector<bool> out;
-        for (std::uint64_t at = offset / kExtentSize; at * kExtentSize < offset + length; ++at)
-            out.push_back(allocated_.contains(ExtentIndex(static_cast<std::uint32_t>(at))));
-        co_return out;
+        AllocationRuns out(most);
+        const std::uint64_t step = detail == AllocationDetail::blocks ? kBlockSize : kExtentSize;
+        for (std::uint64_t at = offset, next = 0; at < offset + length; at = next) {
+            next = std::min((at / step + 1) * step, offset + length);
+            const bool zone = allocated_.contains(ExtentIndex(static_cast<std::uint32_t>(at / kExtentSize)));
+            const bool trimmed = trimmed_.contains(at / kBlockSize) && detail == AllocationDetail::blocks;
+            if (!out.add(next - at, !zone || trimmed)) break;
+        }
+        co_return std::move(out).take();
     }
 
     /// Operations wait until release().
@@ -92,6 +105,7 @@ private:
     std::unique_ptr<std::byte, decltype(&std::free)> memory_;  // calloc: untouched pages cost nothing
     std::size_t size_;
     std::set<ExtentIndex> allocated_;
+    std::set<std::uint64_t> trimmed_;  ///< blocks
     std::set<std::pair<ControllerStart, std::uint64_t>> errands_;  ///< that have been done here
     Event released_;
     Status status_;

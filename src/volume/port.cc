@@ -32,7 +32,7 @@ Task<Status> Port::write_zeroes(std::uint64_t offset, std::uint64_t length, Zero
     if (length == 0) co_return Status{};
     if (mode.fast) {
         // Only a hole is zeroed faster than by writing zeros.
-        CO_TRY_LET(const auto runs, co_await allocation(offset, length, 1));
+        CO_TRY_LET(const auto runs, co_await allocation(offset, length, 1, AllocationDetail::extents));
         const bool all_hole = runs.front().hole && runs.front().length == length;
         if (!all_hole || !mode.may_leave_hole) co_return fail(Errc::unsupported);
     }
@@ -56,25 +56,10 @@ Task<Status> Port::flush() {
 }
 
 Task<Result<std::vector<AllocationRun>>> Port::allocation(std::uint64_t offset, std::uint64_t length,
-                                                          std::size_t max_runs) {
+                                                          std::size_t most, AllocationDetail detail) {
     ENTER(offset, length);
-    std::vector<AllocationRun> runs;
-    if (length == 0) co_return runs;
-    const std::uint64_t first = base() + offset;
-    CO_TRY_LET(const std::vector<bool> zones, co_await group_.allocation(first, length));
-    std::uint64_t left = length;
-    for (const bool zone : zones) {
-        const std::uint64_t at = first + (length - left);
-        const std::uint64_t piece = std::min(left, kExtentSize - at % kExtentSize);
-        if (!runs.empty() && runs.back().hole == !zone) {
-            runs.back().length += piece;
-        } else {
-            if (runs.size() == max_runs) break;
-            runs.push_back({piece, !zone});
-        }
-        left -= piece;
-    }
-    co_return runs;
+    if (length == 0) co_return std::vector<AllocationRun>{};
+    co_return co_await group_.allocation(base() + offset, length, most, detail);
 }
 
 #undef ENTER

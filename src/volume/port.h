@@ -29,13 +29,6 @@ struct VirtualDisk {
     ExtentIndex first;        ///< its extents follow each other in the group's space
 };
 
-/// A run of bytes that are all allocated, or all a hole that reads as zeros.
-struct AllocationRun {
-    std::uint64_t length = 0;
-    bool hole = false;
-    friend bool operator==(const AllocationRun&, const AllocationRun&) = default;
-};
-
 /// How zeros are written.
 struct ZeroMode {
     bool may_leave_hole = true;  ///< extents without a zone may stay so, and others lose theirs
@@ -68,10 +61,10 @@ public:
     Task<Status> cache(std::uint64_t offset, std::uint64_t length);
     /// Covers all completed writes through all ports of this virtual disk.
     Task<Status> flush();
-    /// The allocation of a range by extents, in order, neighbours of one kind joined, at most `max_runs` of
-    /// them: they may then cover less than the range.
-    Task<Result<std::vector<AllocationRun>>> allocation(std::uint64_t offset, std::uint64_t length,
-                                                        std::size_t max_runs);
+    /// As of GroupSpace.
+    Task<Result<std::vector<AllocationRun>>> allocation(
+        std::uint64_t offset, std::uint64_t length, std::size_t most,
+        AllocationDetail detail = AllocationDetail::blocks);
 
     /// Lets nothing in any more. Idempotent.
     void close();

@@ -1,0 +1,224 @@
+// What several AMFs have trimmed (decisions/019): told to hosts as holes, and added up, so that an extent whose
+// parts were trimmed through different controllers gives its zone back.
+//
+// Each AMF remembers what it has trimmed itself as long as it is true (TrimmedBlocks). Who tells a host asks
+// the others for theirs, at that moment. Who has trimmed a part of an extent asks them a little later, once
+// for all that was trimmed meanwhile; whoever has trimmed last, and so asks last, is told of everything. If
+// that is all of the extent it takes the rest over, stripe by stripe: takes the lock, by which the others
+// forget, sees that there are zeros, because somebody may have written since they told, and remembers them
+// itself. Then the extent goes as if it had been trimmed here alone.
+//
+// A stripe that was trimmed in parts by several is known in full to nobody. So a little may be missing from
+// what all of them remember together: it is looked at first.
+#include <algorithm>
+#include <utility>
+
+#include "amf/amf.h"
+#include "base/log.h"
+
+namespace braid {
+namespace {
+
+constexpr std::size_t kMostUnknown = kExtentSize / 4 / kBlockSize;  ///< blocks that nobody remembers
+constexpr std::size_t kMemory = 16u << 20;                     ///< of stripes that are looked at together
+
+bool all_zero(std::span<const std::byte> bytes) {
+    return std::ranges::all_of(bytes, [](std::byte byte) { return byte == std::byte{0}; });
+}
+
+bool any_in(const ExtentBlocks& blocks, const LogicalRange& range) {
+    const auto [first, end] = blocks_of(range);
+    for (std::size_t i = first; i < end; ++i) {
+        if (blocks[i]) return true;
+    }
+    return false;
+}
+
+/// False: no room.
+bool add_blocks(AllocationRuns& runs, const ExtentBlocks& holes, const LogicalRange& range) {
+    for (std::uint64_t at = range.offset, next = 0; at < range.end(); at = next) {
+        next = std::min((at / kBlockSize + 1) * kBlockSize, range.end());
+        if (!runs.add(next - at, holes[at % kExtentSize / kBlockSize])) return false;
+    }
+    return true;
+}
+
+}  // namespace
+
+std::set<AmfId> Amf::others() const {
+    std::set<AmfId> out;
+    for (const AmfMember& member : view_.members) {
+        if (member.id != view_.self) out.insert(member.id);
+    }
+    return out;
+}
+
+/// Of extents that have a zone. Nobody else had the blocks at that moment, and no death brings back what they
+/// were before.
+Task<TrimmedOf> Amf::trimmed_here(std::vector<ExtentIndex> extents) {
+    TrimmedOf out;
+    if (!ready_ || tables_.offline() || trimmed_.empty()) co_return out;
+    for (const ExtentIndex extent : extents) {
+        const Zone* zone = extent.v < tables_.config().extents ? tables_.zone(extent) : nullptr;
+        if (zone == nullptr) continue;
+        if (const ExtentBlocks* blocks = trimmed_.of(extent, zone->generation)) out[extent] = *blocks;
+    }
+    if (!options_.lease->live()) co_return TrimmedOf{};
+    if (early_bytes_ != 0 && !co_await early_answers_copied()) co_return TrimmedOf{};
+    co_return out;
+}
+
+Task<TrimmedOf> Amf::trimmed_anywhere(std::vector<ExtentIndex> extents) {
+    TrimmedOf out = co_await trimmed_here(extents);
+    const PeerTrims::Told told = co_await peer_trims_.ask(others(), std::move(extents));
+    for (const auto& [extent, blocks] : told.blocks) out[extent] |= blocks;
+    co_return out;
+}
+
+/// A write that was answered has made its zone known to all AMFs that have settled since; what is agreed is
+/// not taken back.
+Task<Result<std::vector<AllocationRun>>> Amf::allocation(std::uint64_t offset, std::uint64_t length,
+                                                         std::size_t most, AllocationDetail detail) {
+    ASSERT(length != 0 && offset + length <= tables_.config().logical_size());
+    co_await pieces_.take();
+    const SemaphoreGuard slot(pieces_);
+    if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
+    const GateGuard inside(gate_);
+    const std::uint64_t end = offset + length;
+    const auto next_extent = [end](std::uint64_t at) { return std::min(end, (at / kExtentSize + 1) * kExtentSize); };
+    AllocationRuns runs(most);
+    for (bool room = true; offset < end && room;) {
+        while (!tables_.settled() || !tables_.agreed())
+            co_await (tables_.settled() ? tables_.agreed_event() : tables_.settled_event());
+        std::vector<ExtentIndex> zones;  // as many as one question may be about
+        std::uint64_t to = offset;
+        for (; to < end && zones.size() < kMostTrimsAsked; to = next_extent(to)) {
+            if (allocated(extent_at(to))) zones.push_back(extent_at(to));
+        }
+        TrimmedOf holes;
+        if (detail == AllocationDetail::blocks && !zones.empty()) holes = co_await trimmed_anywhere(zones);
+        for (; offset < to && room; offset = next_extent(offset)) {
+            const LogicalRange part{offset, next_extent(offset) - offset};
+            const auto blocks = holes.find(extent_at(offset));
+            if (blocks != holes.end()) {
+                room = add_blocks(runs, blocks->second, part);
+            } else {
+                room = runs.add(part.length, !std::ranges::binary_search(zones, extent_at(offset)));
+            }
+        }
+    }
+    co_return std::move(runs).take();
+}
+
+/// Old words do not come again: of this view or not at all.
+Task<void> Amf::tell_trims(AmfId to, TrimsAsk ask) {
+    const Epoch epoch = view_.epoch;
+    TrimsTold told{ask.number, {}};
+    if (gate_.try_enter()) {
+        const GateGuard inside(gate_);
+        told.blocks = co_await trimmed_here(std::move(ask.extents));
+    }
+    if (view_.epoch == epoch) transport_.send(to, encode(group_, told));
+}
+
+void Amf::deliver_trims(AmfId from, const Message& message) {
+    if (message.type == MessageType::trims_told) {
+        if (peer_trims_.deliver(from, message)) return;
+    } else if (Result<TrimsAsk> ask = decode_trims_ask(message)) {
+        return scope_.spawn(tell_trims(from, std::move(*ask)));
+    }
+    LOG_WARN("trims.message_dropped", {"from", from}, {"type", static_cast<unsigned>(message.type)});
+}
+
+// ---- adding up
+
+void Amf::add_up_soon(ExtentIndex extent) {
+    to_add_up_.insert(extent);
+    if (!std::exchange(adding_up_, true)) scope_.spawn(add_up_trims());
+}
+
+/// As long as something has been trimmed that the others were not asked about. Who did not answer is asked
+/// again.
+Task<void> Amf::add_up_trims() {
+    while (!to_add_up_.empty()) {
+        co_await sleep_for(clock_, options_.trims_pause);
+        const std::set<ExtentIndex> all = std::exchange(to_add_up_, {});
+        for (auto at = all.begin(); at != all.end();) {
+            if (!gate_.try_enter()) break;
+            const GateGuard inside(gate_);
+            std::vector<ExtentIndex> some;
+            for (; at != all.end() && some.size() < kMostTrimsAsked; ++at) {
+                const Zone* zone = tables_.zone(*at);
+                if (zone != nullptr && trimmed_.of(*at, zone->generation) != nullptr) some.push_back(*at);
+            }
+            if (some.empty()) continue;
+            ++counters_.trims_asked;
+            const PeerTrims::Told told = co_await peer_trims_.ask(others(), some);
+            for (const ExtentIndex extent : some) {
+                const auto blocks = told.blocks.find(extent);
+                (void)co_await add_up(extent, blocks == told.blocks.end() ? ExtentBlocks{} : blocks->second);
+                if (!told.by_all) to_add_up_.insert(extent);
+            }
+        }
+    }
+    adding_up_ = false;
+}
+
+/// `told`: what others remember of it. busy: something is not zeros, or the zone is not what it was.
+Task<Status> Amf::add_up(ExtentIndex extent, const ExtentBlocks& told) {
+    const Zone* present = tables_.zone(extent);
+    const ExtentBlocks* ours = present == nullptr ? nullptr : trimmed_.of(extent, present->generation);
+    if (ours == nullptr || tables_.offline()) co_return Status{};
+    const LogicalRange all = bytes_of(extent);
+    ExtentBlocks missing;
+    for (std::size_t i = 0, end = blocks_of(all).second; i < end; ++i) missing[i] = !(*ours)[i];
+    const ExtentBlocks unknown = missing & ~told;
+    if (unknown.count() > kMostUnknown) co_return Status{};
+    const Zone zone = *present;  // a volume may be deleted meanwhile
+    const Geometry geometry = tables_.config().geometry_of(zone.shape);
+    std::vector<StripePiece> pieces;
+    for_each_stripe([&](ExtentIndex) { return geometry; }, all, [&](const StripePiece& piece) {
+        if (any_in(missing, {piece.at, piece.length})) pieces.push_back(piece);
+    });
+    std::ranges::partition(
+        pieces, [&](const StripePiece& piece) { return any_in(unknown, {piece.at, piece.length}); });
+    const std::size_t depth =
+        std::clamp<std::size_t>(kMemory / geometry.stripe_size(), 1, options_.pieces_per_operation);
+    for (std::size_t at = 0; at < pieces.size();) {
+        if (gate_.closed()) co_return fail(Errc::not_ready);
+        std::vector<Task<Status>> some;
+        for (; at < pieces.size() && some.size() < depth; ++at) some.push_back(take_zeros(pieces[at], zone));
+        for (const Status& status : co_await gather(executor_, std::move(some))) CO_TRY(status);
+    }
+    const std::uint64_t released = counters_.released_extents;
+    CO_TRY(co_await release_extent(extent, true));
+    counters_.added_up_extents += counters_.released_extents - released;
+    co_return Status{};
+}
+
+/// All of the stripe that can be reached; from its end on we know that it is zeros.
+Task<Status> Amf::take_zeros(StripePiece piece, const Zone& zone) {
+    const ExtentIndex extent = geometry_.extent_of(piece.stripe);
+    LockPin pin;
+    CO_TRY(co_await wait_for_units({units_.of_stripe(piece.stripe)}, LockMode::write, pin, {}, true));
+    const StripeLocks::Guard guard = co_await stripe_locks_.write(piece.stripe);
+    while (!tables_.settled()) co_await tables_.settled_event();
+    const auto good = [&] {
+        return pin.live() && !tables_.offline() && !tables_.emptying(extent) &&
+               tables_.still_there(extent, zone) && tables_.shape_of(extent) == zone.shape;
+    };
+    if (!good() || replicator_.quarantined(piece.stripe, zone.generation)) co_return fail(Errc::busy);
+    CO_TRY(co_await destage_locked(piece.stripe));
+    if (!good()) co_return fail(Errc::busy);
+    const Buffer content(block_ceil(piece.length));
+    CO_TRY(co_await read_blocks(spot(piece.stripe, zone), 0, content.span(), true));
+    if (!all_zero(content.span())) {
+        ++counters_.trims_not_zeros;
+        co_return fail(Errc::busy);
+    }
+    if (!good()) co_return fail(Errc::busy);
+    trimmed_.add(zone.generation, {piece.at, content.size()});
+    co_return Status{};
+}
+
+}  // namespace braid
