@@ -32,7 +32,7 @@ Cluster::Cluster(World& world, const Plan& plan, FaultSeen seen)
     options.work = plan.work;
     // With write-back the journal keeps what was flushed; what was not dies with all controllers.
     const bool dirty = plan.sharing.write_cache == WriteCache::back && plan.dimension > 1;
-    options.early = plan.early_answers();
+    options.early = plan.early_answers() || plan.set_replication;
     const bool all_may_go = dirty && (plan.cluster_kill || plan.sharing.few_partners == FewPartners::go_on);
     options.power_cuts = plan.power_cuts || all_may_go || options.early;
     options.journal = plan.power_loss == PowerLoss::journal && !dirty;
@@ -75,6 +75,7 @@ Cluster::Cluster(World& world, const Plan& plan, FaultSeen seen)
     operations.removals = plan.operators ? plan.removals : 0;
     operations.remove = Prng(mix64(plan.seed) ^ 0x1ea7eull);
     if (plan.sets_jobs) operations.set_jobs = Prng(mix64(plan.seed) ^ 0x5c12cull);
+    operations.set_replication = plan.set_replication;
     if (plan.set_sharing) operations.set_sharing = Prng(mix64(plan.seed) ^ 0x5e76ull);
     operator_ = std::make_unique<Operator>(world_, std::move(operations));
 }

@@ -103,7 +103,7 @@ private:
     void suspend(Fault& fault);
     void jump_clock(Fault& fault);
     void lose_paths(Fault& fault);
-    void give_path_back(std::size_t index, std::shared_ptr<Process> process, Nanos after);
+    void give_paths_back(std::size_t index, std::shared_ptr<Process> process, Nanos after);
     void kill_all(Fault& fault);
     // faults_outside.cc
     void slow_link(Fault& fault, std::size_t index, Nanos length);

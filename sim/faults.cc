@@ -194,22 +194,21 @@ void Cluster::lose_paths(Fault& fault) {
     operator_->excuse(process->pid);
     if (one) {
         process->no_path.set(media_[fault.prng.below(media_.size())]->id());
-        process->path_errors = 0;
-        ++doomed_;
-        return give_path_back(index, process, length);
+    } else {
+        process->no_path.set();
     }
-    process->no_path.set();
-    doom(length);
-    world_.after(length, [process] { process->no_path.reset(); });
+    process->path_errors = 0;
+    ++doomed_;
+    give_paths_back(index, process, length);
 }
 
 /// A path that was lost for a moment, in which a write failed, is a member that fails writes: there is none
 /// of that. Whoever has met an error is out of the group before.
-void Cluster::give_path_back(std::size_t index, std::shared_ptr<Process> process, Nanos after) {
+void Cluster::give_paths_back(std::size_t index, std::shared_ptr<Process> process, Nanos after) {
     world_.after(after, [this, index, process] {
         const bool same = nodes_[index].process == process && nodes_[index].running;
         if (faulty_ && same && serving(nodes_[index]) && process->path_errors != 0)
-            return give_path_back(index, process, 10ms);
+            return give_paths_back(index, process, 10ms);
         process->no_path.reset();
         --doomed_;
     });

@@ -126,6 +126,7 @@ constexpr std::array<Entry, kMarks> kTable{{
     {Mark::scrub_cancelled, "scrub.cancelled", ""},
     {Mark::scrub_shared, "scrub.shared", ""},
     {Mark::death_in_scrub, "death.in_scrub", ""},
+    {Mark::replication_set, "replication.set", ""},
     {Mark::early_answer, "replication.early_answer", ""},
     {Mark::early_lost, "replication.early_lost", ""},
     {Mark::late_copies, "replication.late_copies", ""},

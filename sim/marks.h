@@ -128,6 +128,7 @@ enum class Mark : std::uint8_t {
     scrub_cancelled,
     scrub_shared,
     death_in_scrub,
+    replication_set,
     early_answer,
     early_lost,
     late_copies,

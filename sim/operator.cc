@@ -99,7 +99,10 @@ bool Operator::set_sharing(const Desk& desk) {
     if (prng.chance(1, 2)) change.min_hold = prng.below(2) * 1us * prng.between(50, 3000);
     if (prng.chance(1, 2) || change == SharingChange{})
         change.prefetch = static_cast<std::uint8_t>(prng.below(64));
-    ask(desk, Action::set_sharing, "set group g", desk.controller->set_group({"g", change}));
+    const bool answers = options_.set_replication && prng.chance(1, 2);
+    if (answers) change.replication = static_cast<Replication>(prng.below(3));
+    ask(desk, answers ? Action::set_replication : Action::set_sharing, "set group g",
+        desk.controller->set_group({"g", change}));
     return true;
 }
 
@@ -297,6 +300,7 @@ void Operator::end(std::uint64_t turn, const Answer& answer) {
     busy_ = false;
     ++done_;
     check_answer(answer);
+    if (action_ == Action::set_replication && answer.ok) world_.mark(Mark::replication_set);
     if (action_ == Action::add_disk && answer.ok) world_.mark(Mark::disk_added);
     if (action_ == Action::expand && answer.ok) world_.mark(Mark::group_expanded);
     if (action_ == Action::create && answer.ok) {

@@ -36,6 +36,7 @@ public:
         bool scrub_is_clean = false;
         std::vector<std::string> outside;  ///< controllers that do not share the group
         std::optional<Prng> set_sharing;   ///< where from it draws how locks are kept; none: it leaves that
+        bool set_replication = false;      ///< and when hosts are answered
         std::optional<Prng> remove;        ///< where from it draws when a member is to leave
         unsigned removals = 0;             ///< members that may
         std::optional<Prng> add;           ///< where from it draws when a disk is to come
@@ -71,6 +72,7 @@ private:
         scrub,
         fail,
         set_sharing,
+        set_replication,
         remove_disk,
         add_disk,
         set_job,

@@ -16,6 +16,7 @@ static void draw_shapes(Plan& plan);
 static void draw_reshapes(Plan& plan);
 static void draw_pace(Plan& plan);
 static void draw_limping(Plan& plan);
+static void draw_replications(Plan& plan);
 constexpr std::uint32_t kMostRows = 2100;  ///< of an extent, where segments move
 
 Plan draw_plan(std::uint64_t seed) {
@@ -163,6 +164,7 @@ Plan draw_plan(std::uint64_t seed) {
     plan.single_paths = plan.path_losses && paths.chance(1, 2);
     draw_pace(plan);
     draw_limping(plan);
+    draw_replications(plan);
     return plan;
 }
 
@@ -213,6 +215,14 @@ void draw_limping(Plan& plan) {
     const LimpOptions small{1us * limps.between(2'000, 60'000), limps.between(1, 20),
                             1us * limps.between(100, 2'000)};
     if (wanted) plan.limping = small;
+}
+
+/// Which hosts were answered before their copies stood is not told apart.
+void draw_replications(Plan& plan) {
+    Prng sets(mix64(plan.seed) ^ 0x4e91ull);
+    const bool wanted = sets.chance(1, 2);
+    const bool choice = plan.sharing.write_cache == WriteCache::back && plan.dimension > 1;
+    plan.set_replication = wanted && choice && plan.set_sharing;
 }
 
 /// A scrub goes over all rows of what has been written, and takes as many events.
@@ -320,6 +330,7 @@ std::string describe(const Plan& plan) {
     if (plan.outliers != 0) out += " outliers";
     if (plan.spikes) out += " spike";
     if (plan.operators) out += plan.set_sharing ? " operator-sets" : " operator";
+    if (plan.set_replication) out += " modes";
     if (plan.sets_jobs) out += " jobs";
     if (plan.scrub_every != 0) out += " scrubs";
     if (plan.disk_faults != 0) out += " disk x" + std::to_string(plan.disk_faults);
@@ -400,6 +411,7 @@ constexpr std::array kSettings{
     setting<[](auto& p) -> auto& { return p.passed; }>("passed", 0),
     setting<[](auto& p) -> auto& { return p.operators; }>("operators", 0),
     setting<[](auto& p) -> auto& { return p.set_sharing; }>("set_sharing", 0),
+    setting<[](auto& p) -> auto& { return p.set_replication; }>("set_replication", 0),
     setting<[](auto& p) -> auto& { return p.outliers; }>("outliers", 0),
     setting<[](auto& p) -> auto& { return p.stalls; }>("stalls", 0),
     setting<[](auto& p) -> auto& { return p.clocks; }>("clocks", 0),

@@ -52,6 +52,7 @@ struct Plan : Shape {
     Nanos shape_pause = 50ms;       ///< with mixed shapes: mean time between attempts to set one
     bool sets_jobs = false;         ///< the operator pauses scrubs, ends them, lets them go on
     bool set_sharing = false;       ///< the operator changes how locks are kept, too
+    bool set_replication = false;   ///< and when hosts are answered, so that some may be early
     bool cluster_kill = false;      ///< all controllers die at once, in the middle
     Nanos drain_max = 20ms;         ///< how long a dead controller's disk commands may take
     Nanos think_max = 2ms;          ///< between a host's operations
