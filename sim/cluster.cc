@@ -354,6 +354,7 @@ Outcome Cluster::run() {
         }
         if (world_.violated().empty()) settle();
         if (world_.violated().empty() && plan_.lies) scrub_lies();
+        if (world_.violated().empty()) add_up_trims();
         if (world_.violated().empty()) final_checks();
         if (world_.violated().empty() && prng_.chance(1, 4)) scrub();
         if (world_.violated().empty() && prng_.chance(2, 3)) read_without_some();

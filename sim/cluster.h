@@ -162,6 +162,7 @@ private:
     std::uint64_t scrub();
     void scrub_lies();
     bool quiet_jobs();
+    void add_up_trims();
     void final_checks();
     void orderly_end();
 

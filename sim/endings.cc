@@ -276,6 +276,24 @@ bool Cluster::quiet_jobs() {
     return world_.run_until(ended, kJobs, 100us);
 }
 
+/// Trims of one extent through two controllers, with nobody else at work there, give its zone back.
+void Cluster::add_up_trims() {
+    const Amf& amf = *amf_of(nodes_[0]);
+    constexpr std::uint64_t kMost = 8u << 20;  // of what the second takes from the first with a lock
+    const std::uint64_t unit = amf.units().stripes() * std::uint64_t{amf.tables().geometry().stripe_size()};
+    const auto& work = plan_.work;
+    if (!work.trims_spread || work.trim_pause == Nanos{0} || unit > kMost || plan_.controllers < 2) return;
+    const std::size_t second = 1 + Prng(prng_).below(plan_.controllers - 1);
+    std::optional<Status> trimmed;
+    std::vector<std::shared_ptr<Port>> ports = {nodes_[0].running->sides("v").front(),
+                                                nodes_[second].running->sides("v").back()};
+    if (!wait_for(0, hosts_->trim_apart(std::move(ports)), trimmed, 60s) || !*trimmed)
+        return fail("trims: an extent was not trimmed at the end");
+    if (!world_.run_until([&] { return !amf.allocated(ExtentIndex(0)); }, 10s, 1ms))
+        fail("trims: through two controllers they do not give the zone back");
+    world_.run_until([] { return false; }, 100ms);
+}
+
 void Cluster::final_checks() {
     look_at_parity("at the end", 0);
     if (!read_everywhere()) return;

@@ -34,7 +34,10 @@ Hosts::Hosts(World& world, Ports& ports, HostOptions options)
     }
     prng_ = prng.split(lanes_.size());
     constexpr std::uint64_t kFewRows = 300;
-    const ExtentTrims::Options trims{options_.work.trim_pause, kExtentSize / options_.stripe_size <= kFewRows,
+    const bool in_parts = kExtentSize / options_.stripe_size <= kFewRows;
+    // What was answered early of a part may die with its controller.
+    const bool spread = options_.work.trims_spread && in_parts && !options_.early;
+    const ExtentTrims::Options trims{options_.work.trim_pause, in_parts, spread, options_.work.maps,
                                      options_.journal};
     trims_ = std::make_unique<ExtentTrims>(
         world_, ports_, one_disk_, trims, [this] { return instant(); }, [this] { return next_id_++; },
@@ -392,6 +395,10 @@ Task<Result<Hosts::Operation>> Hosts::read_range(std::shared_ptr<Port> port, std
     op.invoked = instant();
     CO_TRY(co_await port->read(offset, op.data.span()));
     co_return op;
+}
+
+Task<Status> Hosts::trim_apart(std::vector<std::shared_ptr<Port>> ports) {
+    return trims_->trim_apart(0, std::move(ports));
 }
 
 /// What was ever written.

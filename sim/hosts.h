@@ -90,6 +90,8 @@ public:
     std::string pending() const;
     /// Reads all that was ever written, through the port given, and records it.
     Task<Status> read_all(std::shared_ptr<Port> port);
+    /// Trims the first extent, parts of it through one port after the other.
+    Task<Status> trim_apart(std::vector<std::shared_ptr<Port>> ports);
     std::string judge() {
         world_.mark(Mark::early_lost, early_.settle(one_disk_));
         return one_disk_.judge();

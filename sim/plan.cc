@@ -16,6 +16,7 @@ static void draw_shapes(Plan& plan);
 static void draw_reshapes(Plan& plan);
 static void draw_pace(Plan& plan);
 static void draw_limping(Plan& plan);
+static void draw_holes(Plan& plan);
 static void draw_replications(Plan& plan);
 constexpr std::uint32_t kMostRows = 2100;  ///< of an extent, where segments move
 
@@ -165,6 +166,7 @@ Plan draw_plan(std::uint64_t seed) {
     draw_pace(plan);
     draw_limping(plan);
     draw_replications(plan);
+    draw_holes(plan);
     return plan;
 }
 
@@ -223,6 +225,13 @@ void draw_replications(Plan& plan) {
     const bool wanted = sets.chance(1, 2);
     const bool choice = plan.sharing.write_cache == WriteCache::back && plan.dimension > 1;
     plan.set_replication = wanted && choice && plan.set_sharing;
+}
+
+/// Of extents that are trimmed.
+void draw_holes(Plan& plan) {
+    Prng holes(mix64(plan.seed) ^ 0x401e5ull);
+    plan.work.trims_spread = holes.chance(1, 2);
+    plan.work.maps = holes.chance(2, 3);
 }
 
 /// A scrub goes over all rows of what has been written, and takes as many events.
@@ -425,6 +434,8 @@ constexpr std::array kSettings{
     setting<[](auto& p) -> auto& { return p.work.huge; }>("huge", 0),
     setting<[](auto& p) -> auto& { return p.work.hot; }>("hot", 0),
     setting<[](auto& p) -> auto& { return p.work.trim_pause; }>("trim_pause", 0),
+    setting<[](auto& p) -> auto& { return p.work.trims_spread; }>("trims_spread", 0),
+    setting<[](auto& p) -> auto& { return p.work.maps; }>("maps", 0),
     setting<[](auto& p) -> auto& { return p.sharing.granularity.stripes; }>("lock_stripes", 1),
     setting<[](auto& p) -> auto& { return p.sharing.granularity.blocks; }>("lock_blocks", 0),
     setting<[](auto& p) -> auto& { return p.cache; }>("cache", 0),

@@ -260,6 +260,7 @@ ScenarioRun::Counts& ScenarioRun::Counts::operator+=(const AmfCounters& counters
     resynced += static_cast<std::int64_t>(counters.resynced);
     regenerated += static_cast<std::int64_t>(counters.regenerated);
     around += static_cast<std::int64_t>(counters.read_around);
+    released += static_cast<std::int64_t>(counters.released_extents);
     repaired += static_cast<std::int64_t>(counters.repaired);
     rotten +=
         static_cast<std::int64_t>(counters.rotten_reads + counters.rotten_updates + counters.rotten_checks);

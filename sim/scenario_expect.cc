@@ -67,6 +67,7 @@ bool ScenarioRun::expect_count(const Step& step) {
         {"resynced", now.resynced - at_start_.resynced},
         {"regenerated", now.regenerated - at_start_.regenerated},
         {"around", now.around - at_start_.around},
+        {"released", now.released - at_start_.released},
         {"repaired", now.repaired - at_start_.repaired},
         {"rotten", now.rotten - at_start_.rotten},
         {"refreshed", now.refreshed - at_start_.refreshed},

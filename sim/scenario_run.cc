@@ -138,7 +138,7 @@ std::size_t ScenarioRun::begin(const Step& step) {
             op.data = content_.bytes_of(op.content);
         } else {
             op.content = content_.read_begins(op.offset, length);
-            op.data = Buffer(length);
+            op.data = op.verb == Verb::sees_hole ? Buffer::zeroed(length) : Buffer(length);
         }
         if (op.verb == Verb::read_value) op.value = step.arguments[3];
     }
@@ -237,6 +237,11 @@ Task<void> ScenarioRun::perform(ScenarioRun& run, std::size_t operation, std::sh
         status = co_await port->trim(offset, std::min(kExtentSize, port->size() - offset));
     } else if (is_write(verb)) {
         status = co_await port->write(offset, Slice(data), verb == Verb::write_fua);
+    } else if (verb == Verb::sees_hole || verb == Verb::sees_data) {
+        const auto runs = co_await port->allocation(offset, data.size(), 1);
+        const AllocationRun wanted{data.size(), verb == Verb::sees_hole};
+        if (!runs) status = std::unexpected(runs.error());
+        if (runs) status = *runs == std::vector{wanted} ? Status{} : Status(fail(Errc::exists));
     } else {
         status = co_await port->read(offset, data.span());
     }
@@ -259,7 +264,7 @@ void ScenarioRun::ended(std::size_t operation, Status status) {
     }
     if (!status || op.verb > Verb::flush) return;
     if (op.verb == Verb::flush) content_.flush_done(op.content);
-    if (op.verb != Verb::read && op.verb != Verb::read_value) return;
+    if (op.verb != Verb::read && op.verb != Verb::read_value && op.verb != Verb::sees_hole) return;
     std::string bad = content_.read_done(op.content, op.data.span());
     if (bad.empty() && !op.value.empty()) bad = compare_value(op);
     if (!bad.empty()) world_.violation("read: " + bad);

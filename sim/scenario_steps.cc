@@ -16,6 +16,8 @@ constexpr std::array kForms = {
     "A writes SIZE at AT fua",
     "A reads SIZE at AT",
     "A reads SIZE at AT = NAME",
+    "A sees hole SIZE at AT",
+    "A sees data SIZE at AT",
     "A zeroes SIZE at AT",
     "A trims extent of AT",
     "A flushes",

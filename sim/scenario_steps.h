@@ -24,6 +24,8 @@ enum class Verb : std::uint8_t {
     write_fua,
     read,
     read_value,
+    sees_hole,
+    sees_data,
     zero,
     trim_extent,
     flush,

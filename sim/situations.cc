@@ -78,6 +78,8 @@ constexpr std::array kCounted = {
     Counted{Mark::member_error, &AmfCounters::member_errors},
     Counted{Mark::row_moved, &AmfCounters::moved_rows},
     Counted{Mark::extent_released, &AmfCounters::released_extents},
+    Counted{Mark::extent_added_up, &AmfCounters::added_up_extents},
+    Counted{Mark::trims_not_zeros, &AmfCounters::trims_not_zeros},
     Counted{Mark::extent_kept, &AmfCounters::kept_extents},
     Counted{Mark::extent_shaped, &AmfCounters::shaped_extents},
     Counted{Mark::extent_reshaped, &AmfCounters::reshaped_extents},

@@ -45,7 +45,8 @@ std::string describe(const Workload& w) {
     if (w.streams_of_100 != 0) out += " streams";
     if (w.fua_of_100 > 30) out += " fua";
     if (w.flushes > 10) out += " flush";
-    if (w.trim_pause != Nanos{0}) out += " extents";
+    if (w.trim_pause != Nanos{0}) out += w.trims_spread ? " extents spread" : " extents";
+    if (w.trim_pause != Nanos{0} && w.maps) out += " maps";
     if (!w.roams) out += " loyal";
     if (w.depth > 1) out += " depth " + std::to_string(w.depth);
     if (w.timeout != Nanos{0}) out += " timeout " + std::to_string(w.timeout.count() / 1'000'000) + " ms";

@@ -26,6 +26,8 @@ struct Workload {
     bool roams = true;   ///< every operation goes to some controller, else all to one while it serves
     Nanos timeout{};     ///< then a host goes elsewhere; 0: it waits
     Nanos trim_pause{};  ///< at most, between trims of whole extents; 0: none
+    bool trims_spread = false;  ///< parts of them through different controllers
+    bool maps = false;          ///< holes are asked for
     unsigned leaves_of_1000 = 0;  ///< a host drops its connection with what is in flight, once per look
 };
 

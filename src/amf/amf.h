@@ -391,7 +391,8 @@ private:
     // holes.cc
     void add_up_soon(ExtentIndex extent);
     Task<void> add_up_trims();
-    Task<Status> add_up(ExtentIndex extent, const ExtentBlocks& told);
+    Task<bool> add_up(ExtentIndex extent, const ExtentBlocks& told);
+    Task<Status> take_zeros(const std::vector<StripePiece>& pieces, const Zone& zone);
     Task<Status> take_zeros(StripePiece piece, const Zone& zone);
     std::set<AmfId> others() const;
     Task<TrimmedOf> trimmed_here(std::vector<ExtentIndex> extents);
@@ -447,7 +448,8 @@ private:
     ChecksumCache sums_;
     TrimmedBlocks trimmed_;
     PeerTrims peer_trims_;
-    std::set<ExtentIndex> to_add_up_;  ///< parts of these were trimmed since the others were asked
+    std::map<ExtentIndex, unsigned> to_add_up_;  ///< parts of these were trimmed since the others were asked;
+                                                 ///< how often that has come to nothing
     bool adding_up_ = false;
     PeerCache peer_cache_;
     bool reshapes_ = false;           ///< one extent at a time

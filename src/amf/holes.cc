@@ -20,6 +20,7 @@ namespace braid {
 namespace {
 
 constexpr std::size_t kMostUnknown = kExtentSize / 4 / kBlockSize;  ///< blocks that nobody remembers
+constexpr unsigned kTimes = 8;  ///< to try, when it comes to nothing
 constexpr std::size_t kMemory = 16u << 20;                     ///< of stripes that are looked at together
 
 bool all_zero(std::span<const std::byte> bytes) {
@@ -70,7 +71,7 @@ Task<TrimmedOf> Amf::trimmed_here(std::vector<ExtentIndex> extents) {
 
 Task<TrimmedOf> Amf::trimmed_anywhere(std::vector<ExtentIndex> extents) {
     TrimmedOf out = co_await trimmed_here(extents);
-    const PeerTrims::Told told = co_await peer_trims_.ask(others(), std::move(extents));
+    const PeerTrims::Told told = co_await peer_trims_.ask(others(), std::move(extents), false);
     for (const auto& [extent, blocks] : told.blocks) out[extent] |= blocks;
     co_return out;
 }
@@ -110,10 +111,14 @@ Task<Result<std::vector<AllocationRun>>> Amf::allocation(std::uint64_t offset, s
     co_return std::move(runs).take();
 }
 
-/// Old words do not come again: of this view or not at all.
+/// Old words do not come again: of this view or not at all. Who asks to add up is told of all that we would
+/// ask for.
 Task<void> Amf::tell_trims(AmfId to, TrimsAsk ask) {
     const Epoch epoch = view_.epoch;
     TrimsTold told{ask.number, {}};
+    for (const ExtentIndex extent : ask.extents) {
+        if (ask.adds_up) to_add_up_.erase(extent);
+    }
     if (gate_.try_enter()) {
         const GateGuard inside(gate_);
         told.blocks = co_await trimmed_here(std::move(ask.extents));
@@ -133,70 +138,83 @@ void Amf::deliver_trims(AmfId from, const Message& message) {
 // ---- adding up
 
 void Amf::add_up_soon(ExtentIndex extent) {
-    to_add_up_.insert(extent);
+    to_add_up_[extent] = 0;
     if (!std::exchange(adding_up_, true)) scope_.spawn(add_up_trims());
 }
 
-/// As long as something has been trimmed that the others were not asked about. Who did not answer is asked
-/// again.
+/// As long as something has been trimmed that the others were not asked about. Two that take stripes from
+/// each other both fail, and try again one after the other.
 Task<void> Amf::add_up_trims() {
     while (!to_add_up_.empty()) {
-        co_await sleep_for(clock_, options_.trims_pause);
-        const std::set<ExtentIndex> all = std::exchange(to_add_up_, {});
+        const auto failed = [](const auto& extent) { return extent.second != 0; };
+        const auto before = std::ranges::count_if(view_.members, [this](const AmfMember& member) {
+            return member.id < view_.self;
+        });
+        co_await sleep_for(clock_, options_.trims_pause * (std::ranges::any_of(to_add_up_, failed) ? 1 + before : 1));
+        const auto all = std::exchange(to_add_up_, {});
         for (auto at = all.begin(); at != all.end();) {
             if (!gate_.try_enter()) break;
             const GateGuard inside(gate_);
             std::vector<ExtentIndex> some;
             for (; at != all.end() && some.size() < kMostTrimsAsked; ++at) {
-                const Zone* zone = tables_.zone(*at);
-                if (zone != nullptr && trimmed_.of(*at, zone->generation) != nullptr) some.push_back(*at);
+                const Zone* zone = tables_.zone(at->first);
+                if (zone != nullptr && trimmed_.of(at->first, zone->generation) != nullptr)
+                    some.push_back(at->first);
             }
             if (some.empty()) continue;
             ++counters_.trims_asked;
-            const PeerTrims::Told told = co_await peer_trims_.ask(others(), some);
+            PeerTrims::Told told = co_await peer_trims_.ask(others(), some, true);
             for (const ExtentIndex extent : some) {
-                const auto blocks = told.blocks.find(extent);
-                (void)co_await add_up(extent, blocks == told.blocks.end() ? ExtentBlocks{} : blocks->second);
-                if (!told.by_all) to_add_up_.insert(extent);
+                const bool done = co_await add_up(extent, told.blocks[extent]) && told.by_all;
+                const unsigned times = all.at(extent) + 1;
+                if (!done && times < kTimes) to_add_up_.emplace(extent, times);
             }
         }
     }
     adding_up_ = false;
 }
 
-/// `told`: what others remember of it. busy: something is not zeros, or the zone is not what it was.
-Task<Status> Amf::add_up(ExtentIndex extent, const ExtentBlocks& told) {
+/// `told`: what others remember of it. False: it might be done later.
+Task<bool> Amf::add_up(ExtentIndex extent, const ExtentBlocks& told) {
     const Zone* present = tables_.zone(extent);
     const ExtentBlocks* ours = present == nullptr ? nullptr : trimmed_.of(extent, present->generation);
-    if (ours == nullptr || tables_.offline()) co_return Status{};
+    if (ours == nullptr || tables_.offline()) co_return true;
     const LogicalRange all = bytes_of(extent);
     ExtentBlocks missing;
     for (std::size_t i = 0, end = blocks_of(all).second; i < end; ++i) missing[i] = !(*ours)[i];
     const ExtentBlocks unknown = missing & ~told;
-    if (unknown.count() > kMostUnknown) co_return Status{};
+    if (unknown.count() > kMostUnknown) co_return true;
     const Zone zone = *present;  // a volume may be deleted meanwhile
     const Geometry geometry = tables_.config().geometry_of(zone.shape);
-    std::vector<StripePiece> pieces;
+    // What nobody knows comes first: what is taken from others in vain is known to nobody afterwards.
+    std::vector<StripePiece> doubtful, told_of;
     for_each_stripe([&](ExtentIndex) { return geometry; }, all, [&](const StripePiece& piece) {
-        if (any_in(missing, {piece.at, piece.length})) pieces.push_back(piece);
+        const LogicalRange range{piece.at, piece.length};
+        if (any_in(missing, range)) (any_in(unknown, range) ? doubtful : told_of).push_back(piece);
     });
-    std::ranges::partition(
-        pieces, [&](const StripePiece& piece) { return any_in(unknown, {piece.at, piece.length}); });
-    const std::size_t depth =
-        std::clamp<std::size_t>(kMemory / geometry.stripe_size(), 1, options_.pieces_per_operation);
+    for (const std::vector<StripePiece>& pieces : {doubtful, told_of}) {
+        const Status taken = co_await take_zeros(pieces, zone);
+        if (!taken) co_return taken.error().code != Errc::busy;
+    }
+    const std::uint64_t released = counters_.released_extents;
+    (void)co_await release_extent(extent, true);
+    counters_.added_up_extents += counters_.released_extents - released;
+    co_return !tables_.still_there(extent, zone);
+}
+
+Task<Status> Amf::take_zeros(const std::vector<StripePiece>& pieces, const Zone& zone) {
+    const std::size_t stripe = tables_.config().geometry_of(zone.shape).stripe_size();
+    const std::size_t depth = std::clamp<std::size_t>(kMemory / stripe, 1, options_.pieces_per_operation);
     for (std::size_t at = 0; at < pieces.size();) {
         if (gate_.closed()) co_return fail(Errc::not_ready);
         std::vector<Task<Status>> some;
         for (; at < pieces.size() && some.size() < depth; ++at) some.push_back(take_zeros(pieces[at], zone));
         for (const Status& status : co_await gather(executor_, std::move(some))) CO_TRY(status);
     }
-    const std::uint64_t released = counters_.released_extents;
-    CO_TRY(co_await release_extent(extent, true));
-    counters_.added_up_extents += counters_.released_extents - released;
     co_return Status{};
 }
 
-/// All of the stripe that can be reached; from its end on we know that it is zeros.
+/// All of the stripe that can be reached; from its end on we know that it is zeros. busy: perhaps later.
 Task<Status> Amf::take_zeros(StripePiece piece, const Zone& zone) {
     const ExtentIndex extent = geometry_.extent_of(piece.stripe);
     LockPin pin;
@@ -207,14 +225,16 @@ Task<Status> Amf::take_zeros(StripePiece piece, const Zone& zone) {
         return pin.live() && !tables_.offline() && !tables_.emptying(extent) &&
                tables_.still_there(extent, zone) && tables_.shape_of(extent) == zone.shape;
     };
-    if (!good() || replicator_.quarantined(piece.stripe, zone.generation)) co_return fail(Errc::busy);
+    if (tables_.emptying(extent)) CO_TRY(co_await keep_extent(extent));
+    if (!good()) co_return fail(Errc::busy);
+    if (replicator_.quarantined(piece.stripe, zone.generation)) co_return fail(Errc::io_error);
     CO_TRY(co_await destage_locked(piece.stripe));
     if (!good()) co_return fail(Errc::busy);
     const Buffer content(block_ceil(piece.length));
     CO_TRY(co_await read_blocks(spot(piece.stripe, zone), 0, content.span(), true));
     if (!all_zero(content.span())) {
         ++counters_.trims_not_zeros;
-        co_return fail(Errc::busy);
+        co_return fail(Errc::exists);
     }
     if (!good()) co_return fail(Errc::busy);
     trimmed_.add(zone.generation, {piece.at, content.size()});

@@ -10,6 +10,7 @@ Message encode(const Uuid& group, const TrimsAsk& frame) {
     Message message{group, MessageType::trims_ask, {}, {}};
     Writer out(message.head);
     out.put(frame.number);
+    out.put(static_cast<std::uint8_t>(frame.adds_up ? 1 : 0));
     out.put(static_cast<std::uint8_t>(frame.extents.size()));
     for (const ExtentIndex extent : frame.extents) out.put(extent);
     return message;
@@ -33,9 +34,11 @@ Message encode(const Uuid& group, const TrimsTold& frame) {
 
 Result<TrimsAsk> decode_trims_ask(const Message& message) {
     Reader in(message.head);
-    TrimsAsk frame{in.get<std::uint64_t>(), {}};
+    TrimsAsk frame{in.get<std::uint64_t>()};
+    const auto adds_up = in.get<std::uint8_t>();
     const std::size_t count = in.get<std::uint8_t>();
-    if (count == 0 || count > kMostTrimsAsked) return fail(Errc::corrupt);
+    if (adds_up > 1 || count == 0 || count > kMostTrimsAsked) return fail(Errc::corrupt);
+    frame.adds_up = adds_up == 1;
     for (std::size_t i = 0; i < count; ++i) frame.extents.push_back(in.get<ExtentIndex>());
     const bool ascending = std::ranges::adjacent_find(frame.extents, std::greater_equal()) == frame.extents.end();
     if (!in.done() || !ascending || !message.payload.bytes.empty()) return fail(Errc::corrupt);
@@ -80,10 +83,11 @@ struct PeerTrims::Question {
     Event over;
 };
 
-Task<PeerTrims::Told> PeerTrims::ask(std::set<AmfId> whom, std::vector<ExtentIndex> extents) {
+Task<PeerTrims::Told> PeerTrims::ask(std::set<AmfId> whom, std::vector<ExtentIndex> extents, bool adds_up) {
     if (whom.empty()) co_return Told{{}, true};
     Question question(*this, whom, extents);
-    for (const AmfId peer : whom) transport_.send(peer, encode(group_, TrimsAsk{question.number, extents}));
+    for (const AmfId peer : whom)
+        transport_.send(peer, encode(group_, TrimsAsk{question.number, adds_up, extents}));
     (void)co_await wait_until(question.over, clock_, clock_.now() + patience_);
     question.told.by_all = question.waiting.empty();
     co_return std::move(question.told);

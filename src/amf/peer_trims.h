@@ -1,7 +1,7 @@
 // What other AMFs remember as trimmed of some extents, asked of all of them at once.
 //
 //   asker                                          every other AMF of the view
-//     | trims_ask {number, extents}                   |  its blocks of them, at a moment at which its lease is
+//     | trims_ask {number, why, extents}              |  its blocks of them, at a moment at which its lease is
 //     |---------------------------------------------->|  live; answered early: when the copies stand
 //     |      trims_told {number, their blocks}        |
 //     |<----------------------------------------------|
@@ -31,6 +31,7 @@ using TrimmedOf = std::map<ExtentIndex, ExtentBlocks>;
 
 struct TrimsAsk {
     std::uint64_t number = 0;  ///< the asker's, of this question
+    bool adds_up = false;      ///< for their zones to go; else for a host
     std::vector<ExtentIndex> extents;  ///< ascending; one at least, kMostTrimsAsked at most
     friend bool operator==(const TrimsAsk&, const TrimsAsk&) = default;
 };
@@ -58,7 +59,7 @@ public:
     PeerTrims(const PeerTrims&) = delete;
     PeerTrims& operator=(const PeerTrims&) = delete;
 
-    Task<Told> ask(std::set<AmfId> whom, std::vector<ExtentIndex> extents);
+    Task<Told> ask(std::set<AmfId> whom, std::vector<ExtentIndex> extents, bool adds_up);
     /// Ends all questions.
     void adopt();
     /// An answer. False: it makes no sense. One that nobody waits for any more does.

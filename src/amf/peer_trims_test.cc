@@ -28,7 +28,7 @@ struct PeerTrimsTest : ::testing::Test {
     /// The number of the question that goes out to 2 and 3.
     std::uint64_t ask() {
         got.reset();
-        scope.spawn(keep(peers.ask({AmfId(2), AmfId(3)}, {ExtentIndex(4), ExtentIndex(7)}), got));
+        scope.spawn(keep(peers.ask({AmfId(2), AmfId(3)}, {ExtentIndex(4), ExtentIndex(7)}, true), got));
         executor.run_until_idle();
         EXPECT_EQ(wire.sent.size(), 2u);
         const std::uint64_t number = decode_trims_ask(wire.sent[1].second).value().number;
@@ -61,7 +61,7 @@ TEST_F(PeerTrimsTest, JoinsWhatAllOfThemTell) {
 }
 
 TEST_F(PeerTrimsTest, NobodyElseIsThereAndNobodyIsAsked) {
-    scope.spawn(keep(peers.ask({}, {ExtentIndex(4)}), got));
+    scope.spawn(keep(peers.ask({}, {ExtentIndex(4)}, true), got));
     executor.run_until_idle();
     ASSERT_TRUE(got);
     EXPECT_TRUE(got->by_all && got->blocks.empty());
@@ -96,18 +96,18 @@ TEST_F(PeerTrimsTest, WhatNobodyWasAskedIsNonsense) {
 }
 
 TEST_F(PeerTrimsTest, FramesComeBackAndAreRefusedBroken) {
-    const TrimsAsk ask{5, {ExtentIndex(0), ExtentIndex(3)}};
+    const TrimsAsk ask{5, true, {ExtentIndex(0), ExtentIndex(3)}};
     Message message = encode(group, ask);
     EXPECT_EQ(*decode_trims_ask(message), ask);
     message.head.back() = std::byte{1};  // extents far beyond any group
     EXPECT_TRUE(decode_trims_ask(message));
     message.head.pop_back();
     EXPECT_FALSE(decode_trims_ask(message));
-    EXPECT_FALSE(decode_trims_ask(encode(group, TrimsAsk{5, {}})));
-    EXPECT_FALSE(decode_trims_ask(encode(group, TrimsAsk{5, {ExtentIndex(3), ExtentIndex(3)}})));
+    EXPECT_FALSE(decode_trims_ask(encode(group, TrimsAsk{5, false, {}})));
+    EXPECT_FALSE(decode_trims_ask(encode(group, TrimsAsk{5, false, {ExtentIndex(3), ExtentIndex(3)}})));
     std::vector<ExtentIndex> many;
     for (std::uint32_t i = 0; i <= kMostTrimsAsked; ++i) many.emplace_back(i);
-    EXPECT_FALSE(decode_trims_ask(encode(group, TrimsAsk{5, many})));
+    EXPECT_FALSE(decode_trims_ask(encode(group, TrimsAsk{5, false, many})));
 
     const TrimsTold told{5, {{ExtentIndex(0), blocks({0, 7, 8})}, {ExtentIndex(3), blocks({16383})}}};
     message = encode(group, told);

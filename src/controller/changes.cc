@@ -250,6 +250,20 @@ Task<AdminResult<Outcome>> Controller::create_group(CreateGroup request) {
 
 // ---- virtual disks
 
+static AdminResult<Outcome> no_room_for(const std::string& what, const Tables& tables) {
+    std::uint64_t taken = 0;
+    for (const VolumeRecord& volume : tables.volumes()) taken += volume.extents;
+    const std::uint64_t usable = tables.usable_extents();
+    const std::string left = std::to_string((usable - std::min(usable, taken)) * kExtentSize);
+    const std::string& name = tables.config().name;
+    if (tables.failed_members() != 0)
+        return refuse(Errc::no_space,
+                      what + ": group " + name + " has " + left + " bytes that no virtual disk has, and failed disks",
+                      "braid disk replace OLD NEW, for each of the failed disks");
+    return refuse(Errc::no_space, what + ": group " + name + " has " + left + " bytes that no virtual disk has",
+                  "braid group expand " + name + " --add DISK, or delete virtual disks");
+}
+
 Task<AdminResult<Outcome>> Controller::create_volume(CreateVolume request) {
     const auto group = serving_group(request.group);
     if (!group) co_return std::unexpected(group.error());
@@ -269,6 +283,7 @@ Task<AdminResult<Outcome>> Controller::create_volume(CreateVolume request) {
                             (*group)->name());
     if (request.dry_run) co_return outcome;
     const auto record = co_await (*group)->tables().create_volume(request.name, request.size);
+    if (!record && record.error().code == Errc::no_space) co_return no_room_for(what, (*group)->tables());
     if (!record) co_return std::unexpected(from(record.error(), what));
     co_return outcome;
 }

@@ -2,8 +2,10 @@
 give their space back, which everybody's map and `braid status` say."""
 
 import json
+import time
 
-from harness import MIB, Cluster, check, main, run, say
+import nbd_client
+from harness import MIB, Cluster, check, main, run, say, wait_until
 
 EXTENT = 64 * MIB
 
@@ -12,13 +14,14 @@ def qemu(uri, *commands):
     run("qemu-io", "-f", "raw", "-d", "unmap", *[word for command in commands for word in ("-c", command)], uri)
 
 
+def parts(uri):
+    """(begin, end) of the holes."""
+    return [(p["offset"], p["offset"] + p["length"]) for p in json.loads(run("nbdinfo", "--map", "--json", uri).stdout) if p["type"] & 1]
+
+
 def holes(uri):
     """The extents of 64 MiB that are holes, by number."""
-    out = set()
-    for part in json.loads(run("nbdinfo", "--map", "--json", uri).stdout):
-        if part["type"] & 1:
-            out |= set(range(part["offset"] // EXTENT, (part["offset"] + part["length"]) // EXTENT))
-    return out
+    return {extent for begin, end in parts(uri) for extent in range(-(-begin // EXTENT), end // EXTENT)}
 
 
 def used(c):
@@ -44,10 +47,12 @@ def trims():
         qemu(c.uris[2], "discard 0 40M")
         qemu(c.uris[0], "read -P 0 0 40M", "read -P 0x11 40M 24M", "write -P 0x22 1M 64k")
         qemu(c.uris[2], "discard 40M 24M")
-        check(0 not in holes(c.uris[0]), "an extent that was written between two trims stays")
+        check(used(c) == 2 * EXTENT, "an extent that was written between two trims stays")
+        for uri in c.uris:
+            check(0 not in holes(uri) and (1 * MIB + 64 * 1024, 192 * MIB) in parts(uri), f"what was trimmed of it is a hole: {parts(uri)}")
         qemu(c.uris[1], "read -P 0 0 1M", "read -P 0x22 1M 64k", "read -P 0 1088k 62M")
         qemu(c.uris[2], "discard 0 40M", "discard 40M 24M")
-        check(0 in holes(c.uris[0]), "two trims that cover an extent release it")
+        check(used(c) == EXTENT, "two trims that cover an extent release it")
         qemu(c.uris[0], "write -z -u 192M 64M")
         check(used(c) == 0 and holes(c.uris[1]) == set(range(8)), f"zeros that may leave a hole do the same: {used(c)}")
         say("trims that cover an extent together, and zeros, release it")
@@ -60,6 +65,32 @@ def trims():
         qemu(c.uris[2], "read -P 0 0 512M")
         qemu(c.uris[1], "write -P 0x33 100M 3M")
         qemu(c.uris[2], "read -P 0 64M 36M", "read -P 0x33 100M 3M")
+        c.verify()
+
+
+def through_several():
+    """parts of an extent trimmed through different controllers are holes for all, and all of it together gives the space back"""
+    with Cluster(controllers=4, disks=5, volume_size="256MiB", flags=["--outside", 1]) as c:
+        qemu(c.uris[0], "write -P 0x11 0 128M")
+        qemu(c.uris[0], "discard 0 24M")
+        qemu(c.uris[3], "discard 24M 10M")
+        for uri in c.uris:
+            check(parts(uri) == [(0, 34 * MIB), (128 * MIB, 256 * MIB)], f"what was trimmed, through {uri}: {parts(uri)}")
+        qemu(c.uris[2], "write -P 0x22 30M 4k")
+        for uri in c.uris:
+            check(not any(begin <= 30 * MIB < end for begin, end in parts(uri)), f"what was written is no hole, through {uri}: {parts(uri)}")
+        qemu(c.uris[1], "discard 34M 30M")
+        time.sleep(2)
+        check(used(c) == 2 * EXTENT, "what was written is still there")
+        for uri in c.uris:
+            qemu(uri, "read -P 0 0 30M", "read -P 0x22 30M 4k", "read -P 0 31M 33M", "read -P 0x11 64M 64M")
+        qemu(c.uris[3], "discard 24M 10M")
+        wait_until("the parts have given their space back", lambda: used(c) == EXTENT)
+        qemu(c.uris[1], "discard 64M 31M")
+        qemu(c.uris[2], "discard 95M 33M")
+        wait_until("two halves have given their space back", lambda: used(c) == 0)
+        qemu(c.uris[0], "read -P 0 0 128M")
+        say("trims through several controllers add up")
         c.verify()
 
 
@@ -83,4 +114,60 @@ def fullness():
         c.verify()
 
 
-main(trims, fullness)
+def new_disk(c, name):
+    with open(f"{c.directory}/demo/disks/{name}", "wb") as disk:
+        disk.truncate(256 * MIB)
+    return name
+
+
+def code_of(connection, offset, content):
+    """What a write is answered: 0, or an error's number."""
+    try:
+        connection.write(offset, content)
+        return 0
+    except nbd_client.NbdError as error:
+        return error.errno
+
+
+def out_of_space():
+    """stripes narrower than a group whose disks fail: it says so, then what finds no place fails with ENOSPC, and nothing else does"""
+    with Cluster(disks=4, disk_size="256MiB", volume_size="64MiB") as c:
+        disks = [new_disk(c, f"d{i}") for i in range(4, 10)]
+        c.braid("group", "create", "g1", "--level", "raid5", "--width", 3, "--disks", *disks)
+        group = next(g for g in c.status()["groups"] if g["name"] == "g1")
+        extents = group["usable_bytes"] // EXTENT
+        refused = c.braid("volume", "create", "v1", "--group", "g1", "--size", f"{(extents + 1) * 64}M", expect=1).stderr
+        check(all(word in refused for word in ("v1", "g1", str(group["usable_bytes"]), "expand")), f"thing, reason, fix: {refused}")
+        c.braid("volume", "create", "v1", "--group", "g1", "--size", f"{extents * 64}M")
+        c.braid("port", "create", "v1", *c.names)
+        check(not full(c), "all that virtual disks may need is there")
+        for disk in disks[:4]:
+            c.braid("disk", "fail", disk, "-y")
+        check([(f["severity"], f["object"]) for f in full(c)] == [("warning", "g1")], f"it says so before it is full: {full(c)}")
+        check("ENOSPC" in full(c)[0]["text"] and "replace" in full(c)[0]["fix"], f"what happens, and what to do: {full(c)}")
+
+        hosts = [nbd_client.Connection(uri.replace("/v0", "/v1")) for uri in c.uris]
+        answers = [code_of(hosts[i % 3], i * EXTENT, bytes([i + 1]) * 4096) for i in range(extents)]
+        room = answers.index(nbd_client.ENOSPC)
+        check(1 < room < extents and set(answers[room:]) == {nbd_client.ENOSPC} and not any(answers[:room]), f"answers: {answers}")
+        check([f["severity"] for f in full(c)] == ["error"], f"it is full: {full(c)}")
+        for i, host in enumerate(hosts):
+            check(code_of(host, room * EXTENT + 8192, b"x" * 4096) == nbd_client.ENOSPC, "through any controller")
+            check(host.read(room * EXTENT, 16384) == bytes(16384), "what was refused is nowhere")
+            check(code_of(host, i * EXTENT + 4096, b"y" * 4096) == 0, "what has a place is written")
+            host.flush()
+        for i in range(room):
+            check(hosts[(i + 1) % 3].read(i * EXTENT, 4096) == bytes([i + 1]) * 4096, f"what was written to extent {i} is there")
+
+        hosts[0].request(nbd_client.TRIM, EXTENT, EXTENT)
+        check(code_of(hosts[1], room * EXTENT, b"z" * 4096) == 0, "a trim has made room for one")
+        check(code_of(hosts[2], (room + 1) * EXTENT, b"z" * 4096) == nbd_client.ENOSPC, "and no more")
+        for name in ("d10", "d11", "d12", "d13"):
+            c.braid("disk", "replace", disks.pop(0), new_disk(c, name))
+        wait_until("there is room again, and it says so no more", lambda: not full(c), 60)
+        wait_until("extents find a place", lambda: code_of(hosts[0], (extents - 1) * EXTENT, b"z" * 4096) == 0, 60)
+        check(hosts[2].read(room * EXTENT, 4096) == b"z" * 4096, "all is there")
+        say(f"{room} of {extents} extents found a place, then ENOSPC; with new disks all do")
+
+
+main(trims, through_several, fullness, out_of_space)
