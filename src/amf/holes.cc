@@ -21,6 +21,7 @@ namespace {
 
 constexpr std::size_t kMostUnknown = kExtentSize / 4 / kBlockSize;  ///< blocks that nobody remembers
 constexpr unsigned kTimes = 8;  ///< to try, when it comes to nothing
+constexpr unsigned kAtWork = ~0u;
 constexpr std::size_t kMemory = 16u << 20;                     ///< of stripes that are looked at together
 
 bool all_zero(std::span<const std::byte> bytes) {
@@ -111,17 +112,20 @@ Task<Result<std::vector<AllocationRun>>> Amf::allocation(std::uint64_t offset, s
     co_return std::move(runs).take();
 }
 
-/// Old words do not come again: of this view or not at all. Who asks to add up is told of all that we would
-/// ask for.
+/// Old words do not come again: of this view or not at all. Who asks to add up does what we would do, and
+/// before us; unless we are at it.
 Task<void> Amf::tell_trims(AmfId to, TrimsAsk ask) {
     const Epoch epoch = view_.epoch;
     TrimsTold told{ask.number, {}};
-    for (const ExtentIndex extent : ask.extents) {
-        if (ask.adds_up) to_add_up_.erase(extent);
-    }
     if (gate_.try_enter()) {
         const GateGuard inside(gate_);
-        told.blocks = co_await trimmed_here(std::move(ask.extents));
+        told.blocks = co_await trimmed_here(ask.extents);
+    }
+    for (const ExtentIndex extent : ask.extents) {
+        const auto ours = to_add_up_.find(extent);
+        if (!ask.adds_up || ours == to_add_up_.end()) continue;
+        if (ours->second == kAtWork) told.blocks.erase(extent);
+        ours->second = std::max(ours->second, 1u);
     }
     if (view_.epoch == epoch) transport_.send(to, encode(group_, told));
 }
@@ -167,6 +171,7 @@ Task<void> Amf::add_up_trims() {
             for (const ExtentIndex extent : some) {
                 const bool done = co_await add_up(extent, told.blocks[extent]) && told.by_all;
                 const unsigned times = all.at(extent) + 1;
+                std::erase_if(to_add_up_, [](const auto& at) { return at.second == kAtWork; });
                 if (!done && times < kTimes) to_add_up_.emplace(extent, times);
             }
         }
@@ -184,6 +189,7 @@ Task<bool> Amf::add_up(ExtentIndex extent, const ExtentBlocks& told) {
     for (std::size_t i = 0, end = blocks_of(all).second; i < end; ++i) missing[i] = !(*ours)[i];
     const ExtentBlocks unknown = missing & ~told;
     if (unknown.count() > kMostUnknown) co_return true;
+    to_add_up_[extent] = kAtWork;
     const Zone zone = *present;  // a volume may be deleted meanwhile
     const Geometry geometry = tables_.config().geometry_of(zone.shape);
     // What nobody knows comes first: what is taken from others in vain is known to nobody afterwards.
