@@ -306,14 +306,14 @@ private:
                             bool whole, bool keep);
     /// Whatever is dirty of the stripe goes to the members. It takes the local lock of the stripe, and no
     /// other: whoever has dirty content has the stripe's unit for writing until it is clean.
-    Task<Status> destage(StripeIndex stripe);
-    Task<Status> destage_locked(StripeIndex stripe);
-    Task<Status> destage_pieces(Spot spot, bool over_gaps);
+    Task<Status> destage(StripeIndex stripe, Gaps over = Gaps::small);
+    Task<Status> destage_locked(StripeIndex stripe, Gaps over = Gaps::small);
+    Task<Status> destage_pieces(Spot spot, Gaps over);
     Task<Status> destage_piece(Spot spot, DirtyPiece piece);
     Task<Status> merge(Spot spot, DirtyPiece piece);
     Task<void> give_up_dirty(StripeIndex stripe);
     void start_destages();
-    Task<void> destage_chosen(StripeIndex stripe);
+    Task<void> destage_chosen(StripeIndex stripe, Gaps over = Gaps::small);
     Task<void> destage_old();
     Task<Status> destage_some(std::vector<StripeIndex> stripes);
     void drop_dirty_of_gone_zones();

@@ -136,18 +136,26 @@ void DirtyStripes::overlay(StripeIndex stripe, std::uint32_t generation, std::ui
     }
 }
 
-std::vector<DirtyPiece> DirtyStripes::pieces(StripeIndex stripe, bool over_gaps) const {
-    std::vector<DirtyPiece> out;
+std::vector<DirtyPiece> DirtyStripes::pieces(StripeIndex stripe, Gaps over) const {
     const Stripe* dirty = find(stripe);
-    if (dirty == nullptr) return out;
-    for (const auto& run : dirty->runs) {
-        if (!out.empty() && (over_gaps || out.back().end() == run.first)) {
-            out.back().length = end_of(run) - out.back().offset;
-        } else {
-            out.push_back({run.first, end_of(run) - run.first});
+    if (dirty == nullptr) return {};
+    std::vector<DirtyPiece> parts;
+    for (const auto& run : dirty->runs) parts.push_back({run.first, end_of(run) - run.first});
+    const auto joined = [](std::span<const DirtyPiece> pieces, auto&& goes_over) {
+        std::vector<DirtyPiece> out;
+        for (const DirtyPiece& piece : pieces) {
+            if (!out.empty() &&
+                goes_over(piece.offset - out.back().end(), out.back().length + piece.length)) {
+                out.back().length = piece.end() - out.back().offset;
+            } else {
+                out.push_back(piece);
+            }
         }
-    }
-    return out;
+        return out;
+    };
+    parts = joined(parts, [over](std::uint32_t gap, std::uint32_t) { return gap == 0 || over == Gaps::all; });
+    if (over != Gaps::small) return parts;
+    return joined(parts, [](std::uint32_t gap, std::uint32_t beside) { return gap <= beside / 4; });
 }
 
 Slice DirtyStripes::content(StripeIndex stripe, DirtyPiece piece) const {
