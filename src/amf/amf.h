@@ -23,6 +23,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <unordered_map>
 #include <vector>
 
 #include "amf/checksum_cache.h"
@@ -459,7 +460,7 @@ private:
     const bool write_back_;
     DirtyStripes dirty_;
     Semaphore room_;  ///< bytes that may become dirty
-    std::map<DirtyStripes::Ticket, std::unique_ptr<DirtyWrite>> dirty_writes_;
+    std::unordered_map<DirtyStripes::Ticket, std::unique_ptr<DirtyWrite>> dirty_writes_;
     bool room_for_all_ = false;
     unsigned waiting_for_room_ = 0, chosen_destages_ = 0, destages_ = 0;
     std::deque<DirtyWrite*> uncopied_;  ///< in the order in which they began; others are at all partners

@@ -49,9 +49,11 @@ void DirtyStripes::forget(Stripe& stripe, Ticket ticket) {
 
 /// Makes it known to choose().
 void DirtyStripes::offer(Stripe& stripe) {
-    open_.erase(stripe.order);
-    full_.erase(stripe.order);
-    if (!stripe.chosen) (stripe.full() ? full_ : open_).insert(stripe.order);
+    std::set<std::uint64_t>* const to = stripe.chosen ? nullptr : stripe.full() ? &full_ : &open_;
+    if (to == stripe.offered) return;
+    if (stripe.offered != nullptr) stripe.offered->erase(stripe.order);
+    if (to != nullptr) to->insert(stripe.order);
+    stripe.offered = to;
 }
 
 std::vector<DirtyStripes::Ticket> DirtyStripes::put(StripeIndex index, std::uint32_t generation,
@@ -93,8 +95,7 @@ std::vector<DirtyStripes::Ticket> DirtyStripes::drop(StripeIndex index, DirtyPie
         return out;
     }
     ASSERT(stripe.records.empty());
-    open_.erase(stripe.order);
-    full_.erase(stripe.order);
+    if (stripe.offered != nullptr) stripe.offered->erase(stripe.order);
     by_age_.erase(stripe.order);
     stripes_.erase(at);
     return out;

@@ -56,8 +56,13 @@ public:
         std::uint64_t order = 0;   ///< in which stripes became dirty
         Nanos since{};             ///< when it did
         bool chosen = false;
+        std::set<std::uint64_t>* offered = nullptr;  ///< it is in
         bool full() const { return bytes == size; }
     };
+
+    DirtyStripes() = default;
+    DirtyStripes(const DirtyStripes&) = delete;
+    DirtyStripes& operator=(const DirtyStripes&) = delete;
 
     /// New content of the bytes from `offset` on of a stripe of `size` data bytes. `host`: a host's, not what
     /// was put together here of several. Returns the older records that it covers wholly. The stripe is not
