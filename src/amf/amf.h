@@ -23,6 +23,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <unordered_map>
 #include <vector>
 
 #include "amf/checksum_cache.h"
@@ -308,14 +309,14 @@ private:
                             bool whole, bool keep);
     /// Whatever is dirty of the stripe goes to the members. It takes the local lock of the stripe, and no
     /// other: whoever has dirty content has the stripe's unit for writing until it is clean.
-    Task<Status> destage(StripeIndex stripe);
-    Task<Status> destage_locked(StripeIndex stripe);
-    Task<Status> destage_pieces(Spot spot, bool over_gaps);
+    Task<Status> destage(StripeIndex stripe, Gaps over = Gaps::small);
+    Task<Status> destage_locked(StripeIndex stripe, Gaps over = Gaps::small);
+    Task<Status> destage_pieces(Spot spot, Gaps over);
     Task<Status> destage_piece(Spot spot, DirtyPiece piece);
     Task<Status> merge(Spot spot, DirtyPiece piece);
     Task<void> give_up_dirty(StripeIndex stripe);
     void start_destages();
-    Task<void> destage_chosen(StripeIndex stripe);
+    Task<void> destage_chosen(StripeIndex stripe, Gaps over = Gaps::small);
     Task<void> destage_old();
     Task<Status> destage_some(std::vector<StripeIndex> stripes);
     void drop_dirty_of_gone_zones();
@@ -477,7 +478,7 @@ private:
     const bool write_back_;
     DirtyStripes dirty_;
     Semaphore room_;  ///< bytes that may become dirty
-    std::map<DirtyStripes::Ticket, std::unique_ptr<DirtyWrite>> dirty_writes_;
+    std::unordered_map<DirtyStripes::Ticket, std::unique_ptr<DirtyWrite>> dirty_writes_;
     bool room_for_all_ = false;
     unsigned waiting_for_room_ = 0, chosen_destages_ = 0, destages_ = 0;
     std::deque<DirtyWrite*> uncopied_;  ///< in the order in which they began; others are at all partners

@@ -127,22 +127,22 @@ Task<Status> Amf::read_dirty(StripePiece piece, std::span<std::byte> into, Spot 
 
 // ---- destage
 
-Task<Status> Amf::destage(StripeIndex stripe) {
+Task<Status> Amf::destage(StripeIndex stripe, Gaps over) {
     while (true) {
         Status status;
         {
             const StripeLocks::Guard guard = co_await stripe_locks_.write(stripe);
             while (!tables_.settled()) co_await tables_.settled_event();
-            status = co_await destage_locked(stripe);
+            status = co_await destage_locked(stripe, over);
         }
-        const bool over = replicator_.fenced() || tables_.offline() || dirty_.find(stripe) == nullptr;
-        if (status || over) co_return status;
+        const bool ended = replicator_.fenced() || tables_.offline() || dirty_.find(stripe) == nullptr;
+        if (status || ended) co_return status;
         // Members that are not reached from here are declared failed, or we will be offline.
         co_await sleep_for(clock_, 1ms);
     }
 }
 
-Task<Status> Amf::destage_locked(StripeIndex stripe) {
+Task<Status> Amf::destage_locked(StripeIndex stripe, Gaps over) {
     if (dirty_.find(stripe) == nullptr) co_return Status{};
     CO_TRY(co_await copied(stripe, kWholeStripe));
     const DirtyStripes::Stripe* dirty = dirty_.find(stripe);
@@ -156,10 +156,10 @@ Task<Status> Amf::destage_locked(StripeIndex stripe) {
     const Zone zone = *present;
     const bool full = dirty->full();
     const std::uint64_t writes = dirty->writes;
-    const bool over_gaps = !units_.fine();  // other blocks may be somebody else's
-    Status status = co_await destage_pieces(spot(stripe, zone), over_gaps);
-    if (!status && status.error().code == Errc::media_error && over_gaps)
-        status = co_await destage_pieces(spot(stripe, zone), false);
+    if (units_.fine()) over = Gaps::none;  // other blocks may be somebody else's
+    Status status = co_await destage_pieces(spot(stripe, zone), over);
+    if (!status && status.error().code == Errc::media_error && over != Gaps::none)
+        status = co_await destage_pieces(spot(stripe, zone), Gaps::none);
     if (!status && status.error().code == Errc::media_error) {
         co_await give_up_dirty(stripe);
         co_return fail(Errc::io_error);
@@ -173,9 +173,9 @@ Task<Status> Amf::destage_locked(StripeIndex stripe) {
 
 /// Each piece one record, then one after the other in the order of these: whoever finishes what is left of
 /// them goes by it, too.
-Task<Status> Amf::destage_pieces(Spot spot, bool over_gaps) {
+Task<Status> Amf::destage_pieces(Spot spot, Gaps over) {
     std::map<DirtyStripes::Ticket, DirtyPiece> order;
-    for (const DirtyPiece piece : dirty_.pieces(spot.stripe, over_gaps)) {
+    for (const DirtyPiece piece : dirty_.pieces(spot.stripe, over)) {
         const auto records = dirty_.records_in(spot.stripe, piece);
         if (records.size() != 1 || dirty_.find(spot.stripe)->records.at(records.front()) != piece)
             CO_TRY(co_await merge(spot, piece));
@@ -244,7 +244,7 @@ Task<void> Amf::cleaned(UnitIndex unit) {
     };
     for (const StripeIndex stripe : dirty()) {
         ++counters_.destages_recalled;
-        scope_.spawn(destage_chosen(stripe));
+        scope_.spawn(destage_chosen(stripe, Gaps::all));
     }
     while (!dirty().empty()) co_await cleaned_.next();
 }
@@ -271,10 +271,10 @@ void Amf::start_destages() {
     }
 }
 
-Task<void> Amf::destage_chosen(StripeIndex stripe) {
+Task<void> Amf::destage_chosen(StripeIndex stripe, Gaps over) {
     {
         const Counted one(chosen_destages_);
-        (void)co_await destage(stripe);
+        (void)co_await destage(stripe, over);
         dirty_.unchoose(stripe);
         cleaned_.notify_all();
     }

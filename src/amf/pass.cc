@@ -61,7 +61,7 @@ std::optional<DirtyPass> Amf::passable(std::span<const StripeIndex> stripes) con
         };
         if (std::ranges::any_of(dirty->records, journaled)) return std::nullopt;
         out.age = std::max(out.age, clock_.now() - dirty->since);
-        for (const DirtyPiece piece : dirty_.pieces(stripe, false)) {
+        for (const DirtyPiece piece : dirty_.pieces(stripe, Gaps::none)) {
             out.pieces.push_back({stripe, dirty->generation, piece.offset, piece.length});
             bytes += piece.length;
         }

@@ -49,9 +49,11 @@ void DirtyStripes::forget(Stripe& stripe, Ticket ticket) {
 
 /// Makes it known to choose().
 void DirtyStripes::offer(Stripe& stripe) {
-    open_.erase(stripe.order);
-    full_.erase(stripe.order);
-    if (!stripe.chosen) (stripe.full() ? full_ : open_).insert(stripe.order);
+    std::set<std::uint64_t>* const to = stripe.chosen ? nullptr : stripe.full() ? &full_ : &open_;
+    if (to == stripe.offered) return;
+    if (stripe.offered != nullptr) stripe.offered->erase(stripe.order);
+    if (to != nullptr) to->insert(stripe.order);
+    stripe.offered = to;
 }
 
 std::vector<DirtyStripes::Ticket> DirtyStripes::put(StripeIndex index, std::uint32_t generation,
@@ -93,8 +95,7 @@ std::vector<DirtyStripes::Ticket> DirtyStripes::drop(StripeIndex index, DirtyPie
         return out;
     }
     ASSERT(stripe.records.empty());
-    open_.erase(stripe.order);
-    full_.erase(stripe.order);
+    if (stripe.offered != nullptr) stripe.offered->erase(stripe.order);
     by_age_.erase(stripe.order);
     stripes_.erase(at);
     return out;
@@ -136,18 +137,26 @@ void DirtyStripes::overlay(StripeIndex stripe, std::uint32_t generation, std::ui
     }
 }
 
-std::vector<DirtyPiece> DirtyStripes::pieces(StripeIndex stripe, bool over_gaps) const {
-    std::vector<DirtyPiece> out;
+std::vector<DirtyPiece> DirtyStripes::pieces(StripeIndex stripe, Gaps over) const {
     const Stripe* dirty = find(stripe);
-    if (dirty == nullptr) return out;
-    for (const auto& run : dirty->runs) {
-        if (!out.empty() && (over_gaps || out.back().end() == run.first)) {
-            out.back().length = end_of(run) - out.back().offset;
-        } else {
-            out.push_back({run.first, end_of(run) - run.first});
+    if (dirty == nullptr) return {};
+    std::vector<DirtyPiece> parts;
+    for (const auto& run : dirty->runs) parts.push_back({run.first, end_of(run) - run.first});
+    const auto joined = [](std::span<const DirtyPiece> pieces, auto&& goes_over) {
+        std::vector<DirtyPiece> out;
+        for (const DirtyPiece& piece : pieces) {
+            if (!out.empty() &&
+                goes_over(piece.offset - out.back().end(), out.back().length + piece.length)) {
+                out.back().length = piece.end() - out.back().offset;
+            } else {
+                out.push_back(piece);
+            }
         }
-    }
-    return out;
+        return out;
+    };
+    parts = joined(parts, [over](std::uint32_t gap, std::uint32_t) { return gap == 0 || over == Gaps::all; });
+    if (over != Gaps::small) return parts;
+    return joined(parts, [](std::uint32_t gap, std::uint32_t beside) { return gap <= beside / 4; });
 }
 
 Slice DirtyStripes::content(StripeIndex stripe, DirtyPiece piece) const {

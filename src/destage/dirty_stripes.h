@@ -34,6 +34,14 @@ struct DirtyPiece {
 /// All of any.
 constexpr DirtyPiece kWholeStripe{0, ~0u};
 
+/// Over which gaps dirty parts of a stripe go to the members together: what is between them is read, and
+/// goes through all that they go through.
+enum class Gaps : std::uint8_t {
+    none,
+    small,  ///< as long as a quarter of what is dirty on both sides of it, at most
+    all,    ///< one update, which takes the least time
+};
+
 class DirtyStripes {
 public:
     using Ticket = std::uint64_t;
@@ -48,8 +56,13 @@ public:
         std::uint64_t order = 0;   ///< in which stripes became dirty
         Nanos since{};             ///< when it did
         bool chosen = false;
+        std::set<std::uint64_t>* offered = nullptr;  ///< it is in
         bool full() const { return bytes == size; }
     };
+
+    DirtyStripes() = default;
+    DirtyStripes(const DirtyStripes&) = delete;
+    DirtyStripes& operator=(const DirtyStripes&) = delete;
 
     /// New content of the bytes from `offset` on of a stripe of `size` data bytes. `host`: a host's, not what
     /// was put together here of several. Returns the older records that it covers wholly. The stripe is not
@@ -67,9 +80,8 @@ public:
     /// Puts what is dirty of the bytes from `offset` on over `into`.
     void overlay(StripeIndex stripe, std::uint32_t generation, std::uint32_t offset,
                  std::span<std::byte> into) const;
-    /// What can be written at once: all from the first dirty byte to the last, or each part without gaps for
-    /// itself.
-    std::vector<DirtyPiece> pieces(StripeIndex stripe, bool over_gaps) const;
+    /// What is written at once.
+    std::vector<DirtyPiece> pieces(StripeIndex stripe, Gaps over) const;
     /// A piece without gaps. Copied only if it is of several runs.
     Slice content(StripeIndex stripe, DirtyPiece piece) const;
     std::vector<Ticket> records_in(StripeIndex stripe, DirtyPiece piece) const;

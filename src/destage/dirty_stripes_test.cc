@@ -70,9 +70,13 @@ TEST_F(Dirty, GoesAsOnePieceOrAsOneForEachPart) {
     put(1, 2, 'a');
     put(3, 1, 'b');
     put(6, 1, 'c');
-    EXPECT_EQ(dirty.pieces(kS, true), (std::vector<DirtyPiece>{{kBlock, 6 * kBlock}}));
+    EXPECT_EQ(dirty.pieces(kS, Gaps::all), (std::vector<DirtyPiece>{{kBlock, 6 * kBlock}}));
     const std::vector<DirtyPiece> parts = {{kBlock, 3 * kBlock}, {6 * kBlock, kBlock}};
-    EXPECT_EQ(dirty.pieces(kS, false), parts);
+    EXPECT_EQ(dirty.pieces(kS, Gaps::none), parts);
+    EXPECT_EQ(dirty.pieces(kS, Gaps::small), parts);  // two blocks are more than one of four
+    put(7, 4, 'd');
+    EXPECT_EQ(dirty.pieces(kS, Gaps::small), (std::vector<DirtyPiece>{{kBlock, 10 * kBlock}}));
+    dirty.drop(kS, {7 * kBlock, 4 * kBlock});
     const Slice content = dirty.content(kS, parts[0]);
     EXPECT_EQ(content.bytes.size(), 3 * kBlock);
     EXPECT_EQ(static_cast<char>(content.bytes[2 * kBlock]), 'b');
@@ -137,7 +141,7 @@ TEST_F(Dirty, IsWhatAListOfWritesSays) {
             for (const auto& [t, where] : records) ASSERT_FALSE(where.within(in));
         };
         for (DirtyStripes::Ticket t = 1; t <= 40; ++t) {
-            const auto parts = stripes.pieces(kS, false);
+            const auto parts = stripes.pieces(kS, Gaps::none);
             if (!parts.empty() && prng.chance(1, 5)) {
                 const DirtyPiece piece = parts[prng.below(parts.size())];
                 gone(stripes.drop(kS, piece), piece);

@@ -75,6 +75,20 @@ std::vector<const StoredRecord*> RecordStore::orphans(StripeIndex first, std::ui
     return out;
 }
 
+std::vector<const StoredRecord*> RecordStore::of(const AmfMember& writer) const {
+    std::vector<const StoredRecord*> out;
+    for (const auto& [id, record] : records_) {
+        if (AmfMember{id.origin, id.incarnation} == writer) out.push_back(&record);
+    }
+    std::ranges::sort(out, {}, [](const StoredRecord* r) { return r->info.id; });
+    return out;
+}
+
+const StoredRecord* RecordStore::find(const RecordId& id) const {
+    const auto at = records_.find(id);
+    return at == records_.end() ? nullptr : &at->second;
+}
+
 std::set<StripeIndex> RecordStore::orphan_stripes() const {
     std::set<StripeIndex> out;
     for (const auto& [id, record] : records_) {

@@ -3,9 +3,9 @@
 // before anybody uses it. Never touches a disk, never decides: recovery is the AMF's.
 #pragma once
 
-#include <map>
 #include <optional>
 #include <set>
+#include <unordered_map>
 #include <vector>
 
 #include "icl/view.h"
@@ -29,6 +29,12 @@ struct StoredRecord {
 
 class RecordStore {
 public:
+    struct Hash {
+        std::size_t operator()(const RecordId& id) const {
+            return std::hash<std::uint64_t>{}(id.sequence * kMaxGroupAmfs + id.origin.v);
+        }
+    };
+    using Records = std::unordered_map<RecordId, StoredRecord, Hash>;
     /// Beyond these a warning is logged, once until it is below again. Writers are bounded, so it is never
     /// refused.
     static constexpr std::size_t kExpectedRecords = 16384;
@@ -49,13 +55,17 @@ public:
     /// The stripes that have orphans, ascending.
     std::set<StripeIndex> orphan_stripes() const;
 
-    const std::map<RecordId, StoredRecord>& all() const { return records_; }
+    /// Of one writer, in the order in which they began.
+    std::vector<const StoredRecord*> of(const AmfMember& writer) const;
+    const StoredRecord* find(const RecordId& id) const;
+    /// In no order.
+    const Records& all() const { return records_; }
     std::size_t bytes() const { return bytes_; }
 
 private:
     void count(std::size_t added_bytes);
     AmfView view_;
-    std::map<RecordId, StoredRecord> records_;
+    Records records_;
     std::set<RecordId> forgotten_;
     std::size_t bytes_ = 0;
     bool warned_ = false;

@@ -1,5 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <map>
+#include <ranges>
+
 #include "base/prng.h"
 #include "replica/testing.h"
 
@@ -228,9 +231,10 @@ TEST(Replicator, GathersOrphansAndForgetsThemEverywhere) {
 
 /// The numbers of the stripes whose records a replicator keeps, in the order of their names.
 std::vector<std::uint64_t> stripes_of(const Replicator& replicator) {
-    std::vector<std::uint64_t> out;
-    for (const auto& [id, record] : replicator.store().all()) out.push_back(record.info.stripe.v);
-    return out;
+    std::map<RecordId, std::uint64_t> stripes;
+    for (const auto& [id, record] : replicator.store().all()) stripes[id] = record.info.stripe.v;
+    const auto numbers = std::views::values(stripes);
+    return {numbers.begin(), numbers.end()};
 }
 
 TEST(Replicator, ANewPartnerGetsOpenRecordsInTheOrderInWhichTheyBegan) {

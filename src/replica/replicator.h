@@ -152,7 +152,7 @@ public:
 private:
     friend class OpenRecord;
     static constexpr std::uint32_t kNone = ~0u;
-    static constexpr std::size_t kBuckets = 1024;
+    static constexpr std::size_t kBuckets = 8192;
     static constexpr unsigned kSlotBits = 24;
 
     /// A record of ours until nobody holds it. `open` is null once it was ended (or its operation is gone).

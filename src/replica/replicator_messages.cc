@@ -78,8 +78,8 @@ void Replicator::on_end(AmfId from, const Message& message) {
     const Result<EndFrame> frame = decode_end(message);
     if (!frame || (!may_send(from, frame->id))) return refuse(from, message);
     note_quarantine(*frame);
-    const auto record = store_.all().find(frame->id);
-    if (frame->done && record != store_.all().end()) note_done(record->second.info);
+    const StoredRecord* record = store_.find(frame->id);
+    if (frame->done && record != nullptr) note_done(record->info);
     store_.drop(frame->id);
     dropped_.notify_all();
     acknowledge(from, frame->id, AckedPart::ended);
@@ -182,9 +182,7 @@ void Replicator::hand_on(const RecordInfo& finished, AmfId to) {
     const RecordId& root = finished.root;
     if (!in_order_ || finished.id == root) return;
     if (!handed_on_.insert({AmfMember{root.origin, root.incarnation}, to}).second) return;
-    for (const auto& [id, record] : store_.all()) {
-        if (id.origin == root.origin && id.incarnation == root.incarnation) send_stored(record, to);
-    }
+    for (const StoredRecord* record : store_.of({root.origin, root.incarnation})) send_stored(*record, to);
 }
 
 void Replicator::on_fetch(AmfId from, const Message& message) {
