@@ -47,9 +47,11 @@ void ExtentTrims::begin(std::uint64_t extent) {
     one_disk_.write_begins(sectors_of(extent), last_[extent].id, last_[extent].invoked);
     const std::uint64_t pieces = options_.spread && spread_.chance(1, 2) ? spread_.between(2, 3) : 1;
     std::set<std::uint64_t> cuts = {extent * kExtentSize, (extent + 1) * kExtentSize};
-    while (cuts.size() <= pieces) cuts.insert(extent * kExtentSize + spread_.below(kExtentSize / kSector) * kSector);
+    while (cuts.size() <= pieces)
+        cuts.insert(extent * kExtentSize + spread_.below(kExtentSize / kSector) * kSector);
     parts_.clear();
-    for (auto at = cuts.begin(); std::next(at) != cuts.end(); ++at) parts_.push_back({*at, *std::next(at) - *at});
+    for (auto at = cuts.begin(); std::next(at) != cuts.end(); ++at)
+        parts_.push_back({*at, *std::next(at) - *at});
     if (spread_.chance(1, 2)) std::ranges::reverse(parts_);
 }
 

@@ -5,7 +5,8 @@
 // For the one-disk checker a trim writes a value of its own. Who reads zeros cannot tell whose they are: they
 // are told as the last trim's if it was over before the read began, and not at all if one was under way.
 //
-// Another host asks meanwhile which parts of these extents are holes: for the checker it has read zeros there.
+// Another host asks meanwhile which parts of these extents are holes: for the checker it has read zeros
+// there.
 #pragma once
 
 #include <array>
@@ -24,8 +25,8 @@ public:
     struct Options {
         Nanos pause_max{};      ///< between two; 0: none at all
         bool in_parts = false;  ///< and through controllers outside: zeros are written
-        bool spread = false;  ///< the parts of some through different controllers
-        bool maps = false;    ///< holes are asked for
+        bool spread = false;    ///< the parts of some through different controllers
+        bool maps = false;      ///< holes are asked for
         bool journal = false;
     };
     /// `errors`: whether this error of this process is held against anybody.

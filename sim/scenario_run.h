@@ -53,9 +53,9 @@ private:
     };
     /// What the dead had done, and what had been done before the first phase.
     struct Counts {
-        std::int64_t replayed = 0, rewritten = 0, dropped = 0, resynced = 0, regenerated = 0, around = 0, released = 0,
-                     repaired = 0, cached = 0, from_peers = 0, unleased = 0, dirtied = 0, destaged = 0,
-                     recalled = 0, passed = 0, rotten = 0, refreshed = 0, early = 0, moved = 0;
+        std::int64_t replayed = 0, rewritten = 0, dropped = 0, resynced = 0, regenerated = 0, around = 0,
+                     released = 0, repaired = 0, cached = 0, from_peers = 0, unleased = 0, dirtied = 0,
+                     destaged = 0, recalled = 0, passed = 0, rotten = 0, refreshed = 0, early = 0, moved = 0;
         Counts& operator+=(const AmfCounters& counters);
     };
 

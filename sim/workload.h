@@ -23,9 +23,9 @@ struct Workload {
     unsigned streams_of_100 = 0;  ///< of the shared writes and reads: go on where the last one ended
     bool hot = false;             ///< most operations on two spots of one or two blocks
     unsigned depth = 1;           ///< operations that a host has in flight
-    bool roams = true;   ///< every operation goes to some controller, else all to one while it serves
-    Nanos timeout{};     ///< then a host goes elsewhere; 0: it waits
-    Nanos trim_pause{};  ///< at most, between trims of whole extents; 0: none
+    bool roams = true;          ///< every operation goes to some controller, else all to one while it serves
+    Nanos timeout{};            ///< then a host goes elsewhere; 0: it waits
+    Nanos trim_pause{};         ///< at most, between trims of whole extents; 0: none
     bool trims_spread = false;  ///< parts of them through different controllers
     bool maps = false;          ///< holes are asked for
     unsigned leaves_of_1000 = 0;  ///< a host drops its connection with what is in flight, once per look

@@ -13,8 +13,9 @@
 // never regenerates from a stripe that may be half-written.
 //
 // Where: amf.cc (life, view, flush), locks.cc (which units an operation takes), read.cc, around.cc, write.cc,
-// trim.cc, holes.cc (what others have trimmed), reshape.cc, recover.cc, check.cc (parity of one stripe), move.cc (segments that move),
-// checksums.cc, cached.cc (what is remembered), destage.cc, copies.cc and pass.cc (write-back), flush.cc.
+// trim.cc, holes.cc (what others have trimmed), reshape.cc, recover.cc, check.cc (parity of one stripe),
+// move.cc (segments that move), checksums.cc, cached.cc (what is remembered), destage.cc, copies.cc and
+// pass.cc (write-back), flush.cc.
 #pragma once
 
 #include <array>

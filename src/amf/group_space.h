@@ -34,7 +34,8 @@ public:
     /// Covers all writes that any controller had completed before the call.
     virtual Task<Status> flush() = 0;
     /// Of a range that is not empty, from its beginning on, at most so many runs (not 0), neighbours of
-    /// different kinds: they may then cover less. Every byte of a hole read as zeros at some moment of the call.
+    /// different kinds: they may then cover less. Every byte of a hole read as zeros at some moment of the
+    /// call.
     virtual Task<Result<std::vector<AllocationRun>>> allocation(std::uint64_t offset, std::uint64_t length,
                                                                 std::size_t most,
                                                                 AllocationDetail detail) = 0;

@@ -1,5 +1,5 @@
-// What several AMFs have trimmed (decisions/019): told to hosts as holes, and added up, so that an extent whose
-// parts were trimmed through different controllers gives its zone back.
+// What several AMFs have trimmed (decisions/019): told to hosts as holes, and added up, so that an extent
+// whose parts were trimmed through different controllers gives its zone back.
 //
 // Each AMF remembers what it has trimmed itself as long as it is true (TrimmedBlocks). Who tells a host asks
 // the others for theirs, at that moment. Who has trimmed a part of an extent asks them a little later, once
@@ -20,9 +20,9 @@ namespace braid {
 namespace {
 
 constexpr std::size_t kMostUnknown = kExtentSize / 4 / kBlockSize;  ///< blocks that nobody remembers
-constexpr unsigned kTimes = 8;  ///< to try, when it comes to nothing
+constexpr unsigned kTimes = 8;                                      ///< to try, when it comes to nothing
 constexpr unsigned kAtWork = ~0u;
-constexpr std::size_t kMemory = 16u << 20;                     ///< of stripes that are looked at together
+constexpr std::size_t kMemory = 16u << 20;  ///< of stripes that are looked at together
 
 bool all_zero(std::span<const std::byte> bytes) {
     return std::ranges::all_of(bytes, [](std::byte byte) { return byte == std::byte{0}; });
@@ -87,7 +87,9 @@ Task<Result<std::vector<AllocationRun>>> Amf::allocation(std::uint64_t offset, s
     if (!ready_ || !gate_.try_enter()) co_return fail(Errc::not_ready);
     const GateGuard inside(gate_);
     const std::uint64_t end = offset + length;
-    const auto next_extent = [end](std::uint64_t at) { return std::min(end, (at / kExtentSize + 1) * kExtentSize); };
+    const auto next_extent = [end](std::uint64_t at) {
+        return std::min(end, (at / kExtentSize + 1) * kExtentSize);
+    };
     AllocationRuns runs(most);
     for (bool room = true; offset < end && room;) {
         while (!tables_.settled() || !tables_.agreed())
@@ -151,10 +153,10 @@ void Amf::add_up_soon(ExtentIndex extent) {
 Task<void> Amf::add_up_trims() {
     while (!to_add_up_.empty()) {
         const auto failed = [](const auto& extent) { return extent.second != 0; };
-        const auto before = std::ranges::count_if(view_.members, [this](const AmfMember& member) {
-            return member.id < view_.self;
-        });
-        co_await sleep_for(clock_, options_.trims_pause * (std::ranges::any_of(to_add_up_, failed) ? 1 + before : 1));
+        const auto before = std::ranges::count_if(
+            view_.members, [this](const AmfMember& member) { return member.id < view_.self; });
+        co_await sleep_for(clock_,
+                           options_.trims_pause * (std::ranges::any_of(to_add_up_, failed) ? 1 + before : 1));
         const auto all = std::exchange(to_add_up_, {});
         for (auto at = all.begin(); at != all.end();) {
             if (!gate_.try_enter()) break;
@@ -194,10 +196,12 @@ Task<bool> Amf::add_up(ExtentIndex extent, const ExtentBlocks& told) {
     const Geometry geometry = tables_.config().geometry_of(zone.shape);
     // What nobody knows comes first: what is taken from others in vain is known to nobody afterwards.
     std::vector<StripePiece> doubtful, told_of;
-    for_each_stripe([&](ExtentIndex) { return geometry; }, all, [&](const StripePiece& piece) {
-        const LogicalRange range{piece.at, piece.length};
-        if (any_in(missing, range)) (any_in(unknown, range) ? doubtful : told_of).push_back(piece);
-    });
+    for_each_stripe([&](ExtentIndex) { return geometry; }, all,
+                    [&](const StripePiece& piece) {
+                        const LogicalRange range{piece.at, piece.length};
+                        if (any_in(missing, range))
+                            (any_in(unknown, range) ? doubtful : told_of).push_back(piece);
+                    });
     for (const std::vector<StripePiece>& pieces : {doubtful, told_of}) {
         const Status taken = co_await take_zeros(pieces, zone);
         if (!taken) co_return taken.error().code != Errc::busy;

@@ -67,13 +67,12 @@ TEST_P(Holes, TrimmedPartsAreToldThroughEverybodyUntilTheyAreWritten) {
     ASSERT_TRUE(trim(world, 1, mib, mib + 1));  // ends inside of a block
     ASSERT_TRUE(trim(world, 2, 20 * mib, mib));
     for (std::uint16_t id = 1; id <= 3; ++id) {
-        EXPECT_EQ(map(world, id, 100, 2 * kExtentSize - 100),
-                  (Runs{{mib - 100, false},
-                        {mib, true},
-                        {18 * mib, false},
-                        {mib, true},
-                        {kExtentSize - 21 * mib, false},
-                        {kExtentSize, true}}));
+        EXPECT_EQ(map(world, id, 100, 2 * kExtentSize - 100), (Runs{{mib - 100, false},
+                                                                    {mib, true},
+                                                                    {18 * mib, false},
+                                                                    {mib, true},
+                                                                    {kExtentSize - 21 * mib, false},
+                                                                    {kExtentSize, true}}));
         EXPECT_EQ(map(world, id, mib + 5, mib, 1), (Runs{{mib - 5, true}}));
         EXPECT_EQ(*world.run(id, world.amf(id).allocation(0, kExtentSize, 9, AllocationDetail::extents)),
                   (Runs{{kExtentSize, false}}));
@@ -215,7 +214,8 @@ TEST_P(Holes, TrimsAtTheSameTimeAddUp) {
         for (std::uint16_t id = 1; id <= 3; ++id) world.start(id);
         ASSERT_TRUE(world.write(1, 0, pattern(1, kPiece)));
         for (std::uint16_t id = 1; id <= 3; ++id) {
-            const std::uint64_t from = (id - 1) * (kExtentSize / 3), to = id == 3 ? kExtentSize : id * (kExtentSize / 3);
+            const std::uint64_t from = (id - 1) * (kExtentSize / 3),
+                                to = id == 3 ? kExtentSize : id * (kExtentSize / 3);
             world.node(id).scope->spawn(
                 World::keep(world.amf(id).write_zeroes(from, to - from, true, false), done[id - 1]));
         }

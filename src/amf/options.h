@@ -28,7 +28,8 @@ struct AmfOptions {
     const Lease* lease = &always_live();        ///< outlives the AMF
     std::size_t checksums = 16u << 20;          ///< bytes of checksum records that are remembered
     std::size_t trimmed = 256;                  ///< extents of which trimmed parts are remembered
-    Nanos trims_pause = 500ms;  ///< from a trim of a part to the question what others have trimmed of the rest
+    Nanos trims_pause =
+        500ms;  ///< from a trim of a part to the question what others have trimmed of the rest
     LimpOptions limping{};
     // Write-back.
     std::size_t dirty =

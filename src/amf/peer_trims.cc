@@ -40,7 +40,8 @@ Result<TrimsAsk> decode_trims_ask(const Message& message) {
     if (adds_up > 1 || count == 0 || count > kMostTrimsAsked) return fail(Errc::corrupt);
     frame.adds_up = adds_up == 1;
     for (std::size_t i = 0; i < count; ++i) frame.extents.push_back(in.get<ExtentIndex>());
-    const bool ascending = std::ranges::adjacent_find(frame.extents, std::greater_equal()) == frame.extents.end();
+    const bool ascending =
+        std::ranges::adjacent_find(frame.extents, std::greater_equal()) == frame.extents.end();
     if (!in.done() || !ascending || !message.payload.bytes.empty()) return fail(Errc::corrupt);
     return frame;
 }

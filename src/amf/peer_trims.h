@@ -1,13 +1,14 @@
 // What other AMFs remember as trimmed of some extents, asked of all of them at once.
 //
 //   asker                                          every other AMF of the view
-//     | trims_ask {number, why, extents}              |  its blocks of them, at a moment at which its lease is
+//     | trims_ask {number, why, extents}              |  its blocks of them, at a moment at which its lease
+//     is
 //     |---------------------------------------------->|  live; answered early: when the copies stand
 //     |      trims_told {number, their blocks}        |
 //     |<----------------------------------------------|
 //
-// Guarantees: what ask() returns read as zeros at some moment since it was called; whoever has not answered in
-// time, or not in this view, remembers nothing. Needs: adopt() for every view; it outlives all questions.
+// Guarantees: what ask() returns read as zeros at some moment since it was called; whoever has not answered
+// in time, or not in this view, remembers nothing. Needs: adopt() for every view; it outlives all questions.
 #pragma once
 
 #include <map>
@@ -30,8 +31,8 @@ constexpr std::size_t kMostTrimsAsked = 16;
 using TrimmedOf = std::map<ExtentIndex, ExtentBlocks>;
 
 struct TrimsAsk {
-    std::uint64_t number = 0;  ///< the asker's, of this question
-    bool adds_up = false;      ///< for their zones to go; else for a host
+    std::uint64_t number = 0;          ///< the asker's, of this question
+    bool adds_up = false;              ///< for their zones to go; else for a host
     std::vector<ExtentIndex> extents;  ///< ascending; one at least, kMostTrimsAsked at most
     friend bool operator==(const TrimsAsk&, const TrimsAsk&) = default;
 };

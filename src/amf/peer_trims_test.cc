@@ -57,7 +57,8 @@ TEST_F(PeerTrimsTest, JoinsWhatAllOfThemTell) {
     EXPECT_TRUE(answer(AmfId(3), number, {{ExtentIndex(4), blocks({16383})}, {ExtentIndex(7), blocks({1})}}));
     ASSERT_TRUE(got);
     EXPECT_TRUE(got->by_all);
-    EXPECT_EQ(got->blocks, (TrimmedOf{{ExtentIndex(4), blocks({0, 9, 16383})}, {ExtentIndex(7), blocks({1})}}));
+    EXPECT_EQ(got->blocks,
+              (TrimmedOf{{ExtentIndex(4), blocks({0, 9, 16383})}, {ExtentIndex(7), blocks({1})}}));
 }
 
 TEST_F(PeerTrimsTest, NobodyElseIsThereAndNobodyIsAsked) {

@@ -36,7 +36,8 @@ public:
     void remove(const LogicalRange& range);
     /// All that the range touches are here.
     bool covers(std::uint32_t generation, const LogicalRange& range) const;
-    /// Those of an extent whose zone has this generation; null if there are none. Valid until the next change.
+    /// Those of an extent whose zone has this generation; null if there are none. Valid until the next
+    /// change.
     const ExtentBlocks* of(ExtentIndex extent, std::uint32_t generation) const;
 
 private:

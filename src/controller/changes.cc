@@ -257,10 +257,12 @@ static AdminResult<Outcome> no_room_for(const std::string& what, const Tables& t
     const std::string left = std::to_string((usable - std::min(usable, taken)) * kExtentSize);
     const std::string& name = tables.config().name;
     if (tables.failed_members() != 0)
-        return refuse(Errc::no_space,
-                      what + ": group " + name + " has " + left + " bytes that no virtual disk has, and failed disks",
-                      "braid disk replace OLD NEW, for each of the failed disks");
-    return refuse(Errc::no_space, what + ": group " + name + " has " + left + " bytes that no virtual disk has",
+        return refuse(
+            Errc::no_space,
+            what + ": group " + name + " has " + left + " bytes that no virtual disk has, and failed disks",
+            "braid disk replace OLD NEW, for each of the failed disks");
+    return refuse(Errc::no_space,
+                  what + ": group " + name + " has " + left + " bytes that no virtual disk has",
                   "braid group expand " + name + " --add DISK, or delete virtual disks");
 }
 

@@ -55,7 +55,8 @@ Result<ForwardRequest> decode_forward_request(const Message& message) {
     r.length = in.get<std::uint64_t>();
     const auto flags = in.get<std::uint8_t>();
     r.runs = in.get<std::uint16_t>();
-    if (!in.done() || (flags & ~(kFua | kMayLeaveHole | kRepeated | kBlocks)) != 0) return fail(Errc::corrupt);
+    if (!in.done() || (flags & ~(kFua | kMayLeaveHole | kRepeated | kBlocks)) != 0)
+        return fail(Errc::corrupt);
     r.fua = (flags & kFua) != 0;
     r.may_leave_hole = (flags & kMayLeaveHole) != 0;
     r.repeated = (flags & kRepeated) != 0;

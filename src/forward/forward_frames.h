@@ -29,10 +29,10 @@ struct ForwardRequest {
     std::uint64_t length = 0;  ///< of reads and writes at most kMaxForwardData
     bool fua = false;
     bool may_leave_hole = true;
-    bool repeated = false;  ///< it has been asked before, of whomever
-    std::uint16_t runs = 0;  ///< of forward_allocation, at most so many: not 0
+    bool repeated = false;      ///< it has been asked before, of whomever
+    std::uint16_t runs = 0;     ///< of forward_allocation, at most so many: not 0
     AllocationDetail detail{};  ///< of it
-    Slice data;             ///< of a write: `length` bytes
+    Slice data;                 ///< of a write: `length` bytes
 
     bool reads() const { return type == MessageType::forward_read; }
     /// Twice is not the same as once, when others write in between.
@@ -53,7 +53,8 @@ bool is_refusal(Errc code);
 
 /// Data of the answer to forward_allocation. corrupt for what is no answer to this one.
 Buffer encode(const std::vector<AllocationRun>& runs);
-Result<std::vector<AllocationRun>> decode_runs(std::span<const std::byte> data, const ForwardRequest& request);
+Result<std::vector<AllocationRun>> decode_runs(std::span<const std::byte> data,
+                                               const ForwardRequest& request);
 
 struct ForwardReply {
     std::uint64_t number = 0;

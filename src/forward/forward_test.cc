@@ -407,7 +407,8 @@ TEST(ForwardFrames, ComeBackAndAreRefusedCutShort) {
     EXPECT_FALSE(decode_runs({}, request));
     EXPECT_FALSE(decode_runs(encode({{100, true}, {1, true}}).span(), request)) << "not joined";
     EXPECT_FALSE(decode_runs(encode({{0, true}}).span(), request));
-    EXPECT_FALSE(decode_runs(encode({{100 * kExtentSize, true}, {1, false}}).span(), request)) << "beyond the range";
+    EXPECT_FALSE(decode_runs(encode({{100 * kExtentSize, true}, {1, false}}).span(), request))
+        << "beyond the range";
     EXPECT_FALSE(decode_runs(encode({{1, true}, {1, false}, {1, true}, {1, false}}).span(), request));
 
     const ForwardPorts list{5, kGroup, "g", {{"out", outside_slot(2), VolumeId(1), "v", 4096, true}}};

@@ -105,7 +105,7 @@ private:
     std::unique_ptr<std::byte, decltype(&std::free)> memory_;  // calloc: untouched pages cost nothing
     std::size_t size_;
     std::set<ExtentIndex> allocated_;
-    std::set<std::uint64_t> trimmed_;  ///< blocks
+    std::set<std::uint64_t> trimmed_;                              ///< blocks
     std::set<std::pair<ControllerStart, std::uint64_t>> errands_;  ///< that have been done here
     Event released_;
     Status status_;

@@ -62,9 +62,9 @@ public:
     /// Covers all completed writes through all ports of this virtual disk.
     Task<Status> flush();
     /// As of GroupSpace.
-    Task<Result<std::vector<AllocationRun>>> allocation(
-        std::uint64_t offset, std::uint64_t length, std::size_t most,
-        AllocationDetail detail = AllocationDetail::blocks);
+    Task<Result<std::vector<AllocationRun>>> allocation(std::uint64_t offset, std::uint64_t length,
+                                                        std::size_t most,
+                                                        AllocationDetail detail = AllocationDetail::blocks);
 
     /// Lets nothing in any more. Idempotent.
     void close();

@@ -98,8 +98,9 @@ TEST_F(PortTest, AllocationTellsOfTrimmedBlocksButZerosThereAreNotFast) {
     using Runs = std::vector<AllocationRun>;
     space.allocate(2 * kExtentSize, kExtentSize);
     ASSERT_TRUE(run(port->trim(kBlockSize - 1, 2 * kBlockSize)));  // one whole block
-    EXPECT_EQ(*run(port->allocation(0, kExtentSize + 1, 16)),
-              (Runs{{kBlockSize, false}, {kBlockSize, true}, {kExtentSize - 2 * kBlockSize, false}, {1, true}}));
+    EXPECT_EQ(
+        *run(port->allocation(0, kExtentSize + 1, 16)),
+        (Runs{{kBlockSize, false}, {kBlockSize, true}, {kExtentSize - 2 * kBlockSize, false}, {1, true}}));
     EXPECT_EQ(*run(port->allocation(0, 3 * kBlockSize, 1, AllocationDetail::extents)),
               (Runs{{3 * kBlockSize, false}}));
     EXPECT_EQ(run(port->write_zeroes(kBlockSize, kBlockSize, {.fast = true})), fail(Errc::unsupported));

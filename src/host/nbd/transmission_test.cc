@@ -130,15 +130,9 @@ TEST_F(NbdTransmission, BlockStatusTellsOfTrimmedBlocksAsMuchAsFitsAnAnswer) {
     const auto wire = attach(true);
     space.allocate(kExtentSize, 2 * kExtentSize);
     EXPECT_EQ(ask(*wire, request(kTrim, 1, 4096, 8192)), simple(1, 0).bytes());
-    EXPECT_EQ(ask(*wire, request(kBlockStatus, 2, 100, 20000)), chunk(5, 2, 4 + 24)
-                                                                    .u32(1)
-                                                                    .u32(4096 - 100)
-                                                                    .u32(0)
-                                                                    .u32(8192)
-                                                                    .u32(3)
-                                                                    .u32(20100 - 12288)
-                                                                    .u32(0)
-                                                                    .bytes());
+    EXPECT_EQ(
+        ask(*wire, request(kBlockStatus, 2, 100, 20000)),
+        chunk(5, 2, 4 + 24).u32(1).u32(4096 - 100).u32(0).u32(8192).u32(3).u32(20100 - 12288).u32(0).bytes());
     EXPECT_EQ(ask(*wire, request(kBlockStatus, 3, 5000, 20000, 8)),
               chunk(5, 3, 4 + 8).u32(1).u32(12288 - 5000).u32(3).bytes());
     EXPECT_EQ(ask(*wire, request(kWrite, 4, 8191, 2).fill(2, 1)), simple(4, 0).bytes());
