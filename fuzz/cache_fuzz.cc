@@ -1,11 +1,12 @@
-// link: cache destage jobs
-// The two messages of the caches, the two of a flush, and that of the pace: no head and no payload crashes a
-// decoder, and what one accepts encodes to the same. First byte: how many half blocks of payload there are.
+// link: cache destage amf jobs
+// The two messages of the caches, of a flush, of trims, and that of the pace: no head and no payload crashes
+// a decoder, and what one accepts encodes to the same. First byte: how many half blocks of payload there are.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 
+#include "amf/peer_trims.h"
 #include "base/assert.h"
 #include "cache/cache_frames.h"
 #include "destage/flush_frames.h"
@@ -33,6 +34,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (const auto ask = decode_flush_ask(message)) ASSERT(encode({}, *ask).head == message.head);
     message.type = MessageType::flush_done;
     if (const auto done = decode_flush_done(message)) ASSERT(encode({}, *done).head == message.head);
+    message.type = MessageType::trims_ask;
+    if (const auto ask = decode_trims_ask(message)) ASSERT(encode({}, *ask).head == message.head);
+    message.type = MessageType::trims_told;
+    if (const auto told = decode_trims_told(message)) ASSERT(encode({}, *told).head == message.head);
     message.type = MessageType::host_latency;
     if (const auto latency = decode_host_latency(message)) ASSERT(encode({}, *latency).head == message.head);
     return 0;

@@ -31,6 +31,8 @@ void check(const Message& message) {
                again->length == r->length);
         ASSERT(r->length <= kMaxForwardData || r->data.bytes.empty());
         ASSERT(r->answer_size() <= kMaxForwardData);
+        const auto runs = decode_runs(message.head, *r);
+        ASSERT(!runs || (r->runs != 0 && runs->size() <= r->runs));
     }
     if (const auto r = decode_forward_reply(message))
         ASSERT(decode_forward_reply(encode({}, *r))->status == r->status);

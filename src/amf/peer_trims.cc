@@ -66,6 +66,8 @@ Result<TrimsTold> decode_trims_told(const Message& message) {
 
 // ---- questions
 
+constexpr Nanos kPatience = 1s;
+
 /// In the frame of the coroutine that waits.
 struct PeerTrims::Question {
     Question(PeerTrims& p, std::set<AmfId> whom, const std::vector<ExtentIndex>& what)
@@ -89,7 +91,9 @@ Task<PeerTrims::Told> PeerTrims::ask(std::set<AmfId> whom, std::vector<ExtentInd
     Question question(*this, whom, extents);
     for (const AmfId peer : whom)
         transport_.send(peer, encode(group_, TrimsAsk{question.number, adds_up, extents}));
-    (void)co_await wait_until(question.over, clock_, clock_.now() + patience_);
+    // No host waits for what is added up.
+    const Nanos patience = adds_up ? std::max(patience_, kPatience) : patience_;
+    (void)co_await wait_until(question.over, clock_, clock_.now() + patience);
     question.told.by_all = question.waiting.empty();
     co_return std::move(question.told);
 }
