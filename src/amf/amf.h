@@ -301,23 +301,34 @@ private:
     Replication replication() const { return tables_.config().sharing.replication; }
     std::size_t room_for(const StripePiece& piece) const;
     Task<Room> take_room(std::size_t bytes);
-    Task<Status> write_dirty(StripePiece piece, Slice data, Room room, bool fua, Errand errand);
+    /// A destage has the stripe to itself, and is at work elsewhere in it: the piece may get dirty all the
+    /// same.
+    bool beside_destage(const StripePiece& piece) const;
+    /// `until_dirty`: of the stripe, locked or not; null: the caller keeps it locked.
+    Task<Status> write_dirty(StripePiece piece, Slice data, Room room, bool fua, Errand errand,
+                             StripeLocks::Guard* until_dirty);
     /// `host`: a host's write, and not one that was made here of several.
-    void add_dirty(std::uint32_t offset, Slice data, std::unique_ptr<DirtyWrite> write, bool host);
+    void add_dirty(std::uint32_t offset, Slice data, std::shared_ptr<DirtyWrite> write, bool host);
     void end_dirty(DirtyStripes::Ticket ticket);
     std::vector<DirtyStripes::Ticket> drop_dirty(StripeIndex stripe, DirtyPiece piece);
     Task<Status> read_dirty(StripePiece piece, std::span<std::byte> into, Spot spot, const LockPin& content,
                             bool whole, bool keep);
     /// Whatever is dirty of the stripe goes to the members. It takes the local lock of the stripe, and no
     /// other: whoever has dirty content has the stripe's unit for writing until it is clean.
-    Task<Status> destage(StripeIndex stripe, Gaps over = Gaps::small);
-    Task<Status> destage_locked(StripeIndex stripe, Gaps over = Gaps::small);
-    Task<Status> destage_pieces(Spot spot, Gaps over);
-    Task<Status> destage_piece(Spot spot, DirtyPiece piece);
+    enum class Destage : std::uint8_t {
+        apart,     ///< what lies far apart part by part
+        beside,    ///< the same, and what hosts write meanwhile elsewhere in the stripe may stay dirty
+        together,  ///< in one update: somebody waits for the unit
+    };
+    Task<Status> destage(StripeIndex stripe, Destage how = Destage::apart);
+    Task<Status> destage_locked(StripeIndex stripe, Destage how = Destage::apart);
+    Task<Status> destage_pieces(Spot spot, Gaps over, Destage how);
+    Task<Status> destage_piece(Spot spot, DirtyPiece piece, Destage how);
+    bool one_record(StripeIndex stripe, DirtyPiece piece) const;
     Task<Status> merge(Spot spot, DirtyPiece piece);
     Task<void> give_up_dirty(StripeIndex stripe);
     void start_destages();
-    Task<void> destage_chosen(StripeIndex stripe, Gaps over = Gaps::small);
+    Task<void> destage_chosen(StripeIndex stripe, Destage how);
     Task<void> destage_old();
     Task<Status> destage_some(std::vector<StripeIndex> stripes);
     void drop_dirty_of_gone_zones();
@@ -479,7 +490,8 @@ private:
     const bool write_back_;
     DirtyStripes dirty_;
     Semaphore room_;  ///< bytes that may become dirty
-    std::unordered_map<DirtyStripes::Ticket, std::unique_ptr<DirtyWrite>> dirty_writes_;
+    std::unordered_map<DirtyStripes::Ticket, std::shared_ptr<DirtyWrite>> dirty_writes_;
+    std::map<StripeIndex, DirtyPiece> destaging_;  ///< where others may write beside it
     bool room_for_all_ = false;
     unsigned waiting_for_room_ = 0, chosen_destages_ = 0, destages_ = 0;
     std::deque<DirtyWrite*> uncopied_;  ///< in the order in which they began; others are at all partners
@@ -490,7 +502,7 @@ private:
     struct Inherited {
         std::uint64_t number = 0;
         Nanos since{};
-        std::vector<std::pair<Slice, std::unique_ptr<DirtyWrite>>> content;
+        std::vector<std::pair<Slice, std::shared_ptr<DirtyWrite>>> content;
     };
     std::map<UnitIndex, Inherited> inherited_;
     std::uint64_t inherited_number_ = 0;

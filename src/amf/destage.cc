@@ -42,8 +42,21 @@ Task<Amf::Room> Amf::take_room(std::size_t bytes) {
     co_return Room(room_, bytes);
 }
 
-/// The stripe is locked.
-Task<Status> Amf::write_dirty(StripePiece piece, Slice data, Room room, bool fua, Errand errand) {
+bool Amf::beside_destage(const StripePiece& piece) const {
+    const auto at = destaging_.find(piece.stripe);
+    if (at == destaging_.end() || !fits(piece)) return false;
+    if (!tables_.settled() || tables_.offline() || !enough_copies()) return false;
+    const ExtentIndex extent = geometry_.extent_of(piece.stripe);
+    const Zone* zone = tables_.zone(extent);
+    const bool same = zone != nullptr && !tables_.emptying(extent) &&
+                      zone->generation == dirty_.find(piece.stripe)->generation;
+    const bool apart = piece.offset + piece.length <= at->second.offset || piece.offset >= at->second.end();
+    return same && apart && in_blocks(piece.offset, piece.length);
+}
+
+/// What stands here is waited for by whoever meets it, until it has its copies; so its lock is not needed.
+Task<Status> Amf::write_dirty(StripePiece piece, Slice data, Room room, bool fua, Errand errand,
+                              StripeLocks::Guard* until_dirty) {
     if (tables_.offline()) co_return fail(Errc::offline);
     const ExtentIndex extent = geometry_.extent_of(piece.stripe);
     const Zone* zone = tables_.zone(extent);
@@ -59,22 +72,23 @@ Task<Status> Amf::write_dirty(StripePiece piece, Slice data, Room room, bool fua
     const std::uint32_t offset = piece.offset - piece.offset % kBlockSize;
 
     const Replication mode = mode_for(data.bytes.size());
-    auto write = std::make_unique<DirtyWrite>(replicator_, std::move(room), mode, clock_.now());
-    DirtyWrite& mine = *write;
-    mine.record.begin(piece.stripe, logical(piece.stripe), generation, offset, data, errand, true,
-                      mode == Replication::pseudo_synchronous);
-    add_dirty(offset, std::move(data), std::move(write), true);
-    CO_TRY(co_await answerable(mine));
+    const auto write = std::make_shared<DirtyWrite>(replicator_, std::move(room), mode, clock_.now());
+    write->record.begin(piece.stripe, logical(piece.stripe), generation, offset, data, errand, true,
+                        mode == Replication::pseudo_synchronous);
+    add_dirty(offset, std::move(data), write, true);
+    if (until_dirty != nullptr) until_dirty->release();
+    CO_TRY(co_await answerable(*write));
     ++counters_.dirty_writes;
     // A partner died, and nobody is there to take its place.
-    if (!enough_copies()) co_return co_await destage_locked(piece.stripe);
+    if (!enough_copies())
+        co_return co_await (until_dirty == nullptr ? destage_locked(piece.stripe) : destage(piece.stripe));
     if (fua) co_return co_await secure_locked(piece.stripe);
     start_destages();
     co_return Status{};
 }
 
 /// Its record has begun. Others see it when it has its copies.
-void Amf::add_dirty(std::uint32_t offset, Slice data, std::unique_ptr<DirtyWrite> write, bool host) {
+void Amf::add_dirty(std::uint32_t offset, Slice data, std::shared_ptr<DirtyWrite> write, bool host) {
     const RecordInfo& info = write->record.info();
     const DirtyStripes::Ticket ticket = info.id.sequence;
     const auto covered =
@@ -127,13 +141,13 @@ Task<Status> Amf::read_dirty(StripePiece piece, std::span<std::byte> into, Spot 
 
 // ---- destage
 
-Task<Status> Amf::destage(StripeIndex stripe, Gaps over) {
+Task<Status> Amf::destage(StripeIndex stripe, Destage how) {
     while (true) {
         Status status;
         {
             const StripeLocks::Guard guard = co_await stripe_locks_.write(stripe);
             while (!tables_.settled()) co_await tables_.settled_event();
-            status = co_await destage_locked(stripe, over);
+            status = co_await destage_locked(stripe, how);
         }
         const bool ended = replicator_.fenced() || tables_.offline() || dirty_.find(stripe) == nullptr;
         if (status || ended) co_return status;
@@ -142,7 +156,7 @@ Task<Status> Amf::destage(StripeIndex stripe, Gaps over) {
     }
 }
 
-Task<Status> Amf::destage_locked(StripeIndex stripe, Gaps over) {
+Task<Status> Amf::destage_locked(StripeIndex stripe, Destage how) {
     if (dirty_.find(stripe) == nullptr) co_return Status{};
     CO_TRY(co_await copied(stripe, kWholeStripe));
     const DirtyStripes::Stripe* dirty = dirty_.find(stripe);
@@ -156,10 +170,11 @@ Task<Status> Amf::destage_locked(StripeIndex stripe, Gaps over) {
     const Zone zone = *present;
     const bool full = dirty->full();
     const std::uint64_t writes = dirty->writes;
+    Gaps over = how == Destage::together ? Gaps::all : Gaps::small;
     if (units_.fine()) over = Gaps::none;  // other blocks may be somebody else's
-    Status status = co_await destage_pieces(spot(stripe, zone), over);
+    Status status = co_await destage_pieces(spot(stripe, zone), over, how);
     if (!status && status.error().code == Errc::media_error && over != Gaps::none)
-        status = co_await destage_pieces(spot(stripe, zone), Gaps::none);
+        status = co_await destage_pieces(spot(stripe, zone), Gaps::none, how);
     if (!status && status.error().code == Errc::media_error) {
         co_await give_up_dirty(stripe);
         co_return fail(Errc::io_error);
@@ -171,29 +186,44 @@ Task<Status> Amf::destage_locked(StripeIndex stripe, Gaps over) {
     co_return status;
 }
 
+bool Amf::one_record(StripeIndex stripe, DirtyPiece piece) const {
+    const auto records = dirty_.records_in(stripe, piece);
+    return records.size() == 1 && dirty_.find(stripe)->records.at(records.front()) == piece;
+}
+
 /// Each piece one record, then one after the other in the order of these: whoever finishes what is left of
-/// them goes by it, too.
-Task<Status> Amf::destage_pieces(Spot spot, Gaps over) {
-    std::map<DirtyStripes::Ticket, DirtyPiece> order;
+/// them goes by it, too. A piece that gets more meanwhile is newer then than all of these.
+Task<Status> Amf::destage_pieces(Spot spot, Gaps over, Destage how) {
     for (const DirtyPiece piece : dirty_.pieces(spot.stripe, over)) {
-        const auto records = dirty_.records_in(spot.stripe, piece);
-        if (records.size() != 1 || dirty_.find(spot.stripe)->records.at(records.front()) != piece)
-            CO_TRY(co_await merge(spot, piece));
-        order.emplace(dirty_.records_in(spot.stripe, piece).front(), piece);
+        if (!one_record(spot.stripe, piece)) CO_TRY(co_await merge(spot, piece));
     }
-    for (const auto& [ticket, piece] : order) CO_TRY(co_await destage_piece(spot, piece));
+    const DirtyStripes::Ticket last = dirty_.find(spot.stripe)->records.rbegin()->first;
+    while (const DirtyStripes::Stripe* dirty = dirty_.find(spot.stripe)) {
+        const auto [oldest, where] = *dirty->records.begin();
+        if (oldest > last) break;
+        const auto pieces = dirty_.pieces(spot.stripe, over);
+        const auto piece = *std::ranges::find_if(pieces, [&](DirtyPiece p) { return where.within(p); });
+        if (one_record(spot.stripe, piece)) {
+            CO_TRY(co_await destage_piece(spot, piece, how));
+        } else {
+            CO_TRY(co_await merge(spot, piece));
+        }
+    }
     co_return Status{};
 }
 
-Task<Status> Amf::destage_piece(Spot spot, DirtyPiece piece) {
+Task<Status> Amf::destage_piece(Spot spot, DirtyPiece piece, Destage how) {
     IntentPin intent(tables_, region_of(logical(spot.stripe)));
     if (!tables_.intent_marked(intent.region)) CO_TRY(co_await tables_.mark_intent(intent.region));
     const auto records = dirty_.records_in(spot.stripe, piece);
     ASSERT(records.size() == 1);
     const Slice data = dirty_.content(spot.stripe, piece);
-    CO_TRY(co_await update(dirty_writes_.at(records.front())->record, spot,
-                           StripeWrite{geometry_.strip_size, piece.offset, piece.length}, data, intent,
-                           Kind::dirty));
+    if (how == Destage::beside) destaging_.emplace(spot.stripe, piece);
+    const Status status = co_await update(dirty_writes_.at(records.front())->record, spot,
+                                          StripeWrite{geometry_.strip_size, piece.offset, piece.length}, data,
+                                          intent, Kind::dirty);
+    destaging_.erase(spot.stripe);
+    CO_TRY(status);
     drop_dirty(spot.stripe, piece);
     dirty_writes_.erase(records.front());
     if (small(piece.length) && !replicator_.fenced())
@@ -213,7 +243,7 @@ Task<Status> Amf::merge(Spot spot, DirtyPiece piece) {
         dirty_.overlay(spot.stripe, generation, piece.offset, blocks.span());
         data = Slice(blocks);
     }
-    auto write = std::make_unique<DirtyWrite>(replicator_, Room(), Replication::synchronous, clock_.now());
+    auto write = std::make_shared<DirtyWrite>(replicator_, Room(), Replication::synchronous, clock_.now());
     DirtyWrite& merged = *write;
     merged.record.begin(spot.stripe, logical(spot.stripe), generation, piece.offset, data, {}, true);
     add_dirty(piece.offset, std::move(data), std::move(write), false);
@@ -244,7 +274,7 @@ Task<void> Amf::cleaned(UnitIndex unit) {
     };
     for (const StripeIndex stripe : dirty()) {
         ++counters_.destages_recalled;
-        scope_.spawn(destage_chosen(stripe, Gaps::all));
+        scope_.spawn(destage_chosen(stripe, Destage::together));
     }
     while (!dirty().empty()) co_await cleaned_.next();
 }
@@ -267,14 +297,14 @@ void Amf::start_destages() {
     while (chosen_destages_ < options_.destages) {
         const std::optional<StripeIndex> stripe = dirty_.choose(pressure);
         if (!stripe) return;
-        scope_.spawn(destage_chosen(*stripe));
+        scope_.spawn(destage_chosen(*stripe, Destage::beside));
     }
 }
 
-Task<void> Amf::destage_chosen(StripeIndex stripe, Gaps over) {
+Task<void> Amf::destage_chosen(StripeIndex stripe, Destage how) {
     {
         const Counted one(chosen_destages_);
-        (void)co_await destage(stripe, over);
+        (void)co_await destage(stripe, how);
         dirty_.unchoose(stripe);
         cleaned_.notify_all();
     }
@@ -299,7 +329,7 @@ void Amf::drop_dirty_of_gone_zones() {
     for (const StripeIndex stripe : dirty_.stripes()) {
         const Zone* zone = tables_.zone(geometry_.extent_of(stripe));
         if (zone == nullptr || zone->generation != dirty_.find(stripe)->generation)
-            scope_.spawn(destage_chosen(stripe));
+            scope_.spawn(destage_chosen(stripe, Destage::apart));
     }
 }
 

@@ -36,7 +36,7 @@ struct Amf::DirtyWrite {
     Journal::Ticket journaled = 0;  ///< the entry that has its content
     /// Older ones all of whose bytes it has: they end when it is copied, and not before, because a partner
     /// may have them and not it.
-    std::vector<std::unique_ptr<DirtyWrite>> covered;
+    std::vector<std::shared_ptr<DirtyWrite>> covered;
 };
 
 /// One more, as long as it lives.

@@ -145,7 +145,7 @@ Task<void> Amf::take_passed(AmfId from, DirtyPass pass) {
         for (const DirtyPass::Piece& piece : pass.pieces) {
             const Slice data(Buffer::copy_of(pass.content.bytes.subspan(at, piece.length)));
             at += piece.length;
-            auto write = std::make_unique<DirtyWrite>(replicator_, Room(room_, piece.length),
+            auto write = std::make_shared<DirtyWrite>(replicator_, Room(room_, piece.length),
                                                       Replication::synchronous, clock_.now());
             write->record.begin(piece.stripe, logical(piece.stripe), piece.generation, piece.offset, data, {},
                                 true);

@@ -14,6 +14,11 @@ namespace braid {
 constexpr std::uint32_t block_floor(std::uint32_t at) { return at / kBlockSize * kBlockSize; }
 constexpr std::uint32_t block_ceil(std::uint32_t at) { return block_floor(at + kBlockSize - 1); }
 
+/// Of whole blocks.
+constexpr bool in_blocks(std::uint32_t at, std::uint32_t length) {
+    return at % kBlockSize == 0 && length % kBlockSize == 0;
+}
+
 enum class WritePath : std::uint8_t { full, rmw, rcw, degraded };
 constexpr std::size_t kWritePaths = 4;
 std::string_view to_string(WritePath path);

@@ -13,10 +13,6 @@ namespace {
 
 using How = WritePlan::How;
 
-bool in_blocks(std::uint32_t at, std::uint32_t length) {
-    return at % kBlockSize == 0 && length % kBlockSize == 0;
-}
-
 /// Owned, and aligned as disks need it; copied if it is not.
 Slice settled_slice(Slice data) {
     const bool aligned = reinterpret_cast<std::uintptr_t>(data.bytes.data()) % kBlockSize == 0;
@@ -84,7 +80,9 @@ Task<Status> Amf::write_piece(StripePiece piece, Slice data, Content what, bool 
         PieceLock lock;
         if (!try_lock(piece, LockMode::write, true, lock))
             CO_TRY(co_await wait_for_lock(piece, LockMode::write, true, lock));
-        const StripeLocks::Guard guard = co_await stripe_locks_.write(piece.stripe);
+        StripeLocks::Guard guard;
+        const bool usual = what != Content::hole && !fua && !errand;
+        if (!back || !usual || !beside_destage(piece)) guard = co_await stripe_locks_.write(piece.stripe);
         while (!tables_.settled()) co_await tables_.settled_event();
         Completions::Run done{false, fits(piece) ? piece.end() : piece.at};
         if (errand.repeated && done.end != piece.at) {
@@ -110,7 +108,8 @@ Task<Status> Amf::write_piece(StripePiece piece, Slice data, Content what, bool 
             if (nothing) {
                 // It is a hole.
             } else if (back && enough_copies()) {
-                status = co_await write_dirty(piece, std::move(data), std::move(room), fua, errand);
+                status = co_await write_dirty(piece, std::move(data), std::move(room), fua, errand,
+                                              usual ? &guard : nullptr);
             } else {
                 if (!dirty_.empty()) CO_TRY(co_await destage_locked(piece.stripe));
                 const LockPin* content = what == Content::small ? &lock.content : nullptr;

@@ -247,6 +247,89 @@ TEST(WriteBack, AFullStripeGoesAtOnceAndWithoutReads) {
     EXPECT_EQ(world.amf(1).counters().stripe_writes[0], 1u);
 }
 
+/// A world whose first AMF destages the first of two parts of a stripe that are far apart, and its disk
+/// commands do not end.
+struct HeldDestage {
+    HeldDestage() : world(options()) {
+        for (std::uint16_t id = 1; id <= 3; ++id) world.start(id);
+        EXPECT_TRUE(world.write(1, 0, pattern(1, kBlockSize)));
+        EXPECT_TRUE(world.write(1, 2 * kStrip, pattern(2, kBlockSize)));
+        world.hold_data = true;
+        EXPECT_FALSE(world.run_until([] { return false; }, 100ms));
+        EXPECT_EQ(destaged(), 0u);
+    }
+    std::uint64_t destaged() { return world.amf(1).counters().destaged_partial; }
+    void write(std::size_t at, const Buffer& data, std::optional<Status>& done) {
+        world.node(1).scope->spawn(World::keep(world.amf(1).write(at, Slice(data), false), done));
+        world.run_until([&] { return done.has_value(); }, 100ms);
+    }
+    void expect(std::size_t at, const Buffer& data) {
+        const Buffer got = world.read(2, at, data.size());
+        EXPECT_EQ(std::memcmp(got.data(), data.data(), data.size()), 0) << "at " << at;
+    }
+    static WorldOptions options() {
+        WorldOptions out = with_write_back({.level = Level::raid5, .disks = 5});
+        out.amf.dirty_age = 20ms;
+        return out;
+    }
+    World world;
+};
+
+TEST(WriteBack, AWriteDoesNotWaitForTheDestageOfAnotherPart) {
+    HeldDestage held;
+    const Buffer fresh = pattern(3, kBlockSize), again = pattern(4, kBlockSize),
+                 same = pattern(5, kBlockSize);
+    std::optional<Status> beside, over_the_next, over_this;
+    held.write(kStrip, fresh, beside);
+    EXPECT_TRUE(beside && *beside);
+    held.write(2 * kStrip, again, over_the_next);
+    EXPECT_TRUE(over_the_next && *over_the_next);
+    held.write(0, same, over_this);
+    EXPECT_FALSE(over_this) << "the members are being written with what it would replace";
+    held.world.hold_data = false;
+    EXPECT_TRUE(held.world.run_until([&] { return over_this.has_value(); }));
+    held.expect(0, same);
+    held.expect(kStrip, fresh);
+    held.expect(2 * kStrip, again);
+    EXPECT_TRUE(held.world.run_until([&] { return held.world.amf(1).dirty().empty(); }));
+    EXPECT_TRUE(held.world.unclean(3, kArea).empty());
+}
+
+TEST(WriteBack, WhoHasWrittenBesideADestageDies) {
+    HeldDestage held;
+    const Buffer fresh = pattern(3, kBlockSize);
+    std::optional<Status> beside;
+    held.write(kStrip, fresh, beside);
+    ASSERT_TRUE(beside && *beside);
+    held.world.kill(1, InFlight::torn);
+    held.world.hold_data = false;
+    held.world.adopt();
+    held.expect(0, pattern(1, kBlockSize));
+    held.expect(kStrip, fresh);
+    held.expect(2 * kStrip, pattern(2, kBlockSize));
+    EXPECT_TRUE(held.world.unclean(3, kArea).empty());
+}
+
+/// The second is on its way to the partner before the first is there.
+TEST(WriteBack, WritesOfAStripeDoNotWaitForEachOthersCopies) {
+    World world(with_write_back({.level = Level::raid5, .disks = 5, .dimension = 2}));
+    world.start(1);
+    world.start(2);
+    ASSERT_TRUE(world.write(1, 0, pattern(1, kBlockSize)));
+    world.slow = {{1, 2}};
+    std::array<std::optional<Status>, 2> done;
+    for (std::size_t i = 0; i < done.size(); ++i) {
+        const Buffer data = pattern(2 + i, kBlockSize);
+        world.node(1).scope->spawn(
+            World::keep(world.amf(1).write(i * kBlockSize, Slice(data), false), done[i]));
+    }
+    EXPECT_FALSE(world.run_until([&] { return done[0] || done[1]; }, 10ms));
+    EXPECT_EQ(world.amf(1).conditions().dirty_bytes, 2 * kBlockSize);
+    world.slow.clear();
+    EXPECT_TRUE(world.run_until([&] { return done[0] && done[1]; }));
+    EXPECT_TRUE(*done[0] && *done[1]);
+}
+
 TEST(WriteBack, HostsThatWriteMoreThanThereIsRoomForAreAllAnswered) {
     World world(small_world());
     for (std::uint16_t id = 1; id <= 3; ++id) world.start(id);
