@@ -70,6 +70,18 @@ Cluster::Cluster(World& world, const Plan& plan, FaultSeen seen)
         return std::ranges::any_of(
             media_, [&](const auto& one) { return name.ends_with(disk_name(one->id())) && healthy(*one); });
     };
+    operations.back = [this] {
+        std::vector<std::string> out;
+        const Tables* tables = some_tables();
+        for (const auto& media : media_) {
+            const auto member = tables != nullptr ? member_on(*media) : std::nullopt;
+            if (!member || media->dead || media->fails_writes || media->errors_of_1000 != 0) continue;
+            if (tables->state().members[member->v].state == MemberState::failed)
+                out.push_back(disk_name(media->id()));
+        }
+        return out;
+    };
+    if (plan.returns) operations.take_back = Prng(mix64(plan.seed) ^ 0x4e70ull);
     operations.reshapes = plan.operators ? plan.reshapes : 0;
     operations.shapes = Prng(mix64(plan.seed) ^ 0x4e5ull);
     operations.removals = plan.operators ? plan.removals : 0;

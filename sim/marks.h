@@ -75,6 +75,8 @@ enum class Mark : std::uint8_t {
     row_moved,
     disk_after_rebuild,
     disk_added,
+    disk_taken_back,
+    disk_too_old,
     group_expanded,
     extent_released,
     extent_added_up,

@@ -39,7 +39,8 @@ void Operator::next() {
     if (!desk) return next_later();
     Controller& controller = *desk->controller;
     look_at_jobs(*desk);
-    if (set_sharing(*desk) || remove_disk(*desk) || add_disk(*desk) || set_job(*desk) || want_shape(*desk))
+    if (set_sharing(*desk) || remove_disk(*desk) || take_back(*desk) || add_disk(*desk) || set_job(*desk) ||
+        want_shape(*desk))
         return;
     const auto open_ports = [&](std::string_view volume) {
         std::vector<std::string> out;
@@ -140,6 +141,17 @@ bool Operator::add_disk(const Desk& desk) {
     if (options_.add->chance(1, 2)) request.replaces = members[options_.add->below(members.size())];
     const std::string what = "add disk " + request.disk + " for " + request.replaces;
     ask(desk, Action::add_disk, what, desk.controller->add_disk(request));
+    return true;
+}
+
+/// One request of three while there is one, if it does so at all.
+bool Operator::take_back(const Desk& desk) {
+    if (!options_.take_back) return false;
+    const std::vector<std::string> disks = options_.back();
+    if (disks.empty() || !options_.take_back->chance(1, 3)) return false;
+    const std::string name = disks[options_.take_back->below(disks.size())];
+    ask(desk, Action::take_back, "take back " + name,
+        desk.controller->add_disk({name, "g", {}, false, false}));
     return true;
 }
 
@@ -302,6 +314,8 @@ void Operator::end(std::uint64_t turn, const Answer& answer) {
     check_answer(answer);
     if (action_ == Action::set_replication && answer.ok) world_.mark(Mark::replication_set);
     if (action_ == Action::add_disk && answer.ok) world_.mark(Mark::disk_added);
+    if (action_ == Action::take_back && answer.ok) world_.mark(Mark::disk_taken_back);
+    if (action_ == Action::take_back && answer.code == Errc::would_lose_data) world_.mark(Mark::disk_too_old);
     if (action_ == Action::expand && answer.ok) world_.mark(Mark::group_expanded);
     if (action_ == Action::create && answer.ok) {
         if (std::exchange(created_, true)) world_.mark(Mark::space_anew);
@@ -315,7 +329,7 @@ void Operator::end(std::uint64_t turn, const Answer& answer) {
 void Operator::check_answer(const Answer& answer) {
     if (answer.ok || excused_.contains(pid_)) return;
     const bool from_the_new = answer.code == Errc::io_error || answer.code == Errc::media_error;
-    if (action_ == Action::add_disk && from_the_new) return;
+    if ((action_ == Action::add_disk || action_ == Action::take_back) && from_the_new) return;
     if (action_ == Action::want_shape && answer.code == Errc::invalid) return;
     switch (answer.code) {
         case Errc::io_error:

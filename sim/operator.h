@@ -42,7 +42,9 @@ public:
         std::optional<Prng> add;           ///< where from it draws when a disk is to come
         unsigned additions = 0;            ///< disks that may
         std::function<bool(const std::string&)> fit;  ///< this disk works
-        std::optional<Prng> set_jobs;                 ///< where from it draws what becomes of scrubs
+        std::optional<Prng> take_back;  ///< where from it draws when a failed member's disk is back
+        std::function<std::vector<std::string>()> back;  ///< such disks, that work
+        std::optional<Prng> set_jobs;                    ///< where from it draws what becomes of scrubs
         std::optional<Prng> shapes;  ///< where from it draws when stripes are to get another shape
         unsigned reshapes = 0;       ///< times that they may
         Nanos pause_max = 400ms;
@@ -77,7 +79,8 @@ private:
         add_disk,
         set_job,
         expand,
-        want_shape
+        want_shape,
+        take_back
     };
     /// A piece of the second disk: `value` was written there last, 0 is never; perhaps if not `certain`.
     struct Slot {
@@ -100,6 +103,7 @@ private:
     bool set_sharing(const Desk& desk);
     bool remove_disk(const Desk& desk);
     bool add_disk(const Desk& desk);
+    bool take_back(const Desk& desk);
     bool set_job(const Desk& desk);
     bool want_shape(const Desk& desk);
     static Task<void> perform(Operator& self, std::uint64_t turn, Task<AdminResult<Outcome>> request);

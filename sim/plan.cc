@@ -14,6 +14,7 @@ static void draw_scrubs(Plan& plan);
 static void draw_extent_trims(Plan& plan);
 static void draw_shapes(Plan& plan);
 static void draw_reshapes(Plan& plan);
+static void draw_returns(Plan& plan);
 static void draw_pace(Plan& plan);
 static void draw_limping(Plan& plan);
 static void draw_holes(Plan& plan);
@@ -161,6 +162,7 @@ Plan draw_plan(std::uint64_t seed) {
     draw_scrubs(plan);
     draw_shapes(plan);
     draw_reshapes(plan);
+    draw_returns(plan);
     Prng paths(mix64(seed) ^ 0x9a78ull);
     plan.single_paths = plan.path_losses && paths.chance(1, 2);
     draw_pace(plan);
@@ -288,6 +290,13 @@ void draw_additions(Plan& plan) {
     if (plan.spare_delay == Nanos(1h)) plan.spare_delay = 20ms;
 }
 
+/// Of a zone that came meanwhile all rows are copied.
+void draw_returns(Plan& plan) {
+    Prng returns(mix64(plan.seed) ^ 0x4e7042ull);
+    const bool wanted = returns.chance(2, 3);
+    plan.returns = plan.operators && wanted && geometry_of(plan).rows_per_extent() <= kMostRows;
+}
+
 void set_write_back(Plan& plan, bool back) {
     plan.sharing.write_cache = back ? WriteCache::back : WriteCache::through;
     if (!back) plan.sharing.replication = Replication::synchronous;
@@ -347,6 +356,7 @@ std::string describe(const Plan& plan) {
     if (plan.spare != 0) out += " rebuilt";
     if (plan.additions != 0) out += " added x" + std::to_string(plan.additions);
     if (plan.removals != 0) out += " removed x" + std::to_string(plan.removals);
+    if (plan.returns) out += " taken back";
     if (plan.latent_errors) out += " latent";
     if (plan.stalls) out += " stalls";
     if (plan.clocks) out += " clocks";
@@ -457,6 +467,7 @@ constexpr std::array kSettings{
     setting<[](auto& p) -> auto& { return p.disk_faults; }>("disk_faults", 0),
     setting<[](auto& p) -> auto& { return p.further_disk_faults; }>("further_disk_faults", 0),
     setting<[](auto& p) -> auto& { return p.removals; }>("removals", 0),
+    setting<[](auto& p) -> auto& { return p.returns; }>("returns", 0),
     setting<[](auto& p) -> auto& { return p.scrub_every; }>("scrub_every", 0),
     setting<[](auto& p) -> auto& { return p.sets_jobs; }>("sets_jobs", 0),
     setting<[](auto& p) -> auto& { return p.mixed; }>("mixed", 0),

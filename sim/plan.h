@@ -48,6 +48,7 @@ struct Plan : Shape {
     Nanos operator_pause = 400ms;
     unsigned additions = 0;  ///< disks that the operator takes into the group, half of them for members
     unsigned removals = 0;   ///< members that the operator takes out of the group
+    bool returns = false;    ///< the operator takes disks of failed members back that work
     std::uint32_t scrub_every = 0;  ///< seconds; 0: operators alone begin scrubs
     Nanos shape_pause = 50ms;       ///< with mixed shapes: mean time between attempts to set one
     bool sets_jobs = false;         ///< the operator pauses scrubs, ends them, lets them go on

@@ -112,6 +112,11 @@ bool ScenarioRun::do_disk_fault(const Step& step) {
     if (verb == Verb::disk_dies || verb == Verb::disks_die) media.dead = true;
     if (verb == Verb::disks_die) media_[disk_of(step.arguments[1]).value_or(*member)]->dead = true;
     if (verb == Verb::disk_returns) media.dead = media.fails_writes = false;
+    if (verb == Verb::disk_kept) remembered_ = media.snapshot();
+    if (verb == Verb::disk_returns_old) {
+        media.pull();
+        media.plug_in(std::move(remembered_), false);
+    }
     if (verb == Verb::disk_refuses) media.fails_writes = true;
     if (verb == Verb::disk_fails_some)
         media.errors_of_1000 = static_cast<unsigned>(std::stoul(step.arguments[1]));

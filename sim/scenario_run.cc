@@ -170,6 +170,9 @@ Task<AdminResult<braid::Outcome>> ScenarioRun::request(const Step& step, Control
                                         disk_name(disk_of(step.arguments[1]).value_or(0)),
                                         true,
                                         false});
+        case Verb::take_disk_back:
+            return controller.add_disk(
+                {disk_name(disk_of(step.arguments[1]).value_or(0)), "g", {}, false, false});
         case Verb::expand:
             return controller.expand_group({.name = "g"});
         case Verb::want_width:

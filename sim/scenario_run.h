@@ -148,6 +148,7 @@ private:
     SharedRecord record_;
     Trace trace_;
     std::vector<std::unique_ptr<Media>> media_;
+    Media::Content remembered_;
     GroupConfig config_;  ///< as last seen
     std::vector<Node> nodes_;
     std::vector<Operation> operations_;

@@ -255,8 +255,11 @@ void add_machines(CLI::App& app, Words& w) {
     verb(w, disk, "fail", "declare a disk failed", [&w] { return disk_fail(w.globals, w.name); })
         ->add_option("NAME", w.name)
         ->required();
-    CLI::App* const add = verb(w, disk, "add", "take a disk into a group: room for what failed disks held",
-                               [&w] { return disk_add(w.globals, w.name, w.group, {}, w.force); });
+    CLI::App* const add =
+        verb(w, disk, "add",
+             "take a disk into a group: room for what failed disks held; or one that failed "
+             "back, with what was written since",
+             [&w] { return disk_add(w.globals, w.name, w.group, {}, w.force); });
     add->add_option("NAME", w.name, "a disk of 'braid disk list'")->required();
     add->add_option("--group", w.group, "which group, if there are several");
     add->add_flag("--force", w.force, "overwrite what the disk holds");

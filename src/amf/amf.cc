@@ -161,7 +161,9 @@ Task<void> Amf::finish() {
            (!recovering_.empty() || !replicator_.store().orphan_stripes().empty())) {
         co_await sleep_for(clock_, 1ms);
     }
-    if (!replicator_.fenced() && !tables_.offline()) co_await tables_.settle_pages();
+    if (replicator_.fenced() || tables_.offline()) co_return;
+    co_await tables_.settle_pages();
+    if (ready_) (void)co_await tables_.clear_idle_intents(Nanos{0});  // while there are locks to note them
 }
 
 Task<void> Amf::end() {

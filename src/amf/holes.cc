@@ -246,7 +246,7 @@ Task<Status> Amf::take_zeros(StripePiece piece, const Zone& zone) {
         ++counters_.trims_not_zeros;
         co_return fail(Errc::exists);
     }
-    if (!good()) co_return fail(Errc::busy);
+    if (!good() || dirty_.find(piece.stripe) != nullptr) co_return fail(Errc::busy);
     trimmed_.add(zone.generation, {piece.at, content.size()});
     co_return Status{};
 }

@@ -10,7 +10,8 @@
 // epoch or before, and whoever calls has seen that none of these names the extent (`epoch`).
 //
 // A row above the watermark may be torn by a death or a loss of power: nobody reads it at the target, and it
-// is made again. Its checksums are written with it, as a write does.
+// is made again. Its checksums are written with it, as a write does. Of a segment that moves in place the
+// same is true: its disk was away.
 #include "amf/stripe_sums.h"
 #include "base/log.h"
 
@@ -30,7 +31,8 @@ Task<Status> Amf::move_row(StripeIndex stripe, Epoch epoch) {
         co_return fail(Errc::busy);
     const Zone zone = *present;
     const Spot where = spot(stripe, zone);
-    const bool has_old = tables_.member_ok(zone.segments[zone.move->position.v].member);
+    const bool has_old =
+        !zone.moves_in_place() && tables_.member_ok(zone.segments[zone.move->position.v].member);
     if (!has_old && where.row.v < zone.move->rows_done) co_return Status{};  // the only place there is
 
     const unsigned role = where.geometry.role_at(zone.move->position, where.row).v;

@@ -28,6 +28,8 @@ public:
     virtual bool ended() const = 0;
     /// Goes on in what was found, that what it has left is looked at as well.
     virtual void again(World& found) const = 0;
+    /// Members that are there, and lack something.
+    virtual unsigned lacking() const { return 0; }
 };
 
 /// What takes minutes is for soaks: BRAID_SOAK=1.
@@ -139,7 +141,8 @@ private:
     void check(const World& world, const std::vector<Pages>& disks, std::uint32_t safe) {
         std::uint32_t dead = 0;
         for (std::size_t i = 0; i < disks.size(); ++i) dead |= world.media[i]->dead ? 1u << i : 0;
-        const auto failed = static_cast<unsigned>(std::popcount(dead));
+        const auto failed =
+            static_cast<unsigned>(std::popcount(dead)) + (beside_ != nullptr ? beside_->lacking() : 0);
         const unsigned survived =
             world.options.power_loss == PowerLoss::journal ? world.config.geometry.m - failed : 0;
         for (std::uint32_t missing = 0; missing < 1u << disks.size(); ++missing) {
@@ -165,7 +168,7 @@ private:
     void check_parity(World& found) {
         std::vector<StripeIndex> unclean = found.unclean(2, expected_.old().size());
         std::erase_if(unclean, [&found](StripeIndex stripe) {  // something of them has not been made again
-            return found.amf(2).tables().failed_members() != 0 &&
+            return (found.amf(2).tables().failed_members() != 0 || found.amf(2).tables().any_missing()) &&
                    *found.run(2, found.amf(2).check_stripe(stripe, false)) == StripeVerdict::incomplete;
         });
         if (unclean.empty()) return;

@@ -91,8 +91,9 @@ AdminResult<Controller::VolumeRef> Controller::find_volume(std::string_view name
 // ---- groups
 
 /// Those that nobody uses, open, in this order.
+/// `away`: one that a group knows, and does not use any more.
 Task<AdminResult<std::vector<std::unique_ptr<Disk>>>> Controller::open_new_disks(
-    std::vector<std::string> names, bool force) {
+    std::vector<std::string> names, bool force, std::string away) {
     std::vector<std::unique_ptr<Disk>> disks;
     const std::vector<std::string> shelf = env_.shelf.scan();
     std::map<std::string, std::string> users;  // disk -> who has it
@@ -100,6 +101,7 @@ Task<AdminResult<std::vector<std::unique_ptr<Disk>>>> Controller::open_new_disks
         for (std::string& name : group->disk_names())
             users.emplace(std::move(name), "belongs to the group " + group->name() + ", which is in use");
     }
+    users.erase(away);
     for (const std::string& wanted : names) {
         const auto named = [&](const std::string& path) {
             return path == wanted || path.ends_with("/" + wanted);

@@ -146,7 +146,16 @@ private:
     AdminResult<std::shared_ptr<GroupRuntime>> serving_group(std::string_view name) const;
     const ViewMember* live(std::string_view controller) const;
     Task<AdminResult<std::vector<std::unique_ptr<Disk>>>> open_new_disks(std::vector<std::string> names,
-                                                                         bool force);
+                                                                         bool force, std::string away = {});
+    /// A disk of the shelf that is a failed member's, open.
+    struct DiskBack {
+        std::unique_ptr<Disk> disk;
+        Superblock superblock;
+        Result<Tables::Return> may;
+    };
+    Task<std::optional<DiskBack>> disk_back(Tables& tables, const std::string& name);
+    Task<AdminResult<Outcome>> take_back(MemberPlace member, DiskBack& back, bool dry_run);
+    AdminError not_reached(Error error, const std::string& what) const;
     Task<bool> wait_attached(Uuid group, std::vector<std::string> controllers);
     Task<AdminResult<Outcome>> close_ports(VolumeRef volume, std::vector<ControllerSlot> slots);
     Task<AdminResult<Outcome>> wait_closed(VolumeRef volume, std::uint32_t slots);

@@ -45,7 +45,46 @@ Task<AdminResult<Outcome>> Controller::fail_disk(std::string name, bool dry_run)
     co_return outcome;
 }
 
-/// The disk has a superblock already when it is asked for by others, so that they find it.
+AdminError Controller::not_reached(Error error, const std::string& what) const {
+    return refuse(Errc::not_ready,
+                  "controller " +
+                      controller_name(controller_of(AmfId(static_cast<std::uint16_t>(error.detail)))) +
+                      " does not reach " + what,
+                  "all controllers that serve the group must: check its cables, and [disks] scan there")
+        .error();
+}
+
+Task<std::optional<Controller::DiskBack>> Controller::disk_back(Tables& tables, const std::string& name) {
+    for (const std::string& path : env_.shelf.scan()) {
+        if (path != name && !path.ends_with("/" + name)) continue;
+        Result<std::unique_ptr<Disk>> disk = env_.shelf.open(path);
+        if (!disk) co_return std::nullopt;
+        const Result<Superblock> superblock = co_await read_superblock(env_.executor, **disk);
+        if (!superblock) co_return std::nullopt;
+        const auto may = co_await tables.may_return(**disk, *superblock);
+        if (!may && may.error().code == Errc::not_found) co_return std::nullopt;
+        co_return DiskBack{std::move(*disk), *superblock, may};
+    }
+    co_return std::nullopt;
+}
+
+Task<AdminResult<Outcome>> Controller::take_back(MemberPlace member, DiskBack& back, bool dry_run) {
+    const auto& [index, regions, missed] = *back.may;
+    Outcome outcome;
+    outcome.steps.push_back("takes " + member.text + " back");
+    outcome.steps.push_back("copies what has been written since to it: at most " + std::to_string(missed) +
+                            " of " + std::to_string(regions) + " regions of 4 MiB");
+    if (dry_run) co_return outcome;
+    const auto taken =
+        co_await member.group->tables().take_back(*back.disk, back.superblock, env_.random.uuid());
+    if (!taken && taken.error().code == Errc::not_ready)
+        co_return std::unexpected(not_reached(taken.error(), member.text));
+    if (!taken) co_return std::unexpected(from(taken.error(), member.text));
+    co_return outcome;
+}
+
+/// The disk has a superblock already when it is asked for by others, so that they find it. One that is a
+/// failed member's is taken back, or, if it lacks what it had, and by force, takes its own place anew.
 Task<AdminResult<Outcome>> Controller::add_disk(AddDisk request) {
     const std::string what = "disk " + request.disk;
     std::optional<MemberPlace> old;
@@ -64,12 +103,31 @@ Task<AdminResult<Outcome>> Controller::add_disk(AddDisk request) {
     if (!named) co_return std::unexpected(named.error());
     const std::shared_ptr<GroupRuntime> group = *named;
     Tables& tables = group->tables();
+    std::string away;
+    if (auto back = old ? std::nullopt : co_await disk_back(tables, request.disk)) {
+        const MemberIndex member = back->superblock.member;
+        MemberPlace place{group, member, what + " (" + group->name() + "/" + std::to_string(member.v) + ")"};
+        if (back->may) co_return co_await take_back(place, *back, request.dry_run);
+        if (back->may.error().code == Errc::busy) {
+            co_return refuse(Errc::busy, place.text + " must wait for another disk that is back",
+                             "try again when its rebuild has ended: braid job list");
+        }
+        if (back->may.error().code != Errc::refused)
+            co_return std::unexpected(from(back->may.error(), place.text));
+        if (!request.force) {
+            co_return refuse(Errc::would_lose_data,
+                             place.text + " is not, or may not be, as it was when it failed",
+                             "--force to overwrite it: what it had is made again from the others");
+        }
+        away = back->disk->name();
+        old = std::move(place);
+    }
     if (!tables.place_for_member()) {
         co_return refuse(Errc::no_space,
                          "group " + group->name() + " has " + std::to_string(kMaxMembers) + " disks",
                          "braid disk remove one of them first");
     }
-    auto disks = co_await open_new_disks({request.disk}, request.force);
+    auto disks = co_await open_new_disks({request.disk}, request.force, away);
     if (!disks) co_return std::unexpected(disks.error());
     Disk& disk = *disks->front();
     const GroupConfig& config = tables.config();
@@ -90,11 +148,7 @@ Task<AdminResult<Outcome>> Controller::add_disk(AddDisk request) {
     const auto added = co_await tables.admit(disk, env_.random.uuid());
     if (!added && added.error().code == Errc::not_ready) {
         (void)co_await wipe_superblock(env_.executor, disk);
-        const std::string who =
-            controller_name(controller_of(AmfId(static_cast<std::uint16_t>(added.error().detail))));
-        co_return refuse(
-            Errc::not_ready, "controller " + who + " does not reach " + what,
-            "all controllers that serve the group must: check its cables, and [disks] scan there");
+        co_return std::unexpected(not_reached(added.error(), what));
     }
     if (!added) co_return std::unexpected(from(added.error(), what));
     if (old) {

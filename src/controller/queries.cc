@@ -107,7 +107,7 @@ GroupInfo Controller::describe(const GroupRuntime& group) const {
     info.redundancy_remaining = tables.least_redundancy(missing > info.parity ? 0 : info.parity - missing);
     if (tables.offline() || group.state() == GroupRuntime::State::refused) {
         info.health = Health::offline;
-    } else if (gone != 0) {
+    } else if (gone != 0 || tables.any_missing()) {
         info.health = info.redundancy_remaining == 0 ? Health::critical : Health::degraded;
     }
     return info;
@@ -225,9 +225,11 @@ void Controller::add_conditions(StatusReport& report) {
                 "braid status --api of " + member.name + " says why");
         }
         if (info.health != Health::ok) {
+            const bool all_there = group->tables().failed_members() == 0;
             add("GROUP_DEGRADED", info.health == Health::critical ? Severity::error : Severity::warning,
                 info.name, "can still lose " + std::to_string(info.redundancy_remaining) + " disks",
-                "braid disk replace OLD NEW, for each of the failed disks");
+                all_there ? "wait until its rebuild has ended: braid job list"
+                          : "braid disk replace OLD NEW, for each of the failed disks");
         }
         if (const Space space = space_of(group->tables()); space.nearly_full()) {
             const std::string used = std::to_string(space.used_of_100()) + " % of its space is allocated";
@@ -253,8 +255,9 @@ void Controller::add_conditions(StatusReport& report) {
             add(failed ? "DISK_FAILED" : "DISK_MISSING", Severity::warning, disk(i),
                 "member " + std::to_string(i) + " of " + info.name +
                     (failed ? " was declared failed" : " is not found"),
-                "check the disk and its cables; braid disk replace " + info.name + "/" + std::to_string(i) +
-                    " NEW");
+                "check the disk and its cables; " +
+                    (failed ? "braid disk add DISK if it is back, else " : std::string{}) +
+                    "braid disk replace " + info.name + "/" + std::to_string(i) + " NEW");
         }
         add_job_conditions(*group, add);
         const AmfReport all = group->together();

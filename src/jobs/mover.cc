@@ -119,6 +119,9 @@ Task<void> Mover::run() {
 }
 
 Task<void> Mover::work(Scope& lanes) {
+    if (amf_.tables().open_moves() != 0 && clock_.now() - ended_untouched_ >= options_.retry && !paused())
+        (void)co_await end_untouched();
+    if (!goes_on()) co_return;
     std::optional<ExtentIndex> extent = next();
     if (!extent || job() == nullptr || clock_.now() - recorded_ >= options_.retry) {
         if (extent) found_.push_front(*extent);
@@ -191,21 +194,77 @@ Task<Status> Mover::move_zone(ExtentIndex extent) {
     co_return Status{};
 }
 
+/// Of a move in place, whose target is there; all are of any other.
+Task<Result<std::uint16_t>> Mover::regions_to_copy(ExtentIndex extent) {
+    Tables& tables = amf_.tables();
+    const auto in_place = [&] {
+        const Zone* zone = tables.zone(extent);
+        return zone != nullptr && zone->moves_in_place();
+    };
+    if (!in_place()) co_return std::uint16_t{0xffff};
+    while (!tables.settled() || !tables.agreed())
+        co_await (tables.settled() ? tables.agreed_event() : tables.settled_event());
+    CO_TRY_LET(const std::set<RegionIndex> intents, co_await tables.all_intents());
+    if (!in_place()) co_return fail(Errc::busy);
+    // After the intents: what has left them is noted by now.
+    co_return static_cast<std::uint16_t>(tables.zone(extent)->missed | regions_in(extent, intents));
+}
+
+/// Of the map pages that are mine, so that few changes end many zones.
+Task<Status> Mover::end_untouched() {
+    Tables& tables = amf_.tables();
+    ended_untouched_ = clock_.now();
+    std::set<PageNumber> pages;
+    for (std::uint32_t i = 0; i < tables.config().extents; ++i) {
+        const Zone* zone = tables.zone(ExtentIndex(i));
+        const PageNumber page = map_page(ExtentIndex(i));
+        if (zone != nullptr && zone->moves_in_place() && has_share(amf_.view(), page.v)) pages.insert(page);
+    }
+    if (pages.empty()) co_return Status{};
+    while (!tables.settled() || !tables.agreed())
+        co_await (tables.settled() ? tables.agreed_event() : tables.settled_event());
+    // A disk that comes back has another id each time.
+    const Epoch epoch = amf_.view().epoch;
+    const std::vector<MemberRecord> members = tables.config().members;
+    const std::vector<MemberStatus> states = tables.state().members;
+    const auto still = [&tables, this, epoch, members, states] {
+        return amf_.view().epoch == epoch && tables.config().members == members &&
+               tables.state().members == states;
+    };
+    CO_TRY_LET(const std::set<RegionIndex> intents, co_await tables.all_intents());
+    for (const PageNumber page : pages) {
+        if (!goes_on() || paused()) co_return Status{};
+        co_await changes_.take();
+        const auto ended = co_await tables.end_moves_in_place(page, intents, still);
+        changes_.give();
+        if (!ended) co_return std::unexpected(ended.error());
+        moved_ += *ended;
+    }
+    co_return Status{};
+}
+
 /// From the watermark on.
 Task<Status> Mover::move_run(ExtentIndex extent, ZoneMove move) {
     Tables& tables = amf_.tables();
     const Epoch epoch = amf_.view().epoch;
+    CO_TRY_LET(const std::uint16_t wanted, co_await regions_to_copy(extent));
     const std::uint32_t regions = kExtentSize / kRegionSize;
     if (co_await tables.left_half_written(RegionIndex(extent.v * regions), regions))
         co_return fail(Errc::busy);
-    const std::uint32_t rows = tables.geometry_of(extent).rows_per_extent();
-    const std::uint32_t most = std::min(rows, move.rows_done + options_.run);
+    const Geometry geometry = tables.geometry_of(extent);
+    const std::uint32_t rows = geometry.rows_per_extent();
     const Nanos begun = clock_.now();
-    std::uint32_t end = move.rows_done;
-    do {
-        CO_TRY(co_await move_row(amf_.tables().geometry().stripe_of(extent, Row(end)), epoch));
-    } while (++end < most && !ending_ && !paused() && clock_.now() - begun < options_.mark);
-    CO_TRY(co_await amf_.flush_member(move.target.member));
+    std::uint32_t end = move.rows_done, copied = 0;
+    for (; end < rows; ++end) {
+        const StripeIndex stripe = geometry.stripe_of(extent, Row(end));
+        const std::uint32_t region = region_of(geometry.range_of(stripe).offset).v % regions;
+        if ((wanted >> region & 1u) == 0) continue;
+        const bool enough = copied == options_.run || clock_.now() - begun >= options_.mark;
+        if (copied != 0 && (enough || ending_ || paused())) break;
+        CO_TRY(co_await move_row(stripe, epoch));
+        ++copied;
+    }
+    if (copied != 0) CO_TRY(co_await amf_.flush_member(move.target.member));
     const auto still = [this, epoch] { return amf_.view().epoch == epoch; };
     CO_TRY(co_await one_by_one(tables.advance_move(extent, move, end, still)));
     moved_ += end == rows ? 1 : 0;

@@ -11,6 +11,11 @@
 // Rows of a zone come one after the other, and several zones at once: as many, on all AMFs together, as keep
 // the members at work. A watermark is a change of the tables, which are everybody's: there are few of them.
 //
+// Of a move in place, which is a disk that is back, only rows are copied whose region was written without it
+// (tables/returns.cc): those that the map names, and those that stand in an intent page when the disk is
+// there. What is written later is written there, too. After a death the intents are looked at anew: what the
+// dead left half-written is copied. Where there is nothing to copy all zones of a map page end together.
+//
 // It begins by itself when a member has been failed for `delay`, if there is space that no virtual disk may
 // need; what was begun goes on at once. The object outlives its run; end() ends it after the present rows.
 #pragma once
@@ -75,6 +80,8 @@ private:
     bool paused() const { return job() != nullptr && job()->state == JobState::paused; }
     Task<Status> keep_record();
     Task<Status> end_moves();
+    Task<Status> end_untouched();
+    Task<Result<std::uint16_t>> regions_to_copy(ExtentIndex extent);
     Task<void> work(Scope& lanes);
     Task<void> lane(ExtentIndex extent);
     Task<Status> one_by_one(Task<Status> change);
@@ -94,6 +101,7 @@ private:
     std::set<ExtentIndex> in_hand_;                                 ///< that lanes are at
     std::deque<ExtentIndex> found_;                                 ///< when somebody looked, in order
     Nanos looked_{};
+    Nanos ended_untouched_{};
     MoveProgress progress_;
     std::uint32_t moved_ = 0;  ///< segments that the record does not know of
     Nanos recorded_{};

@@ -1,5 +1,5 @@
-// Every power cut there is in one step of a rebuild and in the last one of an expansion, alone and beside a
-// host's write: as src/amf/power_cut_test.cc.
+// Every power cut there is in one step of a rebuild, and of what brings a returned disk up to date, and in
+// the last one of an expansion, alone and beside a host's write: as src/amf/power_cut_test.cc.
 #include <cstdlib>
 
 #include "amf/power_cut_story.h"
@@ -68,6 +68,21 @@ public:
     explicit OfOneThatLeaves(World& world) : RebuildStep(world) {
         EXPECT_TRUE(world.run(1, world.amf(1).tables().begin_leave(first())));
     }
+};
+
+class OfOneTakenBack final : public RebuildStep {
+public:
+    explicit OfOneTakenBack(World& world) : RebuildStep(world) {
+        const MemberIndex away = first();
+        world.media[away.v]->dead = true;
+        EXPECT_TRUE(world.run(1, world.amf(1).tables().fail_member(away)));
+        world.media[away.v]->dead = false;
+        MemoryDisk disk(world, *world.media[away.v], "back");
+        const auto superblock = world.run(1, read_superblock(world.executor, disk));
+        EXPECT_TRUE(world.run(1, world.amf(1).tables().take_back(disk, *superblock, world.random.uuid())));
+        world.config = world.amf(1).tables().config();
+    }
+    unsigned lacking() const override { return 1; }
 };
 
 /// The last row of an extent that gets another shape, and all that follows.
@@ -140,6 +155,12 @@ std::vector<Story> stories() {
               .writes = kWrite,
               .takes = Takes::minutes,
               .beside = beside<OfAFailedMember>()},
+        Story{
+            .name = "return", .options = kRaid6, .takes = Takes::minutes, .beside = beside<OfOneTakenBack>()},
+        Story{.name = "return_beside_a_write",
+              .options = kRaid5,
+              .writes = kWrite,
+              .beside = beside<OfOneTakenBack>()},
         Story{.name = "leave_beside_a_write",
               .options = kMirror,
               .writes = kWrite,

@@ -263,6 +263,7 @@ Task<Status> Replay::write_again(ReplayProgress& progress) {
             if (!stripes.insert(entry.stripe).second) break;
             works.push_back(next->second);
             works.back().zone = zone_of(entry);
+            regions_.insert(region_of(geometry_of(works.back()).range_of(entry.stripe).offset));
         }
         CO_TRY(co_await read_sums(works));
         Commands commands(executor_);

@@ -106,6 +106,7 @@ public:
         Replayed out;
         CO_TRY_LET(out.in_next_life, co_await put_data_left());
         out.failed = failed_;
+        out.regions = std::move(regions_);
         co_return out;
     }
 
@@ -163,6 +164,7 @@ private:
     Tables& tables_;
     const Epoch epoch_;  ///< in which it began; others may join meanwhile
     MemberMask failed_;
+    std::set<RegionIndex> regions_;  ///< where it has written
     std::vector<FoundRing> rings_;
 };
 

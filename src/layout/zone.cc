@@ -59,8 +59,10 @@ MemberMask members_of(const Zone& zone) {
 }
 
 unsigned positions_on(const Zone& zone, MemberMask members) {
-    return static_cast<unsigned>(
-        std::ranges::count_if(zone.parts(), [&](const Segment& part) { return members[part.member.v]; }));
+    const auto on = [&](const Segment& part) {
+        return members[part.member.v] || (zone.moves_in_place() && zone.move->target == part);
+    };
+    return static_cast<unsigned>(std::ranges::count_if(zone.parts(), on));
 }
 
 Result<Role> role_of_member(const Geometry& geometry, const Zone& zone, Row row, MemberIndex member) {
@@ -219,7 +221,7 @@ namespace {
 /// All that a zone uses: its parts, and where one of them goes.
 std::vector<Segment> used_by(const Zone& zone) {
     std::vector<Segment> out(zone.parts().begin(), zone.parts().end());
-    if (zone.move) out.push_back(zone.move->target);
+    if (zone.move && !zone.moves_in_place()) out.push_back(zone.move->target);
     return out;
 }
 

@@ -31,7 +31,8 @@ struct Segment {
 
 /// What stands in one of a zone's segments goes, row by row, to a segment of a member that the zone does not
 /// use yet. Until the last row is there the zone has the old segment; then it has the new one, and the old
-/// one is free.
+/// one is free. Or it moves in place: the target is the zone's own segment, on a disk that was away and is
+/// back; then the position is missing until the last row is there.
 struct ZoneMove {
     ZonePosition position;
     Segment target;
@@ -55,12 +56,15 @@ struct Zone {
     std::uint32_t generation = 0;  ///< raised when the extent gets or loses its zone, or another shape with
                                    ///< it; kept while it has none, and when a segment moves: it names the
                                    ///< content as it is cut
+    std::uint16_t missed = 0;  ///< bit i: of its i-th region something may have been written that a missing
+                               ///< segment lacks; 0 while none is missing
     std::array<Segment, kMaxWidth> segments{};
     std::optional<ZoneMove> move{};
     Successor successor{};
 
     bool allocated() const { return state != ZoneState::none; }
     bool emptying() const { return state == ZoneState::emptying; }
+    bool moves_in_place() const { return move && move->target == segments[move->position.v]; }
     /// The extent without it.
     Zone emptied() const { return {.shape = shape, .generation = generation + 1}; }
     /// Its successor in its place; there is one.
@@ -79,7 +83,8 @@ struct DiskPlace {
 /// Where a strip, or a copy of a checksum record, is read, and where it is written: at two places while its
 /// position moves. The segment of before is read as long as its member is there: both have the same where the
 /// target has anything. All that is written goes to both, above rows_done as well: what the mover has copied
-/// there must not grow old.
+/// there must not grow old. The one place of a position that moves in place is written, and read below
+/// rows_done.
 struct Places {
     std::optional<DiskPlace> read;
     std::array<DiskPlace, 2> write{};
@@ -110,9 +115,10 @@ Places places_at(const Zone& zone, ZonePosition position, Row row, Ok&& ok, Plac
         out.write[out.writes++] = at;
     };
     const Segment own = zone.segments[position.v];
-    if (ok(own.member)) each(own, true);
-    if (!zone.move || zone.move->position != position || !ok(zone.move->target.member)) return out;
-    each(zone.move->target, row.v < zone.move->rows_done);
+    const bool moves = zone.move && zone.move->position == position;
+    const bool twice = moves && !zone.moves_in_place();
+    if (ok(own.member)) each(own, !moves || twice || row.v < zone.move->rows_done);
+    if (twice && ok(zone.move->target.member)) each(zone.move->target, row.v < zone.move->rows_done);
     return out;
 }
 
@@ -133,7 +139,7 @@ Places checksum_places(const Geometry& geometry, const Zone& zone, Row row, unsi
 
 /// Those that the zone's segments stand on, and go to.
 MemberMask members_of(const Zone& zone);
-/// How many of the zone's positions stand on these members.
+/// How many of the zone's positions stand on these members, or move in place.
 unsigned positions_on(const Zone& zone, MemberMask members);
 /// The role that `member` has in `row`, or nothing if the zone does not use the member.
 Result<Role> role_of_member(const Geometry& geometry, const Zone& zone, Row row, MemberIndex member);

@@ -37,12 +37,15 @@ static_assert(kStateJournals == 1096 && kStateJournals + kMaxGroupAmfs * kStateJ
 
 constexpr std::size_t kStateSchedule = kStateJournals + kMaxGroupAmfs * kStateJournalSize;
 constexpr std::size_t kStateJobs = kStateSchedule + 16;
-static_assert(kStateSchedule == 1640 && kStateJobs + kJobRecords * kJobRecordSize <= kPageSize);
+constexpr std::size_t kStateReturns = kStateJobs + kJobRecords * kJobRecordSize;
+constexpr std::size_t kReturnPointSize = 1 + kMaxGroupAmfs * 8;
+static_assert(kStateSchedule == 1640 && kStateReturns == 3704 &&
+              kStateReturns + kMaxReturnPoints * kReturnPointSize <= kPageSize);
 
 constexpr std::size_t kIntentRegions = 72;
 constexpr std::size_t kIntentOwner = kIntentRegions + kMaxIntentRegions * 4;
 constexpr std::uint32_t kFormerRegion = 1u << 31;
-static_assert(kIntentOwner == 4072 && kIntentOwner + 10 <= kPageSize);
+static_assert(kIntentOwner == 4072 && kIntentOwner + 18 <= kPageSize);
 
 constexpr std::size_t kVolumeRecordSize = 128;
 constexpr std::size_t kVolumeUsed = 30 + kNameField;
@@ -166,11 +169,22 @@ bool is_valid(const Successor& s) {
     return s.shape.check() && s.segments.size() == s.shape.width() && differ(s.segments, members);
 }
 
+bool is_valid(const std::vector<ReturnPoint>& returns, const std::vector<MemberStatus>& members) {
+    MemberMask seen;
+    for (const auto& [member, shrunk] : returns) {
+        const bool failed = member.v < members.size() && members[member.v].state == MemberState::failed;
+        if (!failed || seen[member.v]) return false;
+        seen.set(member.v);
+    }
+    return returns.size() <= kMaxReturnPoints;
+}
+
 bool is_valid(const Zone& zone) {
     if (zone.state > ZoneState::emptying) return false;
     const bool without = zone.shape == StripeShape{} && !zone.allocated();
     if (!without && !zone.shape.check()) return false;
-    if (!zone.allocated()) return zone.width == 0 && !zone.move && zone.successor == Successor{};
+    if (!zone.allocated())
+        return zone.width == 0 && zone.missed == 0 && !zone.move && zone.successor == Successor{};
     MemberMask members;
     if (zone.width != zone.shape.width() || !differ(zone.parts(), members)) return false;
     if (!is_valid(zone.successor) || (zone.successor && zone.successor.shape == zone.shape)) return false;
@@ -178,7 +192,7 @@ bool is_valid(const Zone& zone) {
     if (zone.successor) return false;
     const ZoneMove& move = *zone.move;
     return move.position.v < zone.width && move.target.member.v < kMaxMembers &&
-           !members[move.target.member.v];
+           (!members[move.target.member.v] || zone.moves_in_place());
 }
 
 }  // namespace
@@ -352,6 +366,11 @@ void GroupState::encode(PageBytes page) const {
         ASSERT(!job.active() || active(job.kind) == &job);
         job.encode(out);
     }
+    ASSERT(is_valid(returns, members));
+    for (const ReturnPoint& point : returns) {
+        out.put(static_cast<std::uint8_t>(point.member.v + 1));
+        for (const std::uint64_t shrunk : point.shrunk) out.put(shrunk);
+    }
     out.finish();
 }
 
@@ -392,6 +411,13 @@ Result<GroupState> GroupState::decode(ConstPageBytes page) {
         if (!job.active()) continue;
         if (state.active(job.kind) != &job) return fail(Errc::corrupt);  // the first one that goes on
     }
+    for (std::size_t i = 0; i < kMaxReturnPoints; ++i) {
+        const auto member = in.get<std::uint8_t>();
+        if (member == 0) break;
+        ReturnPoint& point = state.returns.emplace_back(MemberIndex(static_cast<std::uint8_t>(member - 1)));
+        for (std::uint64_t& shrunk : point.shrunk) shrunk = in.get<std::uint64_t>();
+    }
+    if (!in.ok() || !is_valid(state.returns, state.members)) return fail(Errc::corrupt);
     return state;
 }
 
@@ -419,6 +445,7 @@ void Intent::encode(PageBytes page) const {
     out.pad_to(in_content(kIntentOwner));
     out.put(incarnation);
     out.put(owner);
+    out.put(shrunk);
     out.finish();
 }
 
@@ -438,6 +465,7 @@ Result<Intent> Intent::decode(ConstPageBytes page) {
     in = Reader(page.subspan(kIntentOwner));
     intent.incarnation = in.get<Incarnation>();
     intent.owner = in.get<AmfId>();
+    intent.shrunk = in.get<std::uint64_t>();
     if (!in.ok()) return fail(Errc::corrupt);
     return intent;
 }
@@ -491,7 +519,7 @@ void MapPage::encode(PageBytes page) const {
         const std::size_t begin = out.written();
         out.put(static_cast<std::uint8_t>(zone.state));
         out.put(zone.width);
-        out.zeros(2);
+        out.put(zone.missed);
         out.put(zone.generation);
         put_segments(out, zone.parts());
         out.pad_to(begin + kZoneMove);
@@ -522,7 +550,7 @@ Result<MapPage> MapPage::decode(ConstPageBytes page) {
         in = Reader(page.subspan(kPageHeaderSize + i * kZoneEntrySize, kZoneEntrySize));
         zone.state = static_cast<ZoneState>(in.get<std::uint8_t>());
         zone.width = in.get<std::uint8_t>();
-        in.raw(2);
+        zone.missed = in.get<std::uint16_t>();
         zone.generation = in.get<std::uint32_t>();
         if (zone.width > kMaxWidth) return fail(Errc::corrupt);
         for (std::size_t part = 0; part < zone.width; ++part) zone.segments[part] = get_segment(in);

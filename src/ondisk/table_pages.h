@@ -107,7 +107,7 @@ struct GroupConfig {
 /// The numbers are those on the disk.
 enum class MemberState : std::uint8_t {
     ok = 0,
-    failed = 1,     ///< for good, whatever its disk says later
+    failed = 1,     ///< whatever its disk says later, until it is taken back
     leaving = 2,    ///< gets no new segments; those that it has move to others
     gone = 3,       ///< has left, with nothing on it, or has never been there; a new disk may take its place
     dismissed = 4,  ///< failed, and gone as soon as nothing is on it
@@ -143,6 +143,15 @@ struct JournalState {
     friend bool operator==(const JournalState&, const JournalState&) = default;
 };
 
+/// What the disk of a member that has failed must at least have of the intent pages to be taken back: what a
+/// region had that has left one before is on it, then (tables/returns.cc).
+struct ReturnPoint {
+    MemberIndex member;
+    std::array<std::uint64_t, kMaxGroupAmfs> shrunk{};  ///< by AmfSlot: Intent::shrunk
+    friend bool operator==(const ReturnPoint&, const ReturnPoint&) = default;
+};
+constexpr std::size_t kMaxReturnPoints = 3;
+
 /// Page 1: how the group is.
 struct GroupState {
     std::vector<MemberStatus> members;  ///< by MemberIndex, at most 64
@@ -151,6 +160,7 @@ struct GroupState {
     std::array<JournalState, kMaxGroupAmfs> journals;  ///< by AmfSlot
     ScrubSchedule schedule;
     std::array<JobRecord, kJobRecords> jobs;  ///< in no order
+    std::vector<ReturnPoint> returns;         ///< of failed members, each once, the latest last
 
     /// Null if there is none.
     const JobRecord* job(std::uint32_t id) const;
@@ -176,6 +186,8 @@ struct Intent {
                                    ///< under a record
     AmfId owner;                   ///< who says so
     Incarnation incarnation;
+    std::uint64_t shrunk = 0;  ///< sequence of the newest page that has dropped regions; their members had
+                               ///< been flushed before
 
     friend bool operator==(const Intent&, const Intent&) = default;
     void encode(PageBytes page) const;

@@ -96,6 +96,7 @@ Zone random_zone() {
         zone.segments[i] = {MemberIndex(static_cast<std::uint8_t>((turn + i * 5) % kMaxMembers)),
                             SegmentIndex(*rc::gen::arbitrary<std::uint32_t>())};
     }
+    if (zone.width != 0) zone.missed = *rc::gen::arbitrary<std::uint16_t>();
     if (zone.width == 0 || *rc::gen::inRange(0, 2) == 0) return zone;
     if (*rc::gen::inRange(0, 2) == 0) {
         zone.successor.shape =
@@ -110,6 +111,7 @@ Zone random_zone() {
     zone.move = {ZonePosition(position),
                  {MemberIndex(next), SegmentIndex(*rc::gen::arbitrary<std::uint32_t>())},
                  *rc::gen::arbitrary<std::uint32_t>()};
+    if (*rc::gen::inRange(0, 2) == 0) zone.move->target = zone.segments[position];
     return zone;
 }
 
@@ -273,6 +275,35 @@ TEST(StatePage, HasTheDocumentedOffsets) {
     EXPECT_FALSE(GroupState::decode(block.view()));
 }
 
+TEST(StatePage, HasWhatReturningDisksMustHave) {
+    Block block;
+    GroupState state;
+    state.members.resize(5);
+    for (const std::uint8_t member : {std::uint8_t{1}, std::uint8_t{4}}) {
+        state.members[member].state = MemberState::failed;
+        ReturnPoint& point = state.returns.emplace_back(MemberIndex(member));
+        point.shrunk[0] = member;
+        point.shrunk[15] = 7;
+    }
+    state.encode(block.span());
+    EXPECT_EQ(*GroupState::decode(block.view()), state);
+    EXPECT_EQ(block.at(3704), 2);
+    EXPECT_EQ(block.at(3705), 1);
+    EXPECT_EQ(block.at(3705 + 8 * 15), 7);
+    EXPECT_EQ(block.at(3704 + 129), 5);
+    EXPECT_EQ(block.at(3704 + 130), 4);
+    EXPECT_EQ(block.at(3704 + 2 * 129), 0);
+    const auto broken = [&](std::uint8_t member) {
+        Block copy = block;
+        copy.bytes[3704 + 129] = std::byte{member};
+        return !GroupState::decode(copy.view());
+    };
+    EXPECT_TRUE(broken(2));  // twice
+    EXPECT_TRUE(broken(1));  // not failed
+    EXPECT_TRUE(broken(6));  // nobody
+    EXPECT_FALSE(broken(0));
+}
+
 TEST(StatePage, HasTheJobsWhereTheyAreDocumented) {
     Block block;
     GroupState state;
@@ -367,11 +398,13 @@ TEST(IntentPage, RefusesTooManyUnsortedAndDoubleRegions) {
     intent.former = {RegionIndex(4)};
     intent.owner = AmfId(7);
     intent.incarnation = Incarnation(9);
+    intent.shrunk = 11;
     intent.encode(block.span());
     EXPECT_EQ(*Intent::decode(block.view()), intent);
     EXPECT_EQ(block.u32(72 + 8), 0x80000004u);
     EXPECT_EQ(block.u32(4072), 9u);
-    EXPECT_EQ(block.u32(4080), 7u);
+    EXPECT_EQ(block.u32(4080) & 0xffff, 7u);
+    EXPECT_EQ(block.at(4082), 11);
     EXPECT_EQ(block.u32(64), 1000u);
     EXPECT_EQ(block.u32(72 + 4 * 999), 1998u);
     block.bytes[72 + 4] = std::byte{0};
@@ -379,6 +412,28 @@ TEST(IntentPage, RefusesTooManyUnsortedAndDoubleRegions) {
     block.bytes[72 + 4] = std::byte{2};
     block.bytes[64] = std::byte{0xE9};  // 1001
     EXPECT_FALSE(Intent::decode(block.view()));
+}
+
+TEST(MapPage, HasWhatIsMissedAndMovesInPlace) {
+    Block block;
+    MapPage page;
+    Zone& zone = page.zones[1];
+    zone = {.state = ZoneState::allocated, .width = 3, .shape = {Level::raid5, 2, 1}, .missed = 0x8001};
+    for (std::uint8_t i = 0; i < 3; ++i) zone.segments[i] = {MemberIndex(i), SegmentIndex(7)};
+    zone.move = {ZonePosition(1), zone.segments[1], 5};
+    ASSERT_TRUE(zone.moves_in_place());
+    page.encode(block.span());
+    EXPECT_EQ(*MapPage::decode(block.view()), page);
+    const std::size_t at = 64 + 288;
+    EXPECT_EQ(block.u32(at), 1u | 3u << 8 | 0x8001u << 16);
+    const auto broken = [&](std::size_t offset, std::uint8_t value) {
+        Block copy = block;
+        copy.bytes[offset] = std::byte{value};
+        return !MapPage::decode(copy.view());
+    };
+    EXPECT_TRUE(broken(at + 129, 0));  // on another one's member
+    EXPECT_TRUE(broken(at + 130, 8));  // elsewhere on its own
+    EXPECT_TRUE(broken(64 + 2, 1));    // missed, and no zone
 }
 
 TEST(VolumesPage, HasTheDocumentedOffsets) {
@@ -457,6 +512,12 @@ TEST(TablePagesProperty, EveryContentComesBack) {
         for (auto& member : state.members) {
             member = {*rc::gen::element(MemberState::ok, MemberState::failed),
                       Epoch(*rc::gen::arbitrary<std::uint64_t>()), *rc::gen::arbitrary<std::uint32_t>()};
+        }
+        for (std::uint8_t i = 0; i < state.members.size(); ++i) {
+            if (state.members[i].state != MemberState::failed || state.returns.size() == kMaxReturnPoints)
+                continue;
+            state.returns.emplace_back(MemberIndex(i));
+            state.returns.back().shrunk[i % kMaxGroupAmfs] = *rc::gen::arbitrary<std::uint64_t>();
         }
         state.schedule.every = *rc::gen::inRange<std::uint32_t>(1, ScrubSchedule::kLongest);
         state.schedule.age = *rc::gen::arbitrary<std::uint32_t>();

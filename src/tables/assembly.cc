@@ -114,9 +114,9 @@ Superblock superblock_of(const GroupConfig& config, const Uuid& group, std::uint
     return out;
 }
 
-Task<Status> clear_tables(Executor& executor, Disk& disk, std::uint64_t data_start) {
+Task<Status> clear_tables(Executor& executor, Disk& disk, std::uint64_t data_start, std::uint64_t from) {
     Join join(executor);
-    DiskOp clear(DiskVerb::zero, 0, {}, data_start);
+    DiskOp clear(DiskVerb::zero, from, {}, data_start - from);
     disk.submit(clear, join);
     co_await join;
     CO_TRY(clear.status);

@@ -62,8 +62,8 @@ Task<Result<Uuid>> format_group(Executor& executor, Random& random, NewGroup wis
 /// takes.
 Superblock superblock_of(const GroupConfig& config, const Uuid& group, std::uint64_t table_start,
                          MemberIndex member, std::uint64_t disk_size, std::uint64_t sequence);
-/// Nothing stands before the data any more: no superblock, tables or journals.
-Task<Status> clear_tables(Executor& executor, Disk& disk, std::uint64_t data_start);
+/// Nothing stands before the data any more: no tables or journals, and, from 0 on, no superblock.
+Task<Status> clear_tables(Executor& executor, Disk& disk, std::uint64_t data_start, std::uint64_t from = 0);
 Task<Status> write_superblock(Executor& executor, Disk& disk, Superblock superblock);
 /// The disk of the shelf that this group knows by this id, open; null if it is not here.
 Task<std::unique_ptr<Disk>> open_member(Executor& executor, DiskShelf& shelf, Uuid group, Uuid id);

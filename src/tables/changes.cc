@@ -23,14 +23,14 @@ Task<Result<Tables::Turn>> Tables::begin_change() {
 Task<Status> Tables::end_change() {
     while (true) {
         GroupState state = state_;
-        bool changed = false;
+        MemberMask fresh;
         for (const std::uint8_t member : write_errors_) {
             MemberStatus& status = state.members[member];
             if (!serves(status.state)) continue;
             status = {MemberState::failed, view_.epoch, status.errors + 1};
-            changed = true;
+            fresh.set(member);
         }
-        if (!changed) break;
+        if (fresh.none()) break;
         MemberMask failing;
         for (const std::uint8_t member : write_errors_) failing.set(member);
         if (!survives(failing) || (co_await reached_by_others_alone(failing & ~certainly_failed_)).any()) {
@@ -42,6 +42,7 @@ Task<Status> Tables::end_change() {
         CO_TRY(co_await commit(kStatePage, std::move(state)));
         LOG_WARN("group.member_failed", {"group", config_.name}, {"failed", static_cast<int>(failed)},
                  {"epoch", view_.epoch});
+        CO_TRY(co_await note_return_points(fresh));
     }
     write_errors_.clear();
     certainly_failed_.reset();

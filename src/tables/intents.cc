@@ -1,5 +1,6 @@
 // The intent page of this AMF's slot: the regions that may hold half-written stripes if it dies. One
-// writer, this AMF; a change that comes while a write is under way goes with the next one.
+// writer, this AMF; a change that comes while a write is under way goes with the next one. What leaves it is
+// noted in the map first, where a zone lacks a part (returns.cc).
 #include <algorithm>
 
 #include "base/log.h"
@@ -30,12 +31,11 @@ void Tables::want_intent_write() {
 Task<void> Tables::intent_writer() {
     while (intents_stored_ != intents_wanted_) {
         const std::uint64_t writing = intents_wanted_;
-        std::vector<RegionIndex> regions;
-        for (std::uint32_t region : wanted_regions_) regions.push_back(RegionIndex(region));
         intent_status_ = co_await store_intents();
         intents_stored_ = writing;
         if (intent_status_) {
-            for (RegionIndex region : regions) regions_[region.v].marked = wanted_regions_.contains(region.v);
+            for (std::uint32_t region : stored_regions_)
+                regions_[region].marked = wanted_regions_.contains(region);
         }
         intents_changed_.notify_all();
         if (!write_errors_.empty() && !offline()) {
@@ -51,10 +51,51 @@ Task<void> Tables::intent_writer() {
 /// page is what was wanted before the flush. So the newest page is enough, on however many members it stands:
 /// what it lacks is safe, and what it has too much was not written to yet.
 Task<Status> Tables::store_intents() {
-    const PageNumber page = intent_page(slot_);
-    Buffer bytes = encode_page(page, ++intent_sequence_);
-    if (std::exchange(intents_shrink_, false)) CO_TRY(co_await flush_members());
-    co_return co_await store_page(page, std::move(bytes));
+    std::set<std::uint32_t> regions = wanted_regions_;
+    CO_TRY(co_await let_regions_leave(regions));
+    const std::uint64_t sequence = ++intent_sequence_;
+    CO_TRY(co_await store_page(intent_page(slot_), encode_intents(regions, sequence)));
+    stored_regions_ = std::move(regions);
+    co_return Status{};
+}
+
+/// Those that are to leave stay if a member fails the flush, or has failed since they were noted.
+Task<Status> Tables::let_regions_leave(std::set<std::uint32_t>& regions) {
+    std::vector<std::uint32_t> leaving;
+    std::ranges::set_difference(stored_regions_, regions, std::back_inserter(leaving));
+    const std::size_t before = leaving.size();
+    if (leaving.empty()) co_return Status{};
+    CO_TRY(co_await flush_members());
+    std::erase_if(leaving, [this](std::uint32_t region) { return may_forget(RegionIndex(region)); });
+    if (leaving.size() != before)
+        shrunk_ = intent_sequence_ + 1;  // at once: who is told means this page, too
+    regions.insert(leaving.begin(), leaving.end());
+    wanted_regions_.insert(leaving.begin(), leaving.end());
+    // Who waits for one that finds no room asks again.
+    for (auto last = regions.end(); regions.size() > kMaxIntentRegions;) {
+        --last;
+        if (stored_regions_.contains(*last)) continue;
+        wanted_regions_.erase(*last);
+        last = regions.erase(last);
+    }
+    co_return Status{};
+}
+
+Buffer Tables::encode_intents(const std::set<std::uint32_t>& regions, std::uint64_t sequence) const {
+    Intent intent;
+    for (std::uint32_t region : regions) intent.regions.push_back(RegionIndex(region));
+    for (const RegionIndex region : former_intents_) {
+        if (regions.contains(region.v)) intent.former.insert(region);
+    }
+    intent.owner = view_.self;
+    for (const AmfMember& member : view_.members) {
+        if (member.id == view_.self) intent.incarnation = member.incarnation;
+    }
+    intent.shrunk = shrunk_;
+    Buffer bytes = Buffer::zeroed(kPageSize);
+    write_page(PageBytes(bytes.span()), intent,
+               PageHeader{intent_page(slot_), group_, sequence, view_.epoch, slot_});
+    return bytes;
 }
 
 Task<Status> Tables::mark_intent(RegionIndex region) {
@@ -86,15 +127,33 @@ Task<Status> Tables::mark_intent(RegionIndex region) {
     co_return Status{};
 }
 
+bool Tables::idle_since(RegionIndex region, Nanos before) const {
+    const RegionState& state = regions_[region.v];
+    return state.marked && state.pins == 0 && state.last_use <= before;
+}
+
+/// Where it does not come to that they stay in the page.
+Task<void> Tables::note_idle(Nanos before) {
+    std::vector<RegionIndex> regions;
+    for (const std::uint32_t region : wanted_regions_) {
+        const RegionIndex index(region);
+        if (idle_since(index, before) && !may_forget(index)) regions.push_back(index);
+    }
+    if (regions.empty()) co_return;
+    const Result<Turn> turn = co_await begin_change();
+    if (turn && co_await note_missed(std::move(regions))) (void)co_await end_change();
+}
+
 Task<Status> Tables::clear_idle_intents(Nanos idle) {
-    const Nanos now = clock_.now();
+    const Nanos before = clock_.now() - idle;
+    co_await note_idle(before);
     bool changed = false;
     for (auto it = wanted_regions_.begin(); it != wanted_regions_.end();) {
-        RegionState& state = regions_[*it];
-        if (state.marked && state.pins == 0 && now - state.last_use >= idle) {
-            state.marked = false;  // at once: a writer that comes now marks it again
+        const RegionIndex region(*it);
+        if (idle_since(region, before) && may_forget(region)) {
+            regions_[region.v].marked = false;  // at once: a writer that comes now marks it again
             it = wanted_regions_.erase(it);
-            changed = intents_shrink_ = true;
+            changed = true;
         } else {
             ++it;
         }
@@ -110,6 +169,7 @@ Task<Status> Tables::clear_idle_intents(Nanos idle) {
 Task<Status> Tables::load_own_intents() {
     CO_TRY_LET(const SlotIntents left, co_await intents_of(slot_));
     intent_sequence_ = left.sequence;
+    shrunk_ = left.shrunk;
     while (!former_intents_.empty()) former_intent_done();
     for (const RegionIndex region : left.regions) {
         former_intents_.push_back(region);
@@ -118,6 +178,7 @@ Task<Status> Tables::load_own_intents() {
         regions_[region.v].marked = true;
         regions_[region.v].last_use = clock_.now();
     }
+    for (const RegionIndex region : left.regions) stored_regions_.insert(region.v);
     // Under a new number: who is resyncing what we left must not empty the page of this life.
     if (!left.regions.empty()) CO_TRY(co_await store_intents());
     co_return Status{};
@@ -132,9 +193,19 @@ Task<Result<Tables::SlotIntents>> Tables::intents_of(AmfSlot slot) {
         out = {std::move(intent.regions),
                pick->first.sequence,
                std::move(intent.former),
-               {intent.owner, intent.incarnation}};
+               {intent.owner, intent.incarnation},
+               intent.shrunk};
     }
     std::erase_if(out.regions, [this](RegionIndex region) { return region.v >= regions_.size(); });
+    co_return out;
+}
+
+Task<Result<std::set<RegionIndex>>> Tables::all_intents() {
+    std::set<RegionIndex> out;
+    for (std::uint8_t slot = 0; slot < config_.amf_slots(); ++slot) {
+        CO_TRY_LET(const SlotIntents intents, co_await intents_of(AmfSlot(slot)));
+        out.insert(intents.regions.begin(), intents.regions.end());
+    }
     co_return out;
 }
 
@@ -163,8 +234,10 @@ Task<Status> Tables::clear_intents_of(AmfSlot slot, std::uint64_t sequence,
     CO_TRY_LET(const SlotIntents now, co_await intents_of(slot));
     if (now.sequence == 0 || now.sequence != sequence) co_return Status{};
     CO_TRY(co_await flush_members());
+    CO_TRY(co_await note_missed(now.regions));
     Buffer bytes = Buffer::zeroed(kPageSize);
-    write_page(PageBytes(bytes.span()), Intent{}, PageHeader{page, group_, sequence + 1, view_.epoch, slot_});
+    write_page(PageBytes(bytes.span()), Intent{.shrunk = sequence + 1},
+               PageHeader{page, group_, sequence + 1, view_.epoch, slot_});
     CO_TRY(co_await store_page(page, std::move(bytes)));
     co_return co_await end_change();
 }

@@ -71,7 +71,12 @@ Task<Status> Tables::replay_journals() {
         for (std::uint8_t i = 0; i < disks_.size(); ++i) {
             if (replayed.failed[i]) write_errors_.insert(i);
         }
+        CO_TRY(co_await note_missed({replayed.regions.begin(), replayed.regions.end()}));
         CO_TRY(co_await end_change());  // before a ring is closed: who missed something must not come back
+        if (!replayed.regions.empty()) {
+            shrunk_ = intent_sequence_ + 1;
+            CO_TRY(co_await store_intents());
+        }
         GroupState state = state_;
         for (std::size_t i = 0; i < state.journals.size(); ++i) {
             JournalState& journal = state.journals[i];

@@ -141,17 +141,8 @@ Buffer Tables::encode_page(PageNumber page, std::uint64_t sequence) const {
         case PageKind::state:
             write_page(bytes, state_, header);
             break;
-        case PageKind::intent: {
-            Intent intent;
-            for (std::uint32_t region : wanted_regions_) intent.regions.push_back(RegionIndex(region));
-            intent.former = {former_intents_.begin(), former_intents_.end()};
-            intent.owner = view_.self;
-            for (const AmfMember& member : view_.members) {
-                if (member.id == view_.self) intent.incarnation = member.incarnation;
-            }
-            write_page(bytes, intent, header);
+        case PageKind::intent:
             break;
-        }
         case PageKind::volumes:
             write_page(bytes, volume_pages_[page.v - kFirstVolumePage.v], header);
             break;

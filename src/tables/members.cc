@@ -31,7 +31,7 @@ Status Tables::take_members(const GroupConfig& before) {
     }
     state_.members.resize(members.size(), MemberStatus{MemberState::gone, Epoch(0), 0});
     for (std::size_t i = 0; i < members.size(); ++i) {
-        const bool same = i < before.members.size() && before.members[i] == members[i];
+        const bool same = i < before.members.size() && before.members[i].units == members[i].units;
         if (!same) allocator_->put_member(MemberIndex(static_cast<std::uint8_t>(i)), members[i].units);
     }
     return {};
@@ -91,15 +91,7 @@ Task<Result<MemberIndex>> Tables::admit(Disk& disk, Uuid id) {
     const Superblock superblock =
         superblock_of(config, group_, table_start_, member, disk.size(), sequences_[kConfigPage.v] + 1);
     CO_TRY(co_await write_superblock(executor_, disk, superblock));
-    Epoch epoch;
-    do {
-        epoch = view_.epoch;
-        CO_TRY(co_await commit(kConfigPage, config));
-    } while (view_.epoch != epoch);
-    for (const auto& [peer, reached] : acked_) {
-        if (!reached[member.v]) co_return fail(Errc::not_ready, peer);
-    }
-    if (disks_[member.v] == nullptr) co_return fail(Errc::not_ready, view_.self.v);
+    CO_TRY(co_await name_member(member, std::move(config)));
     GroupState state = state_;
     state.members[member.v] = {MemberState::ok, view_.epoch, 0};
     place_rings(state);
@@ -108,6 +100,20 @@ Task<Result<MemberIndex>> Tables::admit(Disk& disk, Uuid id) {
     LOG_INFO("group.member_added", {"group", config_.name}, {"member", member}, {"disk", disk.name()});
     CO_TRY(co_await end_change());
     co_return member;
+}
+
+/// All of the view have the configuration that names its disk, and have opened that.
+Task<Status> Tables::name_member(MemberIndex member, GroupConfig config) {
+    Epoch epoch;
+    do {
+        epoch = view_.epoch;
+        CO_TRY(co_await commit(kConfigPage, config));
+    } while (view_.epoch != epoch);
+    for (const auto& [peer, ack] : acked_) {
+        if (!ack.reached[member.v]) co_return fail(Errc::not_ready, peer);
+    }
+    if (disks_[member.v] == nullptr) co_return fail(Errc::not_ready, view_.self.v);
+    co_return Status{};
 }
 
 /// All that are shared, the next state among them; so the disk has everything before it is asked for it.
@@ -209,6 +215,7 @@ Task<Status> Tables::dismiss_member(MemberIndex member) {
     GroupState state = state_;
     state.members[member.v].state = MemberState::dismissed;
     state.members[member.v].changed = view_.epoch;
+    std::erase_if(state.returns, [member](const ReturnPoint& point) { return point.member == member; });
     LOG_INFO("group.member_dismissed", {"group", config_.name}, {"member", member});
     CO_TRY(co_await commit(kStatePage, std::move(state)));
     co_return co_await end_change();

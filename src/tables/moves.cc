@@ -5,8 +5,8 @@
 //
 // The generation of the zone stays: it names the content. While the segment of before is there it is what is
 // read, and at an assembly from the disks such a move ends and begins anew, because a loss of power leaves
-// the two places different where something was being written. If its member has failed the target is the only
-// place of the rows below the watermark, and goes on to be.
+// the two places different where something was being written. If its member has failed, or is the target, the
+// target is the only place of the rows below the watermark, and goes on to be.
 #include <algorithm>
 
 #include "base/log.h"
@@ -170,12 +170,18 @@ Task<Status> Tables::advance_move(ExtentIndex extent, ZoneMove from, std::uint32
     if (next.move != from || !member_ok(from.target.member) || !still()) co_return fail(Errc::busy);
     next.move->rows_done = rows;
     if (rows == geometry_of(extent).rows_per_extent()) {
-        next.segments[from.position.v] = from.target;
-        next.move.reset();
+        end_move(next);
         LOG_INFO("zone.moved", {"group", config_.name}, {"extent", extent}, {"to", from.target.member});
     }
     CO_TRY(co_await commit_zone(extent, next));
     co_return co_await end_change();
+}
+
+/// All of it is at the target.
+void Tables::end_move(Zone& zone) const {
+    zone.segments[zone.move->position.v] = zone.move->target;
+    zone.move.reset();
+    if (missing_of(zone) == 0) zone.missed = 0;
 }
 
 Task<Status> Tables::give_up_move(ExtentIndex extent) {
@@ -205,7 +211,8 @@ Task<Status> Tables::end_what_is_doubtful() {
                 changed = true;
             }
             if (!zone.move) continue;
-            const bool only_place = !member_ok(zone.segments[zone.move->position.v].member);
+            const bool only_place =
+                zone.moves_in_place() || !member_ok(zone.segments[zone.move->position.v].member);
             if (only_place && member_ok(zone.move->target.member)) continue;
             zone.move.reset();
             changed = true;

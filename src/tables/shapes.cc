@@ -84,6 +84,7 @@ Task<Status> Tables::succeed(ExtentIndex extent, Zone from, std::function<bool()
     CO_TRY_LET(const Turn turn, co_await begin_change());
     const auto there = [this](const Segment& part) { return member_ok(part.member); };
     Zone next = zones_[extent.v];
+    from.missed = next.missed;
     if (next != from || !next.successor || !std::ranges::all_of(next.successor.segments, there))
         co_return fail(Errc::busy);
     if (!still()) co_return fail(Errc::fenced);

@@ -155,9 +155,10 @@ void Tables::deliver(AmfId from, const Message& message) {
         }
         case MessageType::table_ack: {
             const auto version = reader.get<std::uint64_t>();
-            const auto reached = reader.get<std::uint64_t>();
+            const MemberMask reached(reader.get<std::uint64_t>());
+            const auto shrunk = reader.get<std::uint64_t>();
             if (!reader.done() || version != version_) return;
-            acked_[from.v] = MemberMask(reached);
+            acked_[from.v] = {reached, shrunk};
             changed_.notify_all();
             return;
         }
@@ -245,6 +246,7 @@ Task<void> Tables::acknowledge(AmfId to, std::uint64_t version) {
     Writer writer(ack.head);
     writer.put(version);
     writer.put(std::uint64_t{reached_members().to_ullong()});
+    writer.put(shrunk_);
     transport_.send(to, std::move(ack));
 }
 

@@ -56,7 +56,11 @@ struct JobSize {
 struct Replayed {
     MemberMask failed;                          ///< a write meanwhile: to be declared failed first
     std::bitset<kMaxGroupAmfs> in_next_life{};  ///< rings whose next life has what is left to be done
+    std::set<RegionIndex> regions;              ///< where it has written
 };
+
+/// Of the extent's, bit i: the i-th is one of these.
+std::uint16_t regions_in(ExtentIndex extent, const std::set<RegionIndex>& regions);
 
 class Tables {
 public:
@@ -191,6 +195,15 @@ public:
     /// invalid: it has no room for a segment; no_space: the group has all the members that it can have;
     /// not_ready, with an AMF that does not reach the disk: nothing but the disk is changed.
     Task<Result<MemberIndex>> admit(Disk& disk, Uuid id);
+    /// Regions that a member has a part of, and of these the ones perhaps written without it (returns.cc).
+    struct Return {
+        MemberIndex member;
+        std::uint32_t regions = 0, missed = 0;
+    };
+    /// Of a failed member's disk. not_found: it is none; refused: it may lack what it had; busy: retry.
+    Task<Result<Return>> may_return(Disk& disk, Superblock superblock);
+    /// It is ok again; the mover copies what it has missed. `id`: a new one. Else as may_return(), admit().
+    Task<Result<MemberIndex>> take_back(Disk& disk, Superblock superblock, Uuid id);
     /// From now on virtual disks can have as many extents as fit on the members, and all that stands on some
     /// is spread over all. exists: they could before, and it is.
     Task<Status> expand();
@@ -231,7 +244,6 @@ public:
     bool anything_to_move() const;
     /// Members that can take a segment which moves, and no virtual disk may need the place.
     MemberMask with_spare(const Zone& zone) const { return room(units_of(zone)).spare; }
-    /// Of its parts.
     unsigned missing_of(const Zone& zone) const { return positions_on(zone, gone()); }
     std::size_t open_moves() const { return open_moves_; }
     /// Begins to move the segment at that position. not_found: there is none, or the zone has a move;
@@ -244,6 +256,10 @@ public:
                               std::function<bool()> still);
     /// Ends a move whose target is there no more; else it does nothing.
     Task<Status> give_up_move(ExtentIndex extent);
+    /// Moves in place of this map page by which nothing has to be copied are at their end. `intents`: as
+    /// all_intents() said when their targets were there. How many there were; busy as advance_move().
+    Task<Result<std::uint32_t>> end_moves_in_place(PageNumber page, std::set<RegionIndex> intents,
+                                                   std::function<bool()> still);
     /// From now on the member leaves. would_lose_data: the others have no room for what it has, and for what
     /// virtual disks may need, or the group would not serve without it; busy: it is not simply ok.
     Status may_leave(MemberIndex member) const;
@@ -323,11 +339,13 @@ public:
     }
     /// Regions that stand in this slot's page or are about to.
     std::size_t dirty_regions() const { return wanted_regions_.size(); }
+    Task<Result<std::set<RegionIndex>>> all_intents();
     struct SlotIntents {
         std::vector<RegionIndex> regions;
         std::uint64_t sequence = 0;  ///< of the newest page
         std::set<RegionIndex> former;
         AmfMember owner;
+        std::uint64_t shrunk = 0;
     };
     /// What the page of a slot whose AMF is not in the view says, on the disks.
     Task<Result<SlotIntents>> intents_of(AmfSlot slot);
@@ -436,6 +454,7 @@ private:
     Task<void> open_members();
     MemberMask reached_members() const;
     Task<Status> copy_pages(Disk& disk, const GroupState& state);
+    Task<Status> name_member(MemberIndex member, GroupConfig config);
     bool comes_without_us(const GroupState& before) const;
     MemberMask counted_members() const;
 
@@ -465,6 +484,16 @@ private:
     Promise promise() const { return {largest_zone(), promised_zones()}; }
     Task<Status> end_what_is_doubtful();
 
+    void end_move(Zone& zone) const;
+
+    using MapPages = std::map<PageNumber, MapPage>;  // returns.cc
+    bool may_forget(RegionIndex region) const;
+    Task<Status> note_missed(std::vector<RegionIndex> regions);
+    Task<Status> note_return_points(MemberMask members);
+    Task<Result<MapPages>> zones_if_back(Disk& disk, Superblock superblock);
+    Task<Pick> page_on(Disk& disk, PageNumber page);
+    Task<Status> copy_intents(Disk& disk);
+
     // shapes.cc
     void count_shapes();
     Result<Zone> place_beside(ExtentIndex extent, StripeShape shape) const;
@@ -477,9 +506,13 @@ private:
     void end_job(JobRecord& job, JobState how) const;
 
     // intents.cc
+    bool idle_since(RegionIndex region, Nanos before) const;
+    Task<void> note_idle(Nanos before);
+    Task<Status> let_regions_leave(std::set<std::uint32_t>& regions);
     Task<Status> store_intents();
     Task<void> intent_writer();
     void want_intent_write();
+    Buffer encode_intents(const std::set<std::uint32_t>& regions, std::uint64_t sequence) const;
 
     Executor& executor_;
     Clock& clock_;
@@ -527,7 +560,11 @@ private:
     std::uint64_t version_ = 0;
     bool verify_before_change_ = false;  ///< somebody was lost: a page on a disk may be newer than all of us
     std::map<std::uint16_t, std::uint64_t> versions_;  ///< of the others in this view; 0 = not loaded
-    std::map<std::uint16_t, MemberMask> acked_;        ///< with the members that they reach
+    struct Ack {
+        MemberMask reached;
+        std::uint64_t shrunk = 0;
+    };
+    std::map<std::uint16_t, Ack> acked_;
     struct LastChange {
         PageNumber page;
         Buffer bytes;
@@ -541,9 +578,10 @@ private:
     std::deque<RegionState> regions_;
     std::vector<RegionIndex> former_intents_;
     std::set<std::uint32_t> wanted_regions_;  ///< the set to be on the disks
+    std::set<std::uint32_t> stored_regions_;  ///< the set that is
+    std::uint64_t shrunk_ = 0;                ///< Intent::shrunk, also of a page that is on its way
     std::uint64_t intent_sequence_ = 0;
     bool intent_writer_runs_ = false;
-    bool intents_shrink_ = false;       ///< since the last write
     std::uint64_t intents_wanted_ = 0;  ///< version of the set in memory
     std::uint64_t intents_stored_ = 0;  ///< version of the set on the disks
     Status intent_status_;              ///< of the last write

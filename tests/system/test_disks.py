@@ -1,5 +1,5 @@
 """Disks of a group are replaced while three hosts write: one that failed, one that still answers with a controller killed on the
-way; stripes get wider, and another level; every byte stays what it was."""
+way; one that failed is taken back; stripes get wider, and another level; every byte stays what it was."""
 
 import json
 import os
@@ -70,6 +70,25 @@ def replaced():
         for uri in c.uris:
             check(not wrong_blocks(uri, records), f"wrong blocks through {uri}, with the new disks alone")
         say("d2 is replaced, with ctl-b killed on the way; two more have failed, and all is there")
+
+
+def taken_back():
+    """A disk that was declared failed is taken back under load, with what was written meanwhile; then another one may fail"""
+    with Cluster(disks=4, level="raid5", disk_size="256MiB", volume_size="128MiB") as c:
+        records = under_load(c, lambda: c.braid("disk", "fail", "d1", "-y"))
+        check("_" in members(c), f"d1 has failed: [{members(c)}]")
+        plan = c.braid("disk", "add", "d1", "--dry-run").stdout
+        check("back" in plan and "regions of 4 MiB" in plan, f"the plan: {plan}")
+        records = under_load(c, lambda: c.braid("disk", "add", "d1"), records)
+        wait_until("d1 has what it missed", lambda: c.status()["redundancy_remaining"] == 1, 60)
+        check("_" not in members(c), f"d1 is back: [{members(c)}]")
+        for uri in c.uris:
+            check(not wrong_blocks(uri, records), f"wrong blocks through {uri}")
+        c.verify()
+        c.braid("disk", "fail", "d2", "-y")
+        for uri in c.uris:
+            check(not wrong_blocks(uri, records), f"wrong blocks through {uri}, with d1 and without d2")
+        say(f"d1 was taken back: {plan.splitlines()[-1].strip()}")
 
 
 def expanded():
@@ -160,4 +179,4 @@ def refused():
         c.verify()
 
 
-main(replaced, expanded, wider, refused)
+main(replaced, taken_back, expanded, wider, refused)
