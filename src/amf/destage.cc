@@ -2,8 +2,8 @@
 // the members later, together with what else is dirty in the stripe.
 //
 //   write     room -> unit and stripe locked -> record with the data at all partners -> dirty -> answer
-//   destage   stripe locked -> all that is dirty becomes one record, whose copies replace the older ones ->
-//             what every write does: old data, parity, redo, journal, members, end -> clean
+//   destage   stripe locked -> what lies together becomes one record, whose copies replace the older ones ->
+//             what every write does: old data, parity, redo, journal, members, end -> clean; the next part
 //
 // Guarantees: what is dirty is at dimension - 1 partners, or on its way there and nobody has seen it
 // (copies.cc); with fewer of them nothing becomes dirty, and what is goes to the members, unless the group's

@@ -287,6 +287,9 @@ TEST(WriteBack, AWriteDoesNotWaitForTheDestageOfAnotherPart) {
     held.write(0, same, over_this);
     EXPECT_FALSE(over_this) << "the members are being written with what it would replace";
     held.world.hold_data = false;
+    ASSERT_TRUE(held.world.run(1, held.world.amf(1).flush()));
+    const DirtyStripes::Stripe* left = held.world.amf(1).dirty().find(StripeIndex(0));
+    EXPECT_TRUE(left == nullptr || (left->runs.size() == 1 && left->runs.contains(0))) << "it came before";
     EXPECT_TRUE(held.world.run_until([&] { return over_this.has_value(); }));
     held.expect(0, same);
     held.expect(kStrip, fresh);
