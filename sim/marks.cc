@@ -74,7 +74,6 @@ constexpr std::array<Entry, kMarks> kTable{{
     {Mark::disk_after_rebuild, "disk.after_rebuild", ""},
     {Mark::disk_added, "disk.added", ""},
     {Mark::disk_taken_back, "disk.taken_back", ""},
-    {Mark::disk_too_old, "disk.too_old", ""},
     {Mark::group_expanded, "group.expanded", ""},
     {Mark::extent_released, "extent.released", ""},
     {Mark::extent_added_up, "extent.added_up", ""},

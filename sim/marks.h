@@ -76,7 +76,6 @@ enum class Mark : std::uint8_t {
     disk_after_rebuild,
     disk_added,
     disk_taken_back,
-    disk_too_old,
     group_expanded,
     extent_released,
     extent_added_up,

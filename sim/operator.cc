@@ -315,7 +315,6 @@ void Operator::end(std::uint64_t turn, const Answer& answer) {
     if (action_ == Action::set_replication && answer.ok) world_.mark(Mark::replication_set);
     if (action_ == Action::add_disk && answer.ok) world_.mark(Mark::disk_added);
     if (action_ == Action::take_back && answer.ok) world_.mark(Mark::disk_taken_back);
-    if (action_ == Action::take_back && answer.code == Errc::would_lose_data) world_.mark(Mark::disk_too_old);
     if (action_ == Action::expand && answer.ok) world_.mark(Mark::group_expanded);
     if (action_ == Action::create && answer.ok) {
         if (std::exchange(created_, true)) world_.mark(Mark::space_anew);

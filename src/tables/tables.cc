@@ -196,6 +196,7 @@ Task<void> Tables::agree(PageNumber page, Buffer bytes) {
     const Status applied = apply_page(page, ConstPageBytes(bytes.span()));
     ASSERT(applied.has_value());
     change_open_ = false;
+    agreed_.set();  // to the one before as well, should its author's word still be on the way
     for (const AmfMember& peer : view_.members) {
         if (peer.id != view_.self) send_agreed(peer.id);
     }
