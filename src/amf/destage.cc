@@ -254,6 +254,8 @@ Task<Status> Amf::merge(Spot spot, DirtyPiece piece) {
 /// lost, and the stripe answers with errors until it is written anew in another zone.
 Task<void> Amf::give_up_dirty(StripeIndex stripe) {
     LOG_ERROR("stripe.not_destaged", {"stripe", stripe});
+    // What got dirty beside the destage may still be on its way, and is watched.
+    if (!co_await copied(stripe, kWholeStripe)) co_return;
     (void)co_await replicator_.put_in_quarantine(stripe, dirty_.find(stripe)->generation);
     for (const DirtyStripes::Ticket ticket : drop_dirty(stripe, kWholeStripe)) end_dirty(ticket);
 }
