@@ -9,6 +9,7 @@
 //   data and parity of a write        together with them (write.cc, journal/replay.cc)
 //   parity that a resync writes       together with it (check.cc)
 //   a repaired block                  not: it becomes again what the record says
+//   a moved row                       as it is, where the row goes
 //
 // A write that was cut short, and that nobody has a record of, leaves blocks that fit neither the old
 // checksums nor the new ones. Where somebody's intents say that this may be so, and the group has no journal,
@@ -74,11 +75,21 @@ Task<void> Amf::arrived(Sums& sums) {
 }
 
 void Amf::Sums::write() {
-    if (!on()) return;
-    const std::span<const std::byte> bytes = record.seal();
+    if (on()) write(record.seal(), {});
+}
+
+void Amf::Sums::write_again(std::optional<MemberIndex> member) {
+    if (on()) write(record.whole() ? record.bytes() : record.seal(), stale ? std::nullopt : member);
+}
+
+void Amf::Sums::write(std::span<const std::byte> bytes, std::optional<MemberIndex> member) {
     batch.clear();
-    for (unsigned copy = 0; copy < spot.geometry.checksum_copies(); ++copy)
-        batch.write(copy, amf.record_at(spot, copy).to_write(), 0, bytes);
+    for (unsigned copy = 0; copy < spot.geometry.checksum_copies(); ++copy) {
+        const Places at = amf.record_at(spot, copy);
+        for (const DiskPlace& place : at.to_write()) {
+            if (!member || place.member == *member) batch.write(copy, {&place, 1}, 0, bytes);
+        }
+    }
 }
 
 /// Blocks that were read at `from` of a role's strip.
@@ -138,7 +149,7 @@ Task<void> Amf::repair_sums(StripeIndex stripe) {
     co_await arrived(sums);
     if (!sums.stale || !tables_.still_there(extent, zone)) co_return;
     sums_.drop(stripe, 1);
-    sums.write();
+    sums.write_again({});
     co_await sums.batch.done();
     if (sums.batch.failed().any()) (void)co_await fail_members(sums.batch.failed());
     ++counters_.checksum_repairs;

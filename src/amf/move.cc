@@ -10,8 +10,8 @@
 // epoch or before, and whoever calls has seen that none of these names the extent (`epoch`).
 //
 // A row above the watermark may be torn by a death or a loss of power: nobody reads it at the target, and it
-// is made again. Its checksums are written with it, as a write does. Of a segment that moves in place the
-// same is true: its disk was away.
+// is made again, and its checksums with it. Of a segment that moves in place the same is true: its disk was
+// away.
 #include "amf/stripe_sums.h"
 #include "base/log.h"
 
@@ -63,7 +63,8 @@ Task<Status> Amf::content_of(Sums& sums, unsigned role, std::span<std::byte> int
     co_return co_await regenerate(sums, role, {0, geometry_.strip_size}, into, {});
 }
 
-/// False if the move is another one by now, or a member failed.
+/// False if the move is another one by now, or a member failed. Checksums say more than they did where a part
+/// was missing, or something half-written: that members which are away miss this has been noted, or will be.
 Task<bool> Amf::write_moved(Sums& sums, unsigned role, std::span<const std::byte> content) {
     const Zone& now = zone_of(sums.spot);
     if (!now.move || now.move != sums.spot.zone->move || !tables_.member_ok(now.move->target.member))
@@ -73,10 +74,11 @@ Task<bool> Amf::write_moved(Sums& sums, unsigned role, std::span<const std::byte
     {
         DiskBatch batch(executor_, tables_, extent(sums.spot));
         batch.write(role, {&target, 1}, 0, content);
-        if (sums.on()) {
+        if (sums.on() && sums.record.learn(role, 0, content)) {
             sums_.drop(sums.spot.stripe, 1);
-            sums.record.set(role, 0, content);
             sums.write();
+        } else {
+            sums.write_again(target.member);
         }
         co_await batch.done();
         co_await sums.batch.done();

@@ -34,6 +34,9 @@ struct Amf::Sums {
     }
     /// To all copies; when the batch is done, it says which members to declare failed.
     void write();
+    /// As the newest copies have it, to this member, or to all: also if one is not so. So nobody has to note
+    /// that one which is away has missed it.
+    void write_again(std::optional<MemberIndex> member);
     /// With what a write changes.
     void write(const StripeWrite& change, std::span<const std::byte> data, const ParityPart& parity) {
         if (on()) record.apply(change, data, parity);
@@ -64,6 +67,7 @@ struct Amf::Sums {
 private:
     void find();
     void read_copies();
+    void write(std::span<const std::byte> bytes, std::optional<MemberIndex> member);
 };
 
 }  // namespace braid

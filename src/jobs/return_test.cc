@@ -331,6 +331,21 @@ TEST(Return, OfOneWhileAnotherIsAway) {
     r.expect_all_right();
 }
 
+/// Rows of another segment that moved meanwhile: their checksums are as they were.
+TEST(Return, HasTheChecksumsOfRowsThatMovedMeanwhile) {
+    Returning r(shape(Level::raid6, 6, 4));
+    const MemberIndex away = r.first(), leaver = r.zone().segments[1].member;
+    ASSERT_TRUE(r.world.run(1, r.tables().begin_leave(leaver)));
+    ASSERT_TRUE(r.world.run_until([&] { return r.zone().move.has_value(); }, 5s));
+    r.lose(away);
+    const std::uint64_t before = r.moved_rows();
+    ASSERT_TRUE(r.world.run_until([&] { return r.zone().segments[1].member != leaver; }, 5s));
+    EXPECT_GT(r.moved_rows(), before);
+    ASSERT_TRUE(r.take_back(away));
+    ASSERT_TRUE(r.whole());
+    r.expect_all_right();
+}
+
 /// A zone has one move; the one in place must not be forgotten.
 TEST(Return, OfTwoOneAfterTheOther) {
     Returning r(shape(Level::raid6, 5, 5));

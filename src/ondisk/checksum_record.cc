@@ -92,8 +92,7 @@ void ChecksumRecord::take(std::span<const std::byte> copy) {
 
 bool ChecksumRecord::current(std::span<const std::byte> copy) const {
     const std::size_t used = geometry_.checksum_sectors() * kChecksumSector;
-    return found_.count() == geometry_.checksum_sectors() &&
-           std::memcmp(copy.data(), bytes_.data(), used) == 0;
+    return whole() && std::memcmp(copy.data(), bytes_.data(), used) == 0;
 }
 
 std::uint32_t ChecksumRecord::checksum(unsigned role, std::uint32_t offset, std::uint32_t crc) const {
@@ -122,6 +121,18 @@ void ChecksumRecord::set(unsigned role, std::uint32_t from, std::span<const std:
         const auto offset = static_cast<std::uint32_t>(from + done);
         put(role, offset, checksum(role, offset, crc32c(content.subspan(done, kBlockSize))));
     }
+}
+
+bool ChecksumRecord::learn(unsigned role, std::uint32_t from, std::span<const std::byte> content) {
+    bool news = false;
+    for (std::size_t done = 0; done < content.size(); done += kBlockSize) {
+        const auto offset = static_cast<std::uint32_t>(from + done);
+        const auto block = content.subspan(done, kBlockSize);
+        if (known(role, offset) && !mismatch(role, offset, block)) continue;
+        set(role, offset, block);
+        news = true;
+    }
+    return news;
 }
 
 void ChecksumRecord::forget(unsigned role, std::uint32_t from, std::uint32_t length) {

@@ -48,6 +48,8 @@ public:
     void take(std::span<const std::byte> copy);
     /// After all copies were taken: this one is whole and the newest in all of its sectors.
     bool current(std::span<const std::byte> copy) const;
+    /// Of each sector some copy was whole.
+    bool whole() const { return found_.count() == geometry_.checksum_sectors(); }
     std::uint64_t version() const { return version_; }  ///< of its newest sector
 
     /// Whole blocks at `from` of a role's strip. What nothing is known of fits.
@@ -56,12 +58,16 @@ public:
     bool known(unsigned role, std::uint32_t offset) const { return entry(role, offset) != kUnknown; }
 
     void set(unsigned role, std::uint32_t from, std::span<const std::byte> content);
+    /// True if it did not say so.
+    bool learn(unsigned role, std::uint32_t from, std::span<const std::byte> content);
     /// Nobody can say what will stand there.
     void forget(unsigned role, std::uint32_t from, std::uint32_t length);
     /// All that a write changes. Parity that it leaves out, because nobody has it, is not known any more.
     void apply(const StripeWrite& write, std::span<const std::byte> data, const ParityPart& parity);
     /// The bytes for all copies, one version newer. They change with the record.
     std::span<const std::byte> seal();
+    /// Those of the newest copies, if it is whole and has not changed.
+    std::span<const std::byte> bytes() const { return bytes_.span(); }
 
 private:
     static constexpr std::uint32_t kZeros = 0, kUnknown = 1;

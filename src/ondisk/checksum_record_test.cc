@@ -59,6 +59,17 @@ TEST_F(ChecksumRecordTest, OfANewZoneSaysThatAllIsZeros) {
     EXPECT_TRUE(record.current(blank.span()));
 }
 
+TEST_F(ChecksumRecordTest, TellsWhetherItLearnsSomething) {
+    ChecksumRecord record = of({after(blank, 2, 8192, content)});
+    EXPECT_FALSE(record.learn(2, 8192, content.span()));
+    EXPECT_FALSE(record.learn(3, 0, Buffer::zeroed(geometry.strip_size).span()));
+    EXPECT_TRUE(record.learn(2, 4096, content.span()));
+    EXPECT_FALSE(record.mismatch(2, 4096, content.span()));
+    record.forget(2, 4096, kBlockSize);
+    EXPECT_TRUE(record.learn(2, 4096, content.span()));
+    EXPECT_TRUE(record.known(2, 4096));
+}
+
 TEST_F(ChecksumRecordTest, FindsAFlippedBitAndSaysWhere) {
     ChecksumRecord record = of({after(blank, 2, 8192, content)});
     EXPECT_FALSE(record.mismatch(2, 8192, content.span()));
