@@ -165,7 +165,7 @@ void Cluster::suspend(Fault& fault) {
     strikes(fault, Mark::suspend, micros(length));
     asleep_until_ = std::max(asleep_until_, world_.now() + length);
     for (Node& node : nodes_) {
-        if (!node.process->alive || node.process->paused) continue;
+        if (!node.process->alive) continue;
         world_.pause(*node.process);
         world_.after(length, [this, process = node.process] { world_.resume(*process); });
     }
