@@ -404,7 +404,12 @@ private:
     // holes.cc
     void add_up_soon(ExtentIndex extent);
     Task<void> add_up_trims();
-    Task<bool> add_up(ExtentIndex extent, const ExtentBlocks& told);
+    struct AddUp {
+        unsigned times = 0;  ///< that it has come to nothing
+        bool at_work = false;
+        bool disturbed = false;  ///< what others remembered may have been taken from them
+    };
+    Task<bool> add_up(ExtentIndex extent, const ExtentBlocks& told, bool disturbed);
     Task<Status> take_zeros(const std::vector<StripePiece>& pieces, const Zone& zone);
     Task<Status> take_zeros(StripePiece piece, const Zone& zone);
     std::set<AmfId> others() const;
@@ -461,8 +466,7 @@ private:
     ChecksumCache sums_;
     TrimmedBlocks trimmed_;
     PeerTrims peer_trims_;
-    std::map<ExtentIndex, unsigned> to_add_up_;  ///< parts of these were trimmed since the others were asked;
-                                                 ///< how often that has come to nothing
+    std::map<ExtentIndex, AddUp> to_add_up_;  ///< parts of these were trimmed since the others were asked
     bool adding_up_ = false;
     PeerCache peer_cache_;
     bool reshapes_ = false;           ///< one extent at a time

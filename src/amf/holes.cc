@@ -9,7 +9,8 @@
 // itself. Then the extent goes as if it had been trimmed here alone.
 //
 // A stripe that was trimmed in parts by several is known in full to nobody. So a little may be missing from
-// what all of them remember together: it is looked at first.
+// what all of them remember together: it is looked at first. All of it may be missing when somebody has
+// tried, and was disturbed by a trim of the same.
 #include <algorithm>
 #include <utility>
 
@@ -21,7 +22,6 @@ namespace {
 
 constexpr std::size_t kMostUnknown = kExtentSize / 4 / kBlockSize;  ///< blocks that nobody remembers
 constexpr unsigned kTimes = 8;                                      ///< to try, when it comes to nothing
-constexpr unsigned kAtWork = ~0u;
 constexpr std::size_t kMemory = 16u << 20;  ///< of stripes that are looked at together
 
 bool all_zero(std::span<const std::byte> bytes) {
@@ -126,8 +126,8 @@ Task<void> Amf::tell_trims(AmfId to, TrimsAsk ask) {
     for (const ExtentIndex extent : ask.extents) {
         const auto ours = to_add_up_.find(extent);
         if (!ask.adds_up || ours == to_add_up_.end()) continue;
-        if (ours->second == kAtWork) told.blocks.erase(extent);
-        ours->second = std::max(ours->second, 1u);
+        if (ours->second.at_work) told.blocks.erase(extent);
+        ours->second.times = std::max(ours->second.times, 1u);
     }
     if (view_.epoch == epoch) transport_.send(to, encode(group_, told));
 }
@@ -144,7 +144,9 @@ void Amf::deliver_trims(AmfId from, const Message& message) {
 // ---- adding up
 
 void Amf::add_up_soon(ExtentIndex extent) {
-    to_add_up_[extent] = 0;
+    AddUp& soon = to_add_up_[extent];
+    soon.times = 0;
+    soon.at_work = false;
     if (!std::exchange(adding_up_, true)) scope_.spawn(add_up_trims());
 }
 
@@ -152,7 +154,7 @@ void Amf::add_up_soon(ExtentIndex extent) {
 /// each other both fail, and try again one after the other.
 Task<void> Amf::add_up_trims() {
     while (!to_add_up_.empty()) {
-        const auto failed = [](const auto& extent) { return extent.second != 0; };
+        const auto failed = [](const auto& extent) { return extent.second.times != 0; };
         const auto before = std::ranges::count_if(
             view_.members, [this](const AmfMember& member) { return member.id < view_.self; });
         co_await sleep_for(clock_,
@@ -171,18 +173,22 @@ Task<void> Amf::add_up_trims() {
             ++counters_.trims_asked;
             PeerTrims::Told told = co_await peer_trims_.ask(others(), some, true);
             for (const ExtentIndex extent : some) {
-                const bool done = co_await add_up(extent, told.blocks[extent]) && told.by_all;
-                const unsigned times = all.at(extent) + 1;
-                std::erase_if(to_add_up_, [](const auto& at) { return at.second == kAtWork; });
-                if (!done && times < kTimes) to_add_up_.emplace(extent, times);
+                AddUp next = all.at(extent);
+                const bool disturbed = !co_await add_up(extent, told.blocks[extent], next.disturbed);
+                std::erase_if(to_add_up_, [](const auto& at) { return at.second.at_work; });
+                if (!disturbed && told.by_all) continue;
+                next.disturbed |= disturbed;
+                if (++next.times < kTimes)
+                    to_add_up_.emplace(extent, next).first->second.disturbed |= disturbed;
             }
         }
     }
     adding_up_ = false;
 }
 
-/// `told`: what others remember of it. False: it might be done later.
-Task<bool> Amf::add_up(ExtentIndex extent, const ExtentBlocks& told) {
+/// `told`: what others remember of it, unless they have forgotten it because we were disturbed at this
+/// before. False: we were.
+Task<bool> Amf::add_up(ExtentIndex extent, const ExtentBlocks& told, bool disturbed) {
     const Zone* present = tables_.zone(extent);
     const ExtentBlocks* ours = present == nullptr ? nullptr : trimmed_.of(extent, present->generation);
     if (ours == nullptr || tables_.offline()) co_return true;
@@ -190,8 +196,8 @@ Task<bool> Amf::add_up(ExtentIndex extent, const ExtentBlocks& told) {
     ExtentBlocks missing;
     for (std::size_t i = 0, end = blocks_of(all).second; i < end; ++i) missing[i] = !(*ours)[i];
     const ExtentBlocks unknown = missing & ~told;
-    if (unknown.count() > kMostUnknown) co_return true;
-    to_add_up_[extent] = kAtWork;
+    if (unknown.count() > kMostUnknown && !disturbed) co_return true;
+    to_add_up_[extent].at_work = true;
     const Zone zone = *present;  // a volume may be deleted meanwhile
     const Geometry geometry = tables_.config().geometry_of(zone.shape);
     // What nobody knows comes first: what is taken from others in vain is known to nobody afterwards.

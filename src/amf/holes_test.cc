@@ -177,6 +177,18 @@ TEST_P(Holes, AWriteBesideItStays) {
     }
 }
 
+/// What is taken from others in vain, because a third one trims it again, is known to nobody afterwards.
+TEST_P(Holes, ATrimBesideItAddsUpTheSame) {
+    std::size_t steps = 0;
+    for (bool inside = true; inside; steps += 1 + steps / 2) {
+        World world(options_of(GetParam()));
+        for (std::uint16_t id = 1; id <= 3; ++id) world.start(id);
+        inside = beside(world, steps, [&] { EXPECT_TRUE(trim(world, 3, 0, kHalf)); });
+        ASSERT_TRUE(released(world, 1)) << "step " << steps;
+    }
+    EXPECT_GT(steps, 20u);
+}
+
 /// Who adds up dies, or who had trimmed the other half: all reads as zeros, and nothing is in the way.
 bool dies_at(const Shape& shape, std::size_t steps, std::uint16_t who) {
     World world(options_of(shape));
