@@ -346,6 +346,24 @@ TEST(Return, HasTheChecksumsOfRowsThatMovedMeanwhile) {
     r.expect_all_right();
 }
 
+/// What waits for its own disk is not under way.
+TEST(Return, EndsTheRebuildWhileAnotherIsAway) {
+    Returning r(shape(Level::raid6, 6, 4));
+    const MemberIndex one = r.zone().segments[0].member, other = r.zone().segments[1].member;
+    const auto rebuild = [&] { return r.tables().state().active(JobKind::rebuild); };
+    r.lose(one);
+    r.lose(other);
+    r.write(1, 0, 5, 8u << 20);
+    ASSERT_TRUE(r.take_back(one));
+    ASSERT_TRUE(r.world.run_until([&] { return rebuild() != nullptr; }, 5s));
+    ASSERT_TRUE(r.world.run_until([&] { return rebuild() == nullptr; }, 20s));
+    EXPECT_EQ(r.tables().open_moves(), 0u);
+    EXPECT_NE(r.tables().zones_to_move(), 0u);
+    ASSERT_TRUE(r.take_back(other));
+    ASSERT_TRUE(r.whole());
+    r.expect_all_right();
+}
+
 /// A zone has one move; the one in place must not be forgotten.
 TEST(Return, OfTwoOneAfterTheOther) {
     Returning r(shape(Level::raid6, 5, 5));

@@ -165,7 +165,7 @@ Task<Status> Tables::end_rebuild() {
     CO_TRY_LET(const Turn turn, co_await begin_change());
     GroupState state = state_;
     const JobRecord* present = state.active(JobKind::rebuild);
-    if (present == nullptr || zones_to_move() != 0) co_return Status{};
+    if (present == nullptr || open_moves_ != 0) co_return Status{};
     end_job(record(state, present->id), JobState::done);
     LOG_INFO("job.done", {"group", config_.name}, {"job", present->id}, {"segments", present->units_done()});
     CO_TRY(co_await commit(kStatePage, std::move(state)));

@@ -285,7 +285,7 @@ public:
     Task<Status> note_scrubbed(std::uint32_t id, std::map<ExtentIndex, ScrubCounts> extents);
     /// Units that this AMF has done: segments moved to their end, extents that have another shape.
     Task<Status> note_done(JobKind kind, std::uint32_t units);
-    /// If nothing is left to move.
+    /// If no move is open. What is not due yet is the next one's.
     Task<Status> end_rebuild();
     /// If all extents have the shape that is wanted. They are as many as fit then.
     Task<Status> end_reshape();
