@@ -136,6 +136,8 @@ bool Amf::put_dirty(StripeIndex stripe, std::vector<Journal::Ticket>& tickets) {
     if (dirty->full()) return false;  // needs no reads
     const Zone* zone = tables_.zone(geometry_.extent_of(stripe));
     if (zone == nullptr || zone->generation != dirty->generation) return false;
+    // What is being destaged goes without what has come beside it: an entry is over as a whole.
+    const std::uint32_t joins = destaging_.contains(stripe) ? 0 : 1;
     std::map<std::uint32_t, std::uint32_t> ranges;  // from, to: they do not meet
     const auto add = [&](std::uint32_t from, std::uint32_t to) {
         for (bool grown = true; grown;) {
@@ -144,7 +146,7 @@ bool Amf::put_dirty(StripeIndex stripe, std::vector<Journal::Ticket>& tickets) {
             from = wide_from;
             to = wide_to;
             for (auto at = ranges.begin(); at != ranges.end();) {
-                if (at->first > to || at->second < from) {
+                if (at->first >= to + joins || at->second + joins <= from) {
                     ++at;
                     continue;
                 }

@@ -313,6 +313,57 @@ TEST(WriteBack, WhoHasWrittenBesideADestageDies) {
     EXPECT_TRUE(held.world.unclean(3, kArea).empty());
 }
 
+/// What was written next to a part that is being destaged, so many steps after the destage began, and flushed,
+/// outlives a loss of power later. False when the destage was over before.
+bool flushed_beside_a_destage(std::size_t steps, bool later) {
+    WorldOptions options =
+        with_write_back({.level = Level::raid5, .disks = 5, .power_loss = PowerLoss::journal});
+    options.amf.dirty_age = 20ms;
+    World world(options);
+    for (std::uint16_t id = 1; id <= 3; ++id) world.start(id);
+    EXPECT_TRUE(world.write(1, kBlockSize, pattern(1, kBlockSize)));
+    (void)world.run_until([&] { return world.amf(1).replicator().live_records() == 0; }, 19ms);
+    for (std::size_t i = 0; i < steps; ++i) {
+        if (!world.step()) (void)world.clock.advance(world.clock.now() + 5ms);
+    }
+    const bool beside = world.amf(1).counters().destaged_partial == 0;
+    world.hold_data = true;
+    const std::array fresh{pattern(2, kBlockSize), pattern(3, kBlockSize)};
+    std::array<std::optional<Status>, 2> written;
+    for (std::size_t i = 0; i < 2; ++i) {
+        world.node(1).scope->spawn(World::keep(
+            world.amf(1).write(2 * i * kBlockSize, Slice(fresh[i]), false), written[i]));
+    }
+    (void)world.run_until([&] { return written[0] && written[1]; }, 5ms);
+    std::optional<Status> flushed;
+    world.node(2).scope->spawn(World::keep(world.amf(2).flush(), flushed));
+    (void)world.run_until([&] { return flushed.has_value(); }, 5ms);
+    world.hold_data = false;
+    EXPECT_TRUE(world.run_until([&] { return written[0] && written[1] && flushed; }, 1s));
+    EXPECT_TRUE(world.run(2, world.amf(2).flush()));
+    for (std::size_t i = 1; later && i < 4; ++i) {  // so that the ring forgets what it does not need
+        (void)world.run_until([] { return false; }, 2ms);
+        EXPECT_TRUE(world.write(1, i * kArea, pattern(i, kBlockSize)));
+        EXPECT_TRUE(world.run(2, world.amf(2).flush()));
+    }
+    for (const std::uint16_t id : std::array<std::uint16_t, 3>{1, 2, 3}) world.kill(id, InFlight::lost);
+    world.start(2);
+    for (std::size_t i = 0; i < 3; ++i) {
+        const Buffer got = world.read(2, i * kBlockSize, kBlockSize);
+        const Buffer& wanted = i == 1 ? pattern(1, kBlockSize) : fresh[i / 2];
+        EXPECT_EQ(std::memcmp(got.data(), wanted.data(), kBlockSize), 0) << "block " << i << ", step " << steps;
+    }
+    return beside && !::testing::Test::HasFailure();
+}
+
+TEST(WriteBack, AFlushBesideADestageIsSafeAtEveryStep) {
+    for (const bool later : {false, true}) {
+        std::size_t steps = 0;
+        while (flushed_beside_a_destage(steps, later)) ++steps;
+        EXPECT_GT(steps, 20u);
+    }
+}
+
 /// The second is on its way to the partner before the first is there.
 TEST(WriteBack, WritesOfAStripeDoNotWaitForEachOthersCopies) {
     World world(with_write_back({.level = Level::raid5, .disks = 5, .dimension = 2}));
