@@ -92,8 +92,7 @@ Task<Result<std::vector<AllocationRun>>> Amf::allocation(std::uint64_t offset, s
     };
     AllocationRuns runs(most);
     for (bool room = true; offset < end && room;) {
-        while (!tables_.settled() || !tables_.agreed())
-            co_await (tables_.settled() ? tables_.agreed_event() : tables_.settled_event());
+        co_await tables_.settled_and_agreed();
         std::vector<ExtentIndex> zones;  // as many as one question may be about
         std::uint64_t to = offset;
         for (; to < end && zones.size() < kMostTrimsAsked; to = next_extent(to)) {

@@ -46,8 +46,7 @@ Task<Status> Amf::zero_in_extent(LogicalRange range, bool may_leave_hole, bool f
     if (may_leave_hole) {
         // A write that was answered has made its zone known to all AMFs that have settled since. That a zone
         // has gone may be known here first.
-        while (!tables_.settled() || !tables_.agreed())
-            co_await (tables_.settled() ? tables_.agreed_event() : tables_.settled_event());
+        co_await tables_.settled_and_agreed();
         if (tables_.zone(extent) == nullptr) co_return Status{};
         if (!errand && range.offset == all.offset && range.length >= all.length)
             co_return co_await release_extent(extent, false);

@@ -202,8 +202,7 @@ Task<Result<std::uint16_t>> Mover::regions_to_copy(ExtentIndex extent) {
         return zone != nullptr && zone->moves_in_place();
     };
     if (!in_place()) co_return std::uint16_t{0xffff};
-    while (!tables.settled() || !tables.agreed())
-        co_await (tables.settled() ? tables.agreed_event() : tables.settled_event());
+    co_await tables.settled_and_agreed();
     CO_TRY_LET(const std::set<RegionIndex> intents, co_await tables.all_intents());
     if (!in_place()) co_return fail(Errc::busy);
     // After the intents: what has left them is noted by now.
@@ -221,8 +220,7 @@ Task<Status> Mover::end_untouched() {
         if (zone != nullptr && zone->moves_in_place() && has_share(amf_.view(), page.v)) pages.insert(page);
     }
     if (pages.empty()) co_return Status{};
-    while (!tables.settled() || !tables.agreed())
-        co_await (tables.settled() ? tables.agreed_event() : tables.settled_event());
+    co_await tables.settled_and_agreed();
     // A disk that comes back has another id each time.
     const Epoch epoch = amf_.view().epoch;
     const std::vector<MemberRecord> members = tables.config().members;

@@ -192,12 +192,20 @@ bool SegmentAllocator::evens_out(std::uint32_t units, MemberIndex from, MemberIn
            std::uint64_t{full.used() - units} * empty.units();
 }
 
-std::vector<MemberIndex> SegmentAllocator::emptiest_first(MemberMask from) const {
-    std::vector<MemberIndex> out;
-    for (std::uint8_t i = 0; i < members_.size(); ++i) {
-        if (from[i]) out.push_back(MemberIndex(i));
+SegmentAllocator::Uneven SegmentAllocator::uneven(MemberMask members) const {
+    std::uint64_t used = 0, units = 0;
+    for (std::size_t i = 0; i < members_.size(); ++i) {
+        if (!members[i]) continue;
+        used += members_[i].used();
+        units += members_[i].units();
     }
-    std::ranges::sort(out, [this](MemberIndex a, MemberIndex b) {
+    Uneven out;
+    for (std::uint8_t i = 0; i < members_.size(); ++i) {
+        const std::uint64_t own = members_[i].used() * units, mean = used * members_[i].units();
+        if (members[i] && own > mean) out.fuller.set(i);
+        if (members[i] && own < mean) out.emptier.push_back(MemberIndex(i));
+    }
+    std::ranges::sort(out.emptier, [this](MemberIndex a, MemberIndex b) {
         const std::uint64_t one = std::uint64_t{members_[a.v].used()} * members_[b.v].units();
         const std::uint64_t other = std::uint64_t{members_[b.v].used()} * members_[a.v].units();
         return std::pair(one, a) < std::pair(other, b);

@@ -183,8 +183,13 @@ public:
     /// A free segment for one of the zone's positions, which is not taken: of the member of `from` with most
     /// of them that the zone does not use, of equal ones the one that shares least with the zone's. no_space.
     Result<Segment> spare(const Zone& zone, std::uint32_t units, MemberMask from) const;
-    /// The members of `from`, the emptiest first, as a part of what they have.
-    std::vector<MemberIndex> emptiest_first(MemberMask from) const;
+    /// Which of the members are fuller than all of them together, and which are emptier, the emptiest first: as
+    /// parts of what they have. What goes from the ones to the others evens out, and goes once.
+    struct Uneven {
+        MemberMask fuller;
+        std::vector<MemberIndex> emptier;
+    };
+    Uneven uneven(MemberMask members) const;
 
     /// Further segments of so many units that fit on the member.
     std::uint32_t free_on(MemberIndex member, std::uint32_t units) const {

@@ -353,9 +353,11 @@ TEST(SegmentAllocator, EvensOutByWhatIsTakenOfEach) {
     };
     put(0, 40);
     put(1, 10);
-    EXPECT_EQ(allocator.emptiest_first(first_members(3)),
-              (std::vector{MemberIndex(2), MemberIndex(1), MemberIndex(0)}));
-    EXPECT_EQ(allocator.emptiest_first(first_members(2)), (std::vector{MemberIndex(1), MemberIndex(0)}));
+    const auto all = allocator.uneven(first_members(3));  // 50 of 250
+    EXPECT_EQ(all.fuller, first_members(1));
+    EXPECT_EQ(all.emptier, std::vector{MemberIndex(2)});
+    EXPECT_EQ(allocator.uneven(first_members(2)).emptier, std::vector{MemberIndex(1)});  // 50 of 150
+    EXPECT_TRUE(allocator.uneven(MemberMask().set(1)).emptier.empty());
     EXPECT_TRUE(allocator.evens_out(6, MemberIndex(0), MemberIndex(1)));   // 34 of 100 and 16 of 50
     EXPECT_FALSE(allocator.evens_out(7, MemberIndex(0), MemberIndex(1)));  // 33 of 100 and 17 of 50
     EXPECT_FALSE(allocator.evens_out(1, MemberIndex(1), MemberIndex(0)));

@@ -123,7 +123,8 @@ const Tables::Room& Tables::room(std::uint32_t units) const {
     const Promise promised = promise();
     const MemberMask spare = allocator_->with_spare(units, usable, promised);
     const bool kept = allocator_->room(promised.size, usable) >= promised.zones;
-    room = {spare, allocator_->emptiest_first(in_state(MemberState::ok) & (kept ? spare : usable))};
+    room = {spare, allocator_->uneven(in_state(MemberState::ok))};
+    std::erase_if(room.balance.emptier, [&](MemberIndex member) { return kept && !spare[member.v]; });
     return room;
 }
 
@@ -134,10 +135,12 @@ std::optional<std::pair<ZonePosition, MemberIndex>> Tables::position_to_balance(
     const auto fits = [&](MemberIndex member) {
         return !own[member.v] && allocator_->free_on(member, units) > 0;
     };
-    const auto target = std::ranges::find_if(room(units).to_balance, fits);
-    if (target == room(units).to_balance.end()) return std::nullopt;
+    const auto& [fuller, emptier] = room(units).balance;
+    const auto target = std::ranges::find_if(emptier, fits);
+    if (target == emptier.end()) return std::nullopt;
     for (std::uint8_t i = 0; i < zone.width; ++i) {
-        if (allocator_->evens_out(units, zone.segments[i].member, *target))
+        const MemberIndex from = zone.segments[i].member;
+        if (fuller[from.v] && allocator_->evens_out(units, from, *target))
             return std::pair(ZonePosition(i), *target);
     }
     return std::nullopt;

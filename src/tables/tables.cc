@@ -205,6 +205,10 @@ Task<void> Tables::agree(PageNumber page, Buffer bytes) {
     co_await open_members();
 }
 
+Task<void> Tables::settled_and_agreed() {
+    while (!settled() || !agreed()) co_await (settled() ? agreed_ : settled_);
+}
+
 Task<void> Tables::zone_uses_over() {
     while (!zone_uses_.over()) co_await sleep_for(clock_, 1ms);
 }

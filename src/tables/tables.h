@@ -101,6 +101,8 @@ public:
     /// lack keeps its lock until then.
     bool agreed() const { return agreed_.is_set(); }
     Event& agreed_event() { return agreed_; }
+    /// Until both are so: what was answered anywhere before is known here.
+    Task<void> settled_and_agreed();
     /// Null while the extent has no zone. The pointer stays valid; what it points to changes only with the
     /// zone.
     const Zone* zone(ExtentIndex extent) const;
@@ -469,8 +471,8 @@ private:
     // moves.cc
     /// What follows from all zones, and the states of all members; worked out once after each change.
     struct Room {
-        MemberMask spare;                     ///< members that can take a segment
-        std::vector<MemberIndex> to_balance;  ///< members that can take one to be as full as others, in order
+        MemberMask spare;                  ///< members that can take a segment
+        SegmentAllocator::Uneven balance;  ///< those that give one, and those that take one, to be as full as all
     };
     const Room& room(std::uint32_t units) const;
     /// Failed, or left, or not reached from here.
