@@ -187,27 +187,27 @@ SegmentAllocator::SegmentAllocator(std::span<const std::uint32_t> units_by_membe
 bool SegmentAllocator::evens_out(std::uint32_t units, MemberIndex from, MemberIndex to) const {
     const Member& full = members_.at(from.v);
     const Member& empty = members_.at(to.v);
-    if (full.used() < units || empty.fitting(units) == 0) return false;
-    return (std::uint64_t{empty.used()} + units) * full.units() <=
-           std::uint64_t{full.used() - units} * empty.units();
+    if (full.stays() < units || empty.fitting(units) == 0) return false;
+    return (std::uint64_t{empty.stays()} + units) * full.units() <=
+           std::uint64_t{full.stays() - units} * empty.units();
 }
 
 SegmentAllocator::Uneven SegmentAllocator::uneven(MemberMask members) const {
     std::uint64_t used = 0, units = 0;
     for (std::size_t i = 0; i < members_.size(); ++i) {
         if (!members[i]) continue;
-        used += members_[i].used();
+        used += members_[i].stays();
         units += members_[i].units();
     }
     Uneven out;
     for (std::uint8_t i = 0; i < members_.size(); ++i) {
-        const std::uint64_t own = members_[i].used() * units, mean = used * members_[i].units();
+        const std::uint64_t own = members_[i].stays() * units, mean = used * members_[i].units();
         if (members[i] && own > mean) out.fuller.set(i);
         if (members[i] && own < mean) out.emptier.push_back(MemberIndex(i));
     }
     std::ranges::sort(out.emptier, [this](MemberIndex a, MemberIndex b) {
-        const std::uint64_t one = std::uint64_t{members_[a.v].used()} * members_[b.v].units();
-        const std::uint64_t other = std::uint64_t{members_[b.v].used()} * members_[a.v].units();
+        const std::uint64_t one = std::uint64_t{members_[a.v].stays()} * members_[b.v].units();
+        const std::uint64_t other = std::uint64_t{members_[b.v].stays()} * members_[a.v].units();
         return std::pair(one, a) < std::pair(other, b);
     });
     return out;
@@ -233,6 +233,12 @@ std::vector<Segment> used_by(const Zone& zone) {
     return out;
 }
 
+/// Who has a part until its move ends.
+std::optional<MemberIndex> left_by(const Zone& zone) {
+    if (!zone.move || zone.moves_in_place()) return std::nullopt;
+    return zone.segments[zone.move->position.v].member;
+}
+
 }  // namespace
 
 Status SegmentAllocator::take(const Zone& zone, std::uint32_t units) {
@@ -245,6 +251,7 @@ Status SegmentAllocator::take(const Zone& zone, std::uint32_t units) {
         used.set(part.member.v);
     }
     take_parts(parts, units);
+    if (const auto from = left_by(zone)) members_[from->v].leaving += units;
     return {};
 }
 
@@ -311,6 +318,7 @@ void SegmentAllocator::release(const Zone& zone, std::uint32_t units) {
         members_.at(part.member.v).release(part.index, units);
         for (const Segment& other : parts) shared_[part.member.v][other.member.v] -= units;
     }
+    if (const auto from = left_by(zone)) members_[from->v].leaving -= units;
 }
 
 std::uint32_t SegmentAllocator::room(ZoneSize size, MemberMask members) const {

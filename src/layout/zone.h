@@ -183,8 +183,8 @@ public:
     /// A free segment for one of the zone's positions, which is not taken: of the member of `from` with most
     /// of them that the zone does not use, of equal ones the one that shares least with the zone's. no_space.
     Result<Segment> spare(const Zone& zone, std::uint32_t units, MemberMask from) const;
-    /// Which of the members are fuller than all of them together, and which are emptier, the emptiest first: as
-    /// parts of what they have. What goes from the ones to the others evens out, and goes once.
+    /// Which of the members are fuller than all of them together, and which are emptier, the emptiest first:
+    /// as parts of what they have. What goes from the ones to the others evens out, and goes once.
     struct Uneven {
         MemberMask fuller;
         std::vector<MemberIndex> emptier;
@@ -210,6 +210,8 @@ private:
         std::uint32_t units() const { return units_; }
         std::uint32_t free() const { return free_; }
         std::uint32_t used() const { return units_ - free_; }
+        /// When all moves have ended.
+        std::uint32_t stays() const { return used() - leaving; }
         /// Segments of so many units that fit.
         std::uint32_t fitting(std::uint32_t units) const;
         /// Of those the ones that are left when one of `taken` units has been taken, if that fits.
@@ -219,6 +221,8 @@ private:
         bool is_free(SegmentIndex at, std::uint32_t units) const;
         void take(SegmentIndex at, std::uint32_t units);
         void release(SegmentIndex at, std::uint32_t units);
+
+        std::uint32_t leaving = 0;  ///< units of segments that move elsewhere
 
     private:
         Runs::const_iterator first_run(std::uint32_t units) const;

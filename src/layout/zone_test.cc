@@ -361,6 +361,15 @@ TEST(SegmentAllocator, EvensOutByWhatIsTakenOfEach) {
     EXPECT_TRUE(allocator.evens_out(6, MemberIndex(0), MemberIndex(1)));   // 34 of 100 and 16 of 50
     EXPECT_FALSE(allocator.evens_out(7, MemberIndex(0), MemberIndex(1)));  // 33 of 100 and 17 of 50
     EXPECT_FALSE(allocator.evens_out(1, MemberIndex(1), MemberIndex(0)));
+    Zone zone = *allocator.allocate({1, 40}, ExtentIndex(0), MemberMask().set(2));
+    EXPECT_EQ(allocator.uneven(first_members(3)).fuller, MemberMask().set(0).set(2));
+    allocator.release(zone, 40);
+    zone.move = {ZonePosition(0), {MemberIndex(1), SegmentIndex(10)}, 0};
+    ASSERT_TRUE(allocator.take(zone, 40));  // as if it had gone
+    EXPECT_EQ(allocator.uneven(first_members(3)).fuller, first_members(2));
+    EXPECT_EQ(allocator.uneven(first_members(3)).emptier, std::vector{MemberIndex(2)});
+    EXPECT_FALSE(allocator.evens_out(1, MemberIndex(2), MemberIndex(0)));
+    allocator.release(zone, 40);
     put(1, 36);
     EXPECT_FALSE(allocator.evens_out(5, MemberIndex(1), MemberIndex(1)));  // 4 are free
 }
