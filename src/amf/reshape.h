@@ -9,6 +9,8 @@ namespace braid {
 
 /// Over what has been written to since it was copied, before all is locked.
 constexpr unsigned kReshapeRounds = 4;
+/// For the rows of all rounds.
+constexpr unsigned kVersionBits = 24;
 
 struct Amf::HeldExtent {
     PieceLock lock;
@@ -28,7 +30,8 @@ struct Amf::Reshaping {
           depth(rows),
           turn(may),
           fresh(to.rows_per_extent()),
-          stale(to.rows_per_extent()) {
+          stale(to.rows_per_extent()),
+          version(a.tables_.map_sequence(e) << kVersionBits) {
         amf.reshaping_ = this;
     }
     Reshaping(const Reshaping&) = delete;
@@ -65,6 +68,7 @@ struct Amf::Reshaping {
     const Turn& turn;         ///< before each row
     std::vector<bool> fresh;  ///< by row: copied, and nobody has written there since
     std::size_t stale;        ///< rows that are not
+    std::uint64_t version;    ///< of checksums: newer than what an earlier copy has left at the same places
 };
 
 }  // namespace braid

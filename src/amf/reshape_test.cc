@@ -105,6 +105,43 @@ std::size_t length_of(const Kind& kind, StripeShape to) {
 
 class Reshape : public ::testing::TestWithParam<Kind> {};
 
+/// Of checksums a copy that came to nothing has left at the same places.
+TEST(ReshapeTwice, ALostWriteBringsNothingBackFromTheFirst) {
+    const Kind kind{"plain"};
+    Story story(kind);
+    World& world = story.world;
+    ASSERT_TRUE(world.run(1, world.amf(1).tables().clear_idle_intents(Nanos{0})));  // it leaves no resync
+    story.begin(1, kWide);
+    ASSERT_TRUE(story.steps(length_of(kind, kWide) * 3 / 4));
+    world.kill(1, InFlight::landed);
+    world.adopt();
+    std::vector<Pages> first;
+    for (const auto& media : world.media) first.push_back(media->pages);
+    for (std::size_t i = 0; i < kPlaces.size(); ++i)
+        EXPECT_TRUE(world.write(2, kPlaces[i], pattern(9 + i, kPiece)));
+    story.begin(3, kWide);
+    ASSERT_TRUE(story.ended() && *story.done);
+    const Zone zone = story.zone(3);
+    const Geometry geometry = world.amf(3).tables().geometry_of(kExtent);
+    for (const std::uint16_t id : {std::uint16_t{2}, std::uint16_t{3}}) {
+        world.leave(id);
+        world.nodes.erase(id);
+    }
+    unsigned lost = 0;
+    for (std::uint32_t row = 0; row < geometry.rows_per_extent(); ++row) {
+        const DiskPlace at = checksum_place(geometry, zone, Row(row), 0, world.config.data_start);
+        const auto old = first[at.member.v].find(at.offset / kPageSize);
+        if (old == first[at.member.v].end()) continue;
+        Buffer& now = world.media[at.member.v]->pages.at(old->first);
+        lost += same(now, old->second) ? 0 : 1;
+        now = old->second;
+    }
+    EXPECT_GT(lost, 4u);
+    world.start(1);
+    for (std::size_t i = 0; i < kPlaces.size(); ++i)
+        EXPECT_TRUE(story.has(1, i, pattern(9 + i, kPiece))) << i;
+}
+
 TEST_P(Reshape, KeepsTheContent) {
     for (const auto& [from, to] :
          {std::pair(kNarrow, kWide), std::pair(kNarrow, kDouble), std::pair(kMirror, kWide)}) {

@@ -313,8 +313,8 @@ TEST(WriteBack, WhoHasWrittenBesideADestageDies) {
     EXPECT_TRUE(held.world.unclean(3, kArea).empty());
 }
 
-/// What was written next to a part that is being destaged, so many steps after the destage began, and flushed,
-/// outlives a loss of power later. False when the destage was over before.
+/// What was written next to a part that is being destaged, so many steps after the destage began, and
+/// flushed, outlives a loss of power later. False when the destage was over before.
 bool flushed_beside_a_destage(std::size_t steps, bool later) {
     WorldOptions options =
         with_write_back({.level = Level::raid5, .disks = 5, .power_loss = PowerLoss::journal});
@@ -331,8 +331,8 @@ bool flushed_beside_a_destage(std::size_t steps, bool later) {
     const std::array fresh{pattern(2, kBlockSize), pattern(3, kBlockSize)};
     std::array<std::optional<Status>, 2> written;
     for (std::size_t i = 0; i < 2; ++i) {
-        world.node(1).scope->spawn(World::keep(
-            world.amf(1).write(2 * i * kBlockSize, Slice(fresh[i]), false), written[i]));
+        world.node(1).scope->spawn(
+            World::keep(world.amf(1).write(2 * i * kBlockSize, Slice(fresh[i]), false), written[i]));
     }
     (void)world.run_until([&] { return written[0] && written[1]; }, 5ms);
     std::optional<Status> flushed;
@@ -351,7 +351,8 @@ bool flushed_beside_a_destage(std::size_t steps, bool later) {
     for (std::size_t i = 0; i < 3; ++i) {
         const Buffer got = world.read(2, i * kBlockSize, kBlockSize);
         const Buffer& wanted = i == 1 ? pattern(1, kBlockSize) : fresh[i / 2];
-        EXPECT_EQ(std::memcmp(got.data(), wanted.data(), kBlockSize), 0) << "block " << i << ", step " << steps;
+        EXPECT_EQ(std::memcmp(got.data(), wanted.data(), kBlockSize), 0)
+            << "block " << i << ", step " << steps;
     }
     return beside && !::testing::Test::HasFailure();
 }

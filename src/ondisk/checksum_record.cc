@@ -152,8 +152,8 @@ void ChecksumRecord::apply(const StripeWrite& write, std::span<const std::byte> 
     }
 }
 
-std::span<const std::byte> ChecksumRecord::seal() {
-    ++version_;
+std::span<const std::byte> ChecksumRecord::seal(std::uint64_t than) {
+    version_ = std::max(version_, than) + 1;
     for (std::uint32_t i = 0; i < geometry_.checksum_sectors(); ++i) {
         const auto sector = bytes_.span(i * kChecksumSector, kChecksumSector);
         braid::put(sector, 0, kMagic);

@@ -10,7 +10,8 @@
 // that stands where another one belongs does not fit. A sector that was never written is zeros, and says that
 // its blocks are.
 //
-// Needs: whoever changes a record has seen all copies that can be had, and keeps others from doing it.
+// Needs: whoever changes a record has seen all copies that can be had, or has a version that none of them can
+// have, and keeps others from doing it.
 #pragma once
 
 #include <bitset>
@@ -64,8 +65,8 @@ public:
     void forget(unsigned role, std::uint32_t from, std::uint32_t length);
     /// All that a write changes. Parity that it leaves out, because nobody has it, is not known any more.
     void apply(const StripeWrite& write, std::span<const std::byte> data, const ParityPart& parity);
-    /// The bytes for all copies, one version newer. They change with the record.
-    std::span<const std::byte> seal();
+    /// The bytes for all copies, one version newer than it was, and than `than`. They change with the record.
+    std::span<const std::byte> seal(std::uint64_t than = 0);
     /// Those of the newest copies, if it is whole and has not changed.
     std::span<const std::byte> bytes() const { return bytes_.span(); }
 

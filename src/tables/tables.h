@@ -106,6 +106,8 @@ public:
     /// Null while the extent has no zone. The pointer stays valid; what it points to changes only with the
     /// zone.
     const Zone* zone(ExtentIndex extent) const;
+    /// Grows with each change of its zone.
+    std::uint64_t map_sequence(ExtentIndex extent) const { return sequences_[map_page(extent).v]; }
     /// It is about to lose its zone, or was when somebody died: release_zone(), keep_zone().
     bool emptying(ExtentIndex extent) const { return zones_[extent.v].emptying(); }
     /// The bytes of an extent that a virtual disk can reach, from its beginning on.
