@@ -218,7 +218,8 @@ Task<Status> Amf::write_row(Reshaping& work, Row row, const Buffer& memory) {
         for (unsigned role = 0; role < to.width(); ++role)
             record.set(role, 0, memory.span(role * strip, strip));
     }
-    const std::span<const std::byte> sums = record ? record.seal(work.version++) : std::span<const std::byte>();
+    const std::span<const std::byte> sums =
+        record ? record.seal(work.version++) : std::span<const std::byte>();
     // From here to the commands nobody else is at work: they are sent by what the tables say now.
     if (!work.goes_on()) co_return fail(Errc::busy);
     MemberMask failed;

@@ -157,8 +157,7 @@ Task<Status> Mover::keep_record() {
         CO_TRY(co_await tables.note_done(JobKind::rebuild, moved));
         moved_ -= moved;
     }
-    if (amf_.keeper() && job() != nullptr && !progress_.running())
-        CO_TRY(co_await tables.end_rebuild());
+    if (amf_.keeper() && job() != nullptr && !progress_.running()) CO_TRY(co_await tables.end_rebuild());
     co_return Status{};
 }
 

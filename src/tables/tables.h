@@ -101,10 +101,8 @@ public:
     /// lack keeps its lock until then.
     bool agreed() const { return agreed_.is_set(); }
     Event& agreed_event() { return agreed_; }
-    /// Until both are so: what was answered anywhere before is known here.
-    Task<void> settled_and_agreed();
-    /// Null while the extent has no zone. The pointer stays valid; what it points to changes only with the
-    /// zone.
+    Task<void> settled_and_agreed();  ///< what was answered anywhere before is known here then
+    /// Null: it has none. The pointer stays valid; what it points to changes only with the zone.
     const Zone* zone(ExtentIndex extent) const;
     /// Grows with each change of its zone.
     std::uint64_t map_sequence(ExtentIndex extent) const { return sequences_[map_page(extent).v]; }
@@ -241,8 +239,7 @@ public:
     // ---- moves of segments (moves.cc)
     /// The zone's segment at this position stands on a member that has failed, or else on one that leaves.
     std::optional<ZonePosition> position_to_move(const Zone& zone) const;
-    /// While the group is balanced: a segment that stands on a member which is fuller than one that the zone
-    /// does not use, which would still be so with it. With the member that it goes to.
+    /// While the group is balanced: a segment of a fuller member, and the emptier one that it goes to (020).
     std::optional<std::pair<ZonePosition, MemberIndex>> position_to_balance(const Zone& zone) const;
     /// There is a zone with such a position, or with an open move, or a member that leaves.
     bool anything_to_move() const;
@@ -250,8 +247,7 @@ public:
     MemberMask with_spare(const Zone& zone) const { return room(units_of(zone)).spare; }
     unsigned missing_of(const Zone& zone) const { return positions_on(zone, gone()); }
     std::size_t open_moves() const { return open_moves_; }
-    /// Begins to move the segment at that position. not_found: there is none, or the zone has a move;
-    /// no_space.
+    /// Begins to move the segment at that position. not_found: none, or the zone has a move; no_space.
     Task<Status> open_move(ExtentIndex extent);
     /// All rows below `rows` are whole at the target, and flushed; after the last one the zone has the new
     /// segment. busy, and nothing is changed, if the move is not as `from` any more or `still` says no under
@@ -474,7 +470,7 @@ private:
     /// What follows from all zones, and the states of all members; worked out once after each change.
     struct Room {
         MemberMask spare;                  ///< members that can take a segment
-        SegmentAllocator::Uneven balance;  ///< those that give one, and those that take one, to be as full as all
+        SegmentAllocator::Uneven balance;  ///< those that have more, and less, than all together
     };
     const Room& room(std::uint32_t units) const;
     /// Failed, or left, or not reached from here.
