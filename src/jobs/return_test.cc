@@ -113,6 +113,11 @@ public:
         EXPECT_TRUE(reads_all());
         EXPECT_TRUE(world.unclean(1, 2 * kExtentSize).empty());
     }
+    void comes_back(MemberIndex member, std::uint16_t id = 1) {
+        ASSERT_TRUE(take_back(member, id));
+        ASSERT_TRUE(whole());
+        expect_all_right();
+    }
     void start_both_again(InFlight fate) {
         for (const std::uint16_t id : kBoth) {
             if (world.alive(id)) world.kill(id, fate);
@@ -227,9 +232,7 @@ TEST(Return, IsRefusedToAnOlderStateOfTheDisk) {
     EXPECT_EQ(r.take_back(away).error().code, Errc::refused);
     EXPECT_EQ(r.tables().failed_members(), 1u);
     r.world.media[away.v]->pages = then;
-    ASSERT_TRUE(r.take_back(away));
-    ASSERT_TRUE(r.whole());
-    r.expect_all_right();
+    r.comes_back(away);
     r.lose(away);
     r.world.media[away.v]->pages = then;
     EXPECT_EQ(r.take_back(away).error().code, Errc::not_found) << "it has come back since";
@@ -247,9 +250,7 @@ TEST(Return, CopiesAllOfAZoneThatCameMeanwhile) {
     const auto plan = r.may_return(away);
     ASSERT_TRUE(plan);
     EXPECT_EQ(plan->missed, 16u);
-    ASSERT_TRUE(r.take_back(away));
-    ASSERT_TRUE(r.whole());
-    r.expect_all_right();
+    r.comes_back(away);
     r.lose(r.zone().segments[1].member);
     const Buffer back = r.world.read(2, 3 * kExtentSize, 4096);
     EXPECT_EQ(std::memcmp(back.data(), pattern(9, 4096).data(), 4096), 0);
@@ -265,9 +266,7 @@ TEST(Return, KnowsWhatAFailingFlushWasToKeep) {
     ASSERT_TRUE(r.world.run_until([&] { return r.tables().failed_members() == 1; }, 1s));
     r.idle();
     EXPECT_NE(r.zone().missed & 1, 0);
-    ASSERT_TRUE(r.take_back(away));
-    ASSERT_TRUE(r.whole());
-    r.expect_all_right();
+    r.comes_back(away);
 }
 
 TEST(Return, BeginsAnewIfItFailsAgain) {
@@ -289,9 +288,7 @@ TEST(Return, BeginsAnewIfItFailsAgain) {
     const auto plan = r.may_return(away);
     ASSERT_TRUE(plan);
     EXPECT_EQ(plan->missed, 3u);
-    ASSERT_TRUE(r.take_back(away));
-    ASSERT_TRUE(r.whole());
-    r.expect_all_right();
+    r.comes_back(away);
 }
 
 /// As it stood in the middle of an earlier return.
@@ -309,9 +306,7 @@ TEST(Return, IsToldBetweenAnEarlierOneAndItsEnd) {
     const auto plan = r.may_return(away);
     ASSERT_TRUE(plan);
     EXPECT_EQ(plan->missed, 2u);
-    ASSERT_TRUE(r.take_back(away));
-    ASSERT_TRUE(r.whole());
-    r.expect_all_right();
+    r.comes_back(away);
 }
 
 TEST(Return, OfOneWhileAnotherIsAway) {
@@ -326,9 +321,7 @@ TEST(Return, OfOneWhileAnotherIsAway) {
     r.write(2, 2 * kRegionSize, 7);
     r.idle();
     EXPECT_TRUE(r.reads_all());
-    ASSERT_TRUE(r.take_back(other, 2));
-    ASSERT_TRUE(r.whole());
-    r.expect_all_right();
+    r.comes_back(other, 2);
 }
 
 /// Rows of another segment that moved meanwhile: their checksums are as they were.
@@ -341,9 +334,7 @@ TEST(Return, HasTheChecksumsOfRowsThatMovedMeanwhile) {
     const std::uint64_t before = r.moved_rows();
     ASSERT_TRUE(r.world.run_until([&] { return r.zone().segments[1].member != leaver; }, 5s));
     EXPECT_GT(r.moved_rows(), before);
-    ASSERT_TRUE(r.take_back(away));
-    ASSERT_TRUE(r.whole());
-    r.expect_all_right();
+    r.comes_back(away);
 }
 
 /// What waits for its own disk is not under way.
@@ -359,9 +350,7 @@ TEST(Return, EndsTheRebuildWhileAnotherIsAway) {
     ASSERT_TRUE(r.world.run_until([&] { return rebuild() == nullptr; }, 20s));
     EXPECT_EQ(r.tables().open_moves(), 0u);
     EXPECT_NE(r.tables().zones_to_move(), 0u);
-    ASSERT_TRUE(r.take_back(other));
-    ASSERT_TRUE(r.whole());
-    r.expect_all_right();
+    r.comes_back(other);
 }
 
 /// A zone has one move; the one in place must not be forgotten.
@@ -376,9 +365,7 @@ TEST(Return, OfTwoOneAfterTheOther) {
     EXPECT_EQ(r.may_return(other).error().code, Errc::busy);
     EXPECT_EQ(r.take_back(other, 2).error().code, Errc::busy);
     ASSERT_TRUE(r.world.run_until([&] { return r.tables().open_moves() == 0; }, 5s));
-    ASSERT_TRUE(r.take_back(other, 2));
-    ASSERT_TRUE(r.whole());
-    r.expect_all_right();
+    r.comes_back(other, 2);
 }
 
 /// Which are given up: the segment of before is as good as it was.

@@ -161,9 +161,19 @@ class Cluster:
             return False
         return any(p["controller"] == name and p["state"] == "open" for p in json.loads(done.stdout)["ports"])
 
+    def new_disk(self, name, size=None):
+        """A disk that the controllers find, as large as the others unless `size` says so. Its name."""
+        disks = Path(f"{self.directory}/demo/disks")
+        with open(disks / name, "wb") as disk:
+            disk.truncate(size or os.stat(disks / "d0").st_size)
+        return name
+
+    def job_runs(self):
+        return any(j["state"] == "running" for j in self.status()["jobs"])
+
     def verify(self):
         """Every block is what was written, and parity fits."""
-        wait_until("no job runs", lambda: not any(j["state"] == "running" for j in self.status()["jobs"]), 60)
+        wait_until("no job runs", lambda: not self.job_runs(), 60)
         done = self.braid("group", "scrub", "g0", "--wait", timeout=180)
         say(f"verified: {done.stdout.strip()}")
 

@@ -14,13 +14,6 @@ EXTENT = 64 * MIB // 4096
 SECONDS = 6
 
 
-def new_disk(c, name, size):
-    path = Path(f"{c.directory}/demo/disks") / name
-    with open(path, "wb") as disk:
-        disk.truncate(size)
-    return name
-
-
 def members(c, controller=None):
     return c.status(controller)["groups"][0]["members"]
 
@@ -39,16 +32,15 @@ def under_load(c, change, earlier=(None, None, None), dies=None, apart=BLOCKS):
 def replaced():
     """A failed disk, then one that still answers, is replaced; ctl-b is killed in the middle of the second"""
     with Cluster(disks=4, level="raid6", disk_size="256MiB", volume_size="128MiB") as c:
-        size = os.stat(Path(f"{c.directory}/demo/disks") / "d0").st_size
         c.braid("disk", "fail", "d1", "-y")
-        new_disk(c, "d4", size)
+        c.new_disk("d4")
         records = under_load(c, lambda: c.braid("disk", "replace", "d1", "d4"))
         wait_until("what d1 held is on d4", lambda: "_" not in members(c) and c.status()["redundancy_remaining"] == 2, 60)
         for uri in c.uris:
             check(not wrong_blocks(uri, records), f"wrong blocks through {uri}")
         say(f"d1 is replaced: [{members(c)}]")
 
-        new_disk(c, "d5", size)
+        c.new_disk("d5")
         plan = c.braid("disk", "replace", "d2", "d5", "--dry-run").stdout
         check("d2" in plan and "superblock" in plan, f"the plan: {plan}")
 
@@ -94,10 +86,9 @@ def taken_back():
 def expanded():
     """A group gets two disks and is expanded under load, a controller is killed meanwhile: more room, and what there was spreads"""
     with Cluster(disks=4, level="raid5", disk_size="256MiB", volume_size="512MiB") as c:
-        size = os.stat(Path(f"{c.directory}/demo/disks") / "d0").st_size
         before = c.status()["groups"][0]["usable_bytes"]
         for name in ("d4", "d5"):
-            new_disk(c, name, size)
+            c.new_disk(name)
 
         def expand_and_kill():
             c.braid("group", "expand", "g0", "--add", "d4,d5", controller="ctl-b")
@@ -107,7 +98,7 @@ def expanded():
         c.restart("ctl-b")
         after = c.status()["groups"][0]["usable_bytes"]
         check(after >= before * 5 // 4, f"{before} bytes before, {after} after")
-        wait_until("all is spread", lambda: not [j for j in c.status()["jobs"] if j["state"] == "running"], 60)
+        wait_until("all is spread", lambda: not c.job_runs(), 60)
         c.braid("volume", "create", "v1", "--size", "64MiB")
         for uri in c.uris:
             check(not wrong_blocks(uri, records), f"wrong blocks through {uri}")
@@ -121,10 +112,9 @@ def expanded():
 def wider():
     """A group gets three disks and wider stripes, then a second parity, under load; a controller is killed while it converts"""
     with Cluster(disks=4, level="raid5", disk_size="256MiB", volume_size="256MiB") as c:
-        size = os.stat(Path(f"{c.directory}/demo/disks") / "d0").st_size
         before = c.status()["groups"][0]["usable_bytes"]
         for name in ("d4", "d5", "d6"):
-            new_disk(c, name, size)
+            c.new_disk(name)
         refused = c.braid("group", "expand", "g0", "--width", "6", expect=None)
         check(refused.returncode != 0 and "wider than there are members" in refused.stderr, refused.stderr)
         records = [None, None, None]
@@ -140,7 +130,7 @@ def wider():
             records = under_load(c, begin, records, dies=dies, apart=EXTENT)
             if dies:
                 c.restart(dies)
-            wait_until("all is converted", lambda: not [j for j in c.status()["jobs"] if j["state"] == "running"], 120)
+            wait_until("all is converted", lambda: not c.job_runs(), 120)
             for uri in c.uris:
                 check(not wrong_blocks(uri, records), f"wrong blocks through {uri} after {words}")
             c.verify()
@@ -167,11 +157,11 @@ def refused():
     with Cluster(disks=4, level="raid6", disk_size="256MiB", volume_size="64MiB") as c:
         done = c.braid("disk", "add", "d0", expect=5)
         check("belongs to the group" in done.stderr, done.stderr)
-        new_disk(c, "d7", 4 * MIB)
+        c.new_disk("d7", 4 * MIB)
         done = c.braid("disk", "add", "d7", expect=None)
         check(done.returncode != 0 and "too small" in done.stderr, done.stderr)
         c.braid("disk", "add", "nothing", expect=3)
-        run("mkfs.ext4", "-q", "-F", str(Path(f"{c.directory}/demo/disks") / new_disk(c, "d8", 256 * MIB)))
+        run("mkfs.ext4", "-q", "-F", str(Path(f"{c.directory}/demo/disks") / c.new_disk("d8", 256 * MIB)))
         done = c.braid("disk", "add", "d8", expect=5)
         check("ext4" in done.stderr and "--force" in done.stderr, done.stderr)
         c.braid("disk", "add", "d8", "--force")

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import tempfile
-from pathlib import Path
 
 from harness import MIB, Cluster, check, main, run, say, scratch_root, wait_until
 
@@ -34,18 +33,12 @@ def end_fio(fio, name, dies):
     say(f"fio on {name}: {job['write']['total_ios']} writes, {job['read']['total_ios']} reads, no error")
 
 
-def no_job_runs(c):
-    return not [j for j in c.status()["jobs"] if j["state"] == "running"]
-
-
 def fails_grows_and_loses_a_controller():
     """fio verify on three controllers while d1 fails and is replaced, two disks come, ctl-b is killed; then cmp and a scrub"""
     with Cluster(disks=4, level="raid5", disk_size="512MiB", volume_size="512MiB") as c, \
             tempfile.TemporaryDirectory(dir=scratch_root()) as scratch:
-        disks = Path(f"{c.directory}/demo/disks")
         for name in ("d4", "d5", "d6"):
-            with open(disks / name, "wb") as disk:
-                disk.truncate(os.stat(disks / "d0").st_size)
+            c.new_disk(name)
         reference = f"{scratch}/reference"
         with open(reference, "wb") as file:
             file.truncate(3 * OWN)
@@ -58,13 +51,13 @@ def fails_grows_and_loses_a_controller():
         c.braid("disk", "fail", "d1", "-y")
         check("_" in c.status()["groups"][0]["members"], "d1 has failed")
         c.braid("disk", "replace", "d1", "d4")
-        wait_until("what d1 held is on d4", lambda: c.status()["redundancy_remaining"] == 1 and no_job_runs(c), 120)
+        wait_until("what d1 held is on d4", lambda: c.status()["redundancy_remaining"] == 1 and not c.job_runs(), 120)
         say("d1 is rebuilt on d4")
         c.braid("group", "expand", "g0", "--add", "d5,d6", controller="ctl-c")
-        wait_until("data goes to the disks that came", lambda: not no_job_runs(c), 30)
+        wait_until("data goes to the disks that came", c.job_runs, 30)
         c.kill("ctl-b")
         c.restart("ctl-b")
-        wait_until("all is spread", lambda: no_job_runs(c), 120)
+        wait_until("all is spread", lambda: not c.job_runs(), 120)
         say("two disks more, with ctl-b killed on the way")
 
         for fio, name in zip(fios, c.names):

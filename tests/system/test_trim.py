@@ -115,12 +115,6 @@ def fullness():
         c.verify()
 
 
-def new_disk(c, name):
-    with open(f"{c.directory}/demo/disks/{name}", "wb") as disk:
-        disk.truncate(256 * MIB)
-    return name
-
-
 def code_of(connection, offset, content):
     """What a write is answered: 0, or an error's number."""
     try:
@@ -133,7 +127,7 @@ def code_of(connection, offset, content):
 def out_of_space():
     """stripes narrower than a group whose disks fail: it says so, then what finds no place fails with ENOSPC, and nothing else does"""
     with Cluster(disks=4, disk_size="256MiB", volume_size="64MiB") as c:
-        disks = [new_disk(c, f"d{i}") for i in range(4, 10)]
+        disks = [c.new_disk(f"d{i}") for i in range(4, 10)]
         c.braid("group", "create", "g1", "--level", "raid5", "--width", 3, "--disks", *disks)
         group = next(g for g in c.status()["groups"] if g["name"] == "g1")
         extents = group["usable_bytes"] // EXTENT
@@ -164,7 +158,7 @@ def out_of_space():
         check(code_of(hosts[1], room * EXTENT, b"z" * 4096) == 0, "a trim has made room for one")
         check(code_of(hosts[2], (room + 1) * EXTENT, b"z" * 4096) == nbd_client.ENOSPC, "and no more")
         for name in ("d10", "d11", "d12", "d13"):
-            c.braid("disk", "replace", disks.pop(0), new_disk(c, name))
+            c.braid("disk", "replace", disks.pop(0), c.new_disk(name))
         wait_until("there is room again, and it says so no more", lambda: not full(c), 60)
         wait_until("extents find a place", lambda: code_of(hosts[0], (extents - 1) * EXTENT, b"z" * 4096) == 0, 60)
         check(hosts[2].read(room * EXTENT, 4096) == b"z" * 4096, "all is there")
