@@ -137,7 +137,7 @@ private:
         events_ = events;
     }
 
-    /// None, and all others that the level survives.
+    /// Without each set of members that the level survives.
     void check(const World& world, const std::vector<Pages>& disks, std::uint32_t safe) {
         std::uint32_t dead = 0;
         for (std::size_t i = 0; i < disks.size(); ++i) dead |= world.media[i]->dead ? 1u << i : 0;
@@ -147,7 +147,7 @@ private:
             world.options.power_loss == PowerLoss::journal ? world.config.geometry.m - failed : 0;
         for (std::uint32_t missing = 0; missing < 1u << disks.size(); ++missing) {
             const auto lost = static_cast<unsigned>(std::popcount(missing));
-            if ((missing & dead) != 0 || (lost != 0 && lost != survived)) continue;
+            if ((missing & dead) != 0 || lost > survived) continue;
             World found(world, disks);
             for (std::size_t i = 0; i < disks.size(); ++i)
                 found.media[i]->dead = ((missing | dead) >> i & 1u) != 0;

@@ -1,7 +1,7 @@
 // Every power cut there is, for small cases: at each disk command of a few writes, of the recovery of a dead
 // writer, of the journal and of its replay; every subset of what no flush has covered, torn at every sector;
-// then every member missing that the level survives. What nobody wrote is as it was, what is safe is there,
-// the rest is old or new by blocks.
+// then every set of members missing that the level survives. What nobody wrote is as it was, what is safe is
+// there, the rest is old or new by blocks.
 #include <cstdlib>
 
 #include "amf/power_cut_story.h"
@@ -62,6 +62,7 @@ TEST_P(PowerCutsAfterwards, InTheRecoveryOfADeadWriterLeaveTheSame) {
 
 const WorldOptions kRaid5 = options_of(Level::raid5, 5, PowerLoss::journal);
 const WorldOptions kRaid6 = options_of(Level::raid6, 6, PowerLoss::journal);
+const WorldOptions kRaid73 = options_of(Level::raid7_3, 7, PowerLoss::journal);
 const WorldOptions kNarrow = options_of(Level::raid5, 3, PowerLoss::journal);
 const WorldOptions kMirror = options_of(Level::mirror, 3, PowerLoss::journal);
 const WorldOptions kWide = options_of(Level::raid5, 10, PowerLoss::journal);
@@ -81,6 +82,7 @@ std::vector<Story> stories(bool nested) {
         Story{
             .name = "mirror", .options = kMirror, .writes = {{4096, 4096}}, .two_torn = true, .nested = true},
         Story{.name = "raid6", .options = kRaid6, .writes = {{4096, 4096}}},
+        Story{.name = "raid7_3", .options = kRaid73, .writes = {{4096, 4096}}, .takes = Takes::minutes},
         Story{.name = "two_strips", .options = kRaid5, .writes = {{4096, 8192}}, .two_torn = true},
         Story{.name = "full_stripe", .options = kRaid5, .writes = {{0, 16384}}},
         Story{.name = "again", .options = kRaid5, .writes = {{4096, 4096}, {4096, 4096}}},

@@ -5,6 +5,7 @@ import signal
 import time
 
 import nbd_client
+import soak_kill
 from harness import Cluster, Failed, check, main, say, wait_until
 from writer import Writer, wrong_blocks
 
@@ -30,6 +31,12 @@ def whole_cluster():
         say(f"{sum(r.operations for r in records)} writes before the kill: all acknowledged content is there")
         c.verify()
         check(c.status()["health"] == "ok", "healthy again")
+
+
+def with_write_back():
+    """kill -9 of all controllers, twice, with the journal and in asynchronous mode: what was flushed is there"""
+    for mode in ("write-back", "asynchronous"):
+        soak_kill.rounds_in(mode, rounds=2, seed=time.time_ns())
 
 
 def orderly():
@@ -89,4 +96,4 @@ def repaired_byte():
         connection.disconnect()
 
 
-main(whole_cluster, orderly, flipped_byte, repaired_byte)
+main(whole_cluster, with_write_back, orderly, flipped_byte, repaired_byte)
