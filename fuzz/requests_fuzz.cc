@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "admin/documents.h"
 #include "admin/requests.h"
 #include "base/assert.h"
 

@@ -1,5 +1,5 @@
-// What the control API says, as JSON text. Every document names its schema and version and changes by addition
-// only; bytes and seconds, RFC 3339 times, unknown = null.
+// What the control API says, as JSON text. Every document names its schema and version and changes by
+// addition only; bytes and seconds, RFC 3339 times, unknown = null.
 #pragma once
 
 #include <cstdint>

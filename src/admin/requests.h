@@ -1,5 +1,5 @@
-// What the control API understands, from JSON text. Requests are hostile until parsed: an unknown or ill-typed
-// field is an error that names it.
+// What the control API understands, from JSON text. Requests are hostile until parsed: an unknown or
+// ill-typed field is an error that names it.
 #pragma once
 
 #include <string_view>
