@@ -41,6 +41,7 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
       has_journal_(config.has_journal()),
       write_back_(config.sharing.write_cache == WriteCache::back && config.dimension > 1),
       room_(executor, options.dirty),
+      recoveries_(executor, options.recoveries),
       copied_(executor),
       passed_(executor),
       flush_answered_(executor),
