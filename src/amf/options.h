@@ -11,6 +11,7 @@
 #include "io/clock.h"
 #include "journal/replay.h"
 #include "replica/partners.h"
+#include "replica/replicator.h"
 
 namespace braid {
 
@@ -41,7 +42,9 @@ struct AmfOptions {
     std::size_t passed = 64u << 10;  ///< bytes of a unit that go along with its lock at most
     std::size_t window = 4u << 20;   ///< bytes of records that hosts were answered for before their copies
                                      ///< stood, at most
-    Nanos window_age = 200ms;        ///< nobody is answered so early while one of them is older
+    std::size_t copy_window =
+        Replicator::kCopyWindow;  ///< of records, on their way to one new partner at once
+    Nanos window_age = 200ms;     ///< nobody is answered so early while one of them is older
 };
 
 struct AmfCounters {
@@ -106,7 +109,7 @@ struct AmfConditions {
         0;                            ///< of it: answered before all partners had it, and they still have not
     Nanos uncopied_age{};             ///< of the oldest of that
     std::size_t copying_records = 0;  ///< had their copies, and get them anew at other partners
-    std::uint64_t copying_bytes = 0;
+    std::uint64_t copying_bytes = 0, copying_bytes_at_first = 0;
     std::vector<ControllerId> partners;  ///< where copies of new records stand
     Nearness nearest = Nearness::apart;  ///< what they share with this controller
     ReplayProgress replay;               ///< of the assembly that this AMF has done, or does
