@@ -246,7 +246,10 @@ int main(int argc, char** argv) {
                 replication = "synchronous", only;
     std::uint64_t min_hold_us = 0, disk_us = 50, link_us = 25, seed = 1;
     std::int64_t dirty_age_ms = AmfOptions{}.dirty_age / 1ms;
-    Shape shape{.ping_timeout = 600s, .intent_idle = 600s, .dirty = AmfOptions{}.dirty};
+    Shape shape{.ping_timeout = 600s,
+                .intent_idle = 600s,
+                .dirty = AmfOptions{}.dirty,
+                .copy_window = AmfOptions{}.copy_window};
     shape.dimension = 1;
     app.add_option("--amfs", amfs, "of the group, in all")->delimiter(',');
     app.add_option("--per-controller", per_controller, "AMFs in one controller");

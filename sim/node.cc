@@ -107,6 +107,7 @@ Running::Running(Wires& wires, SharedRecord& record, std::vector<std::unique_ptr
                                   .passed = shape.passed,
                                   .checksums = shape.checksum_cache,
                                   .window = shape.window,
+                                  .copy_window = shape.copy_window,
                                   .window_age = shape.window_age,
                                   .spare_delay = shape.spare_delay,
                                   .host_p99 = shape.host_p99,

@@ -36,8 +36,10 @@ struct Shape {
     std::uint64_t checksum_cache = 1u << 20;  ///< bytes, of each AMF
     std::uint64_t dirty = 1u << 20;           ///< with write-back, bytes of each AMF
     Nanos dirty_age = 100ms;
-    std::uint64_t passed = 64u << 10;  ///< of it, bytes that go along with a lock
-    std::uint64_t window = 4u << 20;   ///< of it, bytes answered before their copies stand
+    std::uint64_t passed = 64u << 10;       ///< of it, bytes that go along with a lock
+    std::uint64_t window = 4u << 20;        ///< of it, bytes answered before their copies stand
+    std::uint64_t copy_window = 32u << 10;  ///< on their way to one new partner at once: so small that seeds
+                                            ///< fill it
     Nanos window_age = 200ms;
     LimpOptions limping{};
     Nanos host_p99{};  ///< that background work leaves hosts; 0: it goes as fast as it can

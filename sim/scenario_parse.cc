@@ -167,6 +167,7 @@ Answer read_shape(const toml::node& node, Scenario& scenario) {
                         {"replication", word(sharing.replication, "replication", parse_replication)},
                         {"few_partners", word(sharing.few_partners, "few_partners", parse_few_partners)},
                         {"window", size(shape.window, "window")},
+                        {"copy_window", size(shape.copy_window, "copy_window")},
                         {"window_age", time(shape.window_age, "window_age")},
                         {"hosts", list(shape.hosts_of, "hosts")},
                         {"sites", list(shape.sites_of, "sites")},

@@ -109,6 +109,12 @@ std::optional<std::uint64_t> parse_size(std::string_view value) {
     return std::nullopt;
 }
 
+/// Of whole MiB.
+std::string in_units(std::uint64_t size) {
+    const bool gib = size != 0 && size % (1ull << 30) == 0;
+    return fmt::format("{} {}", size >> (gib ? 30 : 20), gib ? "GiB" : "MiB");
+}
+
 Setter size(std::uint64_t& out, std::uint64_t least, std::uint64_t most) {
     return [&out, least, most](const toml::node& node) -> std::string {
         std::optional<std::uint64_t> value;
@@ -118,8 +124,8 @@ Setter size(std::uint64_t& out, std::uint64_t least, std::uint64_t most) {
             value = parse_size(*spelled);
         }
         if (!value || *value < least || *value > most) {
-            return fmt::format("must be a size from {} MiB to {} MiB, as \"256MiB\"", least >> 20,
-                               most >> 20);
+            return fmt::format("must be a size from {} to {}, as \"256MiB\"", in_units(least),
+                               in_units(most));
         }
         out = *value;
         return {};
@@ -147,8 +153,9 @@ std::vector<Key> keys_of(DaemonConfig& c, std::string& provider) {
         {"limits", "memory", size(c.memory, 16ull << 20, 1ull << 40)},
         {"limits", "cache", size(c.cache, 0, 1ull << 40)},
         {"limits", "checksums", size(c.checksums, 0, 1ull << 40)},
-        {"limits", "dirty", size(c.dirty, 1ull << 20, 1ull << 40)},
+        {"limits", "dirty", size(c.dirty, 1ull << 20, 32ull << 30)},
         {"limits", "dirty_age_ms", number(c.dirty_age_ms, 10, 60'000)},
+        {"limits", "passed", size(c.passed, 0, 8ull << 20)},
         {"limits", "window", size(c.window, 0, 1ull << 40)},
         {"limits", "window_age_ms", number(c.window_age_ms, 1, 60'000)},
         {"limits", "spare_delay_s", number(c.spare_delay_s, 0, 31'536'000)},

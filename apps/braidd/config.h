@@ -5,7 +5,8 @@
 //                 api = ["unix:/run/braidd/api.sock", "127.0.0.1:9420"]
 //   [cluster]     provider = "local"  directory = "/run/braidd/cluster"  ping_timeout_ms = 1000
 //   [disks]       scan = ["/srv/disks/d*"]  engine = "auto"
-//   [limits]      memory = "256MiB"  cache = "64MiB"  dirty = "32MiB"  window = "4MiB"  spin_us = 50
+//   [limits]      memory = "256MiB"  cache = "64MiB"  dirty = "32MiB"  passed = "64KiB"  window = "4MiB"
+//   spin_us = 50
 //                 spare_delay_s = 30  host_p99_ms = 10  background_min = "10MiB"
 //   [log]         level = "info"
 //
@@ -40,8 +41,9 @@ struct DaemonConfig {
         256ull << 20;  ///< bytes that requests of hosts may hold on each data thread, 16 MiB .. 1 TiB
     std::uint64_t cache = 64ull << 20;  ///< bytes of clean data of each group on each data thread, 0 .. 1 TiB
     std::uint64_t checksums = 16ull << 20;  ///< bytes of checksums in memory, the same, 0 .. 1 TiB
-    std::uint64_t dirty = 32ull << 20;      ///< bytes answered and not written yet, the same, 1 MiB .. 1 TiB
+    std::uint64_t dirty = 32ull << 20;      ///< bytes answered and not written yet, the same, 1 MiB .. 32 GiB
     std::uint32_t dirty_age_ms = 1000;      ///< 10 .. 60000
+    std::uint64_t passed = 64ull << 10;     ///< of these, bytes that go along with one lock, 0 .. 8 MiB
     std::uint64_t window = 4ull << 20;      ///< of these, bytes without their copies, the same, 0 .. 1 TiB
     std::uint32_t window_age_ms = 200;      ///< 1 .. 60000
     std::uint32_t spare_delay_s = 30;       ///< from the failure of a member to the rebuild, 0 .. 31536000

@@ -54,6 +54,7 @@ delay_us = 100
 [limits]
 memory = "1GiB"
 cache = "8MiB"
+passed = "128KiB"
 window = "2MiB"
 window_age_ms = 50
 spare_delay_s = 5
@@ -66,6 +67,7 @@ level = "debug"
     ASSERT_TRUE(c) << c.error().text;
     EXPECT_EQ(c->state, "/s");
     EXPECT_EQ(c->host + '/' + c->site, "rack-1/north");
+    EXPECT_EQ(c->passed, 128u << 10);
     EXPECT_EQ(c->window, 2ull << 20);
     EXPECT_EQ(c->window_age_ms, 50u);
     EXPECT_EQ(c->spare_delay_s, 5u);
@@ -131,6 +133,11 @@ TEST(Config, WrongValuesSayWhatWouldBeRight) {
     EXPECT_EQ(error_of(small + "[limits]\nmemory = -1\n").line, 6u);
     EXPECT_EQ(parse_config(small + "[limits]\ncache = 0\n")->cache, 0u);
     EXPECT_EQ(error_of(small + "[limits]\ncache = \"2TiB\"\n").line, 6u);
+    EXPECT_EQ(parse_config(small + "[limits]\ndirty = \"32GiB\"\n")->dirty, 32ull << 30);
+    EXPECT_EQ(error_of(small + "[limits]\ndirty = \"33GiB\"\n").text,
+              "'dirty' in [limits] must be a size from 1 MiB to 32 GiB, as \"256MiB\"");
+    EXPECT_EQ(error_of(small + "[limits]\npassed = \"9MiB\"\n").text,
+              "'passed' in [limits] must be a size from 0 MiB to 8 MiB, as \"256MiB\"");
     EXPECT_EQ(error_of(small + "[listen]\nnbd = \"127.0.0.1:1\"\n").text,
               "'nbd' in [listen] must be a list of strings");
     EXPECT_EQ(error_of(small + "[cluster]\nprovider = \"corosync\"\n").text,

@@ -64,6 +64,7 @@ ControllerConfig controller_config(const DaemonConfig& config) {
     out.ping_timeout = std::chrono::milliseconds(config.ping_timeout_ms);
     out.cache = config.cache;
     out.dirty = config.dirty;
+    out.passed = config.passed;
     out.checksums = config.checksums;
     out.dirty_age = std::chrono::milliseconds(config.dirty_age_ms);
     out.window = config.window;

@@ -41,6 +41,7 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
       has_journal_(config.has_journal()),
       write_back_(config.sharing.write_cache == WriteCache::back && config.dimension > 1),
       room_(executor, options.dirty),
+      recoveries_(executor, options.recoveries),
       copied_(executor),
       passed_(executor),
       flush_answered_(executor),
@@ -58,7 +59,7 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
     const RecordLimits limits{std::uint64_t{config.most_extents()} * geometry_.stripes_per_extent(),
                               static_cast<std::uint32_t>(kMaxWidth) * geometry_.strip_size,
                               geometry_.strip_size, kMaxParity, config.most_extents() * kExtentSize};
-    replicator_.configure(config.dimension, limits);
+    replicator_.configure(config.dimension, limits, options.copy_window);
 }
 
 Amf::~Amf() = default;
@@ -242,6 +243,7 @@ AmfConditions Amf::conditions() const {
     const Replicator::Missing late = replicator_.missing();
     out.copying_records = late.records;
     out.copying_bytes = late.bytes;
+    out.copying_bytes_at_first = late.bytes_at_first;
     for (const AmfId partner : replicator_.partners()) out.partners.push_back(controller_of(partner));
     out.nearest = replicator_.nearest();
     out.replay = replayed_;

@@ -493,7 +493,8 @@ private:
     const bool has_journal_;
     const bool write_back_;
     DirtyStripes dirty_;
-    Semaphore room_;  ///< bytes that may become dirty
+    Semaphore room_;        ///< bytes that may become dirty
+    Semaphore recoveries_;  ///< units of the dead at work
     std::unordered_map<DirtyStripes::Ticket, std::shared_ptr<DirtyWrite>> dirty_writes_;
     std::map<StripeIndex, DirtyPiece> destaging_;  ///< where others may write beside it
     bool room_for_all_ = false;

@@ -21,6 +21,7 @@
 #include "amf/dirty_write.h"
 #include "amf/intent_pin.h"
 #include "base/log.h"
+#include "destage/admission.h"
 
 namespace braid {
 
@@ -31,8 +32,13 @@ std::size_t Amf::room_for(const StripePiece& piece) const {
     return std::min(blocks, options_.dirty);
 }
 
-/// First come, first served.
+/// First come, first served, but for the time by which hosts are slowed down before.
 Task<Amf::Room> Amf::take_room(std::size_t bytes) {
+    if (const Nanos pause = admission_pause(options_.dirty, room_.free(), bytes); pause > 0ns) {
+        ++counters_.dirty_slowed;
+        start_destages();
+        co_await sleep_for(clock_, pause);
+    }
     if (!room_.try_take(bytes)) {
         ++counters_.dirty_waits;
         const Counted waiting(waiting_for_room_);

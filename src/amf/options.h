@@ -11,6 +11,7 @@
 #include "io/clock.h"
 #include "journal/replay.h"
 #include "replica/partners.h"
+#include "replica/replicator.h"
 
 namespace braid {
 
@@ -18,7 +19,9 @@ struct AmfOptions {
     std::size_t pieces = 1024;              ///< stripe pieces at work at once, all operations together
     std::size_t pieces_per_operation = 16;  ///< of one large operation
     unsigned recovery_attempts =
-        2;                     ///< recoveries of one write that may die before its stripe is quarantined
+        2;  ///< recoveries of one write that may die before its stripe is quarantined
+    std::size_t recoveries =
+        64;                    ///< lock units at work that dead AMFs have left; all others wait for a place
     unsigned read_errors = 2;  ///< io_errors of reads after which a member is declared failed
     Nanos intent_idle = 5s;    ///< a region is clean when nobody has written there for so long
     Nanos housekeeping = 1s;
@@ -32,14 +35,16 @@ struct AmfOptions {
         500ms;  ///< from a trim of a part to the question what others have trimmed of the rest
     LimpOptions limping{};
     // Write-back.
-    std::size_t dirty =
-        32u << 20;              ///< bytes of records at most: hosts wait; from half of it on the oldest go
-    Nanos dirty_age = 1s;       ///< what is older goes
-    std::size_t destages = 16;  ///< stripes at work, besides those that somebody waits for
+    std::size_t dirty = 32u << 20;   ///< bytes of records at most: hosts wait; from half of it on the oldest
+                                     ///< go; shortly before it hosts are slowed down
+    Nanos dirty_age = 1s;            ///< what is older goes
+    std::size_t destages = 16;       ///< stripes at work, besides those that somebody waits for
     std::size_t passed = 64u << 10;  ///< bytes of a unit that go along with its lock at most
     std::size_t window = 4u << 20;   ///< bytes of records that hosts were answered for before their copies
                                      ///< stood, at most
-    Nanos window_age = 200ms;        ///< nobody is answered so early while one of them is older
+    std::size_t copy_window =
+        Replicator::kCopyWindow;  ///< of records, on their way to one new partner at once
+    Nanos window_age = 200ms;     ///< nobody is answered so early while one of them is older
 };
 
 struct AmfCounters {
@@ -79,6 +84,7 @@ struct AmfCounters {
     std::uint64_t passed_on = 0;          ///< units whose dirty content has gone along with the lock
     std::uint64_t flushes_again = 0;      ///< rounds of flushes because of that
     std::uint64_t dirty_waits = 0;        ///< pieces that had to wait for room
+    std::uint64_t dirty_slowed = 0;       ///< pieces that were slowed down because little of it was left
     std::uint64_t flushed_by_append = 0;  ///< runs of dirty content that a flush has put into the journal
     std::uint64_t early_answers = 0;      ///< of dirty_writes: answered before all partners had them
     // With checksums.
@@ -103,7 +109,7 @@ struct AmfConditions {
         0;                            ///< of it: answered before all partners had it, and they still have not
     Nanos uncopied_age{};             ///< of the oldest of that
     std::size_t copying_records = 0;  ///< had their copies, and get them anew at other partners
-    std::uint64_t copying_bytes = 0;
+    std::uint64_t copying_bytes = 0, copying_bytes_at_first = 0;
     std::vector<ControllerId> partners;  ///< where copies of new records stand
     Nearness nearest = Nearness::apart;  ///< what they share with this controller
     ReplayProgress replay;               ///< of the assembly that this AMF has done, or does

@@ -63,6 +63,10 @@ Task<void> Amf::recover_unit(UnitIndex unit) {
     const Recovering mark(recovering_, unit);
     const StripeIndex first = units_.first_stripe(unit);
     while (!tables_.settled()) co_await tables_.settled_event();
+    // Whoever has a place waits for partners, members, the journal and the tables lock, never for another
+    // unit.
+    co_await recoveries_.take();
+    const SemaphoreGuard place(recoveries_);
     while (true) {
         // Early answers: what was answered first is not to be lost to a second death when the rest is safe.
         const bool all = replication() != Replication::synchronous;

@@ -394,5 +394,58 @@ TEST(WriteBack, HostsThatWriteMoreThanThereIsRoomForAreAllAnswered) {
     EXPECT_LE(world.amf(1).conditions().dirty_bytes, 16384u + kArea);
 }
 
+/// Four blocks are the last sixteenth of the room. One in each stripe: no destage puts several into one
+/// record.
+TEST(WriteBack, HostsAreSlowedDownBeforeThereIsNoRoom) {
+    WorldOptions options = with_write_back({.level = Level::raid5, .disks = 5});
+    options.amf.dirty = 64 * kBlockSize;
+    World world(options);
+    for (std::uint16_t id = 1; id <= 3; ++id) world.start(id);
+    ASSERT_TRUE(world.write(1, 0, pattern(1, kBlockSize)));
+    ASSERT_TRUE(world.run(1, world.amf(1).flush()));
+    world.hold_data = true;
+    std::vector<Nanos> took;
+    for (std::size_t i = 0; i < 64; ++i) {
+        const Nanos before = world.clock.now();
+        ASSERT_TRUE(world.write(1, i * kArea, pattern(i, kBlockSize))) << i;
+        took.push_back(world.clock.now() - before);
+    }
+    EXPECT_EQ(world.amf(1).counters().dirty_slowed, 3u);
+    EXPECT_EQ(world.amf(1).counters().dirty_waits, 0u);
+    EXPECT_LT(took[60], 100us);
+    for (std::size_t i = 61; i < 64; ++i) EXPECT_GT(took[i], took[i - 1] + 100us) << i;
+    world.hold_data = false;
+    EXPECT_TRUE(world.run(1, world.amf(1).flush()));
+    const Buffer got = world.read(2, 63 * kArea, kBlockSize);
+    EXPECT_EQ(std::memcmp(got.data(), pattern(63, kBlockSize).data(), kBlockSize), 0);
+}
+
+TEST(WriteBack, WhoFinishesWhatADeadOneLeftDoesSomeStripesAtATime) {
+    WorldOptions options = with_write_back({.level = Level::raid5, .disks = 5});
+    options.amf.recoveries = 2;
+    World world(options);
+    for (std::uint16_t id = 1; id <= 3; ++id) world.start(id);
+    constexpr std::size_t kStripes = 12;
+    for (std::size_t i = 0; i < kStripes; ++i) ASSERT_TRUE(world.write(1, i * kArea, pattern(i, kBlockSize)));
+    world.hold_data = true;
+    world.kill(1, InFlight::lost);
+    world.adopt();
+    EXPECT_FALSE(world.run_until([] { return false; }, 100ms));
+    std::size_t left = 0, at_work = 0;
+    for (const auto& [id, node] : world.nodes) {
+        left += node->amf->conditions().recovering_units;
+        EXPECT_LE(node->amf->replicator().live_records(), 2u);
+        at_work += node->amf->replicator().live_records();
+    }
+    EXPECT_EQ(left, kStripes);
+    EXPECT_GT(at_work, 1u);
+    world.hold_data = false;
+    for (std::size_t i = 0; i < kStripes; ++i) {
+        const Buffer got = world.read(2, i * kArea, kBlockSize);
+        EXPECT_EQ(std::memcmp(got.data(), pattern(i, kBlockSize).data(), kBlockSize), 0) << i;
+    }
+    EXPECT_TRUE(world.unclean(3, kStripes * kArea).empty());
+}
+
 }  // namespace
 }  // namespace braid::testing

@@ -38,13 +38,14 @@ struct ControllerConfig {
     std::size_t dirty = 32u << 20;             ///< of each group with write-back, bytes that its AMF has
                                                ///< answered and not written to the members, at most
     Nanos dirty_age = 1s;                      ///< the same, how long
-    std::size_t passed = 64u << 10;     ///< of that, bytes of a lock unit that go along with it at most
-    std::size_t checksums = 16u << 20;  ///< bytes of checksums that the same remembers, where there are any
-    std::size_t window = 4u << 20;      ///< of that, bytes without all their copies, at most
-    Nanos window_age = 200ms;           ///< the same, how long
-    Nanos spare_delay = 30s;            ///< a member failed so long ago: what it held is made again elsewhere
-    Nanos host_p99{};                   ///< background work goes as fast as hosts' latency stays within;
-                                        ///< 0: as fast as it can
+    std::size_t passed = 64u << 10;      ///< of that, bytes of a lock unit that go along with it at most
+    std::size_t checksums = 16u << 20;   ///< bytes of checksums that the same remembers, where there are any
+    std::size_t window = 4u << 20;       ///< of that, bytes without all their copies, at most
+    std::size_t copy_window = 8u << 20;  ///< bytes of open writes, on their way to one new partner at once
+    Nanos window_age = 200ms;            ///< the same, how long
+    Nanos spare_delay = 30s;  ///< a member failed so long ago: what it held is made again elsewhere
+    Nanos host_p99{};         ///< background work goes as fast as hosts' latency stays within;
+                              ///< 0: as fast as it can
     std::uint64_t background_min = 10u << 20;  ///< bytes per second of each AMF that it goes at in any case
     LimpOptions limping{};
     nbd::Limits nbd_limits;

@@ -54,6 +54,7 @@ GroupRuntime::GroupRuntime(const Environment& env, const ControllerConfig& contr
                             .dirty_age = controller.dirty_age,
                             .passed = controller.passed,
                             .window = controller.window,
+                            .copy_window = controller.copy_window,
                             .window_age = controller.window_age},
                  MoverOptions{.delay = controller.spare_delay},
                  PaceOptions{controller.host_p99, controller.background_min}};
@@ -107,6 +108,8 @@ AmfReport GroupRuntime::together() const {
         all.uncopied_age = std::max(all.uncopied_age, one.conditions.uncopied_age);
         all.copying_records += one.conditions.copying_records;
         all.copying_bytes += one.conditions.copying_bytes;
+        if (one.conditions.copying_bytes != 0)
+            all.copying_bytes_at_first += one.conditions.copying_bytes_at_first;
         all.nearest = std::max(all.nearest, one.conditions.nearest);
         if (all.partners.empty()) all.partners = one.conditions.partners;
         if (one.conditions.replay.under_way()) all.replay = one.conditions.replay;

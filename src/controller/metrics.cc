@@ -111,6 +111,8 @@ void count_amf(Page& page, const std::string& name, unsigned index, const AmfRep
                "Parts of writes, a stripe at a time, answered with no disk touched.", labels, c.dirty_writes);
     page.count("braid_dirty_waits_total", "Of writes, those that had to wait for room.", labels,
                c.dirty_waits);
+    page.count("braid_dirty_slowed_total", "Of writes, those slowed down because little room was left.",
+               labels, c.dirty_slowed);
     for (const auto& [kind, value] :
          {std::pair("full", c.destaged_full), std::pair("partial", c.destaged_partial)}) {
         page.count("braid_destaged_stripes_total", "Stripes written later than their hosts were answered.",

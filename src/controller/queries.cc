@@ -296,7 +296,8 @@ void Controller::add_conditions(StatusReport& report) {
         if (amf.copying_bytes != 0) {
             add("COPYING", Severity::info, info.name,
                 std::to_string(amf.copying_records) + " open writes of " + std::to_string(amf.copying_bytes) +
-                    " bytes are on their way to new partners",
+                    " bytes, of " + std::to_string(amf.copying_bytes_at_first) +
+                    " at first, are still to be acknowledged by new partners",
                 "wait, it ends by itself");
         }
         if (amf.nearest != Nearness::apart) {

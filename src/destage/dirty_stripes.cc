@@ -47,13 +47,16 @@ void DirtyStripes::forget(Stripe& stripe, Ticket ticket) {
     stripe.records.erase(record);
 }
 
-/// Makes it known to choose().
-void DirtyStripes::offer(Stripe& stripe) {
-    std::set<std::uint64_t>* const to = stripe.chosen ? nullptr : stripe.full() ? &full_ : &open_;
-    if (to == stripe.offered) return;
-    if (stripe.offered != nullptr) stripe.offered->erase(stripe.order);
-    if (to != nullptr) to->insert(stripe.order);
-    stripe.offered = to;
+/// Where choose() looks for it, by its age.
+void DirtyStripes::place(StripeIndex index, Stripe& stripe) {
+    const auto older = [](const auto& a, const auto& b) { return a.second.since < b.second.since; };
+    const Nanos since = std::ranges::min_element(stripe.records, older)->second.since;
+    ByAge* const to = stripe.chosen ? &chosen_ : stripe.full() ? &full_ : &open_;
+    if (to == stripe.in && since == stripe.since) return;
+    if (stripe.in != nullptr) stripe.in->erase({stripe.since, index});
+    stripe.in = to;
+    stripe.since = since;
+    to->emplace(since, index);
 }
 
 std::vector<DirtyStripes::Ticket> DirtyStripes::put(StripeIndex index, std::uint32_t generation,
@@ -64,22 +67,23 @@ std::vector<DirtyStripes::Ticket> DirtyStripes::put(StripeIndex index, std::uint
     if (fresh) {
         stripe.generation = generation;
         stripe.size = size;
-        stripe.order = next_order_++;
-        stripe.since = now;
-        by_age_.emplace(stripe.order, index);
     }
     ASSERT(stripe.generation == generation);
     ASSERT(stripe.records.empty() || stripe.records.rbegin()->first < ticket);
     const DirtyPiece piece{offset, static_cast<std::uint32_t>(data.bytes.size())};
     std::vector<Ticket> covered = records_in(index, piece);
-    for (const Ticket old : covered) forget(stripe, old);
+    Nanos since = now;
+    for (const Ticket old : covered) {
+        since = std::min(since, stripe.records.at(old).since);
+        forget(stripe, old);
+    }
     cut(stripe, piece);
     stripe.runs.emplace(offset, std::move(data));
     stripe.bytes += piece.length;
-    stripe.records.emplace(ticket, piece);
+    stripe.records.emplace(ticket, Record{piece, since});
     bytes_ += piece.length;
     stripe.writes += host ? 1 : 0;
-    offer(stripe);
+    place(index, stripe);
     return covered;
 }
 
@@ -91,12 +95,11 @@ std::vector<DirtyStripes::Ticket> DirtyStripes::drop(StripeIndex index, DirtyPie
     for (const Ticket ticket : out) forget(stripe, ticket);
     cut(stripe, piece);
     if (!stripe.runs.empty()) {
-        offer(stripe);
+        place(index, stripe);
         return out;
     }
     ASSERT(stripe.records.empty());
-    if (stripe.offered != nullptr) stripe.offered->erase(stripe.order);
-    by_age_.erase(stripe.order);
+    stripe.in->erase({stripe.since, index});
     stripes_.erase(at);
     return out;
 }
@@ -189,19 +192,23 @@ std::vector<StripeIndex> DirtyStripes::stripes(StripeIndex first, std::uint64_t 
 // ---- order
 
 std::optional<StripeIndex> DirtyStripes::choose(const Pressure& pressure) {
-    std::uint64_t order = 0;
-    if (!full_.empty()) {
-        order = *full_.begin();
-    } else if (!open_.empty()) {
-        const Stripe& oldest = stripes_.at(by_age_.at(*open_.begin()));
-        const bool due = pressure.all || bytes_ > pressure.low || pressure.now - oldest.since >= pressure.age;
-        if (due) order = oldest.order;
+    const auto overdue = [&pressure](const ByAge& stripes) {
+        return !stripes.empty() && pressure.now - stripes.begin()->first >= pressure.age;
+    };
+    const bool full_first = !full_.empty() && (open_.empty() || *full_.begin() < *open_.begin());
+    const ByAge* from = nullptr;
+    if (const ByAge& oldest = full_first ? full_ : open_; overdue(oldest)) {
+        from = &oldest;
+    } else if (!full_.empty()) {
+        from = &full_;
+    } else if (!open_.empty() && (pressure.all || bytes_ > pressure.low)) {
+        from = &open_;
     }
-    if (order == 0) return std::nullopt;
-    const StripeIndex index = by_age_.at(order);
+    if (from == nullptr) return std::nullopt;
+    const StripeIndex index = from->begin()->second;
     Stripe& stripe = stripes_.at(index);
     stripe.chosen = true;
-    offer(stripe);
+    place(index, stripe);
     return index;
 }
 
@@ -209,12 +216,15 @@ void DirtyStripes::unchoose(StripeIndex index) {
     const auto at = stripes_.find(index);
     if (at == stripes_.end()) return;
     at->second.chosen = false;
-    offer(at->second);
+    place(index, at->second);
 }
 
 std::optional<Nanos> DirtyStripes::oldest() const {
-    if (by_age_.empty()) return std::nullopt;
-    return stripes_.at(by_age_.begin()->second).since;
+    std::optional<Nanos> out;
+    for (const ByAge* stripes : {&open_, &full_, &chosen_}) {
+        if (!stripes->empty()) out = std::min(out.value_or(Nanos::max()), stripes->begin()->first);
+    }
+    return out;
 }
 
 }  // namespace braid

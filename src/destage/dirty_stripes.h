@@ -6,14 +6,17 @@
 // A stripe has content, in runs that do not overlap, and the update records that partners keep of it, by
 // their tickets, which ascend. Guarantees: content is always what the newest record of each byte says; every
 // byte of it is in a record that is here; a record that a newer one covers wholly is out, and returned, as
-// soon as that one is put. What goes first: stripes that are dirty all over, which need no reads, then the
-// oldest. Needs: one caller at a time per stripe; all of whole blocks.
+// soon as that one is put. What goes first: stripes that are overdue, oldest first, so that age is bounded
+// whatever else comes; then those that are dirty all over, which need no reads; then the oldest. A stripe is
+// as old as the oldest of the records that are left. Needs: one caller at a time per stripe; all of whole
+// blocks.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "base/buffer.h"
@@ -46,17 +49,21 @@ class DirtyStripes {
 public:
     using Ticket = std::uint64_t;
 
+    struct Record : DirtyPiece {
+        Nanos since{};  ///< when the first of its bytes became dirty
+    };
+    using ByAge = std::set<std::pair<Nanos, StripeIndex>>;
+
     struct Stripe {
         std::uint32_t generation = 0;         ///< of its zone
         std::uint32_t size = 0;               ///< data bytes of all of it
         std::map<std::uint32_t, Slice> runs;  ///< by offset
-        std::map<Ticket, DirtyPiece> records;
+        std::map<Ticket, Record> records;
         std::uint32_t bytes = 0;   ///< in runs
         std::uint64_t writes = 0;  ///< of hosts
-        std::uint64_t order = 0;   ///< in which stripes became dirty
-        Nanos since{};             ///< when it did
+        Nanos since{};             ///< of the oldest of its records
         bool chosen = false;
-        std::set<std::uint64_t>* offered = nullptr;  ///< it is in
+        ByAge* in = nullptr;
         bool full() const { return bytes == size; }
     };
 
@@ -65,8 +72,8 @@ public:
     DirtyStripes& operator=(const DirtyStripes&) = delete;
 
     /// New content of the bytes from `offset` on of a stripe of `size` data bytes. `host`: a host's, not what
-    /// was put together here of several. Returns the older records that it covers wholly. The stripe is not
-    /// dirty in another zone.
+    /// was put together here of several. Returns the older records that it covers wholly; it is as old as
+    /// these. The stripe is not dirty in another zone.
     std::vector<Ticket> put(StripeIndex stripe, std::uint32_t generation, std::uint32_t size,
                             std::uint32_t offset, Slice data, Ticket ticket, Nanos now, bool host);
     /// The piece is on the members: its content goes, and the records in it, which are returned.
@@ -103,18 +110,16 @@ public:
     std::size_t size() const { return stripes_.size(); }
     /// Of all records: what this costs here and at each partner.
     std::uint64_t bytes() const { return bytes_; }
-    /// When the oldest stripe became dirty.
+    /// When the oldest of what is dirty became so.
     std::optional<Nanos> oldest() const;
 
 private:
     static void cut(Stripe& stripe, DirtyPiece piece);
     void forget(Stripe& stripe, Ticket ticket);
-    void offer(Stripe& stripe);
+    void place(StripeIndex index, Stripe& stripe);
 
     std::map<StripeIndex, Stripe> stripes_;
-    std::map<std::uint64_t, StripeIndex> by_age_;  ///< by order
-    std::set<std::uint64_t> open_, full_;          ///< orders of those that are not chosen
-    std::uint64_t next_order_ = 1;
+    ByAge open_, full_, chosen_;  ///< each stripe is in one
     std::uint64_t bytes_ = 0;
 };
 

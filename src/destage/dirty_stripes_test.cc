@@ -93,26 +93,71 @@ TEST_F(Dirty, ContentOfOneRunIsNotCopied) {
     EXPECT_EQ(dirty.content(kS, {0, 2 * kBlock}).bytes.data(), data.bytes.data());
 }
 
-TEST_F(Dirty, FullStripesGoFirstThenWhatIsDue) {
-    const DirtyStripes::Pressure calm{.now = 3s, .age = 2s, .low = 1u << 30};
+TEST_F(Dirty, OverdueStripesGoFirstThenFullOnesThenTheOldest) {
+    DirtyStripes::Pressure calm{.now = 2s, .age = 2s, .low = 1u << 30};
     now = 1s;
     put(0, 1, 'a', StripeIndex(1));
     now = 2s;
     put(0, 1, 'b', StripeIndex(2));
     put(0, 16, 'c', StripeIndex(3));
-    EXPECT_EQ(dirty.choose(calm), StripeIndex(3));
-    EXPECT_EQ(dirty.choose(calm), StripeIndex(1));
+    put(0, 16, 'd', StripeIndex(4));
+    EXPECT_EQ(dirty.choose(calm), StripeIndex(3)) << "nothing is overdue";
+    calm.now = 3s;
+    EXPECT_EQ(dirty.choose(calm), StripeIndex(1)) << "full stripes that keep coming do not go before it";
+    EXPECT_EQ(dirty.choose(calm), StripeIndex(4));
     EXPECT_EQ(dirty.choose(calm), std::nullopt) << "the other one is young";
     DirtyStripes::Pressure pressed = calm;
     pressed.all = true;
     EXPECT_EQ(dirty.choose(pressed), StripeIndex(2));
     dirty.unchoose(StripeIndex(2));
     pressed = calm;
-    pressed.low = 18 * kBlock;
+    pressed.low = 34 * kBlock;
     EXPECT_EQ(dirty.choose(pressed), std::nullopt) << "no more than is allowed";
     pressed.low -= 1;
     EXPECT_EQ(dirty.choose(pressed), StripeIndex(2));
     EXPECT_EQ(dirty.oldest(), std::optional<Nanos>(1s));
+}
+
+TEST_F(Dirty, AnOverdueStripeThatIsFullGoesBeforeAYoungerOne) {
+    put(0, 1, 'a', StripeIndex(1));
+    put(0, 16, 'b', StripeIndex(2));
+    now = 1s;
+    put(0, 16, 'c', StripeIndex(3));
+    const DirtyStripes::Pressure late{.now = 9s, .age = 2s, .low = 1u << 30};
+    EXPECT_EQ(dirty.choose(late), StripeIndex(1));
+    EXPECT_EQ(dirty.choose(late), StripeIndex(2));
+    EXPECT_EQ(dirty.choose(late), StripeIndex(3));
+}
+
+TEST_F(Dirty, IsAsOldAsTheOldestOfWhatIsLeft) {
+    put(0, 2, 'a');
+    now = 1s;
+    put(1, 4, 'b');  // covers some of it
+    now = 2s;
+    put(8, 1, 'c');
+    EXPECT_EQ(dirty.oldest(), std::optional<Nanos>(0s));
+    const DirtyStripes::Pressure calm{.now = 3500ms, .age = 2s, .low = 1u << 30};
+    EXPECT_EQ(dirty.choose(calm), kS);
+    dirty.drop(kS, {0, 5 * kBlock});
+    EXPECT_EQ(dirty.oldest(), std::optional<Nanos>(2s)) << "also while it is chosen";
+    put(9, 1, 'd', StripeIndex(3));
+    dirty.unchoose(kS);
+    EXPECT_EQ(dirty.choose(calm), std::nullopt) << "what became dirty beside the destage is young";
+}
+
+TEST_F(Dirty, ABlockThatIsWrittenAgainAndAgainAges) {
+    for (now = 0s; now < 3s; now += 100ms) put(3, 1, 'a');
+    EXPECT_EQ(dirty.oldest(), std::optional<Nanos>(0s));
+    EXPECT_EQ(dirty.choose({.now = now, .age = 2s, .low = 1u << 30}), kS);
+}
+
+TEST_F(Dirty, WhatCameWithALockIsAsOldAsItWasThere) {
+    now = 2s;
+    put(0, 1, 'a', StripeIndex(1));
+    now = 1s;
+    put(0, 1, 'b', StripeIndex(2));
+    EXPECT_EQ(dirty.oldest(), std::optional<Nanos>(1s));
+    EXPECT_EQ(dirty.choose({.now = 3s, .age = 2s, .low = 1u << 30}), StripeIndex(2));
 }
 
 TEST_F(Dirty, AChosenStripeThatGetsMoreIsNotChosenTwice) {

@@ -2,6 +2,7 @@
 
 #include <map>
 #include <ranges>
+#include <set>
 
 #include "base/prng.h"
 #include "replica/testing.h"
@@ -290,6 +291,122 @@ TEST(Replicator, WhoFinishesARecordHandsOnAllOfItsWriterFirst) {
     ring.carry_all();
     EXPECT_EQ(ring.stored(4), 4u);
     finishes.end(Effect::done);
+}
+
+/// A writer with open dirty records of 1 MiB each, whose partner is 5, until 3 joins.
+struct NewPartner {
+    static constexpr std::size_t kRecords = 24, kSize = 1u << 20;
+    NewPartner() : ring(2), writer(ring.join(1)) {
+        ring.join(5);
+        while (records.size() < kRecords) begin();
+        ring.carry_all();
+    }
+    OpenRecord& begin(bool dirty = true) {
+        records.push_back(std::make_unique<OpenRecord>(writer));
+        const auto number = static_cast<unsigned>(records.size());
+        records.back()->begin(StripeIndex(number), 0, 3, 0, bytes(kSize, number), {}, dirty);
+        return *records.back();
+    }
+    std::size_t on_the_way() {
+        std::size_t out = 0;
+        for (const Ring::Letter& letter : ring.links[{1, 3}]) {
+            if (letter.epoch == ring.epoch) out += letter.message.payload.bytes.size();
+        }
+        return out;
+    }
+    /// Stripes of the records that 3 gets, in that order; carries all to and from it.
+    std::vector<std::uint64_t> arrivals() {
+        std::vector<std::uint64_t> out;
+        std::set<std::uint64_t> seen;
+        const auto look = [&] {
+            for (const auto& [id, record] : ring.peers[3]->replicator.store().all()) {
+                if (seen.insert(record.info.stripe.v).second) out.push_back(record.info.stripe.v);
+            }
+        };
+        look();
+        out.clear();
+        while (ring.carry(1, 3, 1) != 0 || ring.carry(3, 1) != 0) look();
+        return out;
+    }
+    Ring ring;
+    Replicator& writer;
+    std::vector<std::unique_ptr<OpenRecord>> records;
+};
+
+TEST(CopiesForANewPartner, GoSomeAtATimeInTheirOrder) {
+    NewPartner world;
+    world.ring.join(3);
+    EXPECT_EQ(world.on_the_way(), Replicator::kCopyWindow);
+    EXPECT_EQ(world.writer.missing().records, world.kRecords);
+    EXPECT_EQ(world.writer.missing().bytes, world.kRecords * world.kSize);
+    for (int i = 0; i < 3; ++i) {
+        world.ring.carry(1, 3, 1);
+        world.ring.carry(3, 1);
+        EXPECT_EQ(world.on_the_way(), Replicator::kCopyWindow);
+    }
+    EXPECT_EQ(world.writer.missing().bytes, (world.kRecords - 3) * world.kSize);
+    EXPECT_EQ(world.writer.missing().bytes_at_first, world.kRecords * world.kSize);
+    const std::vector<std::uint64_t> got = world.arrivals();
+    EXPECT_EQ(got.size(), world.kRecords - 3);
+    EXPECT_TRUE(std::ranges::is_sorted(got));
+    EXPECT_EQ(world.writer.missing().records, 0u);
+    for (const auto& record : world.records) EXPECT_TRUE(record->stored());
+    for (const auto& record : world.records) record->end(Effect::done);
+    world.ring.carry_all();
+    EXPECT_EQ(world.writer.live_records(), 0u);
+    EXPECT_EQ(world.ring.stored(3) + world.ring.stored(5), 0u);
+}
+
+TEST(CopiesForANewPartner, AreBeforeWhatBeginsMeanwhileWhereOrderCounts) {
+    for (const bool in_order : {false, true}) {
+        NewPartner world;
+        world.writer.keep_order(in_order);
+        world.ring.join(3);
+        OpenRecord& fresh = world.begin(false);
+        fresh.redo(redo_of(1));
+        EXPECT_EQ(world.on_the_way(), Replicator::kCopyWindow + (in_order ? 0 : world.kSize + kBlockSize));
+        const std::vector<std::uint64_t> got = world.arrivals();
+        ASSERT_EQ(got.size(), world.kRecords + 1);
+        EXPECT_EQ(std::ranges::is_sorted(got), in_order);
+        world.ring.carry_all();
+        EXPECT_FALSE(fresh.waiting());
+        EXPECT_EQ(world.ring.peers[3]->replicator.counters().refused, 0u) << "a redo without its begin";
+        for (const auto& record : world.records) record->end(Effect::done);
+    }
+}
+
+TEST(CopiesForANewPartner, AreNotOfWhatEndsBefore) {
+    NewPartner world;
+    world.ring.join(3);
+    for (std::size_t i = 0; i < world.kRecords; i += 2) world.records[i]->end(Effect::done);
+    OpenRecord& last = *world.records.back();
+    last.redo(redo_of(1));
+    world.ring.carry_all();
+    EXPECT_FALSE(last.waiting());
+    EXPECT_EQ(world.ring.peers[3]->replicator.counters().refused, 0u);
+    EXPECT_EQ(world.ring.stored(3), world.kRecords / 2);
+    EXPECT_EQ(world.writer.counters().ended, world.kRecords / 2);
+    EXPECT_EQ(world.writer.live_records(), world.kRecords / 2);
+    for (std::size_t i = 1; i < world.kRecords; i += 2) world.records[i]->end(Effect::done);
+    world.ring.carry_all();
+    EXPECT_EQ(world.writer.live_records(), 0u);
+}
+
+TEST(CopiesForANewPartner, GoOnInTheNextViewWhateverWasOnItsWay) {
+    NewPartner world;
+    world.ring.join(3);
+    world.ring.carry(1, 3, 2);
+    world.ring.adopt();
+    EXPECT_EQ(world.on_the_way(), Replicator::kCopyWindow);
+    world.ring.carry(1, 3, 4);
+    world.ring.carry(3, 1);
+    world.ring.leave(3);
+    EXPECT_TRUE(std::ranges::all_of(world.records, [](const auto& record) { return record->stored(); }));
+    world.ring.join(3);
+    world.ring.carry_all();
+    EXPECT_EQ(world.ring.stored(3), world.kRecords);
+    EXPECT_EQ(world.writer.missing().records, 0u);
+    for (const auto& record : world.records) record->end(Effect::done);
 }
 
 TEST(Replicator, KnowsWhatHasLeft) {

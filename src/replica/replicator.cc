@@ -1,7 +1,6 @@
 #include "replica/replicator.h"
 
 #include <algorithm>
-#include <map>
 
 #include "base/assert.h"
 #include "base/log.h"
@@ -26,9 +25,10 @@ void keep_stayed(AmfSet& set, const AmfView& before, const AmfView& now) {
 
 }  // namespace
 
-void Replicator::configure(unsigned dimension, const RecordLimits& limits) {
+void Replicator::configure(unsigned dimension, const RecordLimits& limits, std::size_t copy_window) {
     dimension_ = std::max(dimension, 1u);
     limits_ = limits;
+    copy_window_ = copy_window;
     choose_partners();
 }
 
@@ -150,6 +150,7 @@ void Replicator::adopt_own_records(const AmfView& before) {
 /// In the order in which they began.
 void Replicator::copy_open_records() {
     completions_.hand_on(partners_);
+    copying_.clear();
     std::map<std::uint64_t, Entry*> open;
     for (Entry& entry : entries_) {
         if (entry.open != nullptr) open.emplace(entry.sequence, &entry);
@@ -160,12 +161,38 @@ void Replicator::copy_open_records() {
             const bool has_data = record.have_data_.contains(partner);
             if (record.acked_.contains(partner) || (has_data && !record.redone_)) continue;
             record.late_ = record.dirty_;
-            entry->holders.insert(partner);
-            if (!has_data) send_begin(record, partner);
-            if (record.redone_) send_redo(record, partner);
+            copying_[partner].waiting.push_back(sequence);
             ++counters_.resent;
         }
     }
+    copying_at_first_ = missing().bytes;
+    for (AmfId partner : partners_) copy_more(partner);
+}
+
+/// What is sent without a redo, and not dirty, is acknowledged later, so nothing waits for that.
+void Replicator::copy_more(AmfId to) {
+    const auto at = copying_.find(to);
+    if (at == copying_.end()) return;
+    Copying& copying = at->second;
+    while (!copying.waiting.empty() && copying.bytes < copy_window_) {
+        const std::uint64_t sequence = copying.waiting.front();
+        copying.waiting.pop_front();
+        Entry* const entry = find(own_id(sequence));
+        if (entry == nullptr || entry->open == nullptr) continue;
+        const OpenRecord& record = *entry->open;
+        entry->holders.insert(to);
+        if (!record.have_data_.contains(to)) send_begin(record, to);
+        if (record.redone_) send_redo(record, to);
+        if (!record.dirty_ && !record.redone_) continue;
+        copying.sent.emplace(sequence, entry->length);
+        copying.bytes += entry->length;
+    }
+    if (copying.waiting.empty() && copying.sent.empty()) copying_.erase(at);
+}
+
+bool Replicator::waits_for_copy(AmfId to, std::uint64_t sequence) const {
+    const auto at = copying_.find(to);
+    return at != copying_.end() && std::ranges::binary_search(at->second.waiting, sequence);
 }
 
 void Replicator::adopt_recovery() {
@@ -244,7 +271,7 @@ bool Replicator::older_copies_elsewhere(const OpenRecord& record) const {
 }
 
 Replicator::Missing Replicator::missing() const {
-    Missing out;
+    Missing out{.bytes_at_first = copying_at_first_};
     for (const Entry& entry : entries_) {
         if (entry.open == nullptr || !entry.open->late_ || entry.open->stored()) continue;
         ++out.records;
@@ -341,6 +368,12 @@ void OpenRecord::open() {
     if (replicator_.fenced_) return;
     Replicator::Entry& entry = replicator_.entries_[slot_];
     for (AmfId partner : replicator_.partners_) {
+        const auto copying = replicator_.copying_.find(partner);
+        if (replicator_.in_order_ && copying != replicator_.copying_.end() &&
+            !copying->second.waiting.empty()) {
+            copying->second.waiting.push_back(entry.sequence);
+            continue;
+        }
         entry.holders.insert(partner);
         replicator_.send_begin(*this, partner);
     }
@@ -351,7 +384,10 @@ void OpenRecord::redo(Redo redo) {
     redo_ = std::move(redo);
     redone_ = true;
     if (replicator_.fenced_) return;
-    for (AmfId partner : replicator_.partners_) replicator_.send_redo(*this, partner);
+    const std::uint64_t sequence = replicator_.entries_[slot_].sequence;
+    for (AmfId partner : replicator_.partners_) {
+        if (!replicator_.waits_for_copy(partner, sequence)) replicator_.send_redo(*this, partner);
+    }
 }
 
 bool OpenRecord::stored() const {

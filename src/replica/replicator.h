@@ -11,7 +11,8 @@
 // Guarantees: `waiting()` turns false only when every partner of the present view has begin and redo, and
 // when no earlier record of the same stripe is left at anybody who does not have this one, so that what
 // survives us is always enough to finish the stripe and nothing older can be replayed over it. A view change
-// gives open records to the new partners and repeats ends that were not acknowledged.
+// gives open records to the new partners, so many bytes at a time, and repeats ends that were not
+// acknowledged.
 //
 // Partners stand on `dimension - 1` controllers of the view, one on each, which partners.h chooses: a
 // controller dies with all its AMFs, so a second copy there would be worth nothing, and one here neither.
@@ -20,11 +21,15 @@
 // A prefix survives (H20): every partner gets our records in the order in which they began, also those that
 // it gets later because it is a new one. So if one of them is anywhere when we die, all that began before it
 // are, unless they have ended; and before another AMF finishes one of them, its partners get all of them.
+// Where hosts are answered when the copies stand (keep_order() off) new records do not wait for the older
+// ones that a new partner still has to get: nobody counts on what it has before it has all.
 // Needs: adopt() before everything else of the new view; the Replicator outlives all OpenRecords.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <deque>
+#include <map>
 #include <optional>
 #include <set>
 #include <vector>
@@ -72,8 +77,11 @@ public:
     Replicator(const Replicator&) = delete;
     Replicator& operator=(const Replicator&) = delete;
 
+    static constexpr std::size_t kCopyWindow = 8u << 20;
     /// Once, when the group's configuration is known; until then nobody here writes. `dimension` 1 .. 8.
-    void configure(unsigned dimension, const RecordLimits& limits);
+    /// `copy_window`: bytes of open records that are on their way to one new partner at once; the next ones
+    /// are sent when some are acknowledged.
+    void configure(unsigned dimension, const RecordLimits& limits, std::size_t copy_window = kCopyWindow);
 
     void adopt(const AmfView& view) { adopt(view, able_); }
     void adopt(const AmfView& view, std::optional<AmfSet> able);
@@ -126,10 +134,11 @@ public:
     const ReplicatorCounters& counters() const { return counters_; }
     /// Records of ours that are open or whose end is not acknowledged.
     std::size_t live_records() const { return entries_.size() - free_.size(); }
-    /// Open dirty records that are on their way to new partners, and their bytes.
+    /// Open dirty records that new partners still have to get, and their bytes; and all that there were when
+    /// partners were last chosen.
     struct Missing {
         std::size_t records = 0;
-        std::uint64_t bytes = 0;
+        std::uint64_t bytes = 0, bytes_at_first = 0;
     };
     Missing missing() const;
     /// So many records have begun. Whether all partners have those of them that are dirty and open.
@@ -156,6 +165,12 @@ private:
         bool done = false;           ///< it took effect
         std::uint32_t next = kNone;  ///< in its bucket
     };
+    /// Records that one partner gets once more, by their sequence.
+    struct Copying {
+        std::deque<std::uint64_t> waiting;            ///< ascending: it has not been sent them in this view
+        std::map<std::uint64_t, std::uint32_t> sent;  ///< and not acknowledged; their bytes
+        std::size_t bytes = 0;                        ///< in `sent`
+    };
     struct Forgetting {
         EndFrame end;
         AmfSet waiting;
@@ -181,6 +196,8 @@ private:
     void choose_again();
     void adopt_own_records(const AmfView& before);
     void copy_open_records();
+    void copy_more(AmfId to);
+    bool waits_for_copy(AmfId to, std::uint64_t sequence) const;
     void wake_open_records();
     void adopt_recovery();
     void hand_on(const RecordInfo& finished, AmfId to);
@@ -203,6 +220,7 @@ private:
     Uuid group_;
     unsigned dimension_ = 1;
     RecordLimits limits_;
+    std::size_t copy_window_ = kCopyWindow;
     AmfView view_;
     Incarnation incarnation_;
     bool fenced_ = false;
@@ -223,6 +241,8 @@ private:
     Event ended_;  ///< an entry is gone
 
     RecordStore store_;
+    std::map<AmfId, Copying> copying_;
+    std::uint64_t copying_at_first_ = 0;
     std::vector<Forgetting> forgetting_;
     std::vector<Gathering> gathering_;
     bool in_order_ = false;

@@ -97,6 +97,11 @@ void Replicator::on_sent(AmfId to, const Message& message) {
 void Replicator::on_ack(AmfId from, const Message& message) {
     const Result<AckFrame> ack = decode_ack(message);
     if (!ack || ack->part == AckedPart::sent) return refuse(from, message);
+    if (const auto at = copying_.find(from); at != copying_.end() && ack->id == own_id(ack->id.sequence)) {
+        const auto sent = at->second.sent.extract(ack->id.sequence);
+        at->second.bytes -= sent.empty() ? 0 : sent.mapped();
+        copy_more(from);
+    }
     if (Entry* entry = find(ack->id)) {
         if (ack->part != AckedPart::ended && entry->open != nullptr) {
             OpenRecord& record = *entry->open;
