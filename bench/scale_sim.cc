@@ -101,6 +101,7 @@ private:
     static Shape shape(const Setup& setup, std::size_t controllers, std::size_t disks) {
         Shape out{.ping_timeout = 600s, .intent_idle = 600s};
         out.controllers = controllers;
+        out.dimension = controllers == 1 ? 1 : out.dimension;
         out.extra_disks = added(setup, disks);
         out.disks = disks - out.extra_disks;
         out.level = setup.level;

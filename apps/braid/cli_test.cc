@@ -105,12 +105,26 @@ TEST_F(Commands, JobLineHasBarRateAndTimeLeft) {
     EXPECT_NE(status_text(*globals_.client().get("/api/v1/status")).find("paused"), std::string::npos);
     EXPECT_EQ(job_change(globals_, 7, "resume"), kOk);
     EXPECT_EQ(job_change(globals_, 8, "cancel"), kNotFound);
+    EXPECT_EQ(job_set(globals_, 7, 9), kOk);
+    EXPECT_EQ(target_->jobs[0].priority, 9u);
+    EXPECT_EQ(job_set(globals_, 7, 10), kUsage);
+    EXPECT_EQ(job_set(globals_, 8, 1), kNotFound);
     globals_.timeout_s = 0.3;
     EXPECT_EQ(job_wait(globals_, 7), kTimeout);
     data_.call([this] { target_->jobs[0].state = JobState::done; });
     EXPECT_EQ(job_wait(globals_, 7), kOk);
     data_.call([this] { target_->jobs[0].mismatches = 1; });
     EXPECT_EQ(job_wait(globals_, 7), kFailed);
+}
+
+TEST_F(Commands, WaitForTheJobThatTheyBegin) {
+    ::testing::internal::CaptureStdout();
+    EXPECT_EQ(disk_remove(globals_, "d1", false), kOk);
+    EXPECT_EQ(::testing::internal::GetCapturedStdout(), "remove /srv/disks/d1\njob 9: braid job wait 9\n");
+    ::testing::internal::CaptureStdout();
+    EXPECT_EQ(disk_remove(globals_, "d1", true), kOk);
+    EXPECT_NE(::testing::internal::GetCapturedStdout().find("rebuild g0"), std::string::npos);
+    EXPECT_EQ(disk_add(globals_, "d6", "g0", {}, false, true), kOk) << "it begins none";
 }
 
 TEST_F(Commands, LocksAndHotUnitsStandInTables) {

@@ -48,8 +48,17 @@ int finish(const Globals& g, const Answer<std::string>& answer) {
     return kOk;
 }
 
-int change(const Globals& g, const std::string& path, const Json& body) {
-    return finish(g, g.client().post(with_flags(g, path), body.dump()));
+int wait_for_job(const Globals& g, std::uint64_t id);
+
+/// With `wait` until the job that it begins, if there is one, has ended.
+int change(const Globals& g, const std::string& path, const Json& body, bool wait = false) {
+    const auto answer = g.client().post(with_flags(g, path), body.dump());
+    if (!answer || !wait || g.dry_run) return finish(g, answer);
+    const Json outcome = Json::parse(*answer, nullptr, false);
+    const bool has_job =
+        outcome.is_object() && outcome.contains("job") && outcome["job"].is_number_unsigned();
+    if (!has_job) return finish(g, answer);
+    return wait_for_job(g, outcome["job"].get<std::uint64_t>());
 }
 
 /// One element of a list document by a field's value, as a document of its own.
@@ -233,7 +242,7 @@ int group_create(const Globals& g, const GroupRequest& r) {
     if (r.width != 0) body["width"] = r.width;
     return change(g, "/api/v1/groups", body);
 }
-int group_set(const Globals& g, const std::string& name, const GroupChange& c) {
+int group_set(const Globals& g, const std::string& name, const GroupChange& c, bool wait) {
     Json body = Json::object();
     const auto put = [&](const char* key, const auto& value) {
         if (value) body[key] = *value;
@@ -252,9 +261,8 @@ int group_set(const Globals& g, const std::string& name, const GroupChange& c) {
     }
     if (c.scrub_every) body["scrub_every_s"] = parse_duration(*c.scrub_every).value_or(0);
     put("level", c.level);
-    put("coherency", c.coherency);
-    put("amfs", c.amfs);
-    return change(g, "/api/v1/groups/" + path_part(name) + "/set", body);
+    for (const auto& [key, value] : c.fixed) body[key] = value;
+    return change(g, "/api/v1/groups/" + path_part(name) + "/set", body, wait);
 }
 int group_list(const Globals& g) { return show(g, "/api/v1/groups", groups_text); }
 int group_show(const Globals& g, const std::string& name) {
@@ -264,15 +272,7 @@ int group_map(const Globals& g, const std::string& name, unsigned bands) {
     return show(g, fmt::format("/api/v1/groups/{}/map?bands={}", path_part(name), bands), map_text);
 }
 int group_scrub(const Globals& g, const std::string& name, unsigned priority, bool wait) {
-    const Json body{{"priority", priority}};
-    const auto answer =
-        g.client().post(with_flags(g, "/api/v1/groups/" + path_part(name) + "/scrub"), body.dump());
-    if (!answer) return report(answer.error());
-    const Json outcome = Json::parse(*answer, nullptr, false);
-    const bool has_job =
-        outcome.is_object() && outcome.contains("job") && outcome["job"].is_number_unsigned();
-    if (!wait || g.dry_run || !has_job) return finish(g, answer);
-    return wait_for_job(g, outcome["job"].get<std::uint64_t>());
+    return change(g, "/api/v1/groups/" + path_part(name) + "/scrub", Json{{"priority", priority}}, wait);
 }
 
 int volume_create(const Globals& g, const std::string& name, const std::string& group, std::uint64_t size) {
@@ -310,20 +310,20 @@ int disk_show(const Globals& g, const std::string& name) {
         [&](const Json& d) { return named(d, name); }, disks_text);
 }
 int disk_add(const Globals& g, const std::string& name, const std::string& group, const std::string& replaces,
-             bool force) {
+             bool force, bool wait) {
     Json body{{"disk", name}, {"force", force}};
     if (!group.empty()) body["group"] = group;
     if (!replaces.empty()) body["replaces"] = replaces;
-    return change(g, "/api/v1/disks", body);
+    return change(g, "/api/v1/disks", body, wait);
 }
 int group_expand(const Globals& g, const std::string& name, const std::vector<std::string>& disks,
-                 unsigned width, bool force) {
+                 unsigned width, bool force, bool wait) {
     Json body{{"disks", disks}, {"force", force}};
     if (width != 0) body["width"] = width;
-    return change(g, fmt::format("/api/v1/groups/{}/expand", path_part(name)), body);
+    return change(g, fmt::format("/api/v1/groups/{}/expand", path_part(name)), body, wait);
 }
-int disk_remove(const Globals& g, const std::string& name) {
-    return change(g, fmt::format("/api/v1/disks/{}/remove", path_part(name)), Json::object());
+int disk_remove(const Globals& g, const std::string& name, bool wait) {
+    return change(g, fmt::format("/api/v1/disks/{}/remove", path_part(name)), Json::object(), wait);
 }
 int disk_fail(const Globals& g, const std::string& name) {
     if (!confirmed(g, name, fmt::format("failing disk {} takes it out of its group", name))) return kUsage;
@@ -387,6 +387,9 @@ int job_show(const Globals& g, std::uint64_t id) {
     return show(g, fmt::format("/api/v1/jobs/{}", id), job_text);
 }
 int job_wait(const Globals& g, std::uint64_t id) { return wait_for_job(g, id); }
+int job_set(const Globals& g, std::uint64_t id, unsigned priority) {
+    return change(g, fmt::format("/api/v1/jobs/{}/set", id), Json{{"priority", priority}});
+}
 int job_change(const Globals& g, std::uint64_t id, const std::string& word) {
     return change(g, fmt::format("/api/v1/jobs/{}/{}", id, word), Json::object());
 }

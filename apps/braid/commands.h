@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -33,7 +34,8 @@ struct SharingRequest {
     std::vector<std::pair<std::string, std::string>> fields() const;
 };
 
-/// What is not there stays as it is. The last two are fixed: the daemon says so. `partners`: CTL=CTL,CTL.
+/// What is not there stays as it is. `fixed`: settings that the daemon refuses with the reason, by their
+/// names there. `partners`: CTL=CTL,CTL.
 struct GroupChange {
     std::optional<std::string> lock_order;
     std::optional<std::uint64_t> min_hold_us;
@@ -41,8 +43,7 @@ struct GroupChange {
     std::optional<std::string> replication, few_partners, partners;
     std::optional<std::string> scrub_every;  ///< 7d, 12h; off
     std::optional<std::string> level;
-    std::optional<std::string> coherency;
-    std::optional<unsigned> amfs;
+    std::map<std::string, std::string> fixed;
 };
 
 struct GroupRequest {
@@ -58,8 +59,9 @@ struct GroupRequest {
 int status(const Globals& g, bool watch, bool problems_only);
 int events(const Globals& g);
 
+// With `wait` what begins a job ends when that has ended, as job_wait().
 int group_create(const Globals& g, const GroupRequest& request);
-int group_set(const Globals& g, const std::string& name, const GroupChange& change);
+int group_set(const Globals& g, const std::string& name, const GroupChange& change, bool wait);
 int group_list(const Globals& g);
 int group_show(const Globals& g, const std::string& name);
 int group_map(const Globals& g, const std::string& name, unsigned bands);
@@ -80,10 +82,10 @@ int disk_show(const Globals& g, const std::string& name);
 int disk_fail(const Globals& g, const std::string& name);
 /// `replaces`: empty if it replaces none.
 int disk_add(const Globals& g, const std::string& name, const std::string& group, const std::string& replaces,
-             bool force);
+             bool force, bool wait);
 int group_expand(const Globals& g, const std::string& name, const std::vector<std::string>& disks,
-                 unsigned width, bool force);
-int disk_remove(const Globals& g, const std::string& name);
+                 unsigned width, bool force, bool wait);
+int disk_remove(const Globals& g, const std::string& name, bool wait);
 
 int controller_list(const Globals& g);
 int controller_show(const Globals& g, const std::string& name);
@@ -97,6 +99,7 @@ int top(const Globals& g, double interval_s, unsigned hot, bool once);
 int job_list(const Globals& g);
 int job_show(const Globals& g, std::uint64_t id);
 int job_wait(const Globals& g, std::uint64_t id);
+int job_set(const Globals& g, std::uint64_t id, unsigned priority);
 /// `word`: pause, resume, cancel.
 int job_change(const Globals& g, std::uint64_t id, const std::string& word);
 

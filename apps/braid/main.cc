@@ -131,6 +131,10 @@ void add_sharing(CLI::App* create, SharingRequest& r) {
         ->check(CLI::Range(1, 8));
 }
 
+void add_wait(CLI::App* verb, Words& w) {
+    verb->add_flag("--wait", w.wait, "until the job that it begins, if there is one, has ended");
+}
+
 void add_groups(CLI::App& app, Words& w) {
     CLI::App* const group = noun(app, "group", "redundancy groups");
     CLI::App* const create = verb(w, group, "create", "make a group of 3 to 64 disks", [&w] {
@@ -156,7 +160,7 @@ void add_groups(CLI::App& app, Words& w) {
     create->add_flag("--force", r.force, "overwrite what the disks hold");
     CLI::App* const set =
         verb(w, group, "set", "change how its locks and copies are kept, while it is in use",
-             [&w] { return group_set(w.globals, w.name, w.group_change); });
+             [&w] { return group_set(w.globals, w.name, w.group_change, w.wait); });
     GroupChange& c = w.group_change;
     set->add_option("NAME", w.name)->required();
     set->add_option("--lock-order", c.lock_order, "fifo or priority: hosts before jobs")
@@ -184,12 +188,20 @@ void add_groups(CLI::App& app, Words& w) {
         });
     set->add_option("--level", c.level, "raid6 of raid5: all that is there is converted")
         ->check(CLI::IsMember({"raid5", "raid6", "raid7.3"}));
-    set->add_option("--coherency", c.coherency)->group("");  // understood, to be refused with the reason
-    set->add_option("--amfs", c.amfs)->group("");
+    add_wait(set, w);
+    // Understood, to be refused with the reason.
+    for (const char* name : {"coherency", "granularity", "amfs", "cache", "dimension", "power-loss",
+                             "strip-size", "checksums", "copies"}) {
+        std::string key = name;
+        std::ranges::replace(key, '-', '_');
+        set->add_option_function<std::string>(std::string("--") + name,
+                                              [&c, key](const std::string& value) { c.fixed[key] = value; })
+            ->group("");
+    }
     verb(w, group, "list", "all groups", [&w] { return group_list(w.globals); });
     CLI::App* const expand =
         verb(w, group, "expand", "more room for virtual disks: on new disks, and on those that came before",
-             [&w] { return group_expand(w.globals, w.name, w.disks, w.width, w.force); });
+             [&w] { return group_expand(w.globals, w.name, w.disks, w.width, w.force, w.wait); });
     expand->add_option("NAME", w.name)->required();
     expand->add_option("--add", w.disks, "disks that come first ('braid disk list')")->delimiter(',');
     expand
@@ -197,6 +209,7 @@ void add_groups(CLI::App& app, Words& w) {
                      "disks of a stripe, more than before: all that is there is converted")
         ->check(CLI::Range(3, 24));
     expand->add_flag("--force", w.force, "overwrite what they hold");
+    add_wait(expand, w);
     verb(w, group, "show", "one group and its disks", [&w] { return group_show(w.globals, w.name); })
         ->add_option("NAME", w.name)
         ->required();
@@ -259,20 +272,23 @@ void add_machines(CLI::App& app, Words& w) {
         verb(w, disk, "add",
              "take a disk into a group: room for what failed disks held; or one that failed "
              "back, with what was written since",
-             [&w] { return disk_add(w.globals, w.name, w.group, {}, w.force); });
+             [&w] { return disk_add(w.globals, w.name, w.group, {}, w.force, w.wait); });
     add->add_option("NAME", w.name, "a disk of 'braid disk list'")->required();
     add->add_option("--group", w.group, "which group, if there are several");
     add->add_flag("--force", w.force, "overwrite what the disk holds");
+    add_wait(add, w);
     CLI::App* const replace =
         verb(w, disk, "replace", "take a disk into a group, and the one that it replaces out of it",
-             [&w] { return disk_add(w.globals, w.second, {}, w.name, w.force); });
+             [&w] { return disk_add(w.globals, w.second, {}, w.name, w.force, w.wait); });
     replace->add_option("OLD", w.name, "a disk of the group, or GROUP/NUMBER")->required();
     replace->add_option("NEW", w.second, "a disk of 'braid disk list'")->required();
     replace->add_flag("--force", w.force, "overwrite what the new disk holds");
-    verb(w, disk, "remove", "move what it has to the other disks of its group, and take it out",
-         [&w] { return disk_remove(w.globals, w.name); })
-        ->add_option("NAME", w.name)
-        ->required();
+    add_wait(replace, w);
+    CLI::App* const remove =
+        verb(w, disk, "remove", "move what it has to the other disks of its group, and take it out",
+             [&w] { return disk_remove(w.globals, w.name, w.wait); });
+    remove->add_option("NAME", w.name)->required();
+    add_wait(remove, w);
     CLI::App* const controller = noun(app, "controller", "controllers of the cluster");
     verb(w, controller, "list", "all controllers", [&w] { return controller_list(w.globals); });
     verb(w, controller, "show", "one controller", [&w] { return controller_show(w.globals, w.name); })
@@ -293,6 +309,12 @@ void add_machines(CLI::App& app, Words& w) {
         ->required();
     verb(w, job, "wait", "until it has ended", [&w] { return job_wait(w.globals, w.job); })
         ->add_option("ID", w.job)
+        ->required();
+    CLI::App* const set = verb(w, job, "set", "how much of its share it takes, from now on",
+                               [&w] { return job_set(w.globals, w.job, w.priority); });
+    set->add_option("ID", w.job)->required();
+    set->add_option("--priority", w.priority, "1 to 9, as 'braid group scrub --priority'")
+        ->check(CLI::Range(1, 9))
         ->required();
     for (const auto& [name, help] : {std::pair{"pause", "all controllers stop working on it"},
                                      {"resume", "it goes on where it was"},

@@ -124,6 +124,20 @@ std::string groups_text(std::string_view document) {
     return table(rows);
 }
 
+/// "ctl-a: ctl-b, ctl-c".
+static std::string named_partners(const Json& group) {
+    std::string out;
+    if (!group.is_object() || !group.contains("named_partners") || !group["named_partners"].is_object())
+        return "none";
+    for (const auto& [controller, partners] : group["named_partners"].items()) {
+        out += (out.empty() ? "" : "; ") + controller + ":";
+        for (const Json& partner : partners) {
+            if (partner.is_string()) out += " " + partner.get<std::string>();
+        }
+    }
+    return out.empty() ? "none" : out;
+}
+
 std::string group_text(std::string_view document) {
     const Json g = parse(document);
     std::vector<std::vector<std::string>> rows{
@@ -146,6 +160,12 @@ std::string group_text(std::string_view document) {
         {"replication", str(g, "replication", "synchronous")},
         {"few partners", str(g, "few_partners", "write-through")},
         {"partners", words(g, "partners")},
+        {"named partners", named_partners(g)},
+        {"answered early", num(g, "window_bytes") == 0
+                               ? "never"
+                               : fmt::format("at most {}, for {} ms; {} writes have waited for that",
+                                             size_text(num(g, "window_bytes")), num(g, "window_age_ms"),
+                                             num(g, "window_waits"))},
         {"not copied yet", fmt::format("{}, the oldest {} ms old", size_or_dash(g, "uncopied_bytes"),
                                        num(g, "uncopied_age_ms"))},
         {"dirty here",
@@ -165,6 +185,10 @@ std::string group_text(std::string_view document) {
         const std::string mark = i < members.size() ? std::string(1, members[i]) : "?";
         rows.push_back({fmt::format("member {} {}", i, mark),
                         disks[i].is_string() ? disks[i].get<std::string>() : "not found"});
+    }
+    for (const Json& block : list(g, "wrong_blocks")) {
+        rows.push_back({"wrong block", fmt::format("{} byte {}, stripe {}", str(block, "disk"),
+                                                   num(block, "offset"), num(block, "stripe"))});
     }
     return table(rows);
 }
@@ -242,10 +266,11 @@ std::string disks_text(std::string_view document) {
 }
 
 std::string controllers_text(std::string_view document) {
-    std::vector<std::vector<std::string>> rows{{"NAME", "ID", "STATE", "PID", "GROUPS", "ADDRESS"}};
+    std::vector<std::vector<std::string>> rows{
+        {"NAME", "ID", "STATE", "PID", "HOST", "SITE", "GROUPS", "ADDRESS"}};
     for (const Json& c : sorted_list(parse(document), "controllers", "name")) {
-        rows.push_back({str(c, "name"), str(c, "id"), str(c, "state"), str(c, "pid"), words(c, "groups"),
-                        str(c, "address")});
+        rows.push_back({str(c, "name"), str(c, "id"), str(c, "state"), str(c, "pid"), str(c, "host"),
+                        str(c, "site"), words(c, "groups"), str(c, "address")});
     }
     return table(rows);
 }

@@ -57,6 +57,8 @@ Json to_json(const ControllerInfo& c) {
                 {"state", name_of(c.state)},
                 {"incarnation", c.incarnation.v == 0 ? Json(nullptr) : Json(c.incarnation.v)},
                 {"address", text_or_null(c.address)},
+                {"host", text_or_null(c.host)},
+                {"site", text_or_null(c.site)},
                 {"left_epoch", c.left_epoch == 0 ? Json(nullptr) : Json(c.left_epoch)},
                 {"groups", c.groups}};
 }
@@ -71,6 +73,9 @@ Json to_json(const GroupInfo& g) {
     for (const std::string& disk : g.disks) disks.push_back(text_or_null(disk));
     Json named = Json::object();
     for (const auto& [controller, partners] : g.named_partners) named[controller] = partners;
+    Json wrong = Json::array();
+    for (const GroupInfo::WrongBlock& block : g.wrong_blocks)
+        wrong.push_back(Json{{"disk", block.disk}, {"offset", block.offset}, {"stripe", block.stripe}});
     return Json{{"name", g.name},
                 {"id", to_string(g.id)},
                 {"level", g.level},
@@ -96,6 +101,10 @@ Json to_json(const GroupInfo& g) {
                 {"named_partners", std::move(named)},
                 {"uncopied_bytes", g.uncopied_bytes},
                 {"uncopied_age_ms", g.uncopied_age / std::chrono::milliseconds(1)},
+                {"window_bytes", g.window_bytes == 0 ? Json(nullptr) : Json(g.window_bytes)},
+                {"window_age_ms",
+                 g.window_bytes == 0 ? Json(nullptr) : Json(g.window_age / std::chrono::milliseconds(1))},
+                {"window_waits", g.window_waits},
                 {"dirty_bytes", g.dirty_bytes},
                 {"dirty_age_ms", g.dirty_age / std::chrono::milliseconds(1)},
                 {"power_loss", to_string(g.power_loss)},
@@ -106,6 +115,7 @@ Json to_json(const GroupInfo& g) {
                 {"dimension", g.dimension},
                 {"dirty_regions", g.dirty_regions},
                 {"disks", std::move(disks)},
+                {"wrong_blocks", std::move(wrong)},
                 {"controllers", g.controllers},
                 {"attached", g.attached}};
 }

@@ -31,8 +31,17 @@ public:
         r.epoch = Epoch(4);
         r.health = Health::degraded;
         r.controllers = {
-            {"ctl-a", ControllerId(1), 41, ControllerState::up, Incarnation(1), "127.0.0.1:7420", 0, {"g0"}},
-            {"ctl-b", ControllerId(2), 42, ControllerState::fenced, Incarnation(0), "", 4, {}}};
+            {"ctl-a",
+             ControllerId(1),
+             41,
+             ControllerState::up,
+             Incarnation(1),
+             "127.0.0.1:7420",
+             "rack1",
+             "north",
+             0,
+             {"g0"}},
+            {"ctl-b", ControllerId(2), 42, ControllerState::fenced, Incarnation(0), "", "", "", 4, {}}};
         for (const CreateGroup& g : groups) {
             GroupInfo info;
             info.name = g.name;
@@ -147,6 +156,11 @@ public:
         if (!dry_run) jobs[0].state = states[static_cast<std::size_t>(change)];
         co_return Outcome{{"change it"}, {}};
     }
+    Task<AdminResult<Outcome>> set_job(SetJob r) override {
+        if (jobs.empty() || jobs[0].id != r.id) co_return refuse(Errc::not_found, "no such job");
+        if (!r.dry_run) jobs[0].priority = r.priority;
+        co_return Outcome{{"set it"}, {}};
+    }
     Task<AdminResult<Outcome>> create_volume(CreateVolume r) override {
         if (!r.dry_run) volumes_.push_back({r.name, r.group, 1, r.size, false, {}});
         co_return Outcome{{"create " + r.name}, {}};
@@ -170,7 +184,8 @@ public:
         co_return Outcome{{fmt::format("expand {} by {} disks", r.name, r.disks.size())}, {}};
     }
     Task<AdminResult<Outcome>> remove_disk(std::string disk, bool) override {
-        co_return Outcome{{"remove " + disk}, {}};
+        jobs = {{.id = 9, .kind = "rebuild", .group = "g0", .state = JobState::done}};
+        co_return Outcome{{"remove " + disk}, 9};
     }
     Task<AdminResult<Outcome>> fail_disk(std::string disk, bool) override {
         co_return Outcome{{"fail " + disk}, {}};

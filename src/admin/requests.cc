@@ -54,10 +54,11 @@ public:
         out = *value;
         return true;
     }
-    /// For good since the object was made.
-    void fixed(const char* key) {
-        if (take(key, false) != nullptr)
-            wrong(fmt::format("{} is chosen when a group is made and stays as it is", key));
+    /// For good since the object was made, and why.
+    void fixed(const char* key, const char* why) {
+        if (take(key, false) == nullptr) return;
+        wrong(fmt::format("{} is chosen when a group is made and stays as it is: {}", key, why));
+        hint_ = "make another group with braid group create, and copy what is in this one";
     }
     void flag(const char* key, bool& out) {
         const Json* field = take(key, false);
@@ -81,7 +82,7 @@ public:
                 if (!known_.contains(key)) wrong(fmt::format("unknown field '{}'", key));
             }
         }
-        if (!error_.empty()) return refuse(Errc::invalid, error_);
+        if (!error_.empty()) return refuse(Errc::invalid, error_, hint_);
         return request;
     }
 
@@ -100,7 +101,7 @@ private:
 
     Json json_;
     std::set<std::string, std::less<>> known_;
-    std::string error_;
+    std::string error_, hint_;
 };
 
 }  // namespace
@@ -148,6 +149,19 @@ AdminResult<CreateGroup> parse_create_group(std::string_view body) {
     return request;
 }
 
+/// Of a group; and why.
+constexpr std::pair<const char*, const char*> kFixed[]{
+    {"coherency", "all controllers decide about every lock by it"},
+    {"granularity", "all controllers name every lock by it"},
+    {"amfs", "the journals on the disks are laid out for it"},
+    {"cache", "what the dead have left is finished by it"},
+    {"dimension", "what the dead have left is looked for in so many copies"},
+    {"power_loss", "the journals stand before the data on every disk"},
+    {"strip_size", "where every byte stands follows from it"},
+    {"checksums", "they stand between the data on every disk"},
+    {"copies", "the number of parities or copies of a mirror follows from it"},
+};
+
 AdminResult<SetGroup> parse_set_group(std::string_view body) {
     Fields fields(body);
     SetGroup r;
@@ -168,9 +182,7 @@ AdminResult<SetGroup> parse_set_group(std::string_view body) {
     if (fields.word("level", level, parse_level)) r.level = level;
     fields.text("partners_of", r.partners_of);
     fields.texts("partners", r.partners);
-    for (const char* key :
-         {"coherency", "amfs", "granularity", "cache", "dimension", "strip_size", "checksums"})
-        fields.fixed(key);
+    for (const auto& [key, why] : kFixed) fields.fixed(key, why);
     return fields.finish(std::move(r));
 }
 
@@ -179,6 +191,13 @@ AdminResult<ScrubGroup> parse_scrub_group(std::string_view body) {
     ScrubGroup r;
     fields.number("priority", r.priority, kMaxPriority);
     return fields.finish(std::move(r));
+}
+
+AdminResult<SetJob> parse_set_job(std::string_view body) {
+    Fields fields(body);
+    SetJob r;
+    fields.number("priority", r.priority, kMaxPriority, true);
+    return fields.finish(r);
 }
 
 AdminResult<CreateVolume> parse_create_volume(std::string_view body) {

@@ -13,6 +13,8 @@ AdminResult<CreateGroup> parse_create_group(std::string_view body);
 AdminResult<AddDisk> parse_add_disk(std::string_view body);
 AdminResult<ExpandGroup> parse_expand_group(std::string_view body);
 AdminResult<SetGroup> parse_set_group(std::string_view body);
+/// Without the number.
+AdminResult<SetJob> parse_set_job(std::string_view body);
 /// Without the name.
 AdminResult<ScrubGroup> parse_scrub_group(std::string_view body);
 AdminResult<CreateVolume> parse_create_volume(std::string_view body);

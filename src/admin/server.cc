@@ -343,6 +343,13 @@ void Server::add_changers(Front& front) {
                 return target_.change_job(id, change, dry);
             });
         }));
+    front.http.Post("/api/v1/jobs/(\\d{1,18})/set", changer([this](Req q) -> Made {
+                        auto request = parse_set_job(q.body);
+                        if (!request) return std::unexpected(request.error());
+                        request->id = std::stoull(q.matches[1].str());
+                        request->dry_run = flag(q, "dry_run");
+                        return Maker([this, r = *request] { return target_.set_job(r); });
+                    }));
     front.http.Post("/api/v1/disks/(.+)/remove", changer([this](Req q) -> Made {
                         return Maker([this, name = q.matches[1].str(), dry = flag(q, "dry_run")] {
                             return target_.remove_disk(full_disk_name(target_.disks(), name), dry);

@@ -77,6 +77,9 @@ TEST_F(AdminServer, StatusHoldsTheFieldsThatScriptsRelyOn) {
     EXPECT_EQ(s["health"], "degraded");
     EXPECT_EQ(s["epoch"], 4);
     EXPECT_EQ(s["redundancy_remaining"], 1);
+    EXPECT_EQ(s["controllers"][0]["host"], "rack1");
+    EXPECT_EQ(s["controllers"][0]["site"], "north");
+    EXPECT_TRUE(s["controllers"][1]["host"].is_null());
     EXPECT_EQ(s["controllers"][1]["name"], "ctl-b");
     EXPECT_EQ(s["controllers"][1]["pid"], 42);
     EXPECT_EQ(s["controllers"][1]["state"], "fenced");
@@ -105,6 +108,13 @@ TEST_F(AdminServer, JobsTellTheirEtaFromFinishedBytes) {
     get("/api/v1/jobs/8", 404);
     post("/api/v1/jobs/7/pause?dry_run=1", Json::object());
     EXPECT_EQ(get("/api/v1/jobs/7")["state"], "running");
+    post("/api/v1/jobs/7/set?dry_run=1", {{"priority", 9}});
+    EXPECT_EQ(get("/api/v1/jobs/7")["priority"], 2);
+    post("/api/v1/jobs/7/set", {{"priority", 9}});
+    EXPECT_EQ(get("/api/v1/jobs/7")["priority"], 9);
+    post("/api/v1/jobs/7/set", Json::object(), 400);
+    post("/api/v1/jobs/7/set", {{"priority", 10}}, 400);
+    post("/api/v1/jobs/8/set", {{"priority", 1}}, 404);
     post("/api/v1/jobs/7/pause", Json::object());
     EXPECT_EQ(get("/api/v1/jobs/7")["state"], "paused");
     EXPECT_TRUE(get("/api/v1/jobs/7")["eta_s"].is_null());
@@ -132,7 +142,7 @@ TEST_F(AdminServer, ShortDiskNamesBecomeFullOnes) {
     EXPECT_EQ(target_->groups.at(0).disks,
               (std::vector<std::string>{"/srv/disks/d0", "/srv/disks/d1", "/srv/disks/d2", "d9"}));
     EXPECT_EQ(post("/api/v1/disks/d4/fail", Json::object())["steps"][0], "fail /srv/disks/d4");
-    EXPECT_EQ(post("/api/v1/disks/d4/remove", Json::object())["steps"][0], "remove /srv/disks/d4");
+    EXPECT_EQ(post("/api/v1/disks/d4/remove", Json::object(), 202)["steps"][0], "remove /srv/disks/d4");
     EXPECT_EQ(post("/api/v1/disks//srv/disks/d4/fail", Json::object())["steps"][0], "fail /srv/disks/d4");
 }
 
@@ -174,9 +184,14 @@ TEST_F(AdminServer, WhatOfAGroupCanBeSetIsSetAndTheRestIsRefusedWithTheReason) {
     EXPECT_EQ(shown["replication"], "pseudo-synchronous");
     EXPECT_EQ(shown["few_partners"], "continue");
     const auto refused = [&](const Json& body) { return post("/api/v1/groups/g0/set", body, 400)["detail"]; };
-    EXPECT_EQ(refused({{"coherency", "broadcast"}}),
-              "coherency is chosen when a group is made and stays as it is");
-    EXPECT_EQ(refused({{"amfs", 2}}), "amfs is chosen when a group is made and stays as it is");
+    EXPECT_EQ(
+        refused({{"coherency", "broadcast"}}),
+        "coherency is chosen when a group is made and stays as it is: all controllers decide about every "
+        "lock by it");
+    EXPECT_EQ(
+        refused({{"amfs", 2}}),
+        "amfs is chosen when a group is made and stays as it is: the journals on the disks are laid out "
+        "for it");
     EXPECT_EQ(refused({{"lock_order", "lifo"}}), "field 'lock_order' cannot be 'lifo'");
     EXPECT_EQ(refused({{"min_hold_us", 1'000'001}}), "field 'min_hold_us' is not a number from 0 to 1000000");
     EXPECT_EQ(refused({{"prefech", 1}}), "unknown field 'prefech'");

@@ -247,6 +247,7 @@ AmfConditions Amf::conditions() const {
     for (const AmfId partner : replicator_.partners()) out.partners.push_back(controller_of(partner));
     out.nearest = replicator_.nearest();
     out.replay = replayed_;
+    out.wrong_places = wrong_places_;
     return out;
 }
 

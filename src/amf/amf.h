@@ -489,6 +489,7 @@ private:
     std::vector<UnitIndex> recovering_;
     bool stopping_ = false;  ///< no recovery begins any more
     bool closing_journals_ = false;
+    std::vector<WrongPlace> wrong_places_;
     const AmfSlot slot_;
     const bool has_journal_;
     const bool write_back_;

@@ -99,10 +99,13 @@ bool Amf::fits(const Sums& sums, unsigned role, std::uint32_t from, std::span<co
     if (!wrong) return true;
     if (sums.use == Sums::Use::blocks) return false;  // it is looked at again
     if (const Places at = strip_at(sums.spot, role); at.read) {
+        const std::uint64_t offset = at.read->offset + wrong->offset;
         ++counters_.mismatches[at.read->member.v];
-        LOG_WARN("member.checksum_wrong", {"member", at.read->member},
-                 {"offset", at.read->offset + wrong->offset}, {"stripe", sums.spot.stripe}, {"role", role},
-                 {"expected", wrong->expected}, {"found", wrong->found});
+        if (wrong_places_.size() == kWrongPlaces) wrong_places_.erase(wrong_places_.begin());
+        wrong_places_.push_back({at.read->member, offset, sums.spot.stripe, clock_.now()});
+        LOG_WARN("member.checksum_wrong", {"member", at.read->member}, {"offset", offset},
+                 {"stripe", sums.spot.stripe}, {"role", role}, {"expected", wrong->expected},
+                 {"found", wrong->found});
     }
     return false;
 }

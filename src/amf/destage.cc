@@ -78,6 +78,7 @@ Task<Status> Amf::write_dirty(StripePiece piece, Slice data, Room room, bool fua
     const std::uint32_t offset = piece.offset - piece.offset % kBlockSize;
 
     const Replication mode = mode_for(data.bytes.size());
+    counters_.window_waits += mode == replication() ? 0 : 1;
     const auto write = std::make_shared<DirtyWrite>(replicator_, std::move(room), mode, clock_.now());
     write->record.begin(piece.stripe, logical(piece.stripe), generation, offset, data, errand, true,
                         mode == Replication::pseudo_synchronous);

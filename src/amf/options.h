@@ -87,6 +87,7 @@ struct AmfCounters {
     std::uint64_t dirty_slowed = 0;       ///< pieces that were slowed down because little of it was left
     std::uint64_t flushed_by_append = 0;  ///< runs of dirty content that a flush has put into the journal
     std::uint64_t early_answers = 0;      ///< of dirty_writes: answered before all partners had them
+    std::uint64_t window_waits = 0;       ///< that would have been, and had to wait: the window was full
     // With checksums.
     std::uint64_t checksum_reads = 0;  ///< of records from the members; otherwise they were at hand
     std::uint64_t rotten_reads = 0, rotten_updates = 0, rotten_checks = 0;  ///< that met what was not written
@@ -94,6 +95,15 @@ struct AmfCounters {
     std::uint64_t taken_as_found = 0;    ///< blocks of a write that was cut short, beyond what parity tells
     std::array<std::uint64_t, kMaxMembers> mismatches{};  ///< by member: reads that were not what was written
 };
+
+/// Where a block was not what had been written there, as its checksum told.
+struct WrongPlace {
+    MemberIndex member;
+    std::uint64_t offset = 0;  ///< on the member, bytes
+    StripeIndex stripe;
+    Nanos at{};  ///< on the clock of this controller
+};
+constexpr std::size_t kWrongPlaces = 16;
 
 /// What an operator should know now.
 struct AmfConditions {
@@ -110,9 +120,10 @@ struct AmfConditions {
     Nanos uncopied_age{};             ///< of the oldest of that
     std::size_t copying_records = 0;  ///< had their copies, and get them anew at other partners
     std::uint64_t copying_bytes = 0, copying_bytes_at_first = 0;
-    std::vector<ControllerId> partners;  ///< where copies of new records stand
-    Nearness nearest = Nearness::apart;  ///< what they share with this controller
-    ReplayProgress replay;               ///< of the assembly that this AMF has done, or does
+    std::vector<ControllerId> partners;    ///< where copies of new records stand
+    Nearness nearest = Nearness::apart;    ///< what they share with this controller
+    ReplayProgress replay;                 ///< of the assembly that this AMF has done, or does
+    std::vector<WrongPlace> wrong_places;  ///< the last ones, at most kWrongPlaces
 };
 
 }  // namespace braid

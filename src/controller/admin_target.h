@@ -71,6 +71,7 @@ struct ControllerInfo {
     ControllerState state = ControllerState::up;
     Incarnation incarnation;          ///< 0 when it is not up
     std::string address;              ///< where its peers dial it; empty when it is not up
+    std::string host, site;           ///< its labels; empty when it has none, or is not up
     std::uint64_t left_epoch = 0;     ///< 0 while up
     std::vector<std::string> groups;  ///< names of the groups it serves now
 };
@@ -101,11 +102,28 @@ struct GroupInfo {
     std::uint64_t uncopied_bytes = 0;  ///< of it: that have not all their copies yet
     Nanos uncopied_age{};              ///< of the oldest of that
     Nanos dirty_age{};                 ///< of the oldest of it
+    std::uint64_t window_bytes = 0;    ///< with an early answer: of that there is at most so much
+    Nanos window_age{};                ///< and the oldest of it is about so old at most
+    std::uint64_t window_waits = 0;    ///< writes that had to wait for their copies for that
     std::uint64_t dirty_regions = 0;   ///< regions of 4 MiB whose stripes may be half-written (own intents)
+    struct WrongBlock {
+        std::string disk;
+        std::uint64_t offset = 0, stripe = 0;  ///< bytes on the disk; of the group
+    };
+    std::vector<WrongBlock> wrong_blocks;  ///< the last that checksums have told, of this controller's reads
     std::vector<MemberCondition> members;
     std::vector<std::string> disks;        ///< by member; empty for a disk that is not found
     std::vector<std::string> controllers;  ///< those that share it
     std::vector<std::string> attached;     ///< those that serve it now
+    /// "g0/3" for one that is not found.
+    std::string disk_name(std::size_t member) const {
+        return disks[member].empty() ? name + "/" + std::to_string(member) : disks[member];
+    }
+    /// Hosts may be answered before their writes have all their copies.
+    bool answers_early() const {
+        return sharing.write_cache == WriteCache::back && dimension > 1 &&
+               sharing.replication != Replication::synchronous;
+    }
 };
 
 /// What stands in a part of a member: of content, of a segment on its way here, or of an extent that is being
@@ -313,6 +331,12 @@ struct ScrubGroup {
 
 enum class JobChange : std::uint8_t { pause, resume, cancel };
 
+struct SetJob {
+    std::uint64_t id = 0;
+    unsigned priority = kDefaultPriority;  ///< 1 .. 9
+    bool dry_run = false;
+};
+
 struct CreateVolume {
     std::string name;
     std::string group;  ///< empty: the only group there is
@@ -353,6 +377,7 @@ public:
     /// Outcome::job tells how far it is.
     virtual Task<AdminResult<Outcome>> scrub_group(ScrubGroup request) = 0;
     virtual Task<AdminResult<Outcome>> change_job(std::uint64_t id, JobChange change, bool dry_run) = 0;
+    virtual Task<AdminResult<Outcome>> set_job(SetJob request) = 0;
     virtual Task<AdminResult<Outcome>> create_volume(CreateVolume request) = 0;
     /// would_lose_data unless forced while it has open ports: with `force` the ports are closed first.
     virtual Task<AdminResult<Outcome>> delete_volume(std::string volume, bool force, bool dry_run) = 0;

@@ -66,6 +66,7 @@ struct AmfReport {
     MoveProgress moves;
     PaceReport pace;
     std::size_t unreadable_extents = 0;  ///< that cannot be converted for it
+    std::uint64_t window_waits = 0;      ///< of all AMFs: as AmfCounters has it of one
     ForwardServed forwarded;             ///< what it did for controllers outside of the group
 };
 

@@ -38,6 +38,10 @@ AdminResult<std::pair<std::uint8_t, std::uint16_t>> named_partners(const GroupCo
     for (const std::string& name : partners) {
         const auto partner = slot_of(name);
         if (!partner) return std::unexpected(partner.error());
+        if ((out.second >> *partner & 1) != 0) {
+            return refuse(Errc::invalid, "group " + config.name + ": partner " + name + " is named twice",
+                          "name each controller once");
+        }
         out.second = static_cast<std::uint16_t>(out.second | 1u << *partner);
     }
     return out;
@@ -207,8 +211,20 @@ Task<AdminResult<Outcome>> Controller::create_group(CreateGroup request) {
         co_return refuse(Errc::invalid, config_.name + " is not among the controllers of " + what,
                          "ask one that will share the group: --api");
     }
+    for (auto at = wish.controllers.begin(); at != wish.controllers.end(); ++at) {
+        if (std::find(at + 1, wish.controllers.end(), *at) != wish.controllers.end())
+            co_return refuse(Errc::invalid, what + ": controller " + *at + " is named twice",
+                             "name each controller once");
+    }
     if (request.dimension > kMaxDimension)
         co_return refuse(Errc::invalid, what + ": dimension out of range", "dimension 1 to 8");
+    if (request.dimension > wish.controllers.size()) {
+        co_return refuse(
+            Errc::invalid,
+            what + ": dimension " + std::to_string(request.dimension) + " is more than the " +
+                std::to_string(wish.controllers.size()) + " controllers that share it: each keeps one copy",
+            "--dimension " + std::to_string(wish.controllers.size()) + " at most, or more --controllers");
+    }
     wish.dimension = static_cast<std::uint8_t>(
         request.dimension != 0 ? request.dimension : std::min<std::size_t>(2, wish.controllers.size()));
     wish.sharing = request.sharing;
@@ -229,6 +245,11 @@ Task<AdminResult<Outcome>> Controller::create_group(CreateGroup request) {
         outcome.steps.push_back(
             "keeps no checksums of blocks: with strips of less than 16 KiB they take much "
             "of the disks; --checksums on if they shall be kept");
+    }
+    if (wish.sharing.write_cache == WriteCache::back && wish.dimension == 1) {
+        outcome.steps.push_back(
+            "answers hosts when the disks have their writes: write-back needs a copy elsewhere, --dimension "
+            "2");
     }
     if (request.dry_run) co_return outcome;
 
@@ -364,23 +385,21 @@ Task<AdminResult<Outcome>> Controller::set_group(SetGroup request) {
     if (request.scrub_every)
         step("scrub every", scrub_every_text(every), scrub_every_text(*request.scrub_every));
     const StripeShape shape = request.level ? config.wanted.at_level(*request.level) : config.wanted;
-    if (shape != config.wanted) {
-        const auto asked = co_await want_shape(**group, shape, true);
-        if (!asked) co_return std::unexpected(asked.error());
+    const bool converts = shape != config.wanted;
+    if (const Obstacle obstacle = tables.why_not(shape); obstacle != Obstacle::none)
+        co_return std::unexpected(cannot_convert(tables, shape, obstacle));
+    if (converts) {
         outcome.steps.push_back("converts all stripes of " + what + " to " +
                                 std::string(to_string(shape.level)) + " on " + std::to_string(shape.width()) +
                                 " disks");
     }
     if (outcome.steps.empty()) outcome.steps.push_back(what + " is so already");
     if (request.dry_run) co_return outcome;
-    if (shape != config.wanted) {
-        const auto done = co_await want_shape(**group, shape, false);
-        if (!done) co_return std::unexpected(done.error());
-        outcome.job = done->job;
-    }
-    Status status = co_await tables.set_sharing(request.change);
-    if (status && request.scrub_every) status = co_await tables.set_scrub_every(*request.scrub_every);
+    GroupChange change{request.change, {}, request.scrub_every};
+    if (converts) change.wanted = shape;
+    const Status status = co_await tables.set(change);
     if (!status) co_return std::unexpected(from(status.error(), what));
+    if (converts) outcome.job = co_await job_of_shapes(tables);
     co_return outcome;
 }
 

@@ -72,6 +72,7 @@ public:
     Task<AdminResult<Outcome>> set_group(SetGroup request) override;
     Task<AdminResult<Outcome>> scrub_group(ScrubGroup request) override;
     Task<AdminResult<Outcome>> change_job(std::uint64_t id, JobChange change, bool dry_run) override;
+    Task<AdminResult<Outcome>> set_job(SetJob request) override;
     Task<AdminResult<Outcome>> create_volume(CreateVolume request) override;
     Task<AdminResult<Outcome>> delete_volume(std::string volume, bool force, bool dry_run) override;
     Task<AdminResult<Outcome>> create_ports(CreatePorts request) override;
@@ -83,8 +84,16 @@ public:
     Task<AdminResult<Outcome>> fence_controller(std::string controller, bool dry_run) override;
 
 private:
-    Task<AdminResult<Outcome>> want_shape(GroupRuntime& group, StripeShape shape, bool dry_run);
     std::uint32_t newest_job() const;
+    /// A job of a group, which goes on.
+    struct JobRef {
+        std::shared_ptr<GroupRuntime> group;
+        JobRecord job;
+        std::string text;
+    };
+    AdminResult<JobRef> active_job(std::uint64_t id) const;
+    Task<std::optional<std::uint64_t>> job_of_moves(Tables& tables);
+    Task<std::optional<std::uint64_t>> job_of_shapes(Tables& tables);
     /// Two or more AMFs that trade neighbouring units too often.
     struct PingPong {
         std::string group;
@@ -127,10 +136,13 @@ private:
     GroupInfo describe(const GroupRuntime& group) const;
     using AddCondition = std::function<void(std::string code, Severity severity, std::string object,
                                             std::string text, std::string fix)>;
+    // conditions.cc
     void add_conditions(StatusReport& report);
+    Nanos since(const std::string& key);
+    std::string what_may_be_lost(const std::string& controller) const;
+
     PortState port_state(const GroupRuntime& group, const VolumeRecord& record, ControllerSlot slot) const;
     std::string first_asked(const Uuid& group, ControllerId outside) const;
-    Nanos since(const std::string& key);
     std::string controller_name(ControllerId id) const;
 
     // load.cc
@@ -155,6 +167,13 @@ private:
     };
     Task<std::optional<DiskBack>> disk_back(Tables& tables, const std::string& name);
     Task<AdminResult<Outcome>> take_back(MemberPlace member, DiskBack& back, bool dry_run);
+    struct NewDisks {
+        std::vector<std::unique_ptr<Disk>> disks;
+        Units units;
+    };
+    Task<AdminResult<NewDisks>> new_disks(GroupRuntime& group, std::vector<std::string> names, bool force,
+                                          std::string away);
+    Task<AdminResult<void>> admit(GroupRuntime& group, NewDisks& disks, std::optional<MemberIndex> instead);
     AdminError not_reached(Error error, const std::string& what) const;
     Task<bool> wait_attached(Uuid group, std::vector<std::string> controllers);
     Task<AdminResult<Outcome>> close_ports(VolumeRef volume, std::vector<ControllerSlot> slots);

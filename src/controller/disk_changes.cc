@@ -29,13 +29,19 @@ Task<AdminResult<Outcome>> Controller::fail_disk(std::string name, bool dry_run)
     Tables& tables = found->group->tables();
     const MemberState state = tables.state().members[found->member.v].state;
     if (!serves(state)) {
-        co_return refuse(Errc::exists, "disk " + name + " is " + std::string(to_string(state)) + " already",
-                         "braid disk list");
+        co_return refuse(Errc::exists, found->text + " is " + std::string(to_string(state)) + " already",
+                         state == MemberState::failed
+                             ? "braid disk replace " + name + " NEW, or remove " + name
+                             : "braid disk list");
     }
     if (!tables.survives(MemberMask().set(found->member.v))) {
-        co_return refuse(Errc::would_lose_data,
-                         "group " + found->group->name() + " would go offline without disk " + name,
-                         "replace the disks that have failed before");
+        const unsigned lost = tables.failed_members();
+        co_return refuse(
+            Errc::would_lose_data,
+            "group " + found->group->name() + " would go offline without " + found->text +
+                (lost == 0 ? std::string() : ": " + std::to_string(lost) + " of its disks are gone already"),
+            lost == 0 ? "braid disk replace " + name + " NEW moves what it has first"
+                      : "braid disk replace OLD NEW, for each that is gone, and wait: braid job list");
     }
     Outcome outcome;
     outcome.steps.push_back("declares " + found->text + " failed, on all controllers");
@@ -80,7 +86,66 @@ Task<AdminResult<Outcome>> Controller::take_back(MemberPlace member, DiskBack& b
     if (!taken && taken.error().code == Errc::not_ready)
         co_return std::unexpected(not_reached(taken.error(), member.text));
     if (!taken) co_return std::unexpected(from(taken.error(), member.text));
+    outcome.job = co_await job_of_moves(member.group->tables());
     co_return outcome;
+}
+
+/// Disks that are to come into the group, open: each has room for a segment, and nobody uses it.
+Task<AdminResult<Controller::NewDisks>> Controller::new_disks(GroupRuntime& group,
+                                                              std::vector<std::string> names, bool force,
+                                                              std::string away) {
+    const GroupConfig& config = group.tables().config();
+    if (!group.tables().places_for(names.size())) {
+        co_return refuse(Errc::no_space,
+                         "group " + group.name() + " has " + std::to_string(kMaxMembers) +
+                             " disks at most, and no places for " + std::to_string(names.size()) + " more",
+                         "braid disk remove one of them first");
+    }
+    auto open = co_await open_new_disks(names, force, away);
+    if (!open) co_return std::unexpected(open.error());
+    NewDisks out{std::move(*open), {}};
+    const std::uint32_t one = config.zone_size().units;
+    for (std::size_t i = 0; i < names.size(); ++i) {
+        out.units.push_back(units_on(out.disks[i]->size(), config.data_start));
+        if (out.units.back() >= one) continue;
+        co_return refuse(
+            Errc::invalid, "disk " + names[i] + " is too small for group " + group.name(),
+            "use one of " + std::to_string(smallest_disk(config.data_start, one)) + " bytes or more");
+    }
+    co_return out;
+}
+
+/// All of them, or none. `instead` goes out in the same change.
+Task<AdminResult<void>> Controller::admit(GroupRuntime& group, NewDisks& disks,
+                                          std::optional<MemberIndex> instead) {
+    std::vector<Newcomer> newcomers;
+    std::string names;
+    for (const auto& disk : disks.disks) {
+        newcomers.push_back({disk.get(), env_.random.uuid()});
+        names += (names.empty() ? "disk " : ", disk ") + disk->name();
+    }
+    const auto added = co_await group.tables().admit(std::move(newcomers), instead);
+    if (!added && added.error().code == Errc::not_ready) {
+        for (const auto& disk : disks.disks) (void)co_await wipe_superblock(env_.executor, *disk);
+        co_return std::unexpected(not_reached(added.error(), names));
+    }
+    if (!added && added.error().code == Errc::would_lose_data) {
+        co_return refuse(Errc::busy, names + ": the group has changed meanwhile",
+                         "try again: nothing was done");
+    }
+    if (!added) co_return std::unexpected(from(added.error(), names));
+    co_return AdminResult<void>{};
+}
+
+/// What moves by itself after a change has a record from the beginning, so that it can be waited for.
+Task<std::optional<std::uint64_t>> Controller::job_of_moves(Tables& tables) {
+    if (tables.must_move()) {
+        const JobRecord job{.kind = JobKind::rebuild, .started = env_.clock.unix_seconds()};
+        if (const auto id = co_await tables.add_job(job, newest_job())) co_return *id;
+    }
+    const JobRecord* present = tables.state().active(JobKind::rebuild);
+    if (present == nullptr) co_return std::nullopt;
+    co_return present->id;
 }
 
 /// The disk has a superblock already when it is asked for by others, so that they find it. One that is a
@@ -122,20 +187,13 @@ Task<AdminResult<Outcome>> Controller::add_disk(AddDisk request) {
         away = back->disk->name();
         old = std::move(place);
     }
-    if (!tables.place_for_member()) {
-        co_return refuse(Errc::no_space,
-                         "group " + group->name() + " has " + std::to_string(kMaxMembers) + " disks",
-                         "braid disk remove one of them first");
-    }
-    auto disks = co_await open_new_disks({request.disk}, request.force, away);
+    auto disks = co_await new_disks(*group, {request.disk}, request.force, away);
     if (!disks) co_return std::unexpected(disks.error());
-    Disk& disk = *disks->front();
-    const GroupConfig& config = tables.config();
-    if (const std::uint32_t one = config.geometry.zone_size().units;
-        units_on(disk.size(), config.data_start) < one) {
-        co_return refuse(
-            Errc::invalid, what + " is too small for group " + group->name(),
-            "use one of " + std::to_string(smallest_disk(config.data_start, one)) + " bytes or more");
+    const bool stays_ok = old && tables.state().members[old->member.v].state == MemberState::ok;
+    if (stays_ok) {
+        const Obstacle obstacle = tables.why_stays(old->member, disks->units);
+        if (obstacle != Obstacle::none)
+            co_return std::unexpected(cannot_leave(tables, old->text, obstacle, what + " in its place"));
     }
     Outcome outcome;
     outcome.steps.push_back("writes a superblock and the tables of group " + group->name() + " on " + what);
@@ -145,98 +203,70 @@ Task<AdminResult<Outcome>> Controller::add_disk(AddDisk request) {
         outcome.steps.push_back("then takes it out of the group");
     }
     if (request.dry_run) co_return outcome;
-    const auto added = co_await tables.admit(disk, env_.random.uuid());
-    if (!added && added.error().code == Errc::not_ready) {
-        (void)co_await wipe_superblock(env_.executor, disk);
-        co_return std::unexpected(not_reached(added.error(), what));
-    }
-    if (!added) co_return std::unexpected(from(added.error(), what));
-    if (old) {
-        const bool failed = tables.state().members[old->member.v].state == MemberState::failed;
-        const Status status =
-            co_await (failed ? tables.dismiss_member(old->member) : tables.begin_leave(old->member));
-        if (!status && status.error().code == Errc::would_lose_data) {
-            co_return refuse(
-                Errc::would_lose_data,
-                what + " is in the group, but the disks have no room for what " + request.replaces + " has",
-                "add a larger one, too, then braid disk remove " + request.replaces);
-        }
-        if (!status) co_return std::unexpected(from(status.error(), "disk " + request.replaces));
-    }
+    const auto instead = old ? std::optional(old->member) : std::nullopt;
+    const auto done = co_await admit(*group, *disks, instead);
+    if (!done) co_return std::unexpected(done.error());
+    outcome.job = co_await job_of_moves(tables);
     co_return outcome;
 }
 
-/// All is checked before the first disk comes. They come one after the other; those before one that fails
-/// stay, as spare room.
+/// All that can be refused is before the disks come, and these come together.
 Task<AdminResult<Outcome>> Controller::expand_group(ExpandGroup request) {
-    const auto group = serving_group(request.name);
-    if (!group) co_return std::unexpected(group.error());
-    Tables& tables = (*group)->tables();
+    const auto named = serving_group(request.name);
+    if (!named) co_return std::unexpected(named.error());
+    const std::shared_ptr<GroupRuntime> group = *named;
+    Tables& tables = group->tables();
+    const std::string what = "group " + group->name();
+    for (const std::string& name : request.disks) {
+        if (const auto back = co_await disk_back(tables, name)) {
+            co_return refuse(Errc::would_lose_data,
+                             "disk " + name + " is member " + std::to_string(back->superblock.member.v) +
+                                 " of " + what + ", which has failed",
+                             "braid disk add " + name + " takes it back; expand the group by the others");
+        }
+    }
+    auto disks = co_await new_disks(*group, request.disks, request.force, {});
+    if (!disks) co_return std::unexpected(disks.error());
+    const StripeShape before = tables.config().wanted;
+    const StripeShape shape = request.width == 0 ? before : before.as_wide_as(request.width);
+    const bool wider = shape != before;
+    if (const Obstacle obstacle = tables.why_not(shape, disks->units); obstacle != Obstacle::none)
+        co_return std::unexpected(cannot_convert(tables, shape, obstacle));
+    const std::uint64_t more =
+        tables.extents_if_expanded(shape, disks->units) - std::uint64_t{tables.config().extents};
+    if (more == 0 && tables.state().balancing && request.disks.empty() && !wider) {
+        co_return refuse(Errc::exists, what + " is as large as its disks are, and being spread over them",
+                         "braid group expand " + group->name() + " --add DISK");
+    }
     Outcome outcome;
-    for (const bool dry_run : {true, false}) {
-        if (!dry_run && request.dry_run) break;
-        for (const std::string& disk : request.disks) {
-            const auto added = co_await add_disk({disk, request.name, {}, request.force, dry_run});
-            if (!added) co_return std::unexpected(added.error());
-            if (dry_run) outcome.steps.insert(outcome.steps.end(), added->steps.begin(), added->steps.end());
-        }
-    }
-    const std::uint64_t before = tables.config().extents;
-    const StripeShape shape =
-        request.width == 0 ? tables.config().wanted : tables.config().wanted.as_wide_as(request.width);
-    const bool wider = shape != tables.config().wanted;
-    if (wider && (!request.dry_run || request.disks.empty())) {
-        const auto asked = co_await want_shape(**group, shape, request.dry_run);
-        if (!asked) co_return std::unexpected(asked.error());
-        outcome.job = asked->job;
-    }
-    if (!request.dry_run) {
-        const Status status = co_await tables.expand();
-        if (!status && !wider && status.error().code == Errc::exists) {
-            co_return refuse(
-                Errc::exists,
-                "group " + (*group)->name() + " is as large as its disks are, and being spread over them",
-                "braid group expand " + (*group)->name() + " --add DISK");
-        }
-        if (!status && status.error().code != Errc::exists)
-            co_return std::unexpected(from(status.error(), "group " + (*group)->name()));
-    }
-    if (wider)
+    for (const std::string& disk : request.disks)
+        outcome.steps.push_back("writes a superblock and the tables of " + what + " on disk " + disk);
+    if (wider) {
         outcome.steps.push_back("converts all that is there to stripes of " + std::to_string(request.width) +
                                 " disks; then there may be more room");
-    outcome.steps.push_back(
-        "makes " + std::to_string((tables.extents_if_expanded() - before) * kExtentSize) +
-        " bytes more for virtual disks" +
-        (request.dry_run && !request.disks.empty() ? ", and what the new disks hold" : ""));
+    }
+    outcome.steps.push_back("makes " + std::to_string(more * kExtentSize) + " bytes more for virtual disks");
     outcome.steps.push_back("moves segments until all disks are as full as the others");
+    if (request.dry_run) co_return outcome;
+    if (!disks->disks.empty()) {
+        const auto added = co_await admit(*group, *disks, std::nullopt);
+        if (!added) co_return std::unexpected(added.error());
+    }
+    Status status;
+    if (wider) status = co_await tables.set({.wanted = shape});
+    if (status) status = co_await tables.expand();
+    if (!status && status.error().code != Errc::exists) co_return std::unexpected(from(status.error(), what));
+    outcome.job = wider ? co_await job_of_shapes(tables) : co_await job_of_moves(tables);
     co_return outcome;
 }
 
-/// All stripes are to have it, those that are there too.
-Task<AdminResult<Outcome>> Controller::want_shape(GroupRuntime& group, StripeShape shape, bool dry_run) {
-    Tables& tables = group.tables();
-    const std::string what = "group " + group.name();
-    if (const std::string reason = tables.why_not(shape); !reason.empty())
-        co_return refuse(Errc::invalid, what + ": " + reason, "braid group show " + group.name());
-    if (dry_run) co_return Outcome{};
-    const Status status = co_await tables.set_wanted(shape);
-    if (!status && status.error().code == Errc::no_space)
-        co_return refuse(Errc::no_space,
-                         what +
-                             " has no room for what its virtual disks may need in such stripes, and for "
-                             "one extent beside them while it is converted",
-                         "braid group expand " + group.name() + " --add DISK");
-    if (!status) co_return std::unexpected(from(status.error(), what));
-    // Each AMF begins the job, too, when it sees that there is something to do.
-    Outcome outcome;
-    const auto id = co_await tables.add_job({.kind = JobKind::reshape, .started = env_.clock.unix_seconds()},
-                                            newest_job());
-    if (id) {
-        outcome.job = *id;
-    } else if (const JobRecord* present = tables.state().active(JobKind::reshape)) {
-        outcome.job = present->id;
-    }
-    co_return outcome;
+/// Each AMF begins the job, too, when it sees that there is something to do.
+Task<std::optional<std::uint64_t>> Controller::job_of_shapes(Tables& tables) {
+    const JobRecord job{.kind = JobKind::reshape, .started = env_.clock.unix_seconds()};
+    if (const auto id = co_await tables.add_job(job, newest_job())) co_return *id;
+    const JobRecord* present = tables.state().active(JobKind::reshape);
+    if (present == nullptr) co_return std::nullopt;
+    co_return present->id;
 }
 
 Task<AdminResult<Outcome>> Controller::remove_disk(std::string name, bool dry_run) {
@@ -246,25 +276,25 @@ Task<AdminResult<Outcome>> Controller::remove_disk(std::string name, bool dry_ru
     const MemberState state = tables.state().members[found->member.v].state;
     const bool failed = state == MemberState::failed;
     if (state != MemberState::ok && !failed) {
-        co_return refuse(Errc::exists, "disk " + name + " is " + std::string(to_string(state)) + " already",
-                         "braid disk list");
+        co_return refuse(Errc::exists, found->text + " is " + std::string(to_string(state)) + " already",
+                         "braid disk list; braid job list shows how far it is");
     }
-    const Status may = failed ? Status{} : tables.may_leave(found->member);
-    if (!may && may.error().code == Errc::would_lose_data) {
-        co_return refuse(Errc::would_lose_data,
-                         "the other disks of group " + found->group->name() + " have no room for what " +
-                             name + " has, and for what its virtual disks may need",
-                         "braid disk add a disk first, or delete virtual disks");
-    }
+    const Obstacle obstacle = failed ? Obstacle::none : tables.why_stays(found->member);
+    if (obstacle != Obstacle::none)
+        co_return std::unexpected(cannot_leave(tables, found->text, obstacle, {}));
     Outcome outcome;
     outcome.steps.push_back(
         failed ? "makes all that " + found->text + " had again on the other disks of its group"
                : "moves all that " + found->text + " has to the other disks of its group");
     outcome.steps.push_back("then takes it out of the group");
     if (dry_run) co_return outcome;
-    const Status status =
-        co_await (failed ? tables.dismiss_member(found->member) : tables.begin_leave(found->member));
-    if (!status) co_return std::unexpected(from(status.error(), "disk " + name));
+    const Status status = co_await tables.take_out(found->member);
+    if (!status && status.error().code == Errc::would_lose_data) {
+        co_return refuse(Errc::busy, found->text + ": its group has changed meanwhile",
+                         "try again: nothing was done");
+    }
+    if (!status) co_return std::unexpected(from(status.error(), found->text));
+    outcome.job = co_await job_of_moves(tables);
     co_return outcome;
 }
 

@@ -113,6 +113,8 @@ AmfReport GroupRuntime::together() const {
         all.nearest = std::max(all.nearest, one.conditions.nearest);
         if (all.partners.empty()) all.partners = one.conditions.partners;
         if (one.conditions.replay.under_way()) all.replay = one.conditions.replay;
+        const auto& places = one.conditions.wrong_places;
+        all.wrong_places.insert(all.wrong_places.end(), places.begin(), places.end());
         out.disks.resize(std::max(out.disks.size(), one.disks.size()));
         for (std::size_t i = 0; i < one.disks.size(); ++i) out.disks[i] += one.disks[i];
         out.latencies.resize(std::max({out.latencies.size(), out.disks.size(), one.latencies.size()}));
@@ -121,8 +123,12 @@ AmfReport GroupRuntime::together() const {
             out.mismatches[i] += one.counters.mismatches[i];
         out.dirty_regions += one.dirty_regions;
         out.unreadable_extents += one.unreadable_extents;
+        out.window_waits += one.counters.window_waits;
         for (const auto& [port, inside] : one.in_flight) out.in_flight[port] += inside;
     }
+    auto& places = out.conditions.wrong_places;
+    std::ranges::sort(places, {}, &WrongPlace::at);
+    if (places.size() > kWrongPlaces) places.erase(places.begin(), places.end() - kWrongPlaces);
     return out;
 }
 

@@ -56,7 +56,7 @@ Task<AdminResult<Outcome>> Controller::scrub_group(ScrubGroup request) {
     co_return outcome;
 }
 
-Task<AdminResult<Outcome>> Controller::change_job(std::uint64_t id, JobChange change, bool dry_run) {
+AdminResult<Controller::JobRef> Controller::active_job(std::uint64_t id) const {
     const std::string what = "job " + std::to_string(id);
     std::shared_ptr<GroupRuntime> group;
     for (const auto& [uuid, other] : groups_) {
@@ -64,28 +64,43 @@ Task<AdminResult<Outcome>> Controller::change_job(std::uint64_t id, JobChange ch
             other->tables().state().job(static_cast<std::uint32_t>(id)) == nullptr)
             continue;
         if (group != nullptr) {
-            co_return refuse(Errc::invalid,
-                             "groups " + group->name() + " and " + other->name() + " both have a " + what,
-                             "ask a controller that shares one of them: --api");
+            return refuse(Errc::invalid,
+                          "groups " + group->name() + " and " + other->name() + " both have a " + what,
+                          "ask a controller that shares one of them: --api");
         }
         group = other;
     }
     if (group == nullptr) {
         const auto own = jobs_.own();
         if (std::ranges::find(own, id, &JobInfo::id) != own.end())
-            co_return refuse(Errc::unsupported, what + " is a resync: it goes on until parity is right",
-                             "braid job wait " + std::to_string(id));
-        co_return refuse(Errc::not_found, "there is no " + what, "braid job list");
+            return refuse(Errc::unsupported, what + " is a resync: it goes on until parity is right",
+                          "braid job wait " + std::to_string(id));
+        return refuse(Errc::not_found, "there is no " + what, "braid job list");
     }
-    Tables& tables = group->tables();
-    const JobRecord job = *tables.state().job(static_cast<std::uint32_t>(id));
-    const std::string text = what + " (" + std::string(to_string(job.kind)) + " of " + group->name() + ")";
+    const JobRecord job = *group->tables().state().job(static_cast<std::uint32_t>(id));
+    std::string text = what + " (" + std::string(to_string(job.kind)) + " of " + group->name() + ")";
     if (!job.active())
-        co_return refuse(Errc::exists, text + " is " + std::string(to_string(job.state)) + " already",
-                         "braid job list");
-    if (change == JobChange::cancel && job.kind != JobKind::scrub) {
-        co_return refuse(Errc::invalid, text + " ends when nothing is left to do",
-                         "braid job pause " + std::to_string(id));
+        return refuse(Errc::exists, text + " is " + std::string(to_string(job.state)) + " already",
+                      "braid job list");
+    return JobRef{std::move(group), job, std::move(text)};
+}
+
+Task<AdminResult<Outcome>> Controller::change_job(std::uint64_t id, JobChange change, bool dry_run) {
+    const auto found = active_job(id);
+    if (!found) co_return std::unexpected(found.error());
+    Tables& tables = found->group->tables();
+    const JobRecord& job = found->job;
+    const std::string& text = found->text;
+    const bool cancels = change == JobChange::cancel;
+    if (cancels && !tables.may_cancel(job.kind)) {
+        const std::string number = std::to_string(id);
+        co_return refuse(
+            Errc::invalid,
+            text + (job.kind == JobKind::rebuild
+                        ? " makes again what failed disks held, or have missed: until it has, the "
+                          "group can lose fewer disks"
+                        : " cannot be cancelled: stripes of both shapes would stay"),
+            "braid job pause " + number + ", or braid job set " + number + " --priority 1");
     }
     struct Plan {
         JobState state;
@@ -99,9 +114,29 @@ Task<AdminResult<Outcome>> Controller::change_job(std::uint64_t id, JobChange ch
     outcome.steps.push_back(plan.text + text + ", on all controllers");
     if (plan.state == job.state)
         outcome.steps = {text + " is " + std::string(to_string(job.state)) + " already"};
+    if (cancels && job.kind == JobKind::rebuild)
+        outcome.steps.push_back("disks that were to leave stay; what has moved by now stays where it is");
     if (dry_run) co_return outcome;
     const Status status = co_await tables.set_job(job.id, plan.state);
     if (!status) co_return std::unexpected(from(status.error(), text));
+    co_return outcome;
+}
+
+Task<AdminResult<Outcome>> Controller::set_job(SetJob request) {
+    const auto found = active_job(request.id);
+    if (!found) co_return std::unexpected(found.error());
+    if (request.priority < 1 || request.priority > kMaxPriority)
+        co_return refuse(Errc::invalid,
+                         found->text + ": priority " + std::to_string(request.priority) + " is none",
+                         "1 to 9");
+    Outcome outcome;
+    outcome.steps.push_back("sets the priority of " + found->text + " from " +
+                            std::to_string(found->job.priority) + " to " + std::to_string(request.priority) +
+                            ", on all controllers");
+    if (request.dry_run) co_return outcome;
+    const Status status = co_await found->group->tables().set_job_priority(
+        found->job.id, static_cast<std::uint8_t>(request.priority));
+    if (!status) co_return std::unexpected(from(status.error(), found->text));
     co_return outcome;
 }
 
@@ -135,8 +170,15 @@ void Controller::add_job_conditions(const GroupRuntime& group, const AddConditio
     }
     // What the last one says that came to its end, and those after it.
     std::ranges::sort(scrubs, std::greater{}, [](const JobRecord* job) { return job->id; });
+    bool incomplete = false;
     for (const JobRecord* job : scrubs) {
         const ScrubCounts& counts = job->counts;
+        if (counts.incomplete != 0 && !std::exchange(incomplete, true)) {
+            add("SCRUB_INCOMPLETE", Severity::warning, name,
+                "job " + std::to_string(job->id) + " could not judge " + std::to_string(counts.incomplete) +
+                    " stripes: data of members that are missing, or could not be read",
+                "bring back or replace the missing disks (braid disk list), then: braid group scrub " + name);
+        }
         if (counts.unattributed != 0) {
             const LogicalRange at =
                 tables.geometry_of(counts.first_unattributed).range_of(counts.first_unattributed);

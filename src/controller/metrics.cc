@@ -107,6 +107,9 @@ void count_amf(Page& page, const std::string& name, unsigned index, const AmfRep
               static_cast<double>(amf.conditions.copying_bytes)});
     page.count("braid_early_answers_total", "Of dirty writes, those answered before they had their copies.",
                labels, c.early_answers);
+    page.count("braid_window_waits_total",
+               "Of dirty writes, those that waited for their copies because the window was full.", labels,
+               c.window_waits);
     page.count("braid_dirty_writes_total",
                "Parts of writes, a stripe at a time, answered with no disk touched.", labels, c.dirty_writes);
     page.count("braid_dirty_waits_total", "Of writes, those that had to wait for room.", labels,

@@ -213,7 +213,7 @@ TEST(Mover, EmptiesAMemberThatLeaves) {
         const Tables& tables = m.world.amf(2).tables();
         const MemberIndex leaver = tables.zone(ExtentIndex(0))->segments[1].member;
         const std::uint32_t generation = tables.zone(ExtentIndex(0))->generation;
-        ASSERT_TRUE(m.world.run(1, m.world.amf(1).tables().begin_leave(leaver)));
+        ASSERT_TRUE(m.world.run(1, m.world.amf(1).tables().take_out(leaver)));
         const auto state = [&] { return tables.state().members[leaver.v].state; };
         for (unsigned i = 0; state() != MemberState::gone; ++i) {
             ASSERT_LT(i, 10'000u);
@@ -243,7 +243,7 @@ TEST(Mover, BeginsAnewAfterAnAssemblyIfTheOldPlaceIsThere) {
     const Buffer data = pattern(1, 1u << 20);
     ASSERT_TRUE(m.world.write(1, 0, data));
     const MemberIndex leaver = m.world.amf(1).tables().zone(ExtentIndex(0))->segments[0].member;
-    ASSERT_TRUE(m.world.run(1, m.world.amf(1).tables().begin_leave(leaver)));
+    ASSERT_TRUE(m.world.run(1, m.world.amf(1).tables().take_out(leaver)));
     const auto move = [&] { return m.world.amf(1).tables().zone(ExtentIndex(0))->move; };
     ASSERT_TRUE(m.world.run_until([&] { return move() && move()->rows_done >= 64; }));
     m.world.kill(1, InFlight::torn);
@@ -259,9 +259,9 @@ TEST(Mover, LetsNobodyLeaveWhoIsNeeded) {
     Moving m(shape(Level::raid5, 4, 3, false, PowerLoss::resync));
     Tables& tables = m.world.amf(1).tables();
     ASSERT_TRUE(m.world.run(1, tables.create_volume("v", m.world.config.extents * kExtentSize)));
-    EXPECT_EQ(tables.may_leave(MemberIndex(0)).error().code, Errc::would_lose_data);
-    EXPECT_EQ(m.world.run(1, tables.begin_leave(MemberIndex(0))).error().code, Errc::would_lose_data);
-    EXPECT_EQ(tables.may_leave(MemberIndex(9)).error().code, Errc::not_found);
+    EXPECT_EQ(tables.why_stays(MemberIndex(0)), Obstacle::no_room);
+    EXPECT_EQ(m.world.run(1, tables.take_out(MemberIndex(0))).error().code, Errc::would_lose_data);
+    EXPECT_EQ(tables.why_stays(MemberIndex(9)), Obstacle::not_ok);
 }
 
 /// All that had the journals at first may fail, one after the other.
@@ -314,13 +314,14 @@ TEST(Members, ANewDiskTakesThePlaceOfOneThatFailed) {
             m.fail(old.v);
             EXPECT_FALSE(m.world.run_until([&] { return !m.lacks_something(); }, 1s)) << "onto nothing";
             MemoryDisk disk = m.world.add_disk();
-            const auto added = m.world.run(1, m.world.amf(1).tables().admit(disk, m.world.random.uuid()));
+            const auto added =
+                m.world.run(1, m.world.amf(1).tables().admit({{&disk, m.world.random.uuid()}}));
             ASSERT_TRUE(added) << to_string(added.error().code);
-            EXPECT_EQ(*added, free) << "a place that nobody has";
+            EXPECT_EQ(added->front(), free) << "a place that nobody has";
             free = old;
             ASSERT_TRUE(m.world.write(2, 100u * round, pattern(round, 5000)));
             std::memcpy(now.data() + 100u * round, pattern(round, 5000).data(), 5000);
-            ASSERT_TRUE(m.world.run(2, m.world.amf(2).tables().dismiss_member(old)));
+            ASSERT_TRUE(m.world.run(2, m.world.amf(2).tables().take_out(old)));
             ASSERT_TRUE(m.rebuilt());
             ASSERT_TRUE(m.world.run_until(
                 [&] { return tables.state().members[old.v].state == MemberState::gone; }, 10s));
@@ -345,7 +346,7 @@ TEST(Members, OneThatSomebodyDoesNotReachStaysOutside) {
     m.world.node(2).cut[3] = true;
     MemoryDisk disk = m.world.add_disk();
     const Uuid id = m.world.random.uuid();
-    const auto added = m.world.run(1, m.world.amf(1).tables().admit(disk, id));
+    const auto added = m.world.run(1, m.world.amf(1).tables().admit({{&disk, id}}));
     ASSERT_FALSE(added);
     EXPECT_EQ(added.error().code, Errc::not_ready);
     EXPECT_EQ(added.error().detail, 2u);
@@ -357,7 +358,7 @@ TEST(Members, OneThatSomebodyDoesNotReachStaysOutside) {
         EXPECT_TRUE(m.reads(one, 0, pattern(1, 1u << 20)));
     }
     m.world.node(2).cut[3] = false;
-    EXPECT_TRUE(m.world.run(2, m.world.amf(2).tables().admit(disk, m.world.random.uuid())));
+    EXPECT_TRUE(m.world.run(2, m.world.amf(2).tables().admit({{&disk, m.world.random.uuid()}})));
     EXPECT_TRUE(m.world.amf(1).tables().member_ok(MemberIndex(3)));
 }
 
@@ -367,9 +368,9 @@ TEST(Members, WhoJoinsLaterHasIt) {
     const Buffer data = pattern(1, 1u << 20);
     ASSERT_TRUE(m.world.write(1, 0, data));
     MemoryDisk disk = m.world.add_disk();
-    std::optional<Result<MemberIndex>> added;
+    std::optional<Result<std::vector<MemberIndex>>> added;
     m.world.node(1).scope->spawn(
-        World::keep(m.world.amf(1).tables().admit(disk, m.world.random.uuid()), added));
+        World::keep(m.world.amf(1).tables().admit({{&disk, m.world.random.uuid()}}), added));
     m.world.run_until([&] { return m.world.amf(2).tables().config().members.size() == 5; });
     m.start(3);
     ASSERT_TRUE(m.world.run_until([&] { return added.has_value(); }));
@@ -400,7 +401,7 @@ TEST(Expansion, SpreadsWhatThereIsOverAllMembers) {
     }
     for (int i = 0; i < 2; ++i) {
         MemoryDisk disk = m.world.add_disk();
-        ASSERT_TRUE(m.world.run(1, tables.admit(disk, m.world.random.uuid())));
+        ASSERT_TRUE(m.world.run(1, tables.admit({{&disk, m.world.random.uuid()}})));
     }
     EXPECT_FALSE(m.world.run(1, tables.create_volume("w", kExtentSize))) << "before anybody has asked for it";
     ASSERT_TRUE(m.world.run(2, m.world.amf(2).tables().expand()));
@@ -440,7 +441,7 @@ TEST(Expansion, DoesNotMoveWhatIsInMemory) {
     ASSERT_TRUE(m.world.write(1, 0, pattern(1, 1u << 20)));
     for (int i = 0; i < 2; ++i) {
         MemoryDisk disk = m.world.add_disk();
-        ASSERT_TRUE(m.world.run(1, tables.admit(disk, m.world.random.uuid())));
+        ASSERT_TRUE(m.world.run(1, tables.admit({{&disk, m.world.random.uuid()}})));
     }
     const Zone* const zone = tables.zone(ExtentIndex(0));
     std::optional<Status> expanded;
@@ -474,7 +475,7 @@ TEST(Expansion, GoesOnWhenAMemberFails) {
         ASSERT_TRUE(m.world.write(1, extent * kExtentSize, pattern(extent, 1u << 20)));
     for (int i = 0; i < 3; ++i) {
         MemoryDisk disk = m.world.add_disk();
-        ASSERT_TRUE(m.world.run(1, tables.admit(disk, m.world.random.uuid())));
+        ASSERT_TRUE(m.world.run(1, tables.admit({{&disk, m.world.random.uuid()}})));
     }
     ASSERT_TRUE(m.world.run(2, m.world.amf(2).tables().expand()));
     ASSERT_TRUE(m.world.run_until([&] { return tables.open_moves() != 0; }));

@@ -66,7 +66,7 @@ public:
 class OfOneThatLeaves final : public RebuildStep {
 public:
     explicit OfOneThatLeaves(World& world) : RebuildStep(world) {
-        EXPECT_TRUE(world.run(1, world.amf(1).tables().begin_leave(first())));
+        EXPECT_TRUE(world.run(1, world.amf(1).tables().take_out(first())));
     }
 };
 

@@ -66,7 +66,7 @@ public:
 TEST(Reshaper, AllOfThemConvertWhatThereIs) {
     Wider w;
     const std::uint32_t before = w.tables(1).config().extents;
-    ASSERT_TRUE(w.world.run(1, w.world.amf(1).tables().set_wanted(kWide)));
+    ASSERT_TRUE(w.world.run(1, w.world.amf(1).tables().set({.wanted = kWide})));
     ASSERT_TRUE(w.over(1) && w.over(2));
     for (const std::uint16_t id : kBoth) {
         w.all_there(id);
@@ -85,7 +85,7 @@ TEST(Reshaper, AllOfThemConvertWhatThereIs) {
 TEST(Reshaper, WhoIsLeftGoesOn) {
     for (const std::size_t steps : {200u, 700u, 1500u}) {
         Wider w;
-        ASSERT_TRUE(w.world.run(2, w.world.amf(2).tables().set_wanted(kDouble)));
+        ASSERT_TRUE(w.world.run(2, w.world.amf(2).tables().set({.wanted = kDouble})));
         for (std::size_t i = 0; i < steps; ++i) {
             if (!w.world.step()) w.world.clock.advance(w.world.clock.now() + 10ms);
         }
@@ -129,7 +129,7 @@ TEST(Reshaper, LeavesAHostThatWaitsWhatItCan) {
     w.pace = Pace({10ms, 64u << 20});
     w.pace.host_began(w.world.clock.now());
     const Nanos begun = w.world.clock.now();
-    ASSERT_TRUE(w.world.run(1, w.world.amf(1).tables().set_wanted(kWide)));
+    ASSERT_TRUE(w.world.run(1, w.world.amf(1).tables().set({.wanted = kWide})));
     ASSERT_TRUE(w.over(1));
     EXPECT_NEAR(static_cast<double>((w.world.clock.now() - begun) / 1ms), 1000 * kWritten, 300);
     EXPECT_EQ(w.pace.report(begun).bytes_of(JobKind::reshape), kWritten * kExtentSize);
@@ -140,7 +140,7 @@ TEST(Reshaper, EndsInTheMiddleOfAnExtent) {
     Wider w;
     w.pace = Pace({10ms, 1u << 20});
     w.pace.host_began(w.world.clock.now());
-    ASSERT_TRUE(w.world.run(1, w.world.amf(1).tables().set_wanted(kWide)));
+    ASSERT_TRUE(w.world.run(1, w.world.amf(1).tables().set({.wanted = kWide})));
     const auto begun = [&] { return w.world.amf(1).counters().reshaped_rows != 0; };
     ASSERT_TRUE(w.world.run_until(begun));
     w.jobs[1]->end();
@@ -157,7 +157,7 @@ TEST(Reshaper, SaysThatSomethingCannotBeRead) {
             strip_place(geometry, zone.segments[position], Row(0), w.world.config.data_start);
         w.world.media[at.member.v]->bad.insert(at.offset / kBlockSize);
     }
-    ASSERT_TRUE(w.world.run(1, w.world.amf(1).tables().set_wanted(kWide)));
+    ASSERT_TRUE(w.world.run(1, w.world.amf(1).tables().set({.wanted = kWide})));
     const auto unreadable = [&] { return w.jobs[1]->unreadable() + w.jobs[2]->unreadable(); };
     ASSERT_TRUE(w.world.run_until([&] { return unreadable() == 1; }));
     EXPECT_TRUE(w.world.run_until([&] { return w.tables(1).extents_of_other_shapes() == 1; }));
@@ -169,7 +169,7 @@ TEST(Reshaper, SaysThatSomethingCannotBeRead) {
 
 TEST(Reshaper, WaitsWhileItIsPaused) {
     Wider w;
-    ASSERT_TRUE(w.world.run(1, w.world.amf(1).tables().set_wanted(kWide)));
+    ASSERT_TRUE(w.world.run(1, w.world.amf(1).tables().set({.wanted = kWide})));
     ASSERT_TRUE(w.world.run_until([&] { return w.tables(1).state().active(JobKind::reshape) != nullptr; }));
     const std::uint32_t id = w.tables(1).state().active(JobKind::reshape)->id;
     ASSERT_TRUE(w.world.run(1, w.world.amf(1).tables().set_job(id, JobState::paused)));

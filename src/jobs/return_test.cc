@@ -328,7 +328,7 @@ TEST(Return, OfOneWhileAnotherIsAway) {
 TEST(Return, HasTheChecksumsOfRowsThatMovedMeanwhile) {
     Returning r(shape(Level::raid6, 6, 4));
     const MemberIndex away = r.first(), leaver = r.zone().segments[1].member;
-    ASSERT_TRUE(r.world.run(1, r.tables().begin_leave(leaver)));
+    ASSERT_TRUE(r.world.run(1, r.tables().take_out(leaver)));
     ASSERT_TRUE(r.world.run_until([&] { return r.zone().move.has_value(); }, 5s));
     r.lose(away);
     const std::uint64_t before = r.moved_rows();

@@ -222,7 +222,7 @@ TEST(Scrub, BeginsByItselfSoLongAfterTheLastOne) {
     };
     (void)s.world.run_until([] { return false; }, 100s);
     EXPECT_EQ(jobs(), 0);
-    ASSERT_TRUE(s.world.run(2, s.tables(2).set_scrub_every(30)));
+    ASSERT_TRUE(s.world.run(2, s.tables(2).set({.scrub_every = 30})));
     (void)s.world.run_until([] { return false; }, 28s);
     EXPECT_EQ(jobs(), 0);
     ASSERT_TRUE(s.world.run_until([&] { return jobs() == 1; }, 5s));

@@ -196,18 +196,30 @@ Task<Status> Tables::quarantine(StripeIndex stripe, std::uint32_t generation) {
 
 // ---- how it is shared
 
-Task<Status> Tables::set_sharing(SharingChange change) {
+Task<Status> Tables::set(GroupChange change) {
     CO_TRY_LET(const Turn turn, co_await begin_change());
     GroupConfig config = config_;
-    config.sharing = change.applied_to(config_.sharing);
+    config.sharing = change.sharing.applied_to(config_.sharing);
+    config.wanted = change.wanted.value_or(config_.wanted);
     if (!config.sharing.complaint(config.controllers.size(), config.geometry.strip_size).empty())
         co_return fail(Errc::invalid);
-    if (config == config_) co_return Status{};
-    LOG_INFO("group.set", {"group", config_.name}, {"lock_order", to_string(config.sharing.lock_order)},
-             {"min_hold_us", config.sharing.min_hold / 1us}, {"prefetch", unsigned{config.sharing.prefetch}},
-             {"replication", to_string(config.sharing.replication)},
-             {"few_partners", to_string(config.sharing.few_partners)});
-    CO_TRY(co_await commit(kConfigPage, std::move(config)));
+    if (const Obstacle obstacle = why_not(config.wanted); obstacle != Obstacle::none)
+        co_return fail(obstacle == Obstacle::no_room ? Errc::no_space : Errc::invalid);
+    if (config != config_) {
+        LOG_INFO("group.set", {"group", config_.name}, {"lock_order", to_string(config.sharing.lock_order)},
+                 {"min_hold_us", config.sharing.min_hold / 1us},
+                 {"prefetch", unsigned{config.sharing.prefetch}},
+                 {"replication", to_string(config.sharing.replication)},
+                 {"few_partners", to_string(config.sharing.few_partners)},
+                 {"level", to_string(config.wanted.level)}, {"data", unsigned{config.wanted.k}},
+                 {"parity", unsigned{config.wanted.m}});
+        CO_TRY(co_await commit(kConfigPage, std::move(config)));
+    }
+    GroupState state = state_;
+    if (change.wanted) place_rings(state);  // a ring is on as many members as may be left
+    if (change.scrub_every) state.schedule.every = *change.scrub_every;
+    if (state.schedule.every == 0) state.schedule = {};
+    if (state != state_) CO_TRY(co_await commit(kStatePage, std::move(state)));
     co_return co_await end_change();
 }
 

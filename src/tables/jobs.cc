@@ -2,7 +2,7 @@
 // far it is, and all AMFs know the same.
 //
 //   scrub     add -> note_scrubbed ... -> at the last extent: done          pause, resume, cancel meanwhile
-//   rebuild   begun with the first segment that moves, ended by the keeper  pause, resume meanwhile
+//   rebuild   begun with the first segment that moves, ended by the keeper  the same; cancel if no data lacks
 //   reshape   begun with the first extent that changes, ended by the keeper  pause, resume meanwhile
 #include <algorithm>
 
@@ -75,6 +75,7 @@ Task<Result<std::uint32_t>> Tables::add_job(JobRecord job, std::uint32_t above, 
     CO_TRY_LET(const Turn turn, co_await begin_change());
     if (state_.active(job.kind) != nullptr) co_return fail(Errc::exists);
     if (by_schedule && state_.schedule.every == 0) co_return fail(Errc::not_found);
+    if (job.kind == JobKind::rebuild && zones_to_move() == 0) co_return fail(Errc::not_found);
     GroupState state = state_;
     for (const JobRecord& other : state.jobs) above = std::max(above, other.id);
     job.id = above + 1;
@@ -91,9 +92,11 @@ Task<Status> Tables::set_job(std::uint32_t id, JobState to) {
     const JobRecord* present = state_.job(id);
     if (present == nullptr) co_return fail(Errc::not_found);
     if (!present->active()) co_return fail(Errc::exists);
-    if (to == JobState::cancelled && present->kind != JobKind::scrub) co_return fail(Errc::invalid);
+    if (to == JobState::cancelled && !may_cancel(present->kind)) co_return fail(Errc::invalid);
     if (present->state == to) co_return Status{};
+    const bool moves = to == JobState::cancelled && present->kind == JobKind::rebuild;
     GroupState state = state_;
+    if (moves) CO_TRY(co_await cancel_moves(state));
     JobRecord& job = record(state, id);
     if (is_active(to)) {
         job.state = to;
@@ -101,6 +104,46 @@ Task<Status> Tables::set_job(std::uint32_t id, JobState to) {
         end_job(job, to);
     }
     LOG_INFO("job.set", {"group", config_.name}, {"job", id}, {"state", to_string(to)});
+    CO_TRY(co_await commit(kStatePage, std::move(state)));
+    co_return co_await end_change();
+}
+
+bool Tables::may_cancel(JobKind kind) const {
+    if (kind == JobKind::scrub) return true;
+    return kind == JobKind::rebuild && missing_parts_ == 0 &&
+           std::ranges::none_of(zones_, &Zone::moves_in_place);
+}
+
+/// Nobody has to leave any more, in `state`. The segments of before are all there, and stay.
+Task<Status> Tables::cancel_moves(GroupState& state) {
+    for (std::uint32_t i = 0; i < map_pages(); ++i) {
+        const PageNumber page(kFirstMapPage.v + i);
+        MapPage content = map_content(page);
+        bool changed = false;
+        for (Zone& zone : content.zones) {
+            changed |= zone.move.has_value();
+            zone.move.reset();
+        }
+        if (changed) CO_TRY(co_await commit(page, std::move(content)));
+    }
+    for (MemberStatus& member : state.members) {
+        if (member.state == MemberState::leaving) member = {MemberState::ok, view_.epoch, member.errors};
+    }
+    state.balancing = false;
+    place_rings(state);
+    co_return Status{};
+}
+
+Task<Status> Tables::set_job_priority(std::uint32_t id, std::uint8_t priority) {
+    CO_TRY_LET(const Turn turn, co_await begin_change());
+    const JobRecord* present = state_.job(id);
+    if (present == nullptr) co_return fail(Errc::not_found);
+    if (!present->active()) co_return fail(Errc::exists);
+    if (priority < 1 || priority > kMaxPriority) co_return fail(Errc::invalid);
+    if (present->priority == priority) co_return Status{};
+    GroupState state = state_;
+    record(state, id).priority = priority;
+    LOG_INFO("job.set", {"group", config_.name}, {"job", id}, {"priority", unsigned{priority}});
     CO_TRY(co_await commit(kStatePage, std::move(state)));
     co_return co_await end_change();
 }
@@ -165,7 +208,7 @@ Task<Status> Tables::end_rebuild() {
     CO_TRY_LET(const Turn turn, co_await begin_change());
     GroupState state = state_;
     const JobRecord* present = state.active(JobKind::rebuild);
-    if (present == nullptr || open_moves_ != 0) co_return Status{};
+    if (present == nullptr || must_move()) co_return Status{};
     end_job(record(state, present->id), JobState::done);
     LOG_INFO("job.done", {"group", config_.name}, {"job", present->id}, {"segments", present->units_done()});
     CO_TRY(co_await commit(kStatePage, std::move(state)));
@@ -182,16 +225,6 @@ Task<Status> Tables::end_reshape() {
     GroupState state = state_;
     end_job(record(state, id), JobState::done);
     LOG_INFO("job.done", {"group", config_.name}, {"job", id}, {"extents", record(state, id).units_done()});
-    CO_TRY(co_await commit(kStatePage, std::move(state)));
-    co_return co_await end_change();
-}
-
-Task<Status> Tables::set_scrub_every(std::uint32_t seconds) {
-    CO_TRY_LET(const Turn turn, co_await begin_change());
-    if (state_.schedule.every == seconds) co_return Status{};
-    GroupState state = state_;
-    state.schedule.every = seconds;
-    if (seconds == 0) state.schedule = {};
     CO_TRY(co_await commit(kStatePage, std::move(state)));
     co_return co_await end_change();
 }

@@ -72,47 +72,67 @@ MemberMask Tables::reached_members() const {
     return out;
 }
 
-Result<MemberIndex> Tables::place_for_member() const {
-    const auto free = std::ranges::find(state_.members, MemberState::gone, &MemberStatus::state);
-    const auto place = static_cast<std::size_t>(free - state_.members.begin());
-    if (place == kMaxMembers) return fail(Errc::no_space);
-    return MemberIndex(static_cast<std::uint8_t>(place));
+Result<std::vector<MemberIndex>> Tables::places_for(std::size_t disks) const {
+    std::vector<MemberIndex> out;
+    for (std::size_t i = 0; i < kMaxMembers && out.size() < disks; ++i) {
+        const bool free = i >= state_.members.size() || state_.members[i].state == MemberState::gone;
+        if (free) out.emplace_back(static_cast<std::uint8_t>(i));
+    }
+    if (out.size() < disks) return fail(Errc::no_space);
+    return out;
 }
 
-Task<Result<MemberIndex>> Tables::admit(Disk& disk, Uuid id) {
-    CO_TRY(co_await clear_tables(executor_, disk, config_.data_start));
+Task<Result<std::vector<MemberIndex>>> Tables::admit(std::vector<Newcomer> disks,
+                                                     std::optional<MemberIndex> instead) {
+    for (const Newcomer& each : disks)
+        CO_TRY(co_await clear_tables(executor_, *each.disk, config_.data_start));
     CO_TRY_LET(const Turn turn, co_await begin_change());
-    CO_TRY_LET(const MemberIndex member, place_for_member());
-    const std::uint32_t units = units_on(disk.size(), config_.data_start);
-    if (units < largest_zone().units) co_return fail(Errc::invalid);
+    CO_TRY_LET(const std::vector<MemberIndex> places, places_for(disks.size()));
     GroupConfig config = config_;
-    config.members.resize(std::max(config.members.size(), member.v + std::size_t{1}));
-    config.members[member.v] = {id, units};
-    const Superblock superblock =
-        superblock_of(config, group_, table_start_, member, disk.size(), sequences_[kConfigPage.v] + 1);
-    CO_TRY(co_await write_superblock(executor_, disk, superblock));
-    CO_TRY(co_await name_member(member, std::move(config)));
+    Units units;
+    for (std::size_t i = 0; i < disks.size(); ++i) {
+        units.push_back(units_on(disks[i].disk->size(), config.data_start));
+        if (units.back() < largest_zone().units) co_return fail(Errc::invalid);
+        config.members.resize(std::max(config.members.size(), places[i].v + std::size_t{1}));
+        config.members[places[i].v] = {disks[i].id, units.back()};
+    }
+    if (instead) CO_TRY(without(*instead, units));
+    for (std::size_t i = 0; i < disks.size(); ++i) {
+        Disk& disk = *disks[i].disk;
+        const Superblock superblock = superblock_of(config, group_, table_start_, places[i], disk.size(),
+                                                    sequences_[kConfigPage.v] + 1);
+        CO_TRY(co_await write_superblock(executor_, disk, superblock));
+    }
+    CO_TRY(co_await name_members(places, std::move(config)));
     GroupState state = state_;
-    state.members[member.v] = {MemberState::ok, view_.epoch, 0};
+    if (instead) {
+        CO_TRY_LET(state, without(*instead, units));
+    }
+    for (const MemberIndex place : places) state.members[place.v] = {MemberState::ok, view_.epoch, 0};
     place_rings(state);
-    CO_TRY(co_await copy_pages(*disks_[member.v], state));
+    for (const MemberIndex place : places) CO_TRY(co_await copy_pages(*disks_[place.v], state));
     CO_TRY(co_await commit(kStatePage, std::move(state)));
-    LOG_INFO("group.member_added", {"group", config_.name}, {"member", member}, {"disk", disk.name()});
+    for (std::size_t i = 0; i < disks.size(); ++i) {
+        LOG_INFO("group.member_added", {"group", config_.name}, {"member", places[i]},
+                 {"disk", disks[i].disk->name()});
+    }
     CO_TRY(co_await end_change());
-    co_return member;
+    co_return places;
 }
 
-/// All of the view have the configuration that names its disk, and have opened that.
-Task<Status> Tables::name_member(MemberIndex member, GroupConfig config) {
+/// All of the view have the configuration that names their disks, and have opened these.
+Task<Status> Tables::name_members(std::vector<MemberIndex> members, GroupConfig config) {
     Epoch epoch;
     do {
         epoch = view_.epoch;
         CO_TRY(co_await commit(kConfigPage, config));
     } while (view_.epoch != epoch);
-    for (const auto& [peer, ack] : acked_) {
-        if (!ack.reached[member.v]) co_return fail(Errc::not_ready, peer);
+    for (const MemberIndex member : members) {
+        for (const auto& [peer, ack] : acked_) {
+            if (!ack.reached[member.v]) co_return fail(Errc::not_ready, peer);
+        }
+        if (disks_[member.v] == nullptr) co_return fail(Errc::not_ready, view_.self.v);
     }
-    if (disks_[member.v] == nullptr) co_return fail(Errc::not_ready, view_.self.v);
     co_return Status{};
 }
 
@@ -138,17 +158,41 @@ std::uint32_t Tables::usable_extents() const {
     return std::min(config_.extents, zones_on(counted_members(), largest_zone().width));
 }
 
-std::uint32_t Tables::extents_if_expanded() const {
-    const std::uint32_t zones = zones_on(counted_members(), largest_zone().width);
+std::uint32_t Tables::extents_if_expanded(StripeShape wanted, const Units& coming) const {
+    const Prospect then = prospect(wanted, coming);
+    const std::uint32_t zones = then.zones_on(counted_members() | then.coming, then.zone);
     return std::max(config_.extents, std::min(zones, config_.most_extents()));
 }
 
-std::uint32_t Tables::zones_on(MemberMask members, unsigned width) const {
+static std::uint32_t zones_of(const GroupConfig& config, MemberMask members, ZoneSize size) {
     std::vector<std::uint32_t> segments;
-    for (std::size_t i = 0; i < config_.members.size(); ++i) {
-        if (members[i]) segments.push_back(config_.members[i].units / largest_zone().units);
+    for (std::size_t i = 0; i < config.members.size(); ++i) {
+        if (members[i]) segments.push_back(config.members[i].units / size.units);
     }
-    return zone_capacity(segments, width);
+    return zone_capacity(segments, size.width);
+}
+
+std::uint32_t Tables::zones_on(MemberMask members, unsigned width) const {
+    return zones_of(config_, members, {width, largest_zone().units});
+}
+
+std::uint32_t Prospect::zones_on(MemberMask members, ZoneSize size) const {
+    return zones_of(config, members, size);
+}
+
+Prospect Tables::prospect(StripeShape wanted, const Units& coming) const {
+    Prospect out{config_, *allocator_, {}, largest_zone()};
+    out.config.wanted = wanted;
+    if (wanted != config_.wanted) out.zone = out.config.zone_size();
+    const auto places = places_for(coming.size());
+    for (std::size_t i = 0; places && i < coming.size(); ++i) {
+        const MemberIndex place = (*places)[i];
+        out.config.members.resize(std::max(out.config.members.size(), place.v + std::size_t{1}));
+        out.config.members[place.v].units = coming[i];
+        out.allocator.put_member(place, coming[i]);
+        out.coming.set(place.v);
+    }
+    return out;
 }
 
 /// What virtual disks can have is on these. One that has failed counts until it is dismissed.
@@ -208,20 +252,7 @@ Task<Status> Tables::fail_member(MemberIndex member, bool certain) {
     co_return co_await end_change();
 }
 
-Task<Status> Tables::dismiss_member(MemberIndex member) {
-    CO_TRY_LET(const Turn turn, co_await begin_change());
-    if (member.v >= disks_.size()) co_return fail(Errc::not_found);
-    if (state_.members[member.v].state != MemberState::failed) co_return fail(Errc::busy);
-    GroupState state = state_;
-    state.members[member.v].state = MemberState::dismissed;
-    state.members[member.v].changed = view_.epoch;
-    std::erase_if(state.returns, [member](const ReturnPoint& point) { return point.member == member; });
-    LOG_INFO("group.member_dismissed", {"group", config_.name}, {"member", member});
-    CO_TRY(co_await commit(kStatePage, std::move(state)));
-    co_return co_await end_change();
-}
-
-// ---- members that leave
+// ---- members that leave, or are dismissed
 
 bool Tables::leaves_empty(MemberIndex member) const {
     const MemberState state = state_.members[member.v].state;
@@ -231,27 +262,42 @@ bool Tables::leaves_empty(MemberIndex member) const {
                                 [member](const JournalState& ring) { return ring.members[member.v]; });
 }
 
-Status Tables::may_leave(MemberIndex member) const {
-    if (member.v >= disks_.size()) return fail(Errc::not_found);
-    if (!member_ok(member) || state_.members[member.v].state != MemberState::ok) return fail(Errc::busy);
+Obstacle Tables::why_stays(MemberIndex member, const Units& coming) const {
+    if (member.v >= disks_.size() || state_.members[member.v].state != MemberState::ok)
+        return Obstacle::not_ok;
+    if (!member_ok(member)) return Obstacle::not_reached;
     MemberMask away = gone() | in_state(MemberState::leaving);
     away.set(member.v);
+    const Prospect then = prospect(config_.wanted, coming);
+    const std::size_t stay = config_.members.size() - away.count() + coming.size();
+    if (stay < then.zone.width) return Obstacle::few_members;
     const std::uint64_t needed = allocated_extents_ + std::uint64_t{promised_zones()};
-    const std::size_t stay = config_.members.size() - away.count();
-    if (zones_on(~away, largest_zone().width) < needed || stay < largest_zone().width ||
-        !serves_without(away))
-        return fail(Errc::would_lose_data);
-    return {};
+    if (then.zones_on(~away | then.coming, then.zone) < needed) return Obstacle::no_room;
+    return rings_are_on(~away) ? Obstacle::none : Obstacle::journal;
 }
 
-Task<Status> Tables::begin_leave(MemberIndex member) {
-    CO_TRY_LET(const Turn turn, co_await begin_change());
-    CO_TRY(may_leave(member));
+/// The state in which the member is on its way out.
+Result<GroupState> Tables::without(MemberIndex member, const Units& coming) const {
+    if (member.v >= disks_.size()) return fail(Errc::not_found);
     GroupState state = state_;
-    state.members[member.v].state = MemberState::leaving;
-    state.members[member.v].changed = view_.epoch;
+    MemberStatus& status = state.members[member.v];
+    if (status.state == MemberState::failed) {
+        status.state = MemberState::dismissed;
+        std::erase_if(state.returns, [member](const ReturnPoint& point) { return point.member == member; });
+    } else {
+        if (why_stays(member, coming) != Obstacle::none) return fail(Errc::would_lose_data);
+        status.state = MemberState::leaving;
+    }
+    status.changed = view_.epoch;
+    return state;
+}
+
+Task<Status> Tables::take_out(MemberIndex member) {
+    CO_TRY_LET(const Turn turn, co_await begin_change());
+    CO_TRY_LET(GroupState state, without(member, {}));
     place_rings(state);
-    LOG_INFO("group.member_leaves", {"group", config_.name}, {"member", member});
+    LOG_INFO("group.member_leaves", {"group", config_.name}, {"member", member},
+             {"state", to_string(state.members[member.v].state)});
     CO_TRY(co_await commit(kStatePage, std::move(state)));
     co_return co_await end_change();
 }

@@ -67,9 +67,12 @@ unsigned Tables::least_redundancy(unsigned most) const {
 
 /// Leaving zones aside: there are places for new ones, and each journal is somewhere.
 bool Tables::serves_without(MemberMask members) const {
-    if (disks_.size() - members.count() < config_.least_data()) return false;
-    return std::ranges::none_of(state_.journals, [members](const JournalState& ring) {
-        return ring.open() && (ring.whole() & ~members).none();
+    return disks_.size() - members.count() >= config_.least_data() && rings_are_on(~members);
+}
+
+bool Tables::rings_are_on(MemberMask members) const {
+    return std::ranges::all_of(state_.journals, [members](const JournalState& ring) {
+        return !ring.open() || (ring.whole() & members).any();
     });
 }
 
@@ -100,6 +103,17 @@ std::optional<ZonePosition> Tables::position_to_move(const Zone& zone) const {
 bool Tables::anything_to_move() const {
     return open_moves_ != 0 || any_missing() ||
            (in_state(MemberState::leaving) | in_state(MemberState::dismissed)).any() || state_.balancing;
+}
+
+bool Tables::must_move() const {
+    if (open_moves_ != 0) return true;
+    return std::ranges::any_of(zones_, [this](const Zone& zone) {
+        if (!zone.allocated()) return false;
+        const auto position = position_to_move(zone);
+        if (!position) return position_to_balance(zone).has_value();
+        const MemberState state = state_.members[zone.segments[position->v].member.v].state;
+        return state != MemberState::failed && (with_spare(zone) & ~members_of(zone)).any();
+    });
 }
 
 /// Of virtual disks.

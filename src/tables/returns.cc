@@ -210,7 +210,7 @@ Task<Result<MemberIndex>> Tables::take_back(Disk& disk, Superblock superblock, U
     const Superblock next = superblock_of(config, group_, table_start_, member, disk.size(),
                                           std::max(superblock.sequence, sequences_[kConfigPage.v]) + 1);
     CO_TRY(co_await write_superblock(executor_, disk, next));
-    CO_TRY(co_await name_member(member, std::move(config)));
+    CO_TRY(co_await name_members({member}, std::move(config)));
     for (auto& [page, content] : pages) CO_TRY(co_await commit(page, std::move(content)));
     GroupState state = state_;
     state.members[member.v] = {MemberState::ok, view_.epoch, state.members[member.v].errors};

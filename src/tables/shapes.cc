@@ -102,39 +102,23 @@ Task<Status> Tables::succeed(ExtentIndex extent, Zone from, std::function<bool()
 
 /// Never fewer parities or data strips than before: how many may fail at once, and what serves without them,
 /// is told by all who go on and all who come back by the weaker of both shapes.
-std::string Tables::why_not(StripeShape shape) const {
-    if (!shape.check()) return "there is no such shape";
-    if (shape.m < config_.wanted.m) return "stripes cannot get fewer parities than they have";
-    if (shape.k < config_.wanted.k) return "stripes cannot get narrower than they are";
-    const std::size_t usable = (in_state(MemberState::ok) & ~gone()).count();
-    if (shape.width() > usable) return "stripes would be wider than there are members";
-    if (!config_.can_have(shape)) return "the journal is too small for stripes as wide as that";
-    return {};
-}
-
-Task<Status> Tables::set_wanted(StripeShape shape) {
-    CO_TRY_LET(const Turn turn, co_await begin_change());
-    if (!why_not(shape).empty()) co_return fail(Errc::invalid);
-    if (shape == config_.wanted) co_return Status{};
-    GroupConfig config = config_;
-    config.wanted = shape;
+Obstacle Tables::why_not(StripeShape shape, const Units& coming) const {
+    if (shape == config_.wanted) return Obstacle::none;
+    if (!shape.check()) return Obstacle::no_such_shape;
+    if (shape.m < config_.wanted.m) return Obstacle::fewer_parities;
+    if (shape.k < config_.wanted.k) return Obstacle::narrower;
+    const Prospect then = prospect(shape, coming);
+    const MemberMask usable = (in_state(MemberState::ok) & ~gone()) | then.coming;
+    const MemberMask counted = counted_members() | then.coming;
+    if (shape.width() > usable.count()) return Obstacle::few_members;
+    if (!then.config.can_have(shape)) return Obstacle::small_journal;
     // All that virtual disks may need, in the new shape, and a place beside it to begin with.
-    const ZoneSize size = config.geometry_of(shape).zone_size();
-    std::vector<std::uint32_t> segments;
-    for (std::size_t i = 0; i < config.members.size(); ++i) {
-        if (counted_members()[i]) segments.push_back(config.members[i].units / size.units);
-    }
-    const bool all = zone_capacity(segments, size.width) >= reserved_extents();
-    const bool more = allocator_->room(config.zone_size(), counted_members()) > promised_zones();
-    const bool one = allocator_->room(size, in_state(MemberState::ok) & ~gone()) > 0;
-    if (!all || !one || (!more && promised_zones() != 0)) co_return fail(Errc::no_space);
-    LOG_INFO("group.wanted_shape", {"group", config.name}, {"level", to_string(shape.level)},
-             {"data", unsigned{shape.k}}, {"parity", unsigned{shape.m}});
-    CO_TRY(co_await commit(kConfigPage, std::move(config)));
-    GroupState state = state_;
-    place_rings(state);  // a ring is on as many members as may be left
-    if (state != state_) CO_TRY(co_await commit(kStatePage, std::move(state)));
-    co_return co_await end_change();
+    const ZoneSize size = config_.geometry_of(shape).zone_size();
+    const bool all = then.zones_on(counted, size) >= reserved_extents();
+    const bool more = then.allocator.room(then.config.zone_size(), counted) > promised_zones();
+    const bool one = then.allocator.room(size, usable) > 0;
+    const bool fits = all && one && (more || promised_zones() == 0);
+    return fits ? Obstacle::none : Obstacle::no_room;
 }
 
 }  // namespace braid

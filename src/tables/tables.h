@@ -43,6 +43,8 @@
 #include "lock/lock_manager.h"
 #include "ondisk/superblock.h"
 #include "ondisk/table_pages.h"
+#include "tables/change_turn.h"
+#include "tables/group_change.h"
 #include "tables/replayed.h"
 #include "tables/zone_uses.h"
 
@@ -180,22 +182,22 @@ public:
     /// Says so for as long as the extent has that zone, and lasts; does nothing if it has it no more.
     Task<Status> quarantine(StripeIndex stripe, std::uint32_t generation);
     std::size_t quarantined_stripes() const;
-    /// All extents are to have this shape. invalid: not for this group (the reason: why_not()); no_space.
-    Task<Status> set_wanted(StripeShape shape);
-    /// Why extents cannot have this shape; empty: they can.
-    std::string why_not(StripeShape shape) const;
+    /// All of it, or nothing: invalid, or no_space, if the shape is not for this group (why_not()).
+    Task<Status> set(GroupChange change);
+    /// Why extents cannot have this shape, when these disks have come.
+    Obstacle why_not(StripeShape shape, const Units& coming = {}) const;
     /// Extents that have another shape than is wanted.
     std::uint32_t extents_of_other_shapes() const { return other_shapes_; }
-    /// How the locks are kept, from now on. invalid.
-    Task<Status> set_sharing(SharingChange change);
 
     // Members (members.cc).
-    /// The place of the next disk that comes. no_space: there is none.
-    Result<MemberIndex> place_for_member() const;
-    /// Takes a disk, which nobody else uses and whose content is nobody's, into the group; `id` is a new one.
-    /// invalid: it has no room for a segment; no_space: the group has all the members that it can have;
-    /// not_ready, with an AMF that does not reach the disk: nothing but the disk is changed.
-    Task<Result<MemberIndex>> admit(Disk& disk, Uuid id);
+    /// The places of the next disks that come. no_space: there are not as many.
+    Result<std::vector<MemberIndex>> places_for(std::size_t disks) const;
+    /// Takes disks, which nobody else uses and whose content is nobody's, into the group: all, or none.
+    /// `instead`: it is taken out in the same change. invalid: one has no room for a segment; no_space: the
+    /// group has all the members that it can have; not_ready, with an AMF that does not reach one: nothing
+    /// but the disks is changed; else as take_out().
+    Task<Result<std::vector<MemberIndex>>> admit(std::vector<Newcomer> disks,
+                                                 std::optional<MemberIndex> instead = {});
     /// Regions that a member has a part of, and of these the ones perhaps written without it (returns.cc).
     struct Return {
         MemberIndex member;
@@ -208,10 +210,14 @@ public:
     /// From now on virtual disks can have as many extents as fit on the members, and all that stands on some
     /// is spread over all. exists: they could before, and it is.
     Task<Status> expand();
-    /// That there would be.
-    std::uint32_t extents_if_expanded() const;
-    /// One that has failed is gone when all that it had stands elsewhere. not_found, busy: it has not failed.
-    Task<Status> dismiss_member(MemberIndex member);
+    /// That there would be, with another shape, when these disks have come.
+    std::uint32_t extents_if_expanded(StripeShape wanted, const Units& coming = {}) const;
+    std::uint32_t extents_if_expanded() const { return extents_if_expanded(config_.wanted); }
+    /// From now on the member goes: it leaves, or, if it has failed, is dismissed, and is gone when all that
+    /// it has, or had, stands elsewhere. would_lose_data: it cannot leave (why_stays()). not_found.
+    Task<Status> take_out(MemberIndex member);
+    /// Why a member that is ok cannot leave, when these disks have come.
+    Obstacle why_stays(MemberIndex member, const Units& coming = {}) const;
     /// Declares a member failed by agreement of the view. offline, and the member stays as it is, if the
     /// level does not survive that: nothing more is written then.
     /// `certain`: an operator says so. Else offline as well if others reach it and we do not (reach.cc).
@@ -259,14 +265,12 @@ public:
     /// all_intents() said when their targets were there. How many there were; busy as advance_move().
     Task<Result<std::uint32_t>> end_moves_in_place(PageNumber page, std::set<RegionIndex> intents,
                                                    std::function<bool()> still);
-    /// From now on the member leaves. would_lose_data: the others have no room for what it has, and for what
-    /// virtual disks may need, or the group would not serve without it; busy: it is not simply ok.
-    Status may_leave(MemberIndex member) const;
-    Task<Status> begin_leave(MemberIndex member);
     /// All members are as full as the others: nothing is to be balanced any more.
     Task<Status> end_balancing();
     /// Members that leave, or are dismissed, and have nothing any more are gone.
     Task<Status> end_leaves();
+    /// Segments move, or are to at once: not those of failed members, which wait for an operator or a delay.
+    bool must_move() const;
     bool leaves_empty(MemberIndex member) const;
 
     // ---- long work over the whole group (jobs.cc)
@@ -277,8 +281,12 @@ public:
     std::uint32_t zones_to_move() const;
     /// Its number, greater than `above`. exists: one of its kind goes on. not_found: there is no schedule.
     Task<Result<std::uint32_t>> add_job(JobRecord job, std::uint32_t above, bool by_schedule = false);
-    /// running, paused, or, a scrub, cancelled. not_found; exists: it has ended; invalid.
+    /// running, paused, cancelled. not_found; exists: it has ended; invalid: it cannot be cancelled.
     Task<Status> set_job(std::uint32_t id, JobState to);
+    /// A scrub, or moves that nothing depends on: members that leave stay then, and what has moved has moved.
+    bool may_cancel(JobKind kind) const;
+    /// 1 .. kMaxPriority, from now on. not_found; exists: it has ended; invalid.
+    Task<Status> set_job_priority(std::uint32_t id, std::uint8_t priority);
     /// Adds what was found in extents that this AMF has been through; those that a death or a join made two
     /// go through count once. After the last one the job is done.
     Task<Status> note_scrubbed(std::uint32_t id, std::map<ExtentIndex, ScrubCounts> extents);
@@ -292,8 +300,6 @@ public:
     std::uint32_t zones_to_reshape() const;
     /// There are some, and there is no room for another one beside them.
     bool reshape_waits() const;
-    /// 0: never.
-    Task<Status> set_scrub_every(std::uint32_t seconds);
     Task<Status> add_scrub_age(std::uint32_t seconds);
 
     // ---- journals
@@ -362,22 +368,7 @@ public:
     const AmfView& view() const { return view_; }
 
 private:
-    /// The tables lock is the AMF's; this makes one of its operations at a time the one that changes.
-    struct Turn {
-        Turn() = default;
-        explicit Turn(Semaphore& semaphore) : taken(&semaphore) {}
-        Turn(Turn&& o) noexcept : pin(std::move(o.pin)), taken(std::exchange(o.taken, nullptr)) {}
-        Turn& operator=(Turn&& o) noexcept {
-            std::swap(pin, o.pin);
-            std::swap(taken, o.taken);
-            return *this;
-        }
-        ~Turn() {
-            if (taken != nullptr) taken->give();
-        }
-        LockPin pin;
-        Semaphore* taken = nullptr;
-    };
+    using Turn = ChangeTurn;
     struct RegionState {
         std::uint32_t pins = 0;
         bool marked = false;
@@ -453,7 +444,9 @@ private:
     Task<void> open_members();
     MemberMask reached_members() const;
     Task<Status> copy_pages(Disk& disk, const GroupState& state);
-    Task<Status> name_member(MemberIndex member, GroupConfig config);
+    Task<Status> name_members(std::vector<MemberIndex> members, GroupConfig config);
+    Prospect prospect(StripeShape wanted, const Units& coming) const;
+    Result<GroupState> without(MemberIndex member, const Units& coming) const;
     bool comes_without_us(const GroupState& before) const;
     MemberMask counted_members() const;
 
@@ -479,6 +472,7 @@ private:
     void recount();
     void find_missing();
     bool serves_without(MemberMask members) const;
+    bool rings_are_on(MemberMask members) const;  ///< of each open one all that is needed
     std::uint64_t reserved_extents() const;
     Promise promise() const { return {largest_zone(), promised_zones()}; }
     Task<Status> end_what_is_doubtful();
@@ -503,6 +497,7 @@ private:
 
     // jobs.cc
     void end_job(JobRecord& job, JobState how) const;
+    Task<Status> cancel_moves(GroupState& state);
 
     // intents.cc
     bool idle_since(RegionIndex region, Nanos before) const;

@@ -120,4 +120,22 @@ def found():
         check("SCRUB_FOUND" not in c.braid("status").stdout, "it clears itself")
 
 
-main(outlives_all, cancelled_and_scheduled, found)
+def told():
+    """with checksums a wrong block is repaired, and whoever has read it shows where it stood"""
+    with Cluster(controllers=1, disks=4, disk_size="256MiB", volume_size="128MiB", level="raid5") as c:
+        marker = os.urandom(4096)
+        connection = nbd_client.Connection(c.uris[0])
+        connection.write(8 * MIB, marker)
+        connection.disconnect()
+        c.verify()
+        check(damage(c, marker, 4), "the marker stands on some disk")
+        c.braid("group", "scrub", "g0", "--wait")
+        places = json.loads(c.braid("group", "show", "g0", "--json").stdout)["wrong_blocks"]
+        check(places, "the place is shown")
+        with open(places[-1]["disk"], "rb") as disk:
+            disk.seek(places[-1]["offset"])
+            check(disk.read(4096) == marker, f"the marker stands there again: {places}")
+        check(f"byte {places[-1]['offset']}" in c.braid("group", "show", "g0").stdout, "for people, too")
+
+
+main(outlives_all, cancelled_and_scheduled, found, told)
