@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "admin/documents.h"
+#include "admin/requests.h"
 #include "base/assert.h"
 
 namespace {

@@ -91,7 +91,7 @@ Plan draw_plan(std::uint64_t seed) {
     plan.stores = prng.chance(1, 3);
     plan.half_open = plan.rounds == 0 && prng.chance(1, 3);
     plan.suspends = plan.rounds == 0 && prng.chance(1, 4);
-    if (prng.chance(1, 2)) plan.window = prng.chance(1, 2) ? 64u << 10 : 256u << 10;
+    if (prng.chance(1, 2)) plan.stream_window = prng.chance(1, 2) ? 64u << 10 : 256u << 10;
     plan.rot = plan.disks >= plan.disk_faults + 2 && prng.chance(1, 2);
     plan.swaps = plan.disk_faults != 0 && prng.chance(2, 3);
     if (prng.chance(1, 3)) plan.sharing.coherency = Coherency::broadcast;
@@ -492,7 +492,7 @@ Outcome run_plan(const Plan& plan, bool trace, FaultSeen seen) {
         world.trace = trace;
         world.knobs.drain_max = plan.drain_max;
         world.knobs.outliers = plan.outliers;
-        world.knobs.stream_window = plan.window;
+        world.knobs.stream_window = plan.stream_window;
         world.knobs.volatile_cache = plan.power_cuts;
         Cluster cluster(world, plan, std::move(seen));
         out = cluster.run();

@@ -39,10 +39,10 @@ struct Plan : Shape {
     bool stores = false;           ///< the member store is slow, or fails, for a while
     bool half_open = false;        ///< connections end for one side only
     bool suspends = false;         ///< all processes stand still together
-    std::uint64_t window = 1u << 20;   ///< of a connection, bytes
-    bool rot = false;                  ///< tables and superblocks of one member rot
-    bool swaps = false;                ///< of the members that may fail, some come back empty or old
-    bool lies = false;                 ///< member 0 says at times what was not written to it
+    std::uint64_t stream_window = 1u << 20;  ///< of a connection, bytes
+    bool rot = false;                        ///< tables and superblocks of one member rot
+    bool swaps = false;                      ///< of the members that may fail, some come back empty or old
+    bool lies = false;                       ///< member 0 says at times what was not written to it
     unsigned further_disk_faults = 0;  ///< members that may fail when what those before held is made again
     unsigned outliers = 0;             ///< one of so many disk commands takes up to seconds; 0: none
     Nanos operator_pause = 400ms;

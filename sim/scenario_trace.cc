@@ -231,7 +231,7 @@ std::string Trace::record_text(const Message& message, AmfId from, AmfId to) {
         case MessageType::record_end: {
             const Result<EndFrame> frame = decode_end(message);
             records_.try_emplace(frame->id, frame->stripe, frame->id.origin);
-            return record_name(frame->id, from) + (frame->quarantine ? " +quarantine" : "");
+            return record_name(frame->id, from);
         }
         case MessageType::record_ack: {
             const Result<AckFrame> frame = decode_ack(message);

@@ -8,7 +8,7 @@
 // X/d0 the strips with its data, X/P, X/Q, X/R those with its parity (for a mirror: further copies), X/s0,
 // X/s1 the copies of its checksums. What has
 // no name is `17`, whatever stands before the data `tables`. Words that begin with + are special: +release
-// (let it go when done), +recover, +of a (a record of a dead writer), +for a (finishes one), +quarantine.
+// (let it go when done), +recover, +of a (a record of a dead writer), +for a (finishes one).
 #pragma once
 
 #include <functional>

@@ -1,6 +1,5 @@
-// What the control API says and understands, as JSON text. Every document names its schema and version and
-// changes by addition only; bytes and seconds, RFC 3339 times, unknown = null. Requests are hostile until
-// parsed: an unknown or ill-typed field is an error that names it.
+// What the control API says, as JSON text. Every document names its schema and version and changes by
+// addition only; bytes and seconds, RFC 3339 times, unknown = null.
 #pragma once
 
 #include <cstdint>
@@ -40,16 +39,6 @@ std::string problem_document(const AdminError& error);
 
 std::string_view code_name(Errc code);
 int http_status(Errc code);
-
-AdminResult<CreateGroup> parse_create_group(std::string_view body);
-/// Without the name.
-AdminResult<AddDisk> parse_add_disk(std::string_view body);
-AdminResult<ExpandGroup> parse_expand_group(std::string_view body);
-AdminResult<SetGroup> parse_set_group(std::string_view body);
-/// Without the name.
-AdminResult<ScrubGroup> parse_scrub_group(std::string_view body);
-AdminResult<CreateVolume> parse_create_volume(std::string_view body);
-AdminResult<CreatePorts> parse_create_ports(std::string_view body);
 
 /// "nbd://127.0.0.1:10809/v0" or "nbd+unix:///v0?socket=/run/x.sock".
 std::string nbd_uri(std::string_view address, std::string_view volume);

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "admin/metrics.h"
+#include "admin/requests.h"
 #include "base/log.h"
 
 namespace braid::admin {

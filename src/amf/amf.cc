@@ -195,8 +195,7 @@ Task<void> Amf::housekeeping() {
 
 void Amf::adopt(const AmfView& view) {
     view_ = view;
-    replicator_.adopt(
-        view, able_partners());  // a newcomer knows what is in quarantine before its tables are settled
+    replicator_.adopt(view, able_partners());
     tables_.adopt(view);
     locks_.adopt(view, claims());
     peer_cache_.adopt();
@@ -235,10 +234,7 @@ AmfConditions Amf::conditions() const {
     out.offline = ready_ && tables_.offline();
     out.failed_members = ready_ ? tables_.failed_members() : 0;
     out.missing_copies = replicator_.dimension() - std::min(replicator_.copies(), replicator_.dimension());
-    for (const auto& [stripe, generation] : replicator_.quarantine()) {
-        const Zone* zone = ready_ ? tables_.zone(geometry_.extent_of(stripe)) : nullptr;
-        if (zone != nullptr && zone->generation == generation) ++out.quarantined_stripes;
-    }
+    out.quarantined_stripes = ready_ ? tables_.quarantined_stripes() : 0;
     out.recovering_units = recovering_.size();
     out.dirty_bytes = dirty_.bytes();
     if (const auto oldest = dirty_.oldest()) out.dirty_age = clock_.now() - *oldest;

@@ -238,6 +238,11 @@ TEST(Amf, QuarantinesAStripeWhoseRecoveriesDie) {
         EXPECT_EQ(node->amf->conditions().quarantined_stripes, 1u) << id;
         EXPECT_EQ(world.bytes_left_at(id), 0u) << id;
     }
+    while (!world.nodes.empty()) world.kill(world.nodes.begin()->first);
+    world.adopt();
+    world.start(1);
+    EXPECT_EQ(world.amf(1).conditions().quarantined_stripes, 1u) << "nobody knows it after a restart";
+    EXPECT_EQ(world.run(1, world.amf(1).read(0, out.span())).error().code, Errc::io_error);
 }
 
 }  // namespace

@@ -188,7 +188,7 @@ Task<Result<StripeVerdict>> Amf::check_locked(StripeIndex stripe, bool correct, 
     const Zone* present = tables_.zone(extent);
     if (present == nullptr || !tables_.geometry_of(extent).has(stripe)) co_return StripeVerdict::absent;
     const Zone zone = *present;
-    if (replicator_.quarantined(stripe, zone.generation)) co_return StripeVerdict::incomplete;
+    if (tables_.quarantined(stripe, zone.generation)) co_return StripeVerdict::incomplete;
 
     Checked c(*this, spot(stripe, zone));
     co_await look_at(c, correct);

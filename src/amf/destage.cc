@@ -70,7 +70,7 @@ Task<Status> Amf::write_dirty(StripePiece piece, Slice data, Room room, bool fua
         CO_TRY_LET(zone, co_await tables_.allocate_zone(extent));
     }
     const std::uint32_t generation = zone->generation;
-    if (replicator_.quarantined(piece.stripe, generation)) co_return fail(Errc::io_error);
+    if (tables_.quarantined(piece.stripe, generation)) co_return fail(Errc::io_error);
     // Of a volume that has been deleted since.
     const DirtyStripes::Stripe* before = dirty_.find(piece.stripe);
     if (before != nullptr && before->generation != generation) CO_TRY(co_await destage_locked(piece.stripe));
@@ -262,7 +262,7 @@ Task<void> Amf::give_up_dirty(StripeIndex stripe) {
     LOG_ERROR("stripe.not_destaged", {"stripe", stripe});
     // What got dirty beside the destage may still be on its way, and is watched.
     if (!co_await copied(stripe, kWholeStripe)) co_return;
-    (void)co_await replicator_.put_in_quarantine(stripe, dirty_.find(stripe)->generation);
+    if (!co_await tables_.quarantine(stripe, dirty_.find(stripe)->generation)) co_return;
     for (const DirtyStripes::Ticket ticket : drop_dirty(stripe, kWholeStripe)) end_dirty(ticket);
 }
 

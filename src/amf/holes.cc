@@ -242,7 +242,7 @@ Task<Status> Amf::take_zeros(StripePiece piece, const Zone& zone) {
     };
     if (tables_.emptying(extent)) CO_TRY(co_await keep_extent(extent));
     if (!good()) co_return fail(Errc::busy);
-    if (replicator_.quarantined(piece.stripe, zone.generation)) co_return fail(Errc::io_error);
+    if (tables_.quarantined(piece.stripe, zone.generation)) co_return fail(Errc::io_error);
     CO_TRY(co_await destage_locked(piece.stripe));
     if (!good()) co_return fail(Errc::busy);
     const Buffer content(block_ceil(piece.length));

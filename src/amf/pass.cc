@@ -123,7 +123,7 @@ bool Amf::may_take(const DirtyPass& pass) const {
         if (!inside || std::pair(piece.stripe, piece.offset) < after) return false;
         const Zone* zone = tables_.zone(geometry_.extent_of(piece.stripe));
         if (zone == nullptr || zone->generation != piece.generation) return false;
-        if (replicator_.quarantined(piece.stripe, piece.generation)) return false;
+        if (tables_.quarantined(piece.stripe, piece.generation)) return false;
         after = {piece.stripe, piece.offset + piece.length};
     }
     return true;

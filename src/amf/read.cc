@@ -74,7 +74,7 @@ Task<Status> Amf::read_locked(StripePiece piece, std::span<std::byte> into, cons
         std::memset(into.data(), 0, into.size());
         co_return Status{};
     }
-    if (replicator_.quarantined(piece.stripe, zone->generation)) co_return fail(Errc::io_error);
+    if (tables_.quarantined(piece.stripe, zone->generation)) co_return fail(Errc::io_error);
     if (!dirty_.empty() && dirty_.meets(piece.stripe, zone->generation, {piece.offset, piece.length})) {
         CO_TRY(co_await copied(piece.stripe, {piece.offset, piece.length}));
         co_return co_await read_dirty(piece, into, spot(piece.stripe, *zone), content, whole, keep);
@@ -266,7 +266,7 @@ Task<void> Amf::repair(StripeIndex stripe, unsigned role, StripRange range) {
     const Zone* present = tables_.zone(extent);
     if (present == nullptr || tables_.offline() || present->shape != geometry.shape()) co_return;
     const Zone zone = *present;
-    if (replicator_.quarantined(stripe, zone.generation)) co_return;
+    if (tables_.quarantined(stripe, zone.generation)) co_return;
     const Spot where = spot(stripe, zone);
     if (!writable(where)[role]) co_return;
     const Buffer content(range.length());

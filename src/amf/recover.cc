@@ -92,7 +92,7 @@ Task<void> Amf::recover_unit(UnitIndex unit) {
             LOG_ERROR("stripe.not_recovered", {"stripe", ends.front().stripe}, {"reason", to_string(reason)});
             const bool hopeless = reason == Errc::io_error || reason == Errc::corrupt;
             if (!hopeless) co_return;  // we are leaving
-            for (EndFrame& end : ends) end.quarantine = true;
+            if (!co_await tables_.quarantine(ends.front().stripe, ends.front().zone)) co_return;
         }
         // Whoever has a record of these blocks keeps readers out of them. So ours goes first: nobody is to
         // finish it once more while they read.

@@ -135,7 +135,7 @@ Task<Status> Amf::copy_and_succeed(Reshaping& work) {
     const Geometry before = tables_.config().geometry_of(work.zone.shape);
     for (std::uint32_t row = 0; row < before.rows_per_extent(); ++row) {
         // It would be read in the next zone as if nothing had been lost.
-        if (replicator_.quarantined(geometry_.stripe_of(work.extent, Row(row)), work.zone.generation))
+        if (tables_.quarantined(geometry_.stripe_of(work.extent, Row(row)), work.zone.generation))
             co_return fail(Errc::media_error);
     }
     for (const Segment& part : work.next.parts()) CO_TRY(co_await flush_member(part.member));
@@ -178,7 +178,7 @@ Task<Status> Amf::lock_and_copy(Reshaping& work, Row row) {
     if (!pin.live()) co_return fail(Errc::busy);
     for (StripeIndex stripe = first; stripe <= last; stripe = StripeIndex(stripe.v + 1)) {
         CO_TRY(co_await destage_locked(stripe));
-        if (replicator_.quarantined(stripe, work.zone.generation)) co_return fail(Errc::media_error);
+        if (tables_.quarantined(stripe, work.zone.generation)) co_return fail(Errc::media_error);
     }
     CO_TRY(co_await copy_row(work, row));
     if (!pin.live()) co_return fail(Errc::busy);

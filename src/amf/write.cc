@@ -145,7 +145,7 @@ Task<Status> Amf::write_locked(StripePiece piece, Slice data, const LockPin* con
     if (zone == nullptr) {
         CO_TRY_LET(zone, co_await tables_.allocate_zone(extent));
     }
-    if (replicator_.quarantined(piece.stripe, zone->generation)) co_return fail(Errc::io_error);
+    if (tables_.quarantined(piece.stripe, zone->generation)) co_return fail(Errc::io_error);
     const std::uint32_t generation = zone->generation;
     const Spot where = spot(piece.stripe, *zone);
     IntentPin intent(tables_, region_of(logical(piece.stripe)));

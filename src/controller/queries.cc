@@ -327,8 +327,11 @@ void Controller::add_conditions(StatusReport& report) {
         if (amf.quarantined_stripes != 0) {
             add("STRIPES_QUARANTINED", Severity::error, info.name,
                 std::to_string(amf.quarantined_stripes) +
-                    " stripes could not be finished after repeated crashes and answer with errors",
-                "restore their data from a backup");
+                    " stripes have lost data for good, by more faults at once than the level survives: they "
+                    "answer with errors",
+                "restore their data from a backup to another virtual disk; a trim of the 64 MiB around one, "
+                "or "
+                "braid volume delete, ends it");
         }
     }
     for (const Forwarder::PortReport& port : forwarder_.ports()) {

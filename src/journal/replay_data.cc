@@ -26,6 +26,21 @@ void cut(DataLeft& left, std::uint32_t from, std::uint32_t to) {
     }
 }
 
+/// All of this block of a strip. Runs do not meet: what later ones cover has been cut off.
+bool replaced(const Filling& filling, unsigned role, std::uint32_t at) {
+    const std::uint64_t begin = std::uint64_t{role} * filling.geometry.strip_size + filling.rows.from + at;
+    const std::uint64_t end = begin + kBlockSize;
+    std::uint64_t bytes = 0;
+    for (const DataLeft& left : *filling.left) {
+        for (const auto& [from, run] : left.runs) {
+            const std::uint64_t first = std::max<std::uint64_t>(begin, from);
+            const std::uint64_t last = std::min<std::uint64_t>(end, from + run.size());
+            bytes += last > first ? last - first : 0;
+        }
+    }
+    return bytes == kBlockSize;
+}
+
 }  // namespace
 
 StripesLeft Replay::data_left() const {
@@ -37,8 +52,11 @@ StripesLeft Replay::data_left() const {
         if (before != out.end()) {
             for (DataLeft& left : before->second) cut(left, entry.offset, entry.offset + entry.length);
         }
-        if (entry.kind == JournalKind::data)
-            out[entry.stripe].push_back({work.slot, epoch, &entry, {{entry.offset, work.payload}}});
+        if (entry.kind != JournalKind::data) continue;
+        // As the rings will be read again: the parity of each entry counts on what those before it have put.
+        std::vector<DataLeft>& all = out[entry.stripe];
+        all.insert(std::ranges::upper_bound(all, work.slot, {}, &DataLeft::slot),
+                   {work.slot, epoch, &entry, {{entry.offset, work.payload}}});
     }
     for (const auto& [stripe, one] : over()) {
         const auto before = out.find(stripe);
@@ -87,6 +105,7 @@ Task<Result<std::bitset<kMaxGroupAmfs>>> Replay::put_data_left() {
             } else {
                 LOG_ERROR("journal.data_lost", {"group", tables_.config().name},
                           {"stripe", fillings[i].stripe});
+                lost_.insert(fillings[i].stripe);
             }
         }
     }
@@ -125,8 +144,8 @@ Task<Status> Replay::read_rows(std::vector<Filling>& fillings) {
     co_return look_at(commands);
 }
 
-/// What was not read, or is not what was written, block by block. What nobody can tell stays as it was found.
-/// False: not even that.
+/// What was not read, or is not what was written, block by block, but for what is replaced. False: something
+/// that parity needs is nowhere.
 bool Replay::regenerate(const Filling& filling, const ChecksumRecord& sums) const {
     const Geometry& geometry = filling.geometry;
     for (std::uint32_t at = 0; at < filling.rows.length(); at += kBlockSize) {
@@ -137,13 +156,10 @@ bool Replay::regenerate(const Filling& filling, const ChecksumRecord& sums) cons
             const std::span<const std::byte> block{blocks[role], kBlockSize};
             good[role] =
                 !filling.unread[role] && !(sums && sums.mismatch(role, filling.rows.from + at, block));
-            if (role < geometry.k) wanted[role] = !good[role];
+            if (role < geometry.k) wanted[role] = !good[role] && !replaced(filling, role, at);
         }
         if (wanted.none()) continue;
-        if (good.count() < geometry.k) {
-            if ((wanted & filling.unread).any()) return false;
-            continue;
-        }
+        if (good.count() < geometry.k) return false;
         const Code code(geometry.k, geometry.m);
         const Status decoded = code.decode(good, {blocks.data(), geometry.width()}, wanted, kBlockSize);
         ASSERT(decoded.has_value());

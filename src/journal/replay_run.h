@@ -107,6 +107,7 @@ public:
         CO_TRY_LET(out.in_next_life, co_await put_data_left());
         out.failed = failed_;
         out.regions = std::move(regions_);
+        out.lost = std::move(lost_);
         co_return out;
     }
 
@@ -165,6 +166,7 @@ private:
     const Epoch epoch_;  ///< in which it began; others may join meanwhile
     MemberMask failed_;
     std::set<RegionIndex> regions_;  ///< where it has written
+    std::set<StripeIndex> lost_;
     std::vector<FoundRing> rings_;
 };
 

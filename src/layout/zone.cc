@@ -41,6 +41,62 @@ DiskPlace checksum_place(const Geometry& geometry, const Zone& zone, Row row, un
                           data_start);
 }
 
+// ---- quarantine
+
+std::span<const RowRange> Quarantine::ranges() const {
+    const auto end = std::ranges::find(ranges_, 0, &RowRange::count);
+    return {ranges_.begin(), end};
+}
+
+bool Quarantine::contains(Row row) const {
+    return std::ranges::any_of(
+        ranges(), [row](const RowRange& range) { return range.first <= row.v && row.v < range.end(); });
+}
+
+std::uint32_t Quarantine::rows() const {
+    std::uint32_t out = 0;
+    for (const RowRange& range : ranges()) out += range.count;
+    return out;
+}
+
+void Quarantine::add(Row row) {
+    if (contains(row)) return;
+    std::vector<RowRange> all(ranges().begin(), ranges().end());
+    const auto after = std::ranges::upper_bound(all, row.v, {}, &RowRange::first);
+    all.insert(after, {static_cast<std::uint16_t>(row.v), 1});
+    const auto gap = [](const RowRange& one, const RowRange& next) { return next.first - one.end(); };
+    const auto join = [&](std::size_t i) {
+        all[i].count = static_cast<std::uint16_t>(all[i + 1].end() - all[i].first);
+        all.erase(all.begin() + static_cast<std::ptrdiff_t>(i) + 1);
+    };
+    for (std::size_t i = all.size() - 1; i-- > 0;) {
+        if (gap(all[i], all[i + 1]) == 0) join(i);
+    }
+    if (all.size() > kMaxRanges) {
+        std::size_t nearest = 0;
+        for (std::size_t i = 1; i + 1 < all.size(); ++i) {
+            if (gap(all[i], all[i + 1]) < gap(all[nearest], all[nearest + 1])) nearest = i;
+        }
+        join(nearest);
+    }
+    ranges_ = {};
+    std::ranges::copy(all, ranges_.begin());
+}
+
+std::optional<Quarantine> Quarantine::of(const std::array<RowRange, kMaxRanges>& ranges) {
+    Quarantine out;
+    out.ranges_ = ranges;
+    const std::size_t used = out.ranges().size();
+    for (std::size_t i = 0; i < ranges.size(); ++i) {
+        if (i >= used ? ranges[i] != RowRange{} : i != 0 && ranges[i].first <= ranges[i - 1].end())
+            return std::nullopt;
+        if (ranges[i].end() > std::numeric_limits<std::uint16_t>::max()) return std::nullopt;
+    }
+    return out;
+}
+
+// ---- zones
+
 Zone Zone::succeeded() const {
     ASSERT(successor && successor.segments.size() == successor.shape.width());
     Zone out{.state = ZoneState::allocated,

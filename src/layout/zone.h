@@ -49,6 +49,34 @@ struct Successor {
     friend bool operator==(const Successor&, const Successor&) = default;
 };
 
+/// Rows [first, first + count); none if count is 0.
+struct RowRange {
+    std::uint16_t first = 0, count = 0;
+    std::uint32_t end() const { return std::uint32_t{first} + count; }
+    friend bool operator==(const RowRange&, const RowRange&) = default;
+};
+
+/// Rows whose stripes have lost something that hosts were told is done: they answer with errors as long as
+/// the extent has this zone. Ranges ascend and do not touch; where there is no room for another one the two
+/// that are nearest become one, with what lies between them.
+class Quarantine {
+public:
+    static constexpr std::size_t kMaxRanges = 5;
+    bool any() const { return ranges_[0].count != 0; }
+    bool contains(Row row) const;
+    /// The ranges that there are.
+    std::span<const RowRange> ranges() const;
+    std::uint32_t rows() const;
+    /// A row below 65535.
+    void add(Row row);
+    /// As they were written; nothing if they could not have been.
+    static std::optional<Quarantine> of(const std::array<RowRange, kMaxRanges>& ranges);
+    friend bool operator==(const Quarantine&, const Quarantine&) = default;
+
+private:
+    std::array<RowRange, kMaxRanges> ranges_{};
+};
+
 struct Zone {
     ZoneState state = ZoneState::none;
     std::uint8_t width = 0;
@@ -61,6 +89,7 @@ struct Zone {
     std::array<Segment, kMaxWidth> segments{};
     std::optional<ZoneMove> move{};
     Successor successor{};
+    Quarantine quarantine{};
 
     bool allocated() const { return state != ZoneState::none; }
     bool emptying() const { return state == ZoneState::emptying; }

@@ -374,4 +374,23 @@ TEST(SegmentAllocator, EvensOutByWhatIsTakenOfEach) {
     EXPECT_FALSE(allocator.evens_out(5, MemberIndex(1), MemberIndex(1)));  // 4 are free
 }
 
+TEST(Quarantine, JoinsTheNearestWhereThereIsNoRoomForMore) {
+    Quarantine q;
+    EXPECT_FALSE(q.any() || q.contains(Row(0)));
+    for (const std::uint32_t row : {10u, 12u, 11u, 500u, 100u, 300u, 200u}) q.add(Row(row));
+    q.add(Row(100));
+    EXPECT_EQ(q.ranges().size(), 5u);
+    EXPECT_EQ(q.rows(), 7u);
+    EXPECT_FALSE(q.contains(Row(9)) || q.contains(Row(13)) || q.contains(Row(101)));
+    q.add(Row(205));
+    EXPECT_EQ(q.ranges().size(), 5u);
+    for (const std::uint32_t row : {10u, 11u, 12u, 100u, 200u, 203u, 205u, 300u, 500u})
+        EXPECT_TRUE(q.contains(Row(row))) << row;
+    EXPECT_FALSE(q.contains(Row(199)) || q.contains(Row(206)));
+    q.add(Row(0));  // 10 .. 12 is nearest
+    EXPECT_TRUE(q.contains(Row(5)));
+    EXPECT_FALSE(q.contains(Row(13)));
+    EXPECT_EQ(q.ranges().size(), 5u);
+}
+
 }  // namespace braid

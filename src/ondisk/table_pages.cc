@@ -58,7 +58,8 @@ constexpr std::size_t kZoneMove = 8 + kMaxWidth * kSegmentSize;
 constexpr std::size_t kZoneShape = kZoneMove + 10;
 constexpr std::size_t kZoneSuccessor = 144;
 static_assert(kZoneMove == 128 && kZoneShape + 3 <= kZoneSuccessor);
-static_assert(kZoneSuccessor + 4 + kMaxWidth * kSegmentSize <= kZoneEntrySize);
+constexpr std::size_t kZoneQuarantine = kZoneSuccessor + 4 + kMaxWidth * kSegmentSize;
+static_assert(kZoneQuarantine == 268 && kZoneQuarantine + 4 * Quarantine::kMaxRanges <= kZoneEntrySize);
 static_assert(kPageHeaderSize + kZonesPerPage * kZoneEntrySize <= kPageSize);
 
 FieldWriter content_writer(PageBytes page) { return FieldWriter(page.subspan(kPageHeaderSize)); }
@@ -184,7 +185,8 @@ bool is_valid(const Zone& zone) {
     const bool without = zone.shape == StripeShape{} && !zone.allocated();
     if (!without && !zone.shape.check()) return false;
     if (!zone.allocated())
-        return zone.width == 0 && zone.missed == 0 && !zone.move && zone.successor == Successor{};
+        return zone.width == 0 && zone.missed == 0 && !zone.move && zone.successor == Successor{} &&
+               !zone.quarantine.any();
     MemberMask members;
     if (zone.width != zone.shape.width() || !differ(zone.parts(), members)) return false;
     if (!is_valid(zone.successor) || (zone.successor && zone.successor.shape == zone.shape)) return false;
@@ -537,6 +539,11 @@ void MapPage::encode(PageBytes page) const {
             out.zeros(1);
             put_segments(out, zone.successor.segments);
         }
+        out.pad_to(begin + kZoneQuarantine);
+        for (const RowRange& range : zone.quarantine.ranges()) {
+            out.put(range.first);
+            out.put(range.count);
+        }
         out.pad_to(begin + kZoneEntrySize);
     }
     out.finish();
@@ -569,6 +576,15 @@ Result<MapPage> MapPage::decode(ConstPageBytes page) {
             for (unsigned part = 0; part < zone.successor.shape.width(); ++part)
                 zone.successor.segments.push_back(get_segment(next));
         }
+        Reader rows(page.subspan(kPageHeaderSize + i * kZoneEntrySize + kZoneQuarantine));
+        std::array<RowRange, Quarantine::kMaxRanges> ranges;
+        for (RowRange& range : ranges) {
+            range.first = rows.get<std::uint16_t>();
+            range.count = rows.get<std::uint16_t>();
+        }
+        const auto quarantine = Quarantine::of(ranges);
+        if (!quarantine) return fail(Errc::corrupt);
+        zone.quarantine = *quarantine;
         if (!in.ok() || !is_valid(zone)) return fail(Errc::corrupt);
     }
     return map;

@@ -5,7 +5,7 @@
 namespace braid {
 namespace {
 
-constexpr std::uint8_t kQuarantine = 1, kDone = 2;
+constexpr std::uint8_t kDone = 1;
 
 void put(Writer& out, const RecordId& id) {
     out.put(id.origin);
@@ -121,7 +121,7 @@ Message encode(const Uuid& group, const EndFrame& frame) {
     put(out, frame.id);
     out.put(frame.stripe);
     out.put(frame.zone);
-    out.put(static_cast<std::uint8_t>((frame.quarantine ? kQuarantine : 0) | (frame.done ? kDone : 0)));
+    out.put(static_cast<std::uint8_t>(frame.done ? kDone : 0));
     return message;
 }
 
@@ -132,10 +132,8 @@ Result<EndFrame> decode_end(const Message& message) {
     frame.stripe = in.get<StripeIndex>();
     frame.zone = in.get<std::uint32_t>();
     const auto flags = in.get<std::uint8_t>();
-    if (!in.done() || (flags & ~(kQuarantine | kDone)) != 0 || !message.payload.bytes.empty())
-        return fail(Errc::corrupt);
-    frame.quarantine = (flags & kQuarantine) != 0;
-    frame.done = (flags & kDone) != 0;
+    if (!in.done() || flags > kDone || !message.payload.bytes.empty()) return fail(Errc::corrupt);
+    frame.done = flags == kDone;
     return frame;
 }
 

@@ -72,13 +72,11 @@ struct RedoFrame {
     Redo redo;
 };
 
-/// Nobody needs the record any more. With `quarantine`: its stripe could not be finished and must not be
-/// used as long as the zone is this one. With `done`: it is on the disks.
+/// Nobody needs the record any more. With `done`: it is on the disks.
 struct EndFrame {
     RecordId id;
     StripeIndex stripe;
     std::uint32_t zone = 0;
-    bool quarantine = false;
     bool done = false;
 };
 

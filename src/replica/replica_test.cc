@@ -217,17 +217,12 @@ TEST(Replicator, GathersOrphansAndForgetsThemEverywhere) {
     ring.executor.run_until_idle();
     EXPECT_TRUE(nothing_behind);
     EXPECT_FALSE(nothing_left);
-    const EndFrame end{orphans[0]->info.id, StripeIndex(7), 3, true};
+    const EndFrame end{orphans[0]->info.id, StripeIndex(7), 3};
     scope.spawn(flag_ok(second.forget({end}), forgotten));
     EXPECT_FALSE(forgotten);
     ring.carry_all();
     EXPECT_TRUE(forgotten && nothing_left);
     EXPECT_EQ(ring.stored(2) + ring.stored(3), 0u);
-    EXPECT_TRUE(third.quarantined(StripeIndex(7), 3));
-    EXPECT_FALSE(third.quarantined(StripeIndex(7), 4));  // another zone since
-    Replicator& fourth = ring.join(4);
-    ring.carry_all();
-    EXPECT_TRUE(fourth.quarantined(StripeIndex(7), 3));
 }
 
 /// The numbers of the stripes whose records a replicator keeps, in the order of their names.
@@ -500,7 +495,7 @@ TEST(RecordFrames, ComeBackAsTheyWere) {
     ASSERT_TRUE(redo_back);
     EXPECT_EQ(redo_back->redo.parities, 5);
     EXPECT_EQ(redo_back->id, id);
-    EXPECT_TRUE(decode_end(encode(kGroup, EndFrame{id, StripeIndex(1), 3, true}))->quarantine);
+    EXPECT_TRUE(decode_end(encode(kGroup, EndFrame{id, StripeIndex(1), 3, true}))->done);
     EXPECT_EQ(decode_ack(encode(kGroup, AckFrame{id, AckedPart::ended}))->part, AckedPart::ended);
     EXPECT_EQ(decode_fetch(encode(kGroup, FetchFrame{3, StripeIndex(4), 5}))->count, 5u);
     EXPECT_EQ(decode_fetched(encode(kGroup, FetchedFrame{12, StripeIndex(7)}))->ticket, 12u);

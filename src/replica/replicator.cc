@@ -196,14 +196,6 @@ bool Replicator::waits_for_copy(AmfId to, std::uint64_t sequence) const {
 }
 
 void Replicator::adopt_recovery() {
-    for (const AmfMember& member : view_.members) {
-        if (member.id == view_.self) continue;
-        for (const auto& [stripe, zone] : quarantine_) {
-            // To everybody: who told of it may have died before all knew. Under a name of ours that no record
-            // has: only the stripe matters.
-            transport_.send(member.id, encode(group_, EndFrame{own_id(~0ull), stripe, zone, true}));
-        }
-    }
     for (Forgetting& f : forgetting_) {
         f.waiting = others();
         for (AmfId id : f.waiting) transport_.send(id, encode(group_, f.end));
@@ -335,7 +327,7 @@ void Replicator::send_redo(const OpenRecord& record, AmfId to) {
 }
 
 void Replicator::send_end(const Entry& entry, AmfId to) {
-    transport_.send(to, encode(group_, EndFrame{own_id(entry.sequence), entry.stripe, 0, false, entry.done}));
+    transport_.send(to, encode(group_, EndFrame{own_id(entry.sequence), entry.stripe, 0, entry.done}));
 }
 
 OpenRecord::~OpenRecord() {

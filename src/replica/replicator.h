@@ -126,20 +126,10 @@ public:
     /// Removes records of the dead here and at everybody alive, and returns when all have acknowledged.
     /// fenced.
     Task<Status> forget(std::vector<EndFrame> ends);
-    /// Puts a stripe of a zone into quarantine, here and at everybody alive, and returns when all know.
-    /// fenced.
-    Task<Status> put_in_quarantine(StripeIndex stripe, std::uint32_t zone);
     /// Goes on when there is no orphan of these bytes of the logical space here any more. fenced.
     Task<Status> forgotten(std::uint64_t begin, std::uint64_t end);
     /// The same of all stripes.
     Task<Status> all_forgotten();
-    /// Stripes that could not be finished, with the generation of their zone: they fail with io_error as long
-    /// as it is that one.
-    using Quarantine = std::set<std::pair<StripeIndex, std::uint32_t>>;
-    bool quarantined(StripeIndex stripe, std::uint32_t zone) const {
-        return !quarantine_.empty() && quarantine_.contains({stripe, zone});
-    }
-    const Quarantine& quarantine() const { return quarantine_; }
 
     const ReplicatorCounters& counters() const { return counters_; }
     /// Records of ours that are open or whose end is not acknowledged.
@@ -202,7 +192,6 @@ private:
     void send_stored(const StoredRecord& record, AmfId to);
     void send_end(const Entry& entry, AmfId to);
     void note_done(const RecordInfo& info);
-    void note_quarantine(const EndFrame& end);
     bool choose_partners();
     void choose_again();
     void adopt_own_records(const AmfView& before);
@@ -264,7 +253,6 @@ private:
     Event answered_;
     Event dropped_;  ///< an orphan
     Completions completions_;
-    Quarantine quarantine_;
     ReplicatorCounters counters_;
 };
 

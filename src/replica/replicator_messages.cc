@@ -77,17 +77,11 @@ void Replicator::on_redo(AmfId from, const Message& message) {
 void Replicator::on_end(AmfId from, const Message& message) {
     const Result<EndFrame> frame = decode_end(message);
     if (!frame || (!may_send(from, frame->id))) return refuse(from, message);
-    note_quarantine(*frame);
     const StoredRecord* record = store_.find(frame->id);
     if (frame->done && record != nullptr) note_done(record->info);
     store_.drop(frame->id);
     dropped_.notify_all();
     acknowledge(from, frame->id, AckedPart::ended);
-}
-
-void Replicator::note_quarantine(const EndFrame& end) {
-    if (!end.quarantine || !quarantine_.emplace(end.stripe, end.zone).second) return;
-    LOG_ERROR("stripe.quarantined", {"stripe", end.stripe});
 }
 
 /// Our own link says so, not the partner.
@@ -237,7 +231,6 @@ void Replicator::on_fetched(AmfId from, const Message& message) {
 
 Task<Status> Replicator::forget(std::vector<EndFrame> ends) {
     for (const EndFrame& end : ends) {
-        note_quarantine(end);
         forgetting_.push_back({end, others()});
         for (AmfId id : forgetting_.back().waiting) transport_.send(id, encode(group_, end));
     }
@@ -254,12 +247,6 @@ Task<Status> Replicator::forget(std::vector<EndFrame> ends) {
     for (const EndFrame& end : ends) store_.drop(end.id);
     dropped_.notify_all();
     co_return Status{};
-}
-
-Task<Status> Replicator::put_in_quarantine(StripeIndex stripe, std::uint32_t zone) {
-    // Under a name of ours that no record has: no table is so large.
-    const RecordId nobody = own_id((next_number_++ << kSlotBits) | ((1u << kSlotBits) - 1));
-    co_return co_await forget({EndFrame{nobody, stripe, zone, true}});
 }
 
 Task<Status> Replicator::all_forgotten() {

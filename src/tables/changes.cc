@@ -166,6 +166,34 @@ Task<Status> Tables::keep_zone(ExtentIndex extent) {
     co_return co_await end_change();
 }
 
+// ---- what is lost
+
+bool Tables::quarantined(StripeIndex stripe, std::uint32_t generation) const {
+    const Zone& zone = zones_[geometry().extent_of(stripe).v];
+    return zone.quarantine.any() && zone.generation == generation &&
+           zone.quarantine.contains(geometry().row_of(stripe));
+}
+
+std::size_t Tables::quarantined_stripes() const {
+    std::size_t out = 0;
+    for (const Zone& zone : zones_) out += zone.quarantine.rows();
+    return out;
+}
+
+Task<Status> Tables::quarantine(StripeIndex stripe, std::uint32_t generation) {
+    CO_TRY_LET(const Turn turn, co_await begin_change());
+    const ExtentIndex extent = geometry().extent_of(stripe);
+    if (extent.v >= zones_.size() || !zones_[extent.v].allocated() ||
+        zones_[extent.v].generation != generation || quarantined(stripe, generation)) {
+        co_return Status{};
+    }
+    Zone next = zones_[extent.v];
+    next.quarantine.add(geometry().row_of(stripe));
+    LOG_ERROR("stripe.quarantined", {"group", config_.name}, {"stripe", stripe});
+    CO_TRY(co_await commit_zone(extent, next));
+    co_return co_await end_change();
+}
+
 // ---- how it is shared
 
 Task<Status> Tables::set_sharing(SharingChange change) {

@@ -77,6 +77,13 @@ Task<Status> Tables::replay_journals() {
             shrunk_ = intent_sequence_ + 1;
             CO_TRY(co_await store_intents());
         }
+        for (const StripeIndex stripe : replayed.lost) {  // before a ring is closed, too
+            const ExtentIndex extent = geometry().extent_of(stripe);
+            Zone next = zones_[extent.v];
+            next.quarantine.add(geometry().row_of(stripe));
+            if (next != zones_[extent.v]) CO_TRY(co_await commit_zone(extent, next));
+            CO_TRY(co_await end_change());
+        }
         GroupState state = state_;
         for (std::size_t i = 0; i < state.journals.size(); ++i) {
             JournalState& journal = state.journals[i];

@@ -118,7 +118,9 @@ Status Tables::apply_page(PageNumber page, ConstPageBytes bytes) {
                 if (!zone.shape) zone.shape = geometry().shape();
             }
             const auto beyond = [this](const Zone& zone) {
-                return zone.move && zone.move->rows_done >= config_.geometry_of(zone.shape).rows_per_extent();
+                const std::uint32_t rows = config_.geometry_of(zone.shape).rows_per_extent();
+                return (zone.move && zone.move->rows_done >= rows) ||
+                       (zone.quarantine.any() && zone.quarantine.ranges().back().end() > rows);
             };
             if (std::ranges::any_of(content.zones, beyond)) return fail(Errc::corrupt);
             apply_zones((page.v - kFirstMapPage.v) * kZonesPerPage, content);

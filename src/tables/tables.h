@@ -43,6 +43,7 @@
 #include "lock/lock_manager.h"
 #include "ondisk/superblock.h"
 #include "ondisk/table_pages.h"
+#include "tables/replayed.h"
 #include "tables/zone_uses.h"
 
 namespace braid {
@@ -50,13 +51,6 @@ namespace braid {
 /// Of a job; `unit`: the bytes of one.
 struct JobSize {
     std::uint64_t unit = 1, done_bytes = 0, total_bytes = 0;
-};
-
-/// What doing again what journals say has come to.
-struct Replayed {
-    MemberMask failed;                          ///< a write meanwhile: to be declared failed first
-    std::bitset<kMaxGroupAmfs> in_next_life{};  ///< rings whose next life has what is left to be done
-    std::set<RegionIndex> regions;              ///< where it has written
 };
 
 /// Of the extent's, bit i: the i-th is one of these.
@@ -181,6 +175,11 @@ public:
     /// `still` says that it has not any more. busy: the zone is not as `from` any more, or not all of its
     /// successor's members are there.
     Task<Status> succeed(ExtentIndex extent, Zone from, std::function<bool()> still);
+    /// This stripe of the zone of that generation has lost something for good: it answers with errors.
+    bool quarantined(StripeIndex stripe, std::uint32_t generation) const;
+    /// Says so for as long as the extent has that zone, and lasts; does nothing if it has it no more.
+    Task<Status> quarantine(StripeIndex stripe, std::uint32_t generation);
+    std::size_t quarantined_stripes() const;
     /// All extents are to have this shape. invalid: not for this group (the reason: why_not()); no_space.
     Task<Status> set_wanted(StripeShape shape);
     /// Why extents cannot have this shape; empty: they can.
