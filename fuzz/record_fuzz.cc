@@ -31,7 +31,8 @@ void check(const Message& message, const RecordLimits& limits) {
     if (const auto ack = decode_ack(message)) ASSERT(decode_ack(encode({}, *ack))->part == ack->part);
     if (const auto fetch = decode_fetch(message))
         ASSERT(decode_fetch(encode({}, *fetch))->ticket == fetch->ticket);
-    (void)decode_fetched(message);
+    if (const auto fetched = decode_fetched(message))
+        ASSERT(decode_fetched(encode({}, *fetched))->next == fetched->next);
     if (const auto ask = decode_completion_ask(message))
         ASSERT(decode_completion_ask(encode({}, *ask))->about == ask->about);
     if (const auto tell = decode_completion_tell(message))

@@ -174,17 +174,21 @@ Result<FetchFrame> decode_fetch(const Message& message) {
     return frame;
 }
 
-Message encode_fetched(const Uuid& group, std::uint64_t ticket) {
+Message encode(const Uuid& group, const FetchedFrame& frame) {
     Message message = make(group, kRecordFetched);
-    Writer(message.head).put(ticket);
+    Writer out(message.head);
+    out.put(frame.ticket);
+    out.put(frame.next);
     return message;
 }
 
-Result<std::uint64_t> decode_fetched(const Message& message) {
+Result<FetchedFrame> decode_fetched(const Message& message) {
     Reader in(message.head);
-    const auto ticket = in.get<std::uint64_t>();
+    FetchedFrame frame;
+    frame.ticket = in.get<std::uint64_t>();
+    frame.next = in.get<StripeIndex>();
     if (!in.done() || !message.payload.bytes.empty()) return fail(Errc::corrupt);
-    return ticket;
+    return frame;
 }
 
 }  // namespace braid

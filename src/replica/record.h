@@ -92,11 +92,16 @@ struct AckFrame {
     AckedPart part = AckedPart::stored;
 };
 
-/// Asks for all orphans of some stripes; the answer is their begin and redo frames, then `kRecordFetched`.
+/// Asks for all orphans of some stripes; the answer is their begin and redo frames, then `kRecordFetched`,
+/// which says where to ask on if these were too many for once.
 struct FetchFrame {
     std::uint64_t ticket = 0;
     StripeIndex first;
     std::uint32_t count = 0;
+};
+struct FetchedFrame {
+    std::uint64_t ticket = 0;
+    StripeIndex next;  ///< all before it are told
 };
 
 Message encode(const Uuid& group, const BeginFrame& frame);
@@ -104,7 +109,7 @@ Message encode(const Uuid& group, const RedoFrame& frame);
 Message encode(const Uuid& group, const EndFrame& frame);
 Message encode(const Uuid& group, const AckFrame& frame);
 Message encode(const Uuid& group, const FetchFrame& frame);
-Message encode_fetched(const Uuid& group, std::uint64_t ticket);
+Message encode(const Uuid& group, const FetchedFrame& frame);
 
 /// corrupt for anything that the encoder would not have written for a group of these limits.
 Result<BeginFrame> decode_begin(const Message& message, const RecordLimits& limits);
@@ -112,6 +117,6 @@ Result<RedoFrame> decode_redo(const Message& message, const RecordLimits& limits
 Result<EndFrame> decode_end(const Message& message);
 Result<AckFrame> decode_ack(const Message& message);
 Result<FetchFrame> decode_fetch(const Message& message);
-Result<std::uint64_t> decode_fetched(const Message& message);
+Result<FetchedFrame> decode_fetched(const Message& message);
 
 }  // namespace braid

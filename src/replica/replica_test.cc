@@ -409,6 +409,32 @@ TEST(CopiesForANewPartner, GoOnInTheNextViewWhateverWasOnItsWay) {
     for (const auto& record : world.records) record->end(Effect::done);
 }
 
+TEST(Orphans, AreFetchedSomeAtATime) {
+    NewPartner world;
+    Ring& ring = world.ring;
+    OpenRecord beside(world.writer);  // of the stripe that ends the first part: it goes along
+    beside.begin(StripeIndex(8), 0, 3, 0, bytes(world.kSize, 1), {}, true);
+    ring.carry_all();
+    ring.join(3);
+    ring.join(4);
+    world.records.clear();
+    ring.leave(1);
+    Scope scope(ring.executor);
+    bool gathered = false;
+    scope.spawn(flag_ok(ring.peers[3]->replicator.gather(StripeIndex(0), 1u << 20), gathered));
+    ring.executor.run_until_idle();
+    ring.carry(3, 4);
+    ring.carry(4, 3);
+    ring.carry(3, 5);
+    for (const std::size_t had : {9u, 17u, 25u}) {
+        ring.carry(5, 3);
+        ring.executor.run_until_idle();
+        EXPECT_EQ(ring.stored(3), had);
+        EXPECT_EQ(gathered, had == 25);
+        ring.carry(3, 5);
+    }
+}
+
 TEST(Replicator, KnowsWhatHasLeft) {
     Ring ring(2);
     Replicator& writer = ring.join(1);
@@ -472,7 +498,8 @@ TEST(RecordFrames, ComeBackAsTheyWere) {
     EXPECT_TRUE(decode_end(encode(kGroup, EndFrame{id, StripeIndex(1), 3, true}))->done);
     EXPECT_EQ(decode_ack(encode(kGroup, AckFrame{id, AckedPart::ended}))->part, AckedPart::ended);
     EXPECT_EQ(decode_fetch(encode(kGroup, FetchFrame{3, StripeIndex(4), 5}))->count, 5u);
-    EXPECT_EQ(*decode_fetched(encode_fetched(kGroup, 12)), 12u);
+    EXPECT_EQ(decode_fetched(encode(kGroup, FetchedFrame{12, StripeIndex(7)}))->ticket, 12u);
+    EXPECT_EQ(decode_fetched(encode(kGroup, FetchedFrame{12, StripeIndex(7)}))->next, StripeIndex(7));
 }
 
 TEST(RecordFrames, AreRefusedOutsideTheGroupsLimits) {

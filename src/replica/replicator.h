@@ -79,8 +79,8 @@ public:
 
     static constexpr std::size_t kCopyWindow = 8u << 20;
     /// Once, when the group's configuration is known; until then nobody here writes. `dimension` 1 .. 8.
-    /// `copy_window`: bytes of open records that are on their way to one new partner at once; the next ones
-    /// are sent when some are acknowledged.
+    /// `copy_window`: bytes of open records that are on their way to one new partner at once, the next ones
+    /// are sent when some are acknowledged; and of orphans to one who fetches them, who asks on for more.
     void configure(unsigned dimension, const RecordLimits& limits, std::size_t copy_window = kCopyWindow);
 
     void adopt(const AmfView& view) { adopt(view, able_); }

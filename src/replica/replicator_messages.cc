@@ -187,8 +187,19 @@ void Replicator::hand_on(const RecordInfo& finished, AmfId to) {
 void Replicator::on_fetch(AmfId from, const Message& message) {
     const Result<FetchFrame> fetch = decode_fetch(message);
     if (!fetch) return refuse(from, message);
-    for (const StoredRecord* record : store_.orphans(fetch->first, fetch->count)) send_stored(*record, from);
-    transport_.send(from, encode_fetched(group_, fetch->ticket));
+    FetchedFrame done{fetch->ticket, StripeIndex(fetch->first.v + fetch->count)};
+    std::size_t bytes = 0;
+    StripeIndex last = fetch->first;
+    for (const StoredRecord* record : store_.orphans(fetch->first, fetch->count)) {
+        if (bytes >= copy_window_ && record->info.stripe != last) {
+            done.next = record->info.stripe;
+            break;
+        }
+        last = record->info.stripe;
+        bytes += record->info.length;
+        send_stored(*record, from);
+    }
+    transport_.send(from, encode(group_, done));
 }
 
 void Replicator::send_stored(const StoredRecord& record, AmfId to) {
@@ -202,10 +213,19 @@ void Replicator::send_stored(const StoredRecord& record, AmfId to) {
 }
 
 void Replicator::on_fetched(AmfId from, const Message& message) {
-    const Result<std::uint64_t> ticket = decode_fetched(message);
-    if (!ticket) return refuse(from, message);
+    const Result<FetchedFrame> done = decode_fetched(message);
+    if (!done) return refuse(from, message);
     for (Gathering& g : gathering_) {
-        if (g.fetch.ticket == *ticket && g.waiting.erase(from) && g.waiting.empty()) answered_.notify_all();
+        if (g.fetch.ticket != done->ticket || !g.waiting.contains(from)) continue;
+        const std::uint64_t end = g.fetch.first.v + g.fetch.count;
+        if (done->next <= g.fetch.first || done->next.v > end) return refuse(from, message);
+        if (done->next.v == end) {
+            g.waiting.erase(from);
+            if (g.waiting.empty()) answered_.notify_all();
+        } else {
+            const auto left = static_cast<std::uint32_t>(end - done->next.v);
+            transport_.send(from, encode(group_, FetchFrame{done->ticket, done->next, left}));
+        }
     }
 }
 
