@@ -137,7 +137,8 @@ bool ScenarioRun::rebuilt() {
         for (const Amf* of : amfs(i)) {
             const Tables& tables = of->tables();
             any = true;
-            const bool told = tables.state().active(JobKind::rebuild) == nullptr;
+            const bool told = tables.state().active(JobKind::rebuild) == nullptr &&
+                              tables.state().active(JobKind::rebalance) == nullptr;
             if (!tables.settled() || tables.anything_to_move() || !told) return false;
         }
     }

@@ -81,7 +81,7 @@ AmfReport AmfRuntime::report() const {
     out.latencies = amf_.limping().report();
     for (const auto& [id, port] : ports_) out.in_flight[port->name()] = port->in_flight();
     out.forwarded = forward_.counters();
-    out.moves = mover_.progress();
+    out.balance_waits = mover_.balance_waits();
     out.pace = pace_.report(clock_.now());
     out.unreadable_extents = reshaper_.unreadable();
     if (resync_ != nullptr) {
@@ -158,8 +158,7 @@ void AmfRuntime::send(AmfId to, Message message) {
 
 /// Those that may be at work for a job.
 void AmfRuntime::tell(HostLatency latency) {
-    const GroupState& state = amf_.tables().state();
-    if (state.active(JobKind::scrub) == nullptr && state.active(JobKind::rebuild) == nullptr) return;
+    if (std::ranges::none_of(amf_.tables().state().jobs, &JobRecord::active)) return;
     for (const AmfMember& other : amf_.view().members) {
         if (other.id != amf_.view().self) send(other.id, encode(group_, latency));
     }

@@ -63,7 +63,7 @@ struct AmfReport {
     std::vector<MemberLatency> latencies;          ///< by member
     std::map<std::string, std::size_t> in_flight;  ///< by port
     std::optional<ResyncProgress> resync;          ///< of what its earlier life left, while there is any
-    MoveProgress moves;
+    bool balance_waits = false;  ///< for a rebuild
     PaceReport pace;
     std::size_t unreadable_extents = 0;  ///< that cannot be converted for it
     std::uint64_t window_waits = 0;      ///< of all AMFs: as AmfCounters has it of one

@@ -183,6 +183,11 @@ void Controller::add_conditions(StatusReport& report) {
                 "the disks have their writes, as with write-through",
                 "it stays so: a group made with --dimension 2 or more answers earlier");
         }
+        if (all.balance_waits) {
+            add("EXPANSION_WAITS", Severity::info, info.name,
+                "is not spread over all of its disks before what is missing, or has to leave, stands elsewhere",
+                "wait, it goes on by itself: braid job list");
+        }
         if (amf.copying_bytes != 0) {
             add("COPYING", Severity::info, info.name,
                 std::to_string(amf.copying_records) + " open writes of " + std::to_string(amf.copying_bytes) +

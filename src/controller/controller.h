@@ -92,7 +92,7 @@ private:
         std::string text;
     };
     AdminResult<JobRef> active_job(std::uint64_t id) const;
-    Task<std::optional<std::uint64_t>> job_of_moves(Tables& tables);
+    Task<std::optional<std::uint64_t>> job_of_moves(Tables& tables, JobKind kind);
     Task<std::optional<std::uint64_t>> job_of_shapes(Tables& tables);
     /// Two or more AMFs that trade neighbouring units too often.
     struct PingPong {

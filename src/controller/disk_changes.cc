@@ -86,7 +86,7 @@ Task<AdminResult<Outcome>> Controller::take_back(MemberPlace member, DiskBack& b
     if (!taken && taken.error().code == Errc::not_ready)
         co_return std::unexpected(not_reached(taken.error(), member.text));
     if (!taken) co_return std::unexpected(from(taken.error(), member.text));
-    outcome.job = co_await job_of_moves(member.group->tables());
+    outcome.job = co_await job_of_moves(member.group->tables(), JobKind::rebuild);
     co_return outcome;
 }
 
@@ -138,12 +138,12 @@ Task<AdminResult<void>> Controller::admit(GroupRuntime& group, NewDisks& disks,
 }
 
 /// What moves by itself after a change has a record from the beginning, so that it can be waited for.
-Task<std::optional<std::uint64_t>> Controller::job_of_moves(Tables& tables) {
-    if (tables.must_move()) {
-        const JobRecord job{.kind = JobKind::rebuild, .started = env_.clock.unix_seconds()};
+Task<std::optional<std::uint64_t>> Controller::job_of_moves(Tables& tables, JobKind kind) {
+    if (tables.must_move(kind)) {
+        const JobRecord job{.kind = kind, .started = env_.clock.unix_seconds()};
         if (const auto id = co_await tables.add_job(job, newest_job())) co_return *id;
     }
-    const JobRecord* present = tables.state().active(JobKind::rebuild);
+    const JobRecord* present = tables.state().active(kind);
     if (present == nullptr) co_return std::nullopt;
     co_return present->id;
 }
@@ -206,7 +206,7 @@ Task<AdminResult<Outcome>> Controller::add_disk(AddDisk request) {
     const auto instead = old ? std::optional(old->member) : std::nullopt;
     const auto done = co_await admit(*group, *disks, instead);
     if (!done) co_return std::unexpected(done.error());
-    outcome.job = co_await job_of_moves(tables);
+    outcome.job = co_await job_of_moves(tables, JobKind::rebuild);
     co_return outcome;
 }
 
@@ -256,7 +256,7 @@ Task<AdminResult<Outcome>> Controller::expand_group(ExpandGroup request) {
     if (wider) status = co_await tables.set({.wanted = shape});
     if (status) status = co_await tables.expand();
     if (!status && status.error().code != Errc::exists) co_return std::unexpected(from(status.error(), what));
-    outcome.job = wider ? co_await job_of_shapes(tables) : co_await job_of_moves(tables);
+    outcome.job = wider ? co_await job_of_shapes(tables) : co_await job_of_moves(tables, JobKind::rebalance);
     co_return outcome;
 }
 
@@ -294,7 +294,7 @@ Task<AdminResult<Outcome>> Controller::remove_disk(std::string name, bool dry_ru
                          "try again: nothing was done");
     }
     if (!status) co_return std::unexpected(from(status.error(), found->text));
-    outcome.job = co_await job_of_moves(tables);
+    outcome.job = co_await job_of_moves(tables, JobKind::rebuild);
     co_return outcome;
 }
 

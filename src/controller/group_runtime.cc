@@ -121,6 +121,7 @@ AmfReport GroupRuntime::together() const {
         for (std::size_t i = 0; i < one.latencies.size(); ++i) out.latencies[i] |= one.latencies[i];
         for (std::size_t i = 0; i < out.mismatches.size(); ++i)
             out.mismatches[i] += one.counters.mismatches[i];
+        out.balance_waits |= one.balance_waits;
         out.dirty_regions += one.dirty_regions;
         out.unreadable_extents += one.unreadable_extents;
         out.window_waits += one.counters.window_waits;

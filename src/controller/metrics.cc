@@ -148,9 +148,9 @@ void count_amf(Page& page, const std::string& name, unsigned index, const AmfRep
                c.checksum_repairs);
     page.count("braid_blocks_repaired_total", "Strips or blocks that were written again.", labels,
                c.repaired);
-    for (const JobKind kind : {JobKind::scrub, JobKind::rebuild, JobKind::reshape}) {
+    for (const JobKind kind : {JobKind::scrub, JobKind::rebuild, JobKind::reshape, JobKind::rebalance}) {
         page.count("braid_background_bytes_total",
-                   "Bytes that a scrub has looked at, or a rebuild or a reshape has made.",
+                   "Bytes that a scrub has looked at, or another job has made.",
                    {{"group", name}, {"amf", number}, {"kind", std::string(to_string(kind))}},
                    amf.pace.bytes_of(kind));
     }

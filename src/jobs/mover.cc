@@ -14,12 +14,26 @@ namespace {
 constexpr std::size_t kFound = 64;  // zones that one look finds at most
 constexpr std::size_t kMostLanes = 64;
 constexpr Nanos kLookAgain = 500ms;  // if not all of them have been moved before
+constexpr std::array kKinds{JobKind::rebuild, JobKind::rebalance};
 
 }  // namespace
 
 bool Mover::goes_on() const {
     const Tables& tables = amf_.tables();
     return !ending_ && amf_.ready() && tables.settled() && !tables.offline();
+}
+
+bool Mover::any_record() const {
+    return std::ranges::any_of(kKinds, [this](JobKind kind) { return record(kind) != nullptr; });
+}
+
+bool Mover::paused(JobKind kind) const {
+    return record(kind) != nullptr && record(kind)->state == JobState::paused;
+}
+
+JobKind Mover::kind_of(ExtentIndex extent) const {
+    const Zone* zone = amf_.tables().zone(extent);
+    return zone == nullptr ? JobKind::rebuild : amf_.tables().job_of(*zone);
 }
 
 /// As long as a move is open this is nobody else's but with another view: rows below its watermark may have
@@ -73,7 +87,10 @@ std::optional<ExtentIndex> Mover::next() {
             const ExtentIndex extent = found_.front();
             found_.pop_front();
             const Zone* zone = tables.zone(extent);
-            if (zone != nullptr && due(*zone) && mine(extent) && free(extent)) return extent;
+            if (zone == nullptr || !due(*zone) || !mine(extent) || !free(extent)) continue;
+            const JobKind kind = tables.job_of(*zone);
+            const bool waits = kind == JobKind::rebalance && !zone->move && rebuild_goes_first();
+            if (!paused(kind) && !waits) return extent;
         }
         if (looked) return std::nullopt;
         look();
@@ -83,33 +100,31 @@ std::optional<ExtentIndex> Mover::next() {
 /// What there is to do for all, and what of it we do next: a look at all zones is long in a large group.
 void Mover::look() {
     const Tables& tables = amf_.tables();
-    std::uint64_t left = 0;
-    std::set<std::tuple<int, bool, ExtentIndex>> mine_first;
+    const bool was_due = any_due();
+    for (Job& job : jobs_) job.due = false;
+    std::set<std::tuple<bool, int, bool, ExtentIndex>> mine_first;
     for (std::uint32_t i = 0; i < tables.config().extents; ++i) {
         const ExtentIndex extent(i);
-        const Geometry geometry = tables.geometry_of(extent);
         const Zone* zone = tables.zone(extent);
         if (zone == nullptr || !due(*zone)) continue;
-        const std::uint32_t done = zone->move ? zone->move->rows_done : 0;
-        left += std::uint64_t{geometry.rows_per_extent() - done} * geometry.strip_size;
-        if (!mine(extent) || !free(extent)) continue;
-        mine_first.emplace(-static_cast<int>(tables.missing_of(*zone)), !zone->move.has_value(), extent);
+        const JobKind kind = tables.job_of(*zone);
+        state_of(kind).due = true;
+        if (paused(kind) || !mine(extent) || !free(extent)) continue;
+        mine_first.emplace(kind != JobKind::rebuild, -static_cast<int>(tables.missing_of(*zone)),
+                           !zone->move.has_value(), extent);
         if (mine_first.size() > kFound) mine_first.erase(std::prev(mine_first.end()));
     }
     found_.clear();
-    for (const auto& [need, open, extent] : mine_first) found_.push_back(extent);
+    for (const auto& [balance, need, open, extent] : mine_first) found_.push_back(extent);
     looked_ = clock_.now();
-    const bool was_running = progress_.running();
-    progress_.total_bytes = left == 0 ? 0 : std::max(progress_.total_bytes, left);
-    progress_.done_bytes = progress_.total_bytes - left;
-    if (progress_.running() != was_running && changed_) changed_();
+    if (any_due() != was_due && changed_) changed_();
 }
 
 Task<void> Mover::run() {
     Scope lanes(amf_.executor());
     while (!ending_) {
         co_await sleep_for(clock_, options_.poll);
-        const bool idle = !amf_.tables().anything_to_move() && !progress_.running() && job() == nullptr;
+        const bool idle = !amf_.tables().anything_to_move() && !any_due() && !any_record();
         if (!goes_on() || idle) continue;
         busy_ = true;
         co_await work(lanes);
@@ -119,25 +134,26 @@ Task<void> Mover::run() {
 }
 
 Task<void> Mover::work(Scope& lanes) {
-    if (amf_.tables().open_moves() != 0 && clock_.now() - ended_untouched_ >= options_.retry && !paused())
+    if (amf_.tables().open_moves() != 0 && clock_.now() - ended_untouched_ >= options_.retry &&
+        !paused(JobKind::rebuild))
         (void)co_await end_untouched();
     if (!goes_on()) co_return;
     std::optional<ExtentIndex> extent = next();
-    if (!extent || job() == nullptr || clock_.now() - recorded_ >= options_.retry) {
+    const bool unrecorded = extent && record(kind_of(*extent)) == nullptr;
+    if (!extent || unrecorded || clock_.now() - recorded_ >= options_.retry) {
         if (extent) found_.push_front(*extent);
-        (void)co_await keep_record();
+        (void)co_await keep_records();
         if (!goes_on()) co_return;
         if (extent) extent = next();
     }
     if (!extent && in_hand_.empty()) (void)co_await end_moves();
-    for (; extent && goes_on() && !paused() && in_hand_.size() < most_lanes(); extent = next())
-        lanes.spawn(lane(*extent));
+    for (; extent && goes_on() && in_hand_.size() < most_lanes(); extent = next()) lanes.spawn(lane(*extent));
     if (extent) found_.push_front(*extent);
 }
 
 /// One zone after the other.
 Task<void> Mover::lane(ExtentIndex extent) {
-    for (std::optional<ExtentIndex> at = extent; at; at = goes_on() && !paused() ? next() : std::nullopt) {
+    for (std::optional<ExtentIndex> at = extent; at; at = goes_on() ? next() : std::nullopt) {
         in_hand_.insert(*at);
         const Status status = co_await move_zone(*at);
         in_hand_.erase(*at);
@@ -148,23 +164,29 @@ Task<void> Mover::lane(ExtentIndex extent) {
 }
 
 /// What all see of it, and outlives us. It is there before anything moves; the keeper ends it.
-Task<Status> Mover::keep_record() {
+Task<Status> Mover::keep_records() {
     recorded_ = clock_.now();
+    for (const JobKind kind : kKinds) CO_TRY(co_await keep_record(kind));
+    co_return Status{};
+}
+
+Task<Status> Mover::keep_record(JobKind kind) {
     Tables& tables = amf_.tables();
-    if (progress_.running() && job() == nullptr)
-        (void)co_await tables.add_job({.kind = JobKind::rebuild, .started = clock_.unix_seconds()}, 0);
-    if (const std::uint32_t moved = moved_; moved != 0) {
-        CO_TRY(co_await tables.note_done(JobKind::rebuild, moved));
-        moved_ -= moved;
+    Job& job = state_of(kind);
+    if (job.due && record(kind) == nullptr)
+        (void)co_await tables.add_job({.kind = kind, .started = clock_.unix_seconds()}, 0);
+    if (const std::uint32_t moved = job.moved; moved != 0) {
+        CO_TRY(co_await tables.note_done(kind, moved));
+        job.moved -= moved;
     }
-    if (amf_.keeper() && job() != nullptr && !progress_.running()) CO_TRY(co_await tables.end_rebuild());
+    if (amf_.keeper() && record(kind) != nullptr && !job.due) CO_TRY(co_await tables.end_moves(kind));
     co_return Status{};
 }
 
 /// One of all does it.
 Task<Status> Mover::end_moves() {
     Tables& tables = amf_.tables();
-    if (amf_.keeper() && tables.state().balancing && !progress_.running())
+    if (amf_.keeper() && tables.state().balancing && !state_of(JobKind::rebalance).due)
         CO_TRY(co_await tables.end_balancing());
     for (std::uint8_t i = 0; amf_.keeper() && i < tables.state().members.size(); ++i) {
         if (tables.leaves_empty(MemberIndex(i))) co_return co_await tables.end_leaves();
@@ -183,7 +205,7 @@ Task<Status> Mover::move_zone(ExtentIndex extent) {
     Tables& tables = amf_.tables();
     const Zone* zone = tables.zone(extent);
     if (zone != nullptr && !zone->move) CO_TRY(co_await one_by_one(tables.open_move(extent)));
-    while (!ending_ && mine(extent) && !paused()) {
+    while (!ending_ && mine(extent) && !paused(kind_of(extent))) {
         zone = tables.zone(extent);
         if (zone == nullptr || !zone->move) co_return Status{};
         const ZoneMove move = *zone->move;
@@ -230,12 +252,12 @@ Task<Status> Mover::end_untouched() {
     };
     CO_TRY_LET(const std::set<RegionIndex> intents, co_await tables.all_intents());
     for (const PageNumber page : pages) {
-        if (!goes_on() || paused()) co_return Status{};
+        if (!goes_on() || paused(JobKind::rebuild)) co_return Status{};
         co_await changes_.take();
         const auto ended = co_await tables.end_moves_in_place(page, intents, still);
         changes_.give();
         if (!ended) co_return std::unexpected(ended.error());
-        moved_ += *ended;
+        state_of(JobKind::rebuild).moved += *ended;
     }
     co_return Status{};
 }
@@ -257,24 +279,25 @@ Task<Status> Mover::move_run(ExtentIndex extent, ZoneMove move) {
         const std::uint32_t region = region_of(geometry.range_of(stripe).offset).v % regions;
         if ((wanted >> region & 1u) == 0) continue;
         const bool enough = copied == options_.run || clock_.now() - begun >= options_.mark;
-        if (copied != 0 && (enough || ending_ || paused())) break;
-        CO_TRY(co_await move_row(stripe, epoch));
+        if (copied != 0 && (enough || ending_ || paused(kind_of(extent)))) break;
+        CO_TRY(co_await move_row(stripe, epoch, kind_of(extent)));
         ++copied;
     }
     if (copied != 0) CO_TRY(co_await amf_.flush_member(move.target.member));
     const auto still = [this, epoch] { return amf_.view().epoch == epoch; };
+    const JobKind kind = kind_of(extent);
     CO_TRY(co_await one_by_one(tables.advance_move(extent, move, end, still)));
-    moved_ += end == rows ? 1 : 0;
+    state_of(kind).moved += end == rows ? 1 : 0;
     co_return Status{};
 }
 
-Task<Status> Mover::move_row(StripeIndex stripe, Epoch epoch) {
-    const unsigned priority = job() != nullptr ? job()->priority : kDefaultPriority;
+Task<Status> Mover::move_row(StripeIndex stripe, Epoch epoch, JobKind kind) {
+    const unsigned priority = record(kind) != nullptr ? record(kind)->priority : kDefaultPriority;
     const std::uint64_t bytes = amf_.tables().geometry().strip_size;
     const auto ending = [this] { return ending_; };
-    CO_TRY(co_await take_turn(pace_, clock_, JobKind::rebuild, priority, bytes, ending));
+    CO_TRY(co_await take_turn(pace_, clock_, kind, priority, bytes, ending));
     CO_TRY(co_await amf_.move_row(stripe, epoch));
-    progress_.moved_here += bytes;
+    moved_bytes_ += bytes;
     co_return Status{};
 }
 

@@ -17,7 +17,9 @@
 // dead left half-written is copied. Where there is nothing to copy all zones of a map page end together.
 //
 // It begins by itself when a member has been failed for `delay`, if there is space that no virtual disk may
-// need; what was begun goes on at once. The object outlives its run; end() ends it after the present rows.
+// need; what was begun goes on at once. What only makes all members as full as the others is a job of its
+// own, the rebalance, and waits while something has to be made again or has to leave. The object outlives its
+// run; end() ends it after the present rows.
 #pragma once
 
 #include <array>
@@ -43,13 +45,6 @@ struct MoverOptions {
     Nanos retry = 1s;  ///< after a zone that could not be moved
 };
 
-/// Of all AMFs together, as the tables say; `moved_here` by this one.
-struct MoveProgress {
-    std::uint64_t done_bytes = 0, total_bytes = 0;  ///< on members, since it was begun or this AMF started
-    std::uint64_t moved_here = 0;
-    bool running() const { return total_bytes != 0; }
-};
-
 class Mover {
 public:
     /// `changed`: called when it has begun, or has nothing more to do.
@@ -65,7 +60,10 @@ public:
     void end() { ending_ = true; }
     /// Something of it is under way.
     bool busy() const { return busy_ || !in_hand_.empty(); }
-    MoveProgress progress() const { return progress_; }
+    /// Bytes that this AMF has put elsewhere.
+    std::uint64_t moved() const { return moved_bytes_; }
+    /// There is something to even out, and it waits for a rebuild.
+    bool balance_waits() const { return state_of(JobKind::rebalance).due && rebuild_goes_first(); }
 
 private:
     bool goes_on() const;
@@ -76,9 +74,22 @@ private:
     bool due(const Zone& zone) const;
     std::optional<ExtentIndex> next();
     void look();
-    const JobRecord* job() const { return amf_.tables().state().active(JobKind::rebuild); }
-    bool paused() const { return job() != nullptr && job()->state == JobState::paused; }
-    Task<Status> keep_record();
+    /// A rebuild, or a rebalance.
+    struct Job {
+        bool due = false;         ///< there was something to do when somebody looked
+        std::uint32_t moved = 0;  ///< segments that the record does not know of
+    };
+    Job& state_of(JobKind kind) { return jobs_[kind == JobKind::rebuild ? 0 : 1]; }
+    const Job& state_of(JobKind kind) const { return jobs_[kind == JobKind::rebuild ? 0 : 1]; }
+    bool any_due() const { return jobs_[0].due || jobs_[1].due; }
+    bool rebuild_goes_first() const { return state_of(JobKind::rebuild).due; }
+    const JobRecord* record(JobKind kind) const { return amf_.tables().state().active(kind); }
+    bool any_record() const;
+    bool paused(JobKind kind) const;
+    /// The job that what moves in the extent is a part of; a rebuild if nothing does.
+    JobKind kind_of(ExtentIndex extent) const;
+    Task<Status> keep_record(JobKind kind);
+    Task<Status> keep_records();
     Task<Status> end_moves();
     Task<Status> end_untouched();
     Task<Result<std::uint16_t>> regions_to_copy(ExtentIndex extent);
@@ -87,7 +98,7 @@ private:
     Task<Status> one_by_one(Task<Status> change);
     Task<Status> move_zone(ExtentIndex extent);
     Task<Status> move_run(ExtentIndex extent, ZoneMove move);
-    Task<Status> move_row(StripeIndex stripe, Epoch epoch);
+    Task<Status> move_row(StripeIndex stripe, Epoch epoch, JobKind kind);
 
     Amf& amf_;
     Clock& clock_;
@@ -102,8 +113,8 @@ private:
     std::deque<ExtentIndex> found_;                                 ///< when somebody looked, in order
     Nanos looked_{};
     Nanos ended_untouched_{};
-    MoveProgress progress_;
-    std::uint32_t moved_ = 0;  ///< segments that the record does not know of
+    std::array<Job, 2> jobs_;
+    std::uint64_t moved_bytes_ = 0;
     Nanos recorded_{};
 };
 

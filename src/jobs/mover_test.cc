@@ -91,8 +91,8 @@ TEST_P(Rebuild, OntoSpareSpaceOfAllMembers) {
         }
         EXPECT_TRUE(m.world.unclean(1, 2 * kExtentSize).empty());
     }
-    EXPECT_GT(m.movers[1]->progress().moved_here, 0u);
-    EXPECT_GT(m.movers[2]->progress().moved_here, 0u) << "only one of them works";
+    EXPECT_GT(m.movers[1]->moved(), 0u);
+    EXPECT_GT(m.movers[2]->moved(), 0u) << "only one of them works";
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -377,8 +377,7 @@ TEST(Members, WhoJoinsLaterHasIt) {
     ASSERT_TRUE(*added);
     m.fail(0);
     m.fail(1);
-    ASSERT_TRUE(
-        m.world.run_until([&] { return m.lacks_something(3) && m.movers[3]->progress().moved_here == 0; }));
+    ASSERT_TRUE(m.world.run_until([&] { return m.lacks_something(3) && m.movers[3]->moved() == 0; }));
     for (const std::uint16_t id : {std::uint16_t{1}, std::uint16_t{2}, std::uint16_t{3}}) {
         EXPECT_TRUE(m.world.amf(id).tables().member_ok(MemberIndex(4)));
         EXPECT_TRUE(m.reads(id, 0, data));
@@ -465,25 +464,113 @@ TEST(Expansion, DoesNotMoveWhatIsInMemory) {
     EXPECT_EQ(tables.failed_members(), 0u);
 }
 
+/// A full group of four to which three disks come.
+struct Expanding : Moving {
+    static WorldOptions options() {
+        WorldOptions out = shape(Level::raid5, 4, 3, true, PowerLoss::resync);
+        out.extents = kExtents;
+        return out;
+    }
+    static constexpr std::uint32_t kExtents = 6;
+    Expanding() : Moving(options()) {
+        for (std::uint32_t extent = 0; extent < kExtents; ++extent)
+            EXPECT_TRUE(world.write(1, extent * kExtentSize, pattern(extent, 1u << 20)));
+        for (int i = 0; i < 3; ++i) {
+            MemoryDisk disk = world.add_disk();
+            EXPECT_TRUE(world.run(1, tables().admit({{&disk, world.random.uuid()}})));
+        }
+        EXPECT_TRUE(world.run(2, tables(2).expand()));
+    }
+    Tables& tables(std::uint16_t id = 1) { return world.amf(id).tables(); }
+    const JobRecord* job(JobKind kind) { return tables().state().active(kind); }
+    bool balances() const { return const_cast<World&>(world).amf(1).tables().state().balancing; }
+    void expect_all_there() {
+        for (std::uint32_t extent = 0; extent < kExtents; ++extent)
+            EXPECT_TRUE(reads(2, extent * kExtentSize, pattern(extent, 1u << 20))) << extent;
+    }
+};
+
 /// A member that fails meanwhile comes first.
 TEST(Expansion, GoesOnWhenAMemberFails) {
-    WorldOptions options = shape(Level::raid5, 4, 3, true, PowerLoss::resync);
-    options.extents = 6;
-    Moving m(options);
-    Tables& tables = m.world.amf(1).tables();
-    for (std::uint32_t extent = 0; extent < 6; ++extent)
-        ASSERT_TRUE(m.world.write(1, extent * kExtentSize, pattern(extent, 1u << 20)));
-    for (int i = 0; i < 3; ++i) {
-        MemoryDisk disk = m.world.add_disk();
-        ASSERT_TRUE(m.world.run(1, tables.admit({{&disk, m.world.random.uuid()}})));
-    }
-    ASSERT_TRUE(m.world.run(2, m.world.amf(2).tables().expand()));
-    ASSERT_TRUE(m.world.run_until([&] { return tables.open_moves() != 0; }));
+    Expanding m;
+    ASSERT_TRUE(m.world.run_until([&] { return m.tables().open_moves() != 0; }));
     m.fail(1);
-    ASSERT_TRUE(m.world.run_until([&] { return !tables.state().balancing && !m.lacks_something(); }));
+    ASSERT_TRUE(m.world.run_until([&] { return !m.balances() && !m.lacks_something(); }));
     m.fail(4);
-    for (std::uint32_t extent = 0; extent < 6; ++extent)
-        EXPECT_TRUE(m.reads(2, extent * kExtentSize, pattern(extent, 1u << 20)));
+    m.expect_all_there();
+}
+
+/// What lacks redundancy is not behind what only stands unevenly; those who wait say so.
+TEST(Expansion, WaitsForARebuild) {
+    Expanding m;
+    const auto evens = [&] {
+        std::size_t out = 0;
+        for (std::uint32_t extent = 0; extent < m.kExtents; ++extent) {
+            const Zone& zone = *m.tables().zone(ExtentIndex(extent));
+            out += zone.move && m.tables().job_of(zone) == JobKind::rebalance ? 1 : 0;
+        }
+        return out;
+    };
+    ASSERT_TRUE(m.world.run_until([&] { return m.job(JobKind::rebalance) != nullptr; }));
+    m.fail(1);
+    ASSERT_TRUE(m.world.run_until([&] { return m.movers[1]->balance_waits(); }));
+    std::size_t open = evens();
+    bool waits = true;
+    ASSERT_TRUE(m.world.run_until([&] {
+        if (m.movers[1]->balance_waits() && m.movers[2]->balance_waits()) {
+            waits &= evens() <= open;
+            open = evens();
+        }
+        return !m.tables().any_missing();
+    }));
+    EXPECT_TRUE(waits) << "a segment began to move that has all its redundancy";
+    ASSERT_TRUE(m.world.run_until([&] { return !m.balances() && !m.lacks_something(); }));
+    EXPECT_FALSE(m.movers[1]->balance_waits());
+    m.expect_all_there();
+}
+
+/// Who keeps the disks from being evened out wants redundancy nonetheless.
+TEST(Expansion, ThatIsPausedHoldsUpNoRebuild) {
+    Expanding m;
+    ASSERT_TRUE(m.world.run_until([&] { return m.job(JobKind::rebalance) != nullptr; }));
+    const std::uint32_t id = m.job(JobKind::rebalance)->id;
+    ASSERT_TRUE(m.world.run(1, m.tables().set_job(id, JobState::paused)));
+    m.fail(1);
+    ASSERT_TRUE(m.world.run_until([&] { return !m.tables().any_missing(); }));
+    ASSERT_TRUE(m.world.run_until([&] { return m.job(JobKind::rebuild) == nullptr; }, 10s));
+    ASSERT_NE(m.job(JobKind::rebalance), nullptr);
+    EXPECT_TRUE(m.balances());
+    ASSERT_TRUE(m.world.run(1, m.tables().set_job(id, JobState::running)));
+    ASSERT_TRUE(m.world.run_until([&] { return !m.balances() && m.tables().open_moves() == 0; }));
+    m.expect_all_there();
+}
+
+/// It says at first how much it will be, not of how many zones a part could go.
+TEST(Expansion, KnowsHowMuchThereIsToMove) {
+    Expanding m;
+    ASSERT_TRUE(m.world.run_until([&] { return m.job(JobKind::rebalance) != nullptr; }));
+    const JobRecord* record = m.job(JobKind::rebalance);
+    const std::uint32_t id = record->id;
+    const auto at_first = static_cast<double>(m.tables().size_of(*record).total_bytes);
+    ASSERT_TRUE(m.world.run_until([&] { return !m.tables().state().job(id)->active(); }));
+    m.world.run_until([] { return false; }, 1s);
+    const auto in_the_end = static_cast<double>(m.tables().size_of(*m.tables().state().job(id)).done_bytes);
+    EXPECT_GT(in_the_end, 0);
+    EXPECT_NEAR(at_first, in_the_end, 0.15 * in_the_end);
+}
+
+/// The group stays as uneven as it is, and as large.
+TEST(Expansion, EndsWhenSomebodyCancelsIt) {
+    Expanding m;
+    ASSERT_TRUE(m.world.run_until([&] { return m.tables().open_moves() != 0; }));
+    const std::uint32_t id = m.job(JobKind::rebalance)->id;
+    ASSERT_TRUE(m.world.run(2, m.tables(2).set_job(id, JobState::cancelled)));
+    EXPECT_EQ(m.tables().open_moves(), 0u);
+    EXPECT_FALSE(m.balances());
+    m.world.run_until([] { return false; }, 2s);
+    EXPECT_EQ(m.tables().open_moves(), 0u);
+    EXPECT_EQ(m.job(JobKind::rebalance), nullptr);
+    m.expect_all_there();
 }
 
 /// Not into what virtual disks may still need; and they find their places, whoever has failed.

@@ -349,7 +349,7 @@ TEST(Return, EndsTheRebuildWhileAnotherIsAway) {
     ASSERT_TRUE(r.world.run_until([&] { return rebuild() != nullptr; }, 5s));
     ASSERT_TRUE(r.world.run_until([&] { return rebuild() == nullptr; }, 20s));
     EXPECT_EQ(r.tables().open_moves(), 0u);
-    EXPECT_NE(r.tables().zones_to_move(), 0u);
+    EXPECT_NE(r.tables().segments_to_move(JobKind::rebuild), 0u);
     r.comes_back(other);
 }
 

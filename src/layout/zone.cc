@@ -269,6 +269,19 @@ SegmentAllocator::Uneven SegmentAllocator::uneven(MemberMask members) const {
     return out;
 }
 
+std::uint32_t SegmentAllocator::to_even_out(std::uint32_t segment, MemberMask members) const {
+    std::uint64_t used = 0, units = 0, out = 0;
+    for (std::size_t i = 0; i < members_.size(); ++i) {
+        used += members[i] ? members_[i].stays() : 0;
+        units += members[i] ? members_[i].units() : 0;
+    }
+    for (std::size_t i = 0; units != 0 && i < members_.size(); ++i) {
+        const std::uint64_t own = members_[i].stays(), share = used * members_[i].units() / units;
+        if (members[i] && own > share) out += (own - share + segment / 2) / segment;
+    }
+    return static_cast<std::uint32_t>(out);
+}
+
 void SegmentAllocator::put_member(MemberIndex member, std::uint32_t units) {
     ASSERT(member.v <= members_.size() && member.v < kMaxMembers);
     if (member.v == members_.size()) {

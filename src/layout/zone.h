@@ -219,6 +219,8 @@ public:
         std::vector<MemberIndex> emptier;
     };
     Uneven uneven(MemberMask members) const;
+    /// Segments of so many units that go until all of them are as full, about.
+    std::uint32_t to_even_out(std::uint32_t segment, MemberMask members) const;
 
     /// Further segments of so many units that fit on the member.
     std::uint32_t free_on(MemberIndex member, std::uint32_t units) const {

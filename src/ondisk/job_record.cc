@@ -15,7 +15,7 @@ void add_to(std::uint32_t& sum, std::uint32_t more) {
 }  // namespace
 
 std::string_view to_string(JobKind kind) {
-    constexpr std::array<std::string_view, 3> names{"scrub", "rebuild", "reshape"};
+    constexpr std::array<std::string_view, kJobKinds> names{"scrub", "rebuild", "reshape", "rebalance"};
     return names[static_cast<std::size_t>(kind) - 1];
 }
 
@@ -39,7 +39,7 @@ void JobRecord::note_done(ExtentIndex extent) {
 bool JobRecord::is_valid() const {
     if (id == 0) return *this == JobRecord{};
     const bool scrubs = kind == JobKind::scrub && active();
-    return kind >= JobKind::scrub && kind <= JobKind::reshape && state < JobState::failed && priority >= 1 &&
+    return kind >= JobKind::scrub && kind <= JobKind::rebalance && state < JobState::failed && priority >= 1 &&
            priority <= kMaxPriority && (ended == 0 || !active()) && (left == 0 || !active()) && !window[0] &&
            (scrubs || (cursor == ExtentIndex() && window.none())) &&
            (kind == JobKind::scrub || counts == ScrubCounts{}) &&

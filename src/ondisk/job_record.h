@@ -1,5 +1,5 @@
 // Long work over a whole group as it stands in the state page (bytes: docs/on-disk.md), so that it outlives
-// whoever works on it. A unit of a scrub or a reshape is an extent, one of a rebuild a segment.
+// whoever works on it. A unit of a scrub or a reshape is an extent, one of a rebuild or a rebalance a segment.
 #pragma once
 
 #include <array>
@@ -18,8 +18,13 @@ class FieldWriter;
 class Reader;
 
 /// The numbers are those on the disk.
-enum class JobKind : std::uint8_t { scrub = 1, rebuild = 2, reshape = 3 };
-constexpr std::size_t kJobKinds = 3;
+enum class JobKind : std::uint8_t {
+    scrub = 1,
+    rebuild = 2,    ///< what is missing is made again, and what stands on members that leave goes elsewhere
+    reshape = 3,    ///< extents get another shape
+    rebalance = 4,  ///< segments move until all members are as full as the others
+};
+constexpr std::size_t kJobKinds = 4;
 /// The numbers are those on the disk; `failed` does not stand there.
 enum class JobState : std::uint8_t { running = 0, paused = 1, done = 2, cancelled = 3, failed = 4 };
 std::string_view to_string(JobKind kind);

@@ -3,6 +3,7 @@
 //
 //   scrub     add -> note_scrubbed ... -> at the last extent: done          pause, resume, cancel meanwhile
 //   rebuild   begun with the first segment that moves, ended by the keeper  the same; cancel if no data lacks
+//   rebalance the same                                                      the same; waits for a rebuild
 //   reshape   begun with the first extent that changes, ended by the keeper  pause, resume meanwhile
 #include <algorithm>
 
@@ -39,12 +40,23 @@ bool Tables::unscrubbed(const JobRecord& job, ExtentIndex extent) const {
 }
 
 /// Not those that nobody has room for.
-std::uint32_t Tables::zones_to_move() const {
-    return static_cast<std::uint32_t>(std::ranges::count_if(zones_, [&](const Zone& zone) {
-        if (!zone.allocated()) return false;
-        return zone.move || (position_to_move(zone) && (with_spare(zone) & ~members_of(zone)).any()) ||
-               position_to_balance(zone);
-    }));
+std::uint32_t Tables::segments_to_move(JobKind kind) const {
+    const MemberMask out =
+        in_state(MemberState::failed) | in_state(MemberState::dismissed) | in_state(MemberState::leaving);
+    std::uint32_t sum = 0;
+    for (const Zone& zone : zones_) {
+        if (!zone.allocated()) continue;
+        if (kind == JobKind::rebalance) {
+            sum += zone.move && job_of(zone) == kind ? 1 : 0;
+        } else if (zone.move || (with_spare(zone) & ~members_of(zone)).any()) {
+            sum += positions_on(zone, out);
+        }
+    }
+    if (kind == JobKind::rebalance && state_.balancing) {
+        sum += allocator_->to_even_out(largest_zone().units, in_state(MemberState::ok));
+        sum = std::max(sum, must_move(kind) ? 1u : 0u);
+    }
+    return sum;
 }
 
 JobSize Tables::size_of(const JobRecord& job) const {
@@ -63,10 +75,11 @@ JobSize Tables::size_of(const JobRecord& job) const {
     const std::uint64_t segment = geometry().rows_size();
     JobSize size{segment, job.units_done() * segment, (job.units_done() + job.left) * segment};
     if (!job.active()) return size;
-    size.total_bytes += zones_to_move() * segment;
+    size.total_bytes += segments_to_move(job.kind) * segment;
     for (const Zone& zone : zones_) {
+        if (!zone.move || job_of(zone) != job.kind) continue;
         const std::uint64_t rows = config_.geometry_of(zone.shape).rows_per_extent();
-        size.done_bytes += zone.move ? zone.move->rows_done * segment / rows : 0;
+        size.done_bytes += zone.move->rows_done * segment / rows;
     }
     return size;
 }
@@ -75,7 +88,8 @@ Task<Result<std::uint32_t>> Tables::add_job(JobRecord job, std::uint32_t above, 
     CO_TRY_LET(const Turn turn, co_await begin_change());
     if (state_.active(job.kind) != nullptr) co_return fail(Errc::exists);
     if (by_schedule && state_.schedule.every == 0) co_return fail(Errc::not_found);
-    if (job.kind == JobKind::rebuild && zones_to_move() == 0) co_return fail(Errc::not_found);
+    const bool moves = job.kind == JobKind::rebuild || job.kind == JobKind::rebalance;
+    if (moves && segments_to_move(job.kind) == 0) co_return fail(Errc::not_found);
     GroupState state = state_;
     for (const JobRecord& other : state.jobs) above = std::max(above, other.id);
     job.id = above + 1;
@@ -94,9 +108,9 @@ Task<Status> Tables::set_job(std::uint32_t id, JobState to) {
     if (!present->active()) co_return fail(Errc::exists);
     if (to == JobState::cancelled && !may_cancel(present->kind)) co_return fail(Errc::invalid);
     if (present->state == to) co_return Status{};
-    const bool moves = to == JobState::cancelled && present->kind == JobKind::rebuild;
     GroupState state = state_;
-    if (moves) CO_TRY(co_await cancel_moves(state));
+    if (to == JobState::cancelled && present->kind != JobKind::scrub)
+        CO_TRY(co_await cancel_moves(state, present->kind));
     JobRecord& job = record(state, id);
     if (is_active(to)) {
         job.state = to;
@@ -109,27 +123,30 @@ Task<Status> Tables::set_job(std::uint32_t id, JobState to) {
 }
 
 bool Tables::may_cancel(JobKind kind) const {
-    if (kind == JobKind::scrub) return true;
+    if (kind == JobKind::scrub || kind == JobKind::rebalance) return true;
     return kind == JobKind::rebuild && missing_parts_ == 0 &&
            std::ranges::none_of(zones_, &Zone::moves_in_place);
 }
 
-/// Nobody has to leave any more, in `state`. The segments of before are all there, and stay.
-Task<Status> Tables::cancel_moves(GroupState& state) {
+/// Nobody has to leave any more, or nothing has to be evened out, in `state`. The segments of before are all
+/// there, and stay.
+Task<Status> Tables::cancel_moves(GroupState& state, JobKind kind) {
     for (std::uint32_t i = 0; i < map_pages(); ++i) {
         const PageNumber page(kFirstMapPage.v + i);
         MapPage content = map_content(page);
         bool changed = false;
         for (Zone& zone : content.zones) {
-            changed |= zone.move.has_value();
+            if (!zone.move || job_of(zone) != kind) continue;
+            changed = true;
             zone.move.reset();
         }
         if (changed) CO_TRY(co_await commit(page, std::move(content)));
     }
+    if (kind == JobKind::rebalance) state.balancing = false;
     for (MemberStatus& member : state.members) {
-        if (member.state == MemberState::leaving) member = {MemberState::ok, view_.epoch, member.errors};
+        const bool leaves = kind == JobKind::rebuild && member.state == MemberState::leaving;
+        if (leaves) member = {MemberState::ok, view_.epoch, member.errors};
     }
-    state.balancing = false;
     place_rings(state);
     co_return Status{};
 }
@@ -204,11 +221,11 @@ Task<Status> Tables::note_done(JobKind kind, std::uint32_t units) {
     co_return co_await end_change();
 }
 
-Task<Status> Tables::end_rebuild() {
+Task<Status> Tables::end_moves(JobKind kind) {
     CO_TRY_LET(const Turn turn, co_await begin_change());
     GroupState state = state_;
-    const JobRecord* present = state.active(JobKind::rebuild);
-    if (present == nullptr || must_move()) co_return Status{};
+    const JobRecord* present = state.active(kind);
+    if (present == nullptr || must_move(kind)) co_return Status{};
     end_job(record(state, present->id), JobState::done);
     LOG_INFO("job.done", {"group", config_.name}, {"job", present->id}, {"segments", present->units_done()});
     CO_TRY(co_await commit(kStatePage, std::move(state)));

@@ -105,10 +105,17 @@ bool Tables::anything_to_move() const {
            (in_state(MemberState::leaving) | in_state(MemberState::dismissed)).any() || state_.balancing;
 }
 
-bool Tables::must_move() const {
-    if (open_moves_ != 0) return true;
-    return std::ranges::any_of(zones_, [this](const Zone& zone) {
-        if (!zone.allocated()) return false;
+JobKind Tables::job_of(const Zone& zone) const {
+    if (zone.move &&
+        (zone.moves_in_place() || !in_state(MemberState::ok)[zone.segments[zone.move->position.v].member.v]))
+        return JobKind::rebuild;
+    return !zone.move && position_to_move(zone) ? JobKind::rebuild : JobKind::rebalance;
+}
+
+bool Tables::must_move(JobKind kind) const {
+    return std::ranges::any_of(zones_, [this, kind](const Zone& zone) {
+        if (!zone.allocated() || job_of(zone) != kind) return false;
+        if (zone.move) return true;
         const auto position = position_to_move(zone);
         if (!position) return position_to_balance(zone).has_value();
         const MemberState state = state_.members[zone.segments[position->v].member.v].state;

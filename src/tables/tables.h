@@ -270,15 +270,17 @@ public:
     /// Members that leave, or are dismissed, and have nothing any more are gone.
     Task<Status> end_leaves();
     /// Segments move, or are to at once: not those of failed members, which wait for an operator or a delay.
-    bool must_move() const;
+    bool must_move(JobKind kind) const;
+    /// A rebuild's, or a rebalance's, of a zone with a segment that moves or is to.
+    JobKind job_of(const Zone& zone) const;
     bool leaves_empty(MemberIndex member) const;
 
     // ---- long work over the whole group (jobs.cc)
     /// The extent has a zone, and the scrub has not been there.
     bool unscrubbed(const JobRecord& job, ExtentIndex extent) const;
     JobSize size_of(const JobRecord& job) const;
-    /// Zones with a segment that moves, or should and has a place to go to.
-    std::uint32_t zones_to_move() const;
+    /// Of a rebuild, or a rebalance: those that move, or should and have a place to go to.
+    std::uint32_t segments_to_move(JobKind kind) const;
     /// Its number, greater than `above`. exists: one of its kind goes on. not_found: there is no schedule.
     Task<Result<std::uint32_t>> add_job(JobRecord job, std::uint32_t above, bool by_schedule = false);
     /// running, paused, cancelled. not_found; exists: it has ended; invalid: it cannot be cancelled.
@@ -292,8 +294,8 @@ public:
     Task<Status> note_scrubbed(std::uint32_t id, std::map<ExtentIndex, ScrubCounts> extents);
     /// Units that this AMF has done: segments moved to their end, extents that have another shape.
     Task<Status> note_done(JobKind kind, std::uint32_t units);
-    /// If no move is open. What is not due yet is the next one's.
-    Task<Status> end_rebuild();
+    /// A rebuild, or a rebalance, if no move of it is open. What is not due yet is the next one's.
+    Task<Status> end_moves(JobKind kind);
     /// If all extents have the shape that is wanted. They are as many as fit then.
     Task<Status> end_reshape();
     /// Zones that have another shape than is wanted.
@@ -497,7 +499,7 @@ private:
 
     // jobs.cc
     void end_job(JobRecord& job, JobState how) const;
-    Task<Status> cancel_moves(GroupState& state);
+    Task<Status> cancel_moves(GroupState& state, JobKind kind);
 
     // intents.cc
     bool idle_since(RegionIndex region, Nanos before) const;
