@@ -124,7 +124,8 @@ Task<void> Mover::run() {
     Scope lanes(amf_.executor());
     while (!ending_) {
         co_await sleep_for(clock_, options_.poll);
-        const bool idle = !amf_.tables().anything_to_move() && !any_due() && !any_record();
+        const bool idle = !amf_.tables().anything_to_move() && !any_due() && !any_record() &&
+                          jobs_[0].moved + jobs_[1].moved == 0;
         if (!goes_on() || idle) continue;
         busy_ = true;
         co_await work(lanes);

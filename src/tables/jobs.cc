@@ -50,6 +50,8 @@ std::uint32_t Tables::segments_to_move(JobKind kind) const {
             sum += zone.move && job_of(zone) == kind ? 1 : 0;
         } else if (zone.move || (with_spare(zone) & ~members_of(zone)).any()) {
             sum += positions_on(zone, out);
+            const bool other = zone.move && !out[zone.segments[zone.move->position.v].member.v];
+            sum += other && !zone.moves_in_place() && job_of(zone) == kind ? 1 : 0;
         }
     }
     if (kind == JobKind::rebalance && state_.balancing) {

@@ -105,11 +105,9 @@ bool Tables::anything_to_move() const {
            (in_state(MemberState::leaving) | in_state(MemberState::dismissed)).any() || state_.balancing;
 }
 
+/// A zone has one move: whichever it is, what is missing waits for its end.
 JobKind Tables::job_of(const Zone& zone) const {
-    if (zone.move &&
-        (zone.moves_in_place() || !in_state(MemberState::ok)[zone.segments[zone.move->position.v].member.v]))
-        return JobKind::rebuild;
-    return !zone.move && position_to_move(zone) ? JobKind::rebuild : JobKind::rebalance;
+    return zone.moves_in_place() || position_to_move(zone) ? JobKind::rebuild : JobKind::rebalance;
 }
 
 bool Tables::must_move(JobKind kind) const {
