@@ -231,6 +231,7 @@ int group_create(const Globals& g, const GroupRequest& r) {
     if (!r.controllers.empty()) body["controllers"] = r.controllers;
     if (r.copies != 0) body["copies"] = r.copies;
     if (r.width != 0) body["width"] = r.width;
+    if (r.spares != 0) body["spares"] = r.spares;
     return change(g, "/api/v1/groups", body);
 }
 int group_set(const Globals& g, const std::string& name, const GroupChange& c) {
@@ -251,6 +252,7 @@ int group_set(const Globals& g, const std::string& name, const GroupChange& c) {
         for (std::string partner; std::getline(names, partner, ',');) body["partners"].push_back(partner);
     }
     if (c.scrub_every) body["scrub_every_s"] = parse_duration(*c.scrub_every).value_or(0);
+    put("spares", c.spares);
     put("level", c.level);
     put("coherency", c.coherency);
     put("amfs", c.amfs);

@@ -40,6 +40,7 @@ struct GroupChange {
     std::optional<unsigned> prefetch;
     std::optional<std::string> replication, few_partners, partners;
     std::optional<std::string> scrub_every;  ///< 7d, 12h; off
+    std::optional<unsigned> spares;
     std::optional<std::string> level;
     std::optional<std::string> coherency;
     std::optional<unsigned> amfs;
@@ -52,6 +53,7 @@ struct GroupRequest {
     SharingRequest sharing;
     unsigned copies = 0;
     unsigned width = 0;
+    unsigned spares = 0;
     bool force = false;
 };
 

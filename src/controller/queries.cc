@@ -73,6 +73,8 @@ GroupInfo Controller::describe(const GroupRuntime& group) const {
     info.scrub = tables.state().schedule;
     info.journal_bytes = config.journal.ring_size;
     info.dimension = config.dimension;
+    info.spares = config.spares;
+    info.spares_left = tables.spares_left();
     info.usable_bytes = tables.usable_extents() * kExtentSize;
     info.used_bytes = tables.allocated_extents() * kExtentSize;
     const AmfReport amfs = group.together();
@@ -135,7 +137,9 @@ Space space_of(const Tables& tables) {
     const std::size_t width = std::min<std::size_t>(config.wanted.width(), there.count());
     Space space;
     space.used = tables.allocated_extents();
-    space.usable = width < config.wanted.k ? 0 : tables.zones_on(there, static_cast<unsigned>(width));
+    space.usable = width < config.wanted.k
+                       ? 0
+                       : tables.zones_on(there, static_cast<unsigned>(width), tables.spares_left());
     space.promised = tables.promised_zones();
     space.missing = space.used + space.promised - std::min(space.used + space.promised, space.usable);
     return space;
@@ -243,6 +247,12 @@ void Controller::add_conditions(StatusReport& report) {
                                          "disks, or fails with ENOSPC",
                 (space.missing == 0 ? "" : "replace the failed disks, or ") +
                     std::string("trim what is not needed (fstrim, blkdiscard), delete virtual disks"));
+        }
+        if (info.spares_left < info.spares) {
+            add("SPARE_USED", Severity::warning, info.name,
+                "room is left for what " + std::to_string(info.spares_left) +
+                    " disks hold, and is to be kept for " + std::to_string(info.spares),
+                "replace the failed disks: braid disk replace OLD NEW");
         }
         const auto disk = [&info](std::size_t i) {
             return info.disks[i].empty() ? info.name + "/" + std::to_string(i) : info.disks[i];

@@ -499,5 +499,53 @@ TEST(Mover, LeavesTheSpaceOfVirtualDisksAlone) {
     EXPECT_FALSE(m.world.run_until([&] { return !m.lacks_something(); }, 1s));
 }
 
+/// Virtual disks have all that they can have, and one disk after the other fails: as often as there are
+/// spares all is made again.
+TEST(Spares, AreRoomToMakeAgainWhatFullDisksHeld) {
+    WorldOptions options = shape(Level::raid5, 6, 3, true, PowerLoss::resync);
+    options.extents = 8;
+    Moving without(options);
+    options.spares = 2;
+    Moving m(options);
+    Tables& tables = m.world.amf(1).tables();
+    const std::uint32_t extents = tables.usable_extents();
+    ASSERT_GT(extents, 2u);
+    EXPECT_LT(extents, without.world.amf(1).tables().usable_extents());
+    ASSERT_TRUE(m.world.run(1, tables.create_volume("v", extents * kExtentSize)));
+    EXPECT_FALSE(m.world.run(1, tables.create_volume("w", kExtentSize)));
+    for (std::uint32_t extent = 0; extent < extents; ++extent)
+        ASSERT_TRUE(m.world.write(1 + extent % 2, extent * kExtentSize, pattern(extent, 1u << 20)));
+    for (std::uint8_t failed = 0; failed < options.spares; ++failed) {
+        EXPECT_EQ(tables.spares_left(), unsigned{options.spares} - failed);
+        m.fail(tables.zone(ExtentIndex(0))->segments[0].member.v);
+        ASSERT_TRUE(m.rebuilt()) << "after " << unsigned{failed};
+    }
+    EXPECT_EQ(tables.spares_left(), 0u);
+    for (std::uint32_t extent = 0; extent < extents; ++extent)
+        EXPECT_TRUE(m.reads(2, extent * kExtentSize, pattern(extent, 1u << 20))) << extent;
+    EXPECT_TRUE(m.world.unclean(1, extents * kExtentSize).empty());
+}
+
+/// More are refused if virtual disks have their room, or stripes their disks; fewer are room for virtual
+/// disks.
+TEST(Spares, ChangeWhileTheGroupIsServed) {
+    WorldOptions options = shape(Level::raid5, 5, 3, false, PowerLoss::resync);
+    options.extents = 8;
+    Moving m(options);
+    Tables& tables = m.world.amf(1).tables();
+    const std::uint32_t all = tables.usable_extents();
+    EXPECT_EQ(m.world.run(1, tables.set_spares(3)).error().code, Errc::no_space) << "stripes of 3 on 2 disks";
+    ASSERT_TRUE(m.world.run(1, tables.set_spares(1)));
+    EXPECT_EQ(m.world.amf(2).tables().config().spares, 1u);
+    const std::uint32_t less = tables.usable_extents();
+    EXPECT_LT(less, all);
+    ASSERT_TRUE(m.world.run(1, tables.create_volume("v", less * kExtentSize)));
+    EXPECT_EQ(m.world.run(1, tables.set_spares(2)).error().code, Errc::no_space);
+    EXPECT_FALSE(m.world.run(1, tables.create_volume("w", kExtentSize)));
+    ASSERT_TRUE(m.world.run(2, m.world.amf(2).tables().set_spares(0)));
+    EXPECT_EQ(tables.usable_extents(), all);
+    EXPECT_TRUE(m.world.run(1, tables.create_volume("w", kExtentSize)));
+}
+
 }  // namespace
 }  // namespace braid

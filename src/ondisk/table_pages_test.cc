@@ -50,6 +50,18 @@ GroupConfig small_config() {
     return config;
 }
 
+TEST(ConfigPage, HasSparesBesideTheWidth) {
+    GroupConfig config = small_config();
+    config.wanted = {Level::raid5, 4, 1};
+    GroupConfig after = config;
+    after.spares = 1;
+    EXPECT_TRUE(config.may_become(after));
+    Block block;
+    after.encode(block.span());
+    EXPECT_EQ(*GroupConfig::decode(block.view()), after);
+    EXPECT_EQ(block.bytes[171], std::byte{1});
+}
+
 TEST(GroupConfig, OnlyHowLocksAreKeptAndWhoHasSlotsOutsideMayChange) {
     const GroupConfig before = small_config();
     GroupConfig after = before;

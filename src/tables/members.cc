@@ -135,20 +135,54 @@ Task<Status> Tables::copy_pages(Disk& disk, const GroupState& state) {
 // ---- room
 
 std::uint32_t Tables::usable_extents() const {
-    return std::min(config_.extents, zones_on(counted_members(), largest_zone().width));
+    return std::min(config_.extents, zones_on(counted_members(), largest_zone().width, config_.spares));
 }
 
 std::uint32_t Tables::extents_if_expanded() const {
-    const std::uint32_t zones = zones_on(counted_members(), largest_zone().width);
+    const std::uint32_t zones = zones_on(counted_members(), largest_zone().width, config_.spares);
     return std::max(config_.extents, std::min(zones, config_.most_extents()));
 }
 
-std::uint32_t Tables::zones_on(MemberMask members, unsigned width) const {
+std::uint32_t Tables::zones_on(MemberMask members, unsigned width, unsigned spares) const {
+    return capacity(members, {static_cast<std::uint8_t>(width), largest_zone().units}, spares);
+}
+
+std::uint32_t Tables::capacity(MemberMask members, ZoneSize size, unsigned spares) const {
     std::vector<std::uint32_t> segments;
     for (std::size_t i = 0; i < config_.members.size(); ++i) {
-        if (members[i]) segments.push_back(config_.members[i].units / largest_zone().units);
+        if (members[i]) segments.push_back(config_.members[i].units / size.units);
     }
-    return zone_capacity(segments, width);
+    return zone_capacity(segments, size.width, spares);
+}
+
+unsigned Tables::spares_left() const {
+    const MemberMask there = in_state(MemberState::ok) & ~gone();
+    unsigned left = config_.spares;
+    while (left != 0 && !keeps(there, left)) --left;
+    return left;
+}
+
+Task<Status> Tables::set_spares(std::uint8_t spares) {
+    CO_TRY_LET(const Turn turn, co_await begin_change());
+    if (spares == config_.spares) co_return Status{};
+    CO_TRY(can_spare(spares));
+    GroupConfig config = config_;
+    config.spares = spares;
+    LOG_INFO("group.spares", {"group", config.name}, {"spares", unsigned{spares}});
+    CO_TRY(co_await commit(kConfigPage, std::move(config)));
+    CO_TRY(co_await grow());
+    co_return co_await end_change();
+}
+
+Status Tables::can_spare(unsigned spares) const {
+    return spares == 0 || keeps(counted_members(), spares) ? Status{} : fail(Errc::no_space);
+}
+
+/// All that virtual disks may need finds room on these members, whichever `spares` of them are away.
+bool Tables::keeps(MemberMask members, unsigned spares) const {
+    const unsigned width = largest_zone().width;
+    return members.count() >= std::size_t{width} + spares &&
+           zones_on(members, width, spares) >= reserved_extents();
 }
 
 /// What virtual disks can have is on these. One that has failed counts until it is dismissed.
@@ -238,7 +272,8 @@ Status Tables::may_leave(MemberIndex member) const {
     away.set(member.v);
     const std::uint64_t needed = allocated_extents_ + std::uint64_t{promised_zones()};
     const std::size_t stay = config_.members.size() - away.count();
-    if (zones_on(~away, largest_zone().width) < needed || stay < largest_zone().width ||
+    const unsigned spares = spares_left();
+    if (zones_on(~away, largest_zone().width, spares) < needed || stay < largest_zone().width + spares ||
         !serves_without(away))
         return fail(Errc::would_lose_data);
     return {};

@@ -107,6 +107,8 @@ std::string Tables::why_not(StripeShape shape) const {
     if (shape.m < config_.wanted.m) return "stripes cannot get fewer parities than they have";
     if (shape.k < config_.wanted.k) return "stripes cannot get narrower than they are";
     const std::size_t usable = (in_state(MemberState::ok) & ~gone()).count();
+    if (shape.width() + config_.spares > usable && config_.spares != 0)
+        return "with the spares that the group keeps they would be wider than there are members";
     if (shape.width() > usable) return "stripes would be wider than there are members";
     if (!config_.can_have(shape)) return "the journal is too small for stripes as wide as that";
     return {};
@@ -120,11 +122,7 @@ Task<Status> Tables::set_wanted(StripeShape shape) {
     config.wanted = shape;
     // All that virtual disks may need, in the new shape, and a place beside it to begin with.
     const ZoneSize size = config.geometry_of(shape).zone_size();
-    std::vector<std::uint32_t> segments;
-    for (std::size_t i = 0; i < config.members.size(); ++i) {
-        if (counted_members()[i]) segments.push_back(config.members[i].units / size.units);
-    }
-    const bool all = zone_capacity(segments, size.width) >= reserved_extents();
+    const bool all = capacity(counted_members(), size, config.spares) >= reserved_extents();
     const bool more = allocator_->room(config.zone_size(), counted_members()) > promised_zones();
     const bool one = allocator_->room(size, in_state(MemberState::ok) & ~gone()) > 0;
     if (!all || !one || (!more && promised_zones() != 0)) co_return fail(Errc::no_space);

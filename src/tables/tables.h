@@ -136,8 +136,13 @@ public:
     const VolumeRecord* volume(VolumeId id) const;
     /// Extents that virtual disks can have, with the members that have not left and do not.
     std::uint32_t usable_extents() const;
-    /// Zones of so many segments, all as large as those of new ones, that these members hold.
-    std::uint32_t zones_on(MemberMask members, unsigned width) const;
+    /// Zones of so many segments, all as large as those of new ones, that these members hold, whichever
+    /// `spares` of them are away.
+    std::uint32_t zones_on(MemberMask members, unsigned width, unsigned spares = 0) const;
+    /// Of the configured spares, how many more members may be lost for which there is room.
+    unsigned spares_left() const;
+    /// Virtual disks have too much for so many: no_space.
+    Status can_spare(unsigned spares) const;
     /// Zones that virtual disks may still need.
     std::uint32_t promised_zones() const;
     std::uint64_t allocated_extents() const { return allocated_extents_; }
@@ -180,6 +185,8 @@ public:
     /// Says so for as long as the extent has that zone, and lasts; does nothing if it has it no more.
     Task<Status> quarantine(StripeIndex stripe, std::uint32_t generation);
     std::size_t quarantined_stripes() const;
+    /// Room for so many members is kept from now on. no_space: virtual disks have it.
+    Task<Status> set_spares(std::uint8_t spares);
     /// All extents are to have this shape. invalid: not for this group (the reason: why_not()); no_space.
     Task<Status> set_wanted(StripeShape shape);
     /// Why extents cannot have this shape; empty: they can.
@@ -456,6 +463,8 @@ private:
     Task<Status> name_member(MemberIndex member, GroupConfig config);
     bool comes_without_us(const GroupState& before) const;
     MemberMask counted_members() const;
+    std::uint32_t capacity(MemberMask members, ZoneSize size, unsigned spares) const;
+    bool keeps(MemberMask members, unsigned spares) const;
 
     // reach.cc
     Task<MemberMask> read_once(MemberMask members);
