@@ -87,7 +87,7 @@ public:
         if (setup_.work == "rebuild") out.disks.erase(out.disks.begin());
         for (Node& node : nodes_) {
             const AmfReport report = report_of(node);
-            out.amfs.push_back(report.moves.moved_here + report.counters.reshaped_rows);
+            out.amfs.push_back(report.moved_bytes + report.counters.reshaped_rows);
         }
         ended_ = true;
         (void)world_.run_until([this] { return open_ == 0; }, 60s);

@@ -240,6 +240,7 @@ int group_create(const Globals& g, const GroupRequest& r) {
     if (!r.controllers.empty()) body["controllers"] = r.controllers;
     if (r.copies != 0) body["copies"] = r.copies;
     if (r.width != 0) body["width"] = r.width;
+    if (r.spares != 0) body["spares"] = r.spares;
     return change(g, "/api/v1/groups", body);
 }
 int group_set(const Globals& g, const std::string& name, const GroupChange& c, bool wait) {
@@ -260,6 +261,7 @@ int group_set(const Globals& g, const std::string& name, const GroupChange& c, b
         for (std::string partner; std::getline(names, partner, ',');) body["partners"].push_back(partner);
     }
     if (c.scrub_every) body["scrub_every_s"] = parse_duration(*c.scrub_every).value_or(0);
+    put("spares", c.spares);
     put("level", c.level);
     for (const auto& [key, value] : c.fixed) body[key] = value;
     return change(g, "/api/v1/groups/" + path_part(name) + "/set", body, wait);

@@ -42,6 +42,7 @@ struct GroupChange {
     std::optional<unsigned> prefetch;
     std::optional<std::string> replication, few_partners, partners;
     std::optional<std::string> scrub_every;  ///< 7d, 12h; off
+    std::optional<unsigned> spares;
     std::optional<std::string> level;
     std::map<std::string, std::string> fixed;
 };
@@ -53,6 +54,7 @@ struct GroupRequest {
     SharingRequest sharing;
     unsigned copies = 0;
     unsigned width = 0;
+    unsigned spares = 0;
     bool force = false;
 };
 

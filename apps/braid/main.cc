@@ -152,10 +152,16 @@ void add_groups(CLI::App& app, Words& w) {
     create->add_option("--controllers", r.controllers, "that share it, default all that are up")
         ->delimiter(',');
     create->add_option("--copies", r.copies, "mirror: copies of each block");
-    create->add_option(
-        "--width", r.width,
-        "others: strips of a stripe, parity too, default all disks, at most 24; with fewer than disks there "
-        "is room to make again what a failed one held");
+    create->add_option("--width", r.width,
+                       "others: strips of a stripe, parity too, default all disks less --spares, at most 24; "
+                       "with fewer than disks there "
+                       "is room to make again what a failed one held");
+    create
+        ->add_option(
+            "--spares", r.spares,
+            "room of so many disks is kept free on all of them, to make again there what failed ones "
+            "held; default 0")
+        ->check(CLI::Range(0, 61));
     add_sharing(create, r.sharing);
     create->add_flag("--force", r.force, "overwrite what the disks hold");
     CLI::App* const set =
@@ -186,6 +192,8 @@ void add_groups(CLI::App& app, Words& w) {
         ->check([](const std::string& text) {
             return parse_duration(text) ? std::string() : "7d, 12h, 30m, 90s or off";
         });
+    set->add_option("--spares", c.spares, "room of so many disks is kept free for rebuilding")
+        ->check(CLI::Range(0, 61));
     set->add_option("--level", c.level, "raid6 of raid5: all that is there is converted")
         ->check(CLI::IsMember({"raid5", "raid6", "raid7.3"}));
     add_wait(set, w);

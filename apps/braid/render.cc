@@ -148,6 +148,7 @@ std::string group_text(std::string_view document) {
         {"redundancy", fmt::format("{} disks may still fail", num(g, "redundancy_remaining"))},
         {"usable", size_or_dash(g, "usable_bytes")},
         {"allocated", size_or_dash(g, "used_bytes")},
+        {"spares", fmt::format("{} disks, of these free {}", num(g, "spares"), num(g, "spares_left"))},
         {"strip", size_or_dash(g, "strip_bytes")},
         {"granularity", str(g, "granularity")},
         {"lock order", str(g, "lock_order")},

@@ -113,6 +113,8 @@ Json to_json(const GroupInfo& g) {
                 {"scrub_age_s", g.scrub.every == 0 ? Json(nullptr) : Json(g.scrub.age)},
                 {"journal_bytes", g.journal_bytes},
                 {"dimension", g.dimension},
+                {"spares", g.spares},
+                {"spares_left", g.spares_left},
                 {"dirty_regions", g.dirty_regions},
                 {"disks", std::move(disks)},
                 {"wrong_blocks", std::move(wrong)},

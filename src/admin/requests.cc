@@ -140,6 +140,7 @@ AdminResult<CreateGroup> parse_create_group(std::string_view body) {
     if (fields.word("checksums", checksums, parse_on_off)) r.checksums = checksums;
     fields.number("copies", r.copies, kMaxWidth);
     fields.number("width", r.width, kMaxWidth);
+    fields.number("spares", r.spares, kMaxMembers);
     fields.flag("force", r.force);
     auto request = fields.finish(std::move(r));
     if (request && (request->disks.size() < 3 || request->disks.size() > kMaxMembers)) {
@@ -178,6 +179,8 @@ AdminResult<SetGroup> parse_set_group(std::string_view body) {
     if (fields.word("few_partners", few_partners, parse_few_partners)) r.change.few_partners = few_partners;
     std::uint32_t scrub_every = 0;
     if (fields.number("scrub_every_s", scrub_every, ScrubSchedule::kLongest)) r.scrub_every = scrub_every;
+    std::uint8_t spares = 0;
+    if (fields.number("spares", spares, kMaxMembers)) r.spares = spares;
     Level level{};
     if (fields.word("level", level, parse_level)) r.level = level;
     fields.text("partners_of", r.partners_of);

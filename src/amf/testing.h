@@ -102,6 +102,7 @@ struct WorldOptions {
     Level level = Level::raid5;
     std::size_t disks = 5;
     std::uint32_t strip_size = 16u << 10;
+    std::uint8_t spares = 0;  ///< room of so many disks is kept free
     unsigned width = 0;
     bool checksums = true;
     std::uint8_t dimension = 2;
@@ -431,6 +432,7 @@ inline void World::format() {
         raw.push_back(found.members.back().disk.get());
     }
     NewGroup wish{"g", geometry, options.dimension, {}, options.sharing, options.power_loss};
+    wish.spares = options.spares;
     for (int i = 1; i <= 8; ++i) wish.controllers.push_back("c" + std::to_string(i));
     Scope scope(executor);
     std::optional<Result<Uuid>> made;

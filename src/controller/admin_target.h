@@ -93,6 +93,8 @@ struct GroupInfo {
     ScrubSchedule scrub{};
     std::uint64_t journal_bytes = 0;  ///< of one AMF's journal, on each member that has it
     unsigned dimension = 1;
+    unsigned spares = 0;       ///< members whose room is kept free for rebuilding
+    unsigned spares_left = 0;  ///< of these: that can fail now, and all that they held finds room
     std::uint64_t usable_bytes = 0;
     std::uint64_t used_bytes = 0;       ///< extents that have a zone
     unsigned redundancy_remaining = 0;  ///< disks that may still fail
@@ -292,8 +294,10 @@ struct CreateGroup {
     PowerLoss power_loss = PowerLoss::journal;
     std::optional<bool> checksums;  ///< of every block; nothing: yes, from strips of 16 KiB on
     unsigned copies = 0;            ///< mirror: copies of each block; 0: 2
-    unsigned width = 0;  ///< others: strips of a stripe, parity too; 0: as many as disks, at most 24
-    bool force = false;  ///< overwrite what the disks hold
+    unsigned width =
+        0;  ///< others: strips of a stripe, parity too; 0: as many as disks less spares, at most 24
+    unsigned spares = 0;  ///< room of so many disks is kept free for rebuilding
+    bool force = false;   ///< overwrite what the disks hold
     bool dry_run = false;
 };
 
@@ -319,6 +323,7 @@ struct SetGroup {
     std::string partners_of;                     ///< whose partners are set, if not empty: a controller
     std::vector<std::string> partners;           ///< controllers; none: nobody is preferred any more
     std::optional<std::uint32_t> scrub_every{};  ///< seconds; 0: never
+    std::optional<std::uint8_t> spares{};        ///< room of so many disks is kept free for rebuilding
     std::optional<Level> level{};                ///< of all stripes from now on, those that are there too
     bool dry_run = false;
 };

@@ -63,7 +63,8 @@ struct AmfReport {
     std::vector<MemberLatency> latencies;          ///< by member
     std::map<std::string, std::size_t> in_flight;  ///< by port
     std::optional<ResyncProgress> resync;          ///< of what its earlier life left, while there is any
-    bool balance_waits = false;  ///< for a rebuild
+    bool balance_waits = false;                    ///< for a rebuild
+    std::uint64_t moved_bytes = 0;                 ///< that this AMF has put elsewhere
     PaceReport pace;
     std::size_t unreadable_extents = 0;  ///< that cannot be converted for it
     std::uint64_t window_waits = 0;      ///< of all AMFs: as AmfCounters has it of one

@@ -178,9 +178,22 @@ Task<AdminResult<Outcome>> Controller::create_group(CreateGroup request) {
         co_return refuse(Errc::invalid, what + " names " + std::to_string(request.disks.size()) + " disks",
                          "a group has 3 to " + std::to_string(kMaxMembers) + " disks");
     }
+    const std::size_t most =
+        request.disks.size() - std::min<std::size_t>(request.disks.size(), request.spares);
+    const unsigned width = request.width != 0 || request.spares == 0
+                               ? request.width
+                               : static_cast<unsigned>(std::min<std::size_t>(most, kMaxWidth));
     const auto geometry =
         Geometry::make(*level, request.disks.size(), static_cast<std::uint32_t>(request.strip_size),
-                       *level == Level::mirror ? request.copies : request.width);
+                       *level == Level::mirror ? request.copies : width);
+    if (geometry ? geometry->width() > most : most == 0) {
+        co_return refuse(Errc::invalid,
+                         what + ": " + std::to_string(request.spares) + " spares of " +
+                             std::to_string(request.disks.size()) + " disks leave " + std::to_string(most) +
+                             (geometry ? ", and a stripe is " + std::to_string(geometry->width()) + " wide"
+                                       : std::string{}),
+                         "fewer --spares, more --disks or a smaller --width");
+    }
     if (!geometry || request.strip_size > kMaxStripSize) {
         co_return refuse(
             Errc::invalid,
@@ -229,6 +242,7 @@ Task<AdminResult<Outcome>> Controller::create_group(CreateGroup request) {
         request.dimension != 0 ? request.dimension : std::min<std::size_t>(2, wish.controllers.size()));
     wish.sharing = request.sharing;
     wish.power_loss = request.power_loss;
+    wish.spares = static_cast<std::uint8_t>(request.spares);
     const std::string_view complaint =
         wish.sharing.complaint(wish.controllers.size(), wish.geometry.strip_size);
     if (!complaint.empty())
@@ -353,7 +367,7 @@ Task<AdminResult<Outcome>> Controller::set_group(SetGroup request) {
         if (!named) co_return std::unexpected(named.error());
         request.change.partners = *named;
     }
-    if (request.change == SharingChange{} && !request.scrub_every && !request.level)
+    if (request.change == SharingChange{} && !request.scrub_every && !request.level && !request.spares)
         co_return refuse(Errc::invalid, what + ": nothing is to be set", "braid group set --help");
     const SharingOptions before = config.sharing, after = request.change.applied_to(before);
     const std::string_view complaint = after.complaint(config.controllers.size(), config.geometry.strip_size);
@@ -386,7 +400,17 @@ Task<AdminResult<Outcome>> Controller::set_group(SetGroup request) {
         step("scrub every", scrub_every_text(every), scrub_every_text(*request.scrub_every));
     const StripeShape shape = request.level ? config.wanted.at_level(*request.level) : config.wanted;
     const bool converts = shape != config.wanted;
-    if (const Obstacle obstacle = tables.why_not(shape); obstacle != Obstacle::none)
+    if (request.spares) {
+        if (!tables.can_spare(*request.spares, shape)) {
+            co_return refuse(Errc::no_space,
+                             what + " has no room of " + std::to_string(*request.spares) +
+                                 " disks beside its stripes and what its virtual disks may need",
+                             "braid group expand " + request.name +
+                                 " --add DISK, delete virtual disks, or fewer --spares");
+        }
+        step("spares", std::to_string(config.spares), std::to_string(*request.spares));
+    }
+    if (const Obstacle obstacle = tables.why_not(shape, {}, request.spares); obstacle != Obstacle::none)
         co_return std::unexpected(cannot_convert(tables, shape, obstacle));
     if (converts) {
         outcome.steps.push_back("converts all stripes of " + what + " to " +
@@ -395,7 +419,7 @@ Task<AdminResult<Outcome>> Controller::set_group(SetGroup request) {
     }
     if (outcome.steps.empty()) outcome.steps.push_back(what + " is so already");
     if (request.dry_run) co_return outcome;
-    GroupChange change{request.change, {}, request.scrub_every};
+    GroupChange change{request.change, {}, request.scrub_every, request.spares};
     if (converts) change.wanted = shape;
     const Status status = co_await tables.set(change);
     if (!status) co_return std::unexpected(from(status.error(), what));

@@ -35,7 +35,9 @@ Space space_of(const Tables& tables) {
     const std::size_t width = std::min<std::size_t>(config.wanted.width(), there.count());
     Space space;
     space.used = tables.allocated_extents();
-    space.usable = width < config.wanted.k ? 0 : tables.zones_on(there, static_cast<unsigned>(width));
+    space.usable = width < config.wanted.k
+                       ? 0
+                       : tables.zones_on(there, static_cast<unsigned>(width), tables.spares_left());
     space.promised = tables.promised_zones();
     space.missing = space.used + space.promised - std::min(space.used + space.promised, space.usable);
     return space;
@@ -129,6 +131,12 @@ void Controller::add_conditions(StatusReport& report) {
                 (space.missing == 0 ? "" : "replace the failed disks, or ") +
                     std::string("trim what is not needed (fstrim, blkdiscard), delete virtual disks"));
         }
+        if (info.spares_left < info.spares) {
+            add("SPARE_USED", Severity::warning, info.name,
+                "room is left for what " + std::to_string(info.spares_left) +
+                    " disks hold, and is to be kept for " + std::to_string(info.spares),
+                "replace the failed disks: braid disk replace OLD NEW");
+        }
         const auto disk = [&info](std::size_t i) { return info.disk_name(i); };
         for (std::size_t i = 0; i < info.members.size(); ++i) {
             const bool lost =
@@ -185,7 +193,8 @@ void Controller::add_conditions(StatusReport& report) {
         }
         if (all.balance_waits) {
             add("EXPANSION_WAITS", Severity::info, info.name,
-                "is not spread over all of its disks before what is missing, or has to leave, stands elsewhere",
+                "is not spread over all of its disks before what is missing, or has to leave, stands "
+                "elsewhere",
                 "wait, it goes on by itself: braid job list");
         }
         if (amf.copying_bytes != 0) {

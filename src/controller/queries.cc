@@ -67,6 +67,8 @@ GroupInfo Controller::describe(const GroupRuntime& group) const {
     info.scrub = tables.state().schedule;
     info.journal_bytes = config.journal.ring_size;
     info.dimension = config.dimension;
+    info.spares = config.spares;
+    info.spares_left = tables.spares_left();
     info.usable_bytes = tables.usable_extents() * kExtentSize;
     info.used_bytes = tables.allocated_extents() * kExtentSize;
     const AmfReport amfs = group.together();

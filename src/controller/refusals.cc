@@ -28,6 +28,9 @@ AdminError cannot_leave(const Tables& tables, const std::string& disk, Obstacle 
     const std::string& name = tables.config().name;
     const std::string group = "group " + name;
     const unsigned lost = tables.failed_members();
+    const std::string spares = tables.spares_left() == 0
+                                   ? std::string()
+                                   : " and keeps room for " + std::to_string(tables.spares_left()) + " more";
     const std::string with = beside.empty() ? std::string() : ", with " + beside;
     const std::string replace_lost =
         "braid disk replace OLD NEW, for each disk that has failed or is not found";
@@ -36,7 +39,7 @@ AdminError cannot_leave(const Tables& tables, const std::string& disk, Obstacle 
             return {
                 Errc::would_lose_data,
                 disk + ": " + group + " has stripes of " + std::to_string(tables.config().wanted.width()) +
-                    " disks, and without it fewer would be left" + with +
+                    " disks" + spares + ", and without it fewer would be left" + with +
                     (lost == 0 ? std::string() : ": " + std::to_string(lost) + " are gone already"),
                 lost == 0 ? "braid disk replace OLD NEW, or braid disk add another one first" : replace_lost};
         case Obstacle::no_room:
@@ -76,7 +79,8 @@ AdminError cannot_convert(const Tables& tables, StripeShape shape, Obstacle why)
                     "more disks than that: braid group expand " + name + " --width N, or " + other};
         case Obstacle::few_members:
             return {Errc::invalid,
-                    what + "stripes of " + width + " disks would be wider than there are members that serve",
+                    what + "stripes of " + width + " disks would be wider than there are members that serve" +
+                        (tables.config().spares == 0 ? "" : ", less those whose room is kept (--spares)"),
                     tables.failed_members() == 0
                         ? "braid group expand " + name + " --add DISK,... first"
                         : "braid disk replace OLD NEW for those that have failed, or braid group expand " +

@@ -128,15 +128,19 @@ Result<Role> role_of_member(const Geometry& geometry, const Zone& zone, Row row,
     return geometry.role_at(ZonePosition(static_cast<std::uint8_t>(found - parts.begin())), row);
 }
 
-std::uint32_t zone_capacity(std::span<const std::uint32_t> segments_by_member, unsigned width) {
+std::uint32_t zone_capacity(std::span<const std::uint32_t> segments_by_member, unsigned width,
+                            unsigned spares) {
     ASSERT(width > 0);
+    if (segments_by_member.size() < width + spares) return 0;
+    std::vector<std::uint32_t> left(segments_by_member.begin(), segments_by_member.end());
+    std::ranges::sort(left);  // the largest may be those that are away
+    left.resize(left.size() - spares);
     const auto fits = [&](std::uint64_t zones) {
         std::uint64_t usable = 0;
-        for (std::uint32_t segments : segments_by_member) usable += std::min<std::uint64_t>(segments, zones);
+        for (std::uint32_t segments : left) usable += std::min<std::uint64_t>(segments, zones);
         return usable >= width * zones;
     };
-    const std::uint64_t all =
-        std::accumulate(segments_by_member.begin(), segments_by_member.end(), std::uint64_t{0});
+    const std::uint64_t all = std::accumulate(left.begin(), left.end(), std::uint64_t{0});
     std::uint64_t low = 0;
     std::uint64_t high = std::min<std::uint64_t>(all / width, UINT32_MAX);
     while (low < high) {

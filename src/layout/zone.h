@@ -174,8 +174,10 @@ unsigned positions_on(const Zone& zone, MemberMask members);
 Result<Role> role_of_member(const Geometry& geometry, const Zone& zone, Row row, MemberIndex member);
 
 /// How many zones of `width` distinct members fit at most, however they are allocated and freed: the largest
-/// E with sum(min(segments, E)) >= width * E. With width == members that is the smallest member's count.
-std::uint32_t zone_capacity(std::span<const std::uint32_t> segments_by_member, unsigned width);
+/// E with sum(min(segments, E)) >= width * E. With width == members that is the smallest member's count. So
+/// many of the members, whichever they are, may be away: `spares`.
+std::uint32_t zone_capacity(std::span<const std::uint32_t> segments_by_member, unsigned width,
+                            unsigned spares = 0);
 
 /// Further zones that are to find their places, whatever else is taken.
 struct Promise {

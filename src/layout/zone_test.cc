@@ -24,6 +24,9 @@ TEST(ZoneCapacity, CountsZonesOfDistinctMembers) {
     EXPECT_EQ(zone_capacity(uneven, 1), 15u);
     EXPECT_EQ(zone_capacity(uneven, 4), 0u);
     EXPECT_EQ(zone_capacity(std::vector<std::uint32_t>(6, 7), 4), 10u);
+    EXPECT_EQ(zone_capacity(std::vector<std::uint32_t>(6, 7), 4, 1), 8u);
+    EXPECT_EQ(zone_capacity(std::vector<std::uint32_t>(6, 7), 4, 2), 7u);
+    EXPECT_EQ(zone_capacity(std::vector<std::uint32_t>(6, 7), 4, 3), 0u);
 }
 
 constexpr std::uint32_t kUnits = 5;  // of a segment, where all have one size

@@ -39,9 +39,9 @@ void JobRecord::note_done(ExtentIndex extent) {
 bool JobRecord::is_valid() const {
     if (id == 0) return *this == JobRecord{};
     const bool scrubs = kind == JobKind::scrub && active();
-    return kind >= JobKind::scrub && kind <= JobKind::rebalance && state < JobState::failed && priority >= 1 &&
-           priority <= kMaxPriority && (ended == 0 || !active()) && (left == 0 || !active()) && !window[0] &&
-           (scrubs || (cursor == ExtentIndex() && window.none())) &&
+    return kind >= JobKind::scrub && kind <= JobKind::rebalance && state < JobState::failed &&
+           priority >= 1 && priority <= kMaxPriority && (ended == 0 || !active()) &&
+           (left == 0 || !active()) && !window[0] && (scrubs || (cursor == ExtentIndex() && window.none())) &&
            (kind == JobKind::scrub || counts == ScrubCounts{}) &&
            (counts.unattributed == 0) == (counts.first_unattributed.v == ScrubCounts::kNoStripe);
 }

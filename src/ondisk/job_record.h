@@ -1,5 +1,6 @@
 // Long work over a whole group as it stands in the state page (bytes: docs/on-disk.md), so that it outlives
-// whoever works on it. A unit of a scrub or a reshape is an extent, one of a rebuild or a rebalance a segment.
+// whoever works on it. A unit of a scrub or a reshape is an extent, one of a rebuild or a rebalance a
+// segment.
 #pragma once
 
 #include <array>

@@ -31,8 +31,9 @@ std::uint64_t usual_ring_size(const Geometry& geometry, std::span<const std::uin
 }
 
 Result<SpacePlan> plan_space(const Geometry& geometry, std::span<const std::uint64_t> disk_sizes,
-                             unsigned rings, std::uint64_t ring_size) {
-    if (disk_sizes.size() < geometry.width() || disk_sizes.size() > kMaxMembers) return fail(Errc::invalid);
+                             unsigned rings, std::uint64_t ring_size, unsigned spares) {
+    if (disk_sizes.size() < geometry.width() + std::size_t{spares} || disk_sizes.size() > kMaxMembers)
+        return fail(Errc::invalid);
     SpacePlan plan;
     const std::uint32_t segment = geometry.zone_size().units;
     std::vector<std::uint32_t> segments;
@@ -57,6 +58,7 @@ Result<SpacePlan> plan_space(const Geometry& geometry, std::span<const std::uint
     plan.page_count =
         static_cast<std::uint32_t>((plan.data_start - rings * ring_size - kTableStart) / (2 * kPageSize));
     count(plan.data_start);
+    plan.extents = zone_capacity(segments, geometry.width(), spares);
     for (std::size_t i = 0; i < disk_sizes.size(); ++i) {
         if (segments[i] == 0) return fail(Errc::no_space, static_cast<std::uint32_t>(i));
     }

@@ -34,11 +34,12 @@ struct SpacePlan {
     std::uint64_t logical_size() const { return extents * kExtentSize; }
 };
 
-/// `disk_sizes` by member, bytes; `rings`: journals of `ring_size`, 0 for a group without. invalid for fewer
+/// `disk_sizes` by member, bytes; `rings`: journals of `ring_size`, 0 for a group without; `spares`:
+/// members whose room virtual disks never need. invalid for fewer
 /// members than the width or more than 64; no_space, the member in its detail, if a disk does not hold one
 /// segment beside the tables.
 Result<SpacePlan> plan_space(const Geometry& geometry, std::span<const std::uint64_t> disk_sizes,
-                             unsigned rings = 0, std::uint64_t ring_size = 0);
+                             unsigned rings = 0, std::uint64_t ring_size = 0, unsigned spares = 0);
 /// Bytes of a ring that suits members of this size: room for a few of the largest writes of a stripe, and
 /// more on large disks.
 std::uint64_t usual_ring_size(const Geometry& geometry, std::span<const std::uint64_t> disk_sizes);

@@ -74,8 +74,8 @@ bool is_valid(const GroupConfig& c) {
     return valid_name(c.name) && c.geometry.check() && c.dimension >= 1 && c.dimension <= kMaxDimension &&
            c.controllers.size() <= kMaxControllers && std::ranges::all_of(c.controllers, name_fits) &&
            c.outside.size() <= kMaxOutside && std::ranges::all_of(c.outside, name_fits) && c.wanted.check() &&
-           c.members.size() >= c.geometry.width() && c.members.size() >= c.wanted.width() &&
-           c.members.size() <= kMaxMembers &&
+           c.members.size() >= c.geometry.width() &&
+           c.members.size() >= std::size_t{c.wanted.width()} + c.spares && c.members.size() <= kMaxMembers &&
            c.sharing.complaint(c.controllers.size(), c.geometry.strip_size).empty() &&
            c.data_start % kPageSize == 0 && c.page_count > kFirstMapPage.v &&
            c.journal.ring_size <= kMaxRingSize && c.journal.ring_size % kPageSize == 0 &&
@@ -254,6 +254,7 @@ void GroupConfig::encode(PageBytes page) const {
     out.put(page_count);
     out.put(extents);
     put_shape(out, wanted);
+    out.put(spares);
     out.pad_to(in_content(kConfigControllers));
     for (const std::string& controller : controllers) out.name(controller, kControllerNameField);
     out.pad_to(in_content(kConfigSharing));
@@ -282,6 +283,7 @@ bool GroupConfig::may_become(GroupConfig next) const {
     next.extents = extents;
     next.outside = outside;
     next.wanted = wanted;
+    next.spares = spares;
     const SharingOptions& s = sharing;
     next.sharing =
         SharingChange{s.lock_order, s.min_hold, s.prefetch, s.replication, s.few_partners}.applied_to(
@@ -308,6 +310,7 @@ Result<GroupConfig> GroupConfig::decode(ConstPageBytes page) {
     c.page_count = in.get<std::uint32_t>();
     c.extents = in.get<std::uint32_t>();
     c.wanted = get_shape(in);
+    c.spares = in.get<std::uint8_t>();
     if (members > kMaxMembers || controllers > kMaxControllers) return fail(Errc::corrupt);
     in = Reader(page.subspan(kConfigControllers));
     for (unsigned i = 0; i < controllers; ++i) c.controllers.push_back(read_name(in, kControllerNameField));

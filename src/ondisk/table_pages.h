@@ -49,6 +49,9 @@ struct GroupConfig {
     std::string name;
     Geometry geometry;   ///< of the shape that extents had when the group was made
     StripeShape wanted;  ///< that all extents are to have
+    /// So many members may be away, and what they held still finds room on the others: virtual disks get no
+    /// more. As many as there are beside the width, at most.
+    std::uint8_t spares = 0;
     SharingOptions sharing;
     JournalConfig journal;
     std::uint8_t dimension = 2;    ///< 1 .. 8: copies of an update record, the writer's included
@@ -97,8 +100,8 @@ struct GroupConfig {
     }
 
     friend bool operator==(const GroupConfig&, const GroupConfig&) = default;
-    /// Only what a SharingChange can change is other, the wanted shape, who outside has slots, and members
-    /// and extents may have come.
+    /// Only what a SharingChange can change is other, the wanted shape, the spares, who outside has slots,
+    /// and members and extents may have come.
     bool may_become(GroupConfig next) const;
     void encode(PageBytes page) const;
     static Result<GroupConfig> decode(ConstPageBytes page);

@@ -151,13 +151,14 @@ Task<Result<Uuid>> format_group(Executor& executor, Random& random, NewGroup wis
     const bool journal = wish.power_loss == PowerLoss::journal;
     const auto rings = static_cast<unsigned>(wish.controllers.size() * wish.sharing.amfs);
     const std::uint64_t ring = journal ? usual_ring_size(wish.geometry, sizes) : 0;
-    CO_TRY_LET(const SpacePlan plan, plan_space(wish.geometry, sizes, rings, ring));
+    CO_TRY_LET(const SpacePlan plan, plan_space(wish.geometry, sizes, rings, ring, wish.spares));
 
     const Uuid group = random.uuid();
     GroupConfig config;
     config.name = wish.name;
     config.geometry = wish.geometry;
     config.wanted = wish.geometry.shape();
+    config.spares = wish.spares;
     config.dimension = wish.dimension;
     config.sharing = wish.sharing;
     if (journal) config.journal = {ring, random.next()};

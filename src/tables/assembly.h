@@ -52,6 +52,7 @@ struct NewGroup {
     std::vector<std::string> controllers;
     SharingOptions sharing;
     PowerLoss power_loss = PowerLoss::resync;
+    std::uint8_t spares = 0;
 };
 
 /// Writes superblocks and first tables on `disks`, which become members 0 .. n-1 in this order. Destroys what

@@ -203,7 +203,10 @@ Task<Status> Tables::set(GroupChange change) {
     config.wanted = change.wanted.value_or(config_.wanted);
     if (!config.sharing.complaint(config.controllers.size(), config.geometry.strip_size).empty())
         co_return fail(Errc::invalid);
-    if (const Obstacle obstacle = why_not(config.wanted); obstacle != Obstacle::none)
+    config.spares = change.spares.value_or(config_.spares);
+    if (config.spares > config_.spares && !can_spare(config.spares, config.wanted))
+        co_return fail(Errc::no_space);
+    if (const Obstacle obstacle = why_not(config.wanted, {}, config.spares); obstacle != Obstacle::none)
         co_return fail(obstacle == Obstacle::no_room ? Errc::no_space : Errc::invalid);
     if (config != config_) {
         LOG_INFO("group.set", {"group", config_.name}, {"lock_order", to_string(config.sharing.lock_order)},
@@ -212,8 +215,10 @@ Task<Status> Tables::set(GroupChange change) {
                  {"replication", to_string(config.sharing.replication)},
                  {"few_partners", to_string(config.sharing.few_partners)},
                  {"level", to_string(config.wanted.level)}, {"data", unsigned{config.wanted.k}},
-                 {"parity", unsigned{config.wanted.m}});
+                 {"parity", unsigned{config.wanted.m}}, {"spares", unsigned{config.spares}});
+        const bool fewer_spares = config.spares < config_.spares;
         CO_TRY(co_await commit(kConfigPage, std::move(config)));
+        if (fewer_spares) CO_TRY(co_await grow());
     }
     GroupState state = state_;
     if (change.wanted) place_rings(state);  // a ring is on as many members as may be left

@@ -50,6 +50,7 @@ struct GroupChange {
     SharingChange sharing{};
     std::optional<StripeShape> wanted{};         ///< all extents are to have it
     std::optional<std::uint32_t> scrub_every{};  ///< seconds; 0: never
+    std::optional<std::uint8_t> spares{};        ///< members whose room is kept
 };
 
 }  // namespace braid

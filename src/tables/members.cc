@@ -155,7 +155,7 @@ Task<Status> Tables::copy_pages(Disk& disk, const GroupState& state) {
 // ---- room
 
 std::uint32_t Tables::usable_extents() const {
-    return std::min(config_.extents, zones_on(counted_members(), largest_zone().width));
+    return std::min(config_.extents, zones_on(counted_members(), largest_zone().width, config_.spares));
 }
 
 std::uint32_t Tables::extents_if_expanded(StripeShape wanted, const Units& coming) const {
@@ -164,20 +164,40 @@ std::uint32_t Tables::extents_if_expanded(StripeShape wanted, const Units& comin
     return std::max(config_.extents, std::min(zones, config_.most_extents()));
 }
 
-static std::uint32_t zones_of(const GroupConfig& config, MemberMask members, ZoneSize size) {
+static std::uint32_t zones_of(const GroupConfig& config, MemberMask members, ZoneSize size, unsigned spares) {
     std::vector<std::uint32_t> segments;
     for (std::size_t i = 0; i < config.members.size(); ++i) {
         if (members[i]) segments.push_back(config.members[i].units / size.units);
     }
-    return zone_capacity(segments, size.width);
+    return zone_capacity(segments, size.width, spares);
 }
 
-std::uint32_t Tables::zones_on(MemberMask members, unsigned width) const {
-    return zones_of(config_, members, {width, largest_zone().units});
+std::uint32_t Tables::zones_on(MemberMask members, unsigned width, unsigned spares) const {
+    return zones_of(config_, members, {width, largest_zone().units}, spares);
 }
 
 std::uint32_t Prospect::zones_on(MemberMask members, ZoneSize size) const {
-    return zones_of(config, members, size);
+    return zones_of(config, members, size, config.spares);
+}
+
+unsigned Tables::spares_left() const {
+    const MemberMask there = in_state(MemberState::ok) & ~gone();
+    const unsigned width = largest_zone().width;
+    const auto kept = [&](unsigned spares) {
+        return there.count() >= std::size_t{width} + spares &&
+               zones_on(there, width, spares) >= reserved_extents();
+    };
+    unsigned left = config_.spares;
+    while (left != 0 && !kept(left)) --left;
+    return left;
+}
+
+bool Tables::can_spare(unsigned spares, StripeShape wanted) const {
+    Prospect then = prospect(wanted, {});
+    then.config.spares = static_cast<std::uint8_t>(spares);
+    const MemberMask counted = counted_members();
+    return counted.count() >= std::size_t{then.zone.width} + spares &&
+           then.zones_on(counted, then.zone) >= reserved_extents();
 }
 
 Prospect Tables::prospect(StripeShape wanted, const Units& coming) const {
@@ -268,9 +288,10 @@ Obstacle Tables::why_stays(MemberIndex member, const Units& coming) const {
     if (!member_ok(member)) return Obstacle::not_reached;
     MemberMask away = gone() | in_state(MemberState::leaving);
     away.set(member.v);
-    const Prospect then = prospect(config_.wanted, coming);
+    Prospect then = prospect(config_.wanted, coming);
+    then.config.spares = static_cast<std::uint8_t>(spares_left());  // of which a failure may have taken some
     const std::size_t stay = config_.members.size() - away.count() + coming.size();
-    if (stay < then.zone.width) return Obstacle::few_members;
+    if (stay < std::size_t{then.zone.width} + then.config.spares) return Obstacle::few_members;
     const std::uint64_t needed = allocated_extents_ + std::uint64_t{promised_zones()};
     if (then.zones_on(~away | then.coming, then.zone) < needed) return Obstacle::no_room;
     return rings_are_on(~away) ? Obstacle::none : Obstacle::journal;

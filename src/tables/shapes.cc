@@ -102,15 +102,16 @@ Task<Status> Tables::succeed(ExtentIndex extent, Zone from, std::function<bool()
 
 /// Never fewer parities or data strips than before: how many may fail at once, and what serves without them,
 /// is told by all who go on and all who come back by the weaker of both shapes.
-Obstacle Tables::why_not(StripeShape shape, const Units& coming) const {
+Obstacle Tables::why_not(StripeShape shape, const Units& coming, std::optional<std::uint8_t> spares) const {
     if (shape == config_.wanted) return Obstacle::none;
     if (!shape.check()) return Obstacle::no_such_shape;
     if (shape.m < config_.wanted.m) return Obstacle::fewer_parities;
     if (shape.k < config_.wanted.k) return Obstacle::narrower;
-    const Prospect then = prospect(shape, coming);
+    Prospect then = prospect(shape, coming);
+    then.config.spares = spares.value_or(config_.spares);
     const MemberMask usable = (in_state(MemberState::ok) & ~gone()) | then.coming;
     const MemberMask counted = counted_members() | then.coming;
-    if (shape.width() > usable.count()) return Obstacle::few_members;
+    if (shape.width() + std::size_t{then.config.spares} > usable.count()) return Obstacle::few_members;
     if (!then.config.can_have(shape)) return Obstacle::small_journal;
     // All that virtual disks may need, in the new shape, and a place beside it to begin with.
     const ZoneSize size = config_.geometry_of(shape).zone_size();

@@ -90,8 +90,7 @@ public:
     }
     const Uuid& group() const { return group_; }
     AmfSlot slot() const { return slot_; }
-    /// All versions of the present view are in and equal.
-    bool settled() const { return settled_.is_set(); }
+    bool settled() const { return settled_.is_set(); }  ///< all versions of the view are in and equal
     Event& settled_event() { return settled_; }
     /// All AMFs of the view have everything that is applied here. A write that went by tables that others may
     /// lack keeps its lock until then.
@@ -136,10 +135,14 @@ public:
     std::vector<VolumeRecord> volumes() const;
     /// Null if there is none; valid until the next change.
     const VolumeRecord* volume(VolumeId id) const;
-    /// Extents that virtual disks can have, with the members that have not left and do not.
+    /// That virtual disks can have, with the members that have not left and do not.
     std::uint32_t usable_extents() const;
-    /// Zones of so many segments, all as large as those of new ones, that these members hold.
-    std::uint32_t zones_on(MemberMask members, unsigned width) const;
+    /// Zones of so many segments that these members hold, whichever `spares` of them are away.
+    std::uint32_t zones_on(MemberMask members, unsigned width, unsigned spares = 0) const;
+    /// Of the configured spares, how many more members may be lost for which there is room.
+    unsigned spares_left() const;
+    /// There are members enough for so many, and virtual disks can have what they may need.
+    bool can_spare(unsigned spares, StripeShape wanted) const;
     /// Zones that virtual disks may still need.
     std::uint32_t promised_zones() const;
     std::uint64_t allocated_extents() const { return allocated_extents_; }
@@ -185,7 +188,8 @@ public:
     /// All of it, or nothing: invalid, or no_space, if the shape is not for this group (why_not()).
     Task<Status> set(GroupChange change);
     /// Why extents cannot have this shape, when these disks have come.
-    Obstacle why_not(StripeShape shape, const Units& coming = {}) const;
+    Obstacle why_not(StripeShape shape, const Units& coming = {},
+                     std::optional<std::uint8_t> spares = {}) const;
     /// Extents that have another shape than is wanted.
     std::uint32_t extents_of_other_shapes() const { return other_shapes_; }
 
