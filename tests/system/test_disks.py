@@ -152,6 +152,40 @@ def wider():
         say(f"{before >> 20} MiB, then {wider['usable_bytes'] >> 20} MiB in wider stripes; with two parities {double['usable_bytes'] >> 20} MiB")
 
 
+def spares():
+    """A group keeps room for a disk: what a failed one held is made again there, although virtual disks have all that they can"""
+    with Cluster(disks=3, level="raid5", disk_size="256MiB", volume_size="64MiB") as c:
+        names = [c.new_disk(f"s{i}", 256 * MIB) and f"s{i}" for i in range(5)]
+        c.braid("group", "create", "g1", "--level", "raid5", "--disks", ",".join(names), "--spares", "1")
+
+        def group():
+            return next(g for g in c.status()["groups"] if g["name"] == "g1")
+
+        made = group()
+        check(made["data"] + made["parity"] == 4 and made["spares_left"] == 1, f"{made}")
+        c.braid("volume", "create", "full", "--group", "g1", "--size", made["usable_bytes"])
+        c.braid("port", "create", "full")
+        done = c.braid("group", "set", "g1", "--spares", "2", expect=None)
+        check(done.returncode != 0 and "--spares" in done.stderr and group()["spares"] == 1, done.stderr)
+        uris = [uri.replace("/v0", "/full") for uri in c.uris]
+        records = [Writer(uri, i + 1, i * EXTENT, BLOCKS, SECONDS).result() for i, uri in enumerate(uris)]
+        c.braid("disk", "fail", "s1", "-y")
+        wait_until("what s1 held is elsewhere", lambda: group()["redundancy_remaining"] == 1, 120)
+        check(group()["spares_left"] == 0, f"{group()}")
+        codes = [x["code"] for x in c.status()["conditions"] if x["object"] == "g1"]
+        check("SPARE_USED" in codes, f"{codes}")
+        c.braid("disk", "fail", "s2", "-y")
+        for uri in uris:
+            check(not wrong_blocks(uri, records), f"wrong blocks through {uri}, without s1 and s2")
+        for old, new in (("s1", "s5"), ("s2", "s6")):
+            c.new_disk(new, 256 * MIB)
+            c.braid("disk", "replace", old, new, "--wait")
+        wait_until("there is room for another one", lambda: group()["spares_left"] == 1 and group()["redundancy_remaining"] == 1, 60)
+        for uri in uris:
+            check(not wrong_blocks(uri, records), f"wrong blocks through {uri}")
+        say(f"{made['usable_bytes'] >> 20} MiB of five disks, of which two failed")
+
+
 def refused():
     """A disk that somebody needs, or that is too small, is not taken"""
     with Cluster(disks=4, level="raid6", disk_size="256MiB", volume_size="64MiB") as c:
@@ -169,4 +203,4 @@ def refused():
         c.verify()
 
 
-main(replaced, taken_back, expanded, wider, refused)
+main(replaced, taken_back, expanded, wider, spares, refused)
