@@ -155,7 +155,7 @@ def wider():
 def spares():
     """A group keeps room for a disk: what a failed one held is made again there, although virtual disks have all that they can"""
     with Cluster(disks=3, level="raid5", disk_size="256MiB", volume_size="64MiB") as c:
-        names = [c.new_disk(f"s{i}", 256 * MIB) and f"s{i}" for i in range(5)]
+        names = [c.new_disk(f"d1{i}", 256 * MIB) for i in range(5)]
         c.braid("group", "create", "g1", "--level", "raid5", "--disks", ",".join(names), "--spares", "1")
 
         def group():
@@ -169,15 +169,15 @@ def spares():
         check(done.returncode != 0 and "--spares" in done.stderr and group()["spares"] == 1, done.stderr)
         uris = [uri.replace("/v0", "/full") for uri in c.uris]
         records = [Writer(uri, i + 1, i * EXTENT, BLOCKS, SECONDS).result() for i, uri in enumerate(uris)]
-        c.braid("disk", "fail", "s1", "-y")
-        wait_until("what s1 held is elsewhere", lambda: group()["redundancy_remaining"] == 1, 120)
+        c.braid("disk", "fail", "d11", "-y")
+        wait_until("what d11 held is elsewhere", lambda: group()["redundancy_remaining"] == 1, 120)
         check(group()["spares_left"] == 0, f"{group()}")
         codes = [x["code"] for x in c.status()["conditions"] if x["object"] == "g1"]
         check("SPARE_USED" in codes, f"{codes}")
-        c.braid("disk", "fail", "s2", "-y")
+        c.braid("disk", "fail", "d12", "-y")
         for uri in uris:
-            check(not wrong_blocks(uri, records), f"wrong blocks through {uri}, without s1 and s2")
-        for old, new in (("s1", "s5"), ("s2", "s6")):
+            check(not wrong_blocks(uri, records), f"wrong blocks through {uri}, without d11 and d12")
+        for old, new in (("d11", "d15"), ("d12", "d16")):
             c.new_disk(new, 256 * MIB)
             c.braid("disk", "replace", old, new, "--wait")
         wait_until("there is room for another one", lambda: group()["spares_left"] == 1 and group()["redundancy_remaining"] == 1, 60)
