@@ -62,8 +62,8 @@ public:
     bool busy() const { return busy_ || !in_hand_.empty(); }
     /// Bytes that this AMF has put elsewhere.
     std::uint64_t moved() const { return moved_bytes_; }
-    /// There is something to even out, and it waits for a rebuild.
-    bool balance_waits() const { return state_of(JobKind::rebalance).due && rebuild_goes_first(); }
+    /// The members are to be evened out, and that waits for a rebuild.
+    bool balance_waits() const { return amf_.tables().state().balancing && rebuild_goes_first(); }
 
 private:
     bool goes_on() const;

@@ -227,7 +227,8 @@ Task<Status> Tables::end_moves(JobKind kind) {
     CO_TRY_LET(const Turn turn, co_await begin_change());
     GroupState state = state_;
     const JobRecord* present = state.active(kind);
-    if (present == nullptr || must_move(kind)) co_return Status{};
+    const bool goes_on = must_move(kind) || (kind == JobKind::rebalance && state_.balancing);
+    if (present == nullptr || goes_on) co_return Status{};
     end_job(record(state, present->id), JobState::done);
     LOG_INFO("job.done", {"group", config_.name}, {"job", present->id}, {"segments", present->units_done()});
     CO_TRY(co_await commit(kStatePage, std::move(state)));
