@@ -412,12 +412,13 @@ TEST(CopiesForANewPartner, GoOnInTheNextViewWhateverWasOnItsWay) {
 TEST(Orphans, AreFetchedSomeAtATime) {
     NewPartner world;
     Ring& ring = world.ring;
-    OpenRecord beside(world.writer);  // of the stripe that ends the first part: it goes along
-    beside.begin(StripeIndex(8), 0, 3, 0, bytes(world.kSize, 1), {}, true);
+    auto beside = std::make_unique<OpenRecord>(world.writer);  // of the stripe that ends the first part
+    beside->begin(StripeIndex(8), 0, 3, 0, bytes(world.kSize, 1), {}, true);
     ring.carry_all();
     ring.join(3);
     ring.join(4);
     world.records.clear();
+    beside.reset();
     ring.leave(1);
     Scope scope(ring.executor);
     bool gathered = false;
