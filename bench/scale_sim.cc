@@ -72,7 +72,9 @@ public:
         }
         const std::vector<std::uint64_t> before = disk_bytes();
         begin();
-        const JobKind kind = setup_.work == "widen" ? JobKind::reshape : JobKind::rebuild;
+        const JobKind kind = setup_.work == "widen"    ? JobKind::reshape
+                             : setup_.work == "expand" ? JobKind::rebalance
+                                                       : JobKind::rebuild;
         const auto active = [&] {
             return nodes_[0].running->amf()->tables().state().active(kind) != nullptr;
         };

@@ -120,13 +120,17 @@ bool Cluster::jobs_done() {
     for (Node& node : nodes_) {
         if (!node.running) continue;
         const std::vector<JobInfo> jobs = node.running->controller.jobs();
-        // What has been begun to move is not converted before it is there.
-        const auto holds = [](const JobInfo& job) {
-            return job.kind == "rebuild" && job.state == JobState::paused;
+        const auto paused = [&jobs](std::string_view kind) {
+            return std::ranges::any_of(jobs, [kind](const JobInfo& job) {
+                return job.kind == kind && job.state == JobState::paused;
+            });
         };
-        const bool waits = reshape_waits(node) || std::ranges::any_of(jobs, holds);
-        const auto runs = [waits](const JobInfo& job) {
-            return job.kind != "scrub" && job.state == JobState::running && !(job.kind == "reshape" && waits);
+        // What has been begun to move is not converted before it is there, and redundancy comes first.
+        const bool converts = !reshape_waits(node) && !paused("rebuild") && !paused("rebalance");
+        const bool evens_out = !paused("rebuild");
+        const auto runs = [&](const JobInfo& job) {
+            return job.kind != "scrub" && job.state == JobState::running &&
+                   (job.kind != "reshape" || converts) && (job.kind != "rebalance" || evens_out);
         };
         if (std::ranges::any_of(jobs, runs)) return false;
     }

@@ -163,9 +163,10 @@ bool Operator::set_job(const Desk& desk) {
     const auto job = std::ranges::find_if(jobs, goes_on);
     if (job == jobs.end()) return false;
     const bool paused = job->state == JobState::paused;
-    const bool cancels = options_.set_jobs->chance(1, 4) && job->kind == "scrub";
+    const bool may_cancel = job->kind == "scrub" || job->kind == "rebalance";
+    const bool cancels = options_.set_jobs->chance(1, 4) && may_cancel;
     const JobChange change = cancels ? JobChange::cancel : paused ? JobChange::resume : JobChange::pause;
-    world_.mark(change == JobChange::cancel ? Mark::scrub_cancelled : Mark::job_paused);
+    if (!cancels || job->kind == "scrub") world_.mark(cancels ? Mark::scrub_cancelled : Mark::job_paused);
     ask(desk, Action::set_job, "set job " + std::to_string(job->id),
         desk.controller->change_job(job->id, change, false));
     return true;
