@@ -165,7 +165,8 @@ Task<void> Amf::add_up_trims() {
             std::vector<ExtentIndex> some;
             for (; at != all.end() && some.size() < kMostTrimsAsked; ++at) {
                 const Zone* zone = tables_.zone(at->first);
-                if (zone != nullptr && trimmed_.of(at->first, zone->generation) != nullptr)
+                if (zone == nullptr) continue;
+                if (at->second.disturbed || trimmed_.of(at->first, zone->generation) != nullptr)
                     some.push_back(at->first);
             }
             if (some.empty()) continue;
@@ -190,10 +191,12 @@ Task<void> Amf::add_up_trims() {
 Task<bool> Amf::add_up(ExtentIndex extent, const ExtentBlocks& told, bool disturbed) {
     const Zone* present = tables_.zone(extent);
     const ExtentBlocks* ours = present == nullptr ? nullptr : trimmed_.of(extent, present->generation);
-    if (ours == nullptr || tables_.offline()) co_return true;
+    // Two that were at it at once may have made each other forget all.
+    if (present == nullptr || (ours == nullptr && !disturbed) || tables_.offline()) co_return true;
     const LogicalRange all = bytes_of(extent);
     ExtentBlocks missing;
-    for (std::size_t i = 0, end = blocks_of(all).second; i < end; ++i) missing[i] = !(*ours)[i];
+    for (std::size_t i = 0, end = blocks_of(all).second; i < end; ++i)
+        missing[i] = ours == nullptr || !(*ours)[i];
     const ExtentBlocks unknown = missing & ~told;
     if (unknown.count() > kMostUnknown && !disturbed) co_return true;
     to_add_up_[extent].at_work = true;
