@@ -30,6 +30,7 @@ Task<Status> Amf::move_row(StripeIndex stripe, Epoch epoch) {
     if (present == nullptr || !present->move || !tables_.geometry_of(stripe).has(stripe))
         co_return fail(Errc::busy);
     const Zone zone = *present;
+    if (tables_.quarantined(stripe, zone.generation)) co_return Status{};  // nobody is told what is there
     const Spot where = spot(stripe, zone);
     const bool has_old =
         !zone.moves_in_place() && tables_.member_ok(zone.segments[zone.move->position.v].member);

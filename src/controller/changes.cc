@@ -197,8 +197,11 @@ Task<AdminResult<Outcome>> Controller::create_group(CreateGroup request) {
     if (!geometry || request.strip_size > kMaxStripSize) {
         co_return refuse(
             Errc::invalid,
-            what + ": " + request.level + " on " + std::to_string(request.disks.size()) +
-                " disks with a strip of " + std::to_string(request.strip_size) + " bytes is not possible",
+            what + ": " + request.level + " on " + std::to_string(request.disks.size()) + " disks" +
+                (request.spares == 0
+                     ? std::string()
+                     : ", of which the room of " + std::to_string(request.spares) + " is kept,") +
+                " with a strip of " + std::to_string(request.strip_size) + " bytes is not possible",
             "strip size: a power of two from 4 KiB to 1 MiB; disks: raid5 3, raid6 4, raid7.3 5 or more; "
             "mirror 2 to 4 copies; width: parity strips and 2 or more, at most as many as disks, and 24");
     }
@@ -401,7 +404,8 @@ Task<AdminResult<Outcome>> Controller::set_group(SetGroup request) {
     const StripeShape shape = request.level ? config.wanted.at_level(*request.level) : config.wanted;
     const bool converts = shape != config.wanted;
     if (request.spares) {
-        if (!tables.can_spare(*request.spares, shape)) {
+        const bool more = *request.spares > config.spares;
+        if (more && !tables.can_spare(*request.spares, shape)) {
             co_return refuse(Errc::no_space,
                              what + " has no room of " + std::to_string(*request.spares) +
                                  " disks beside its stripes and what its virtual disks may need",

@@ -135,7 +135,10 @@ void Controller::add_conditions(StatusReport& report) {
             add("SPARE_USED", Severity::warning, info.name,
                 "room is left for what " + std::to_string(info.spares_left) +
                     " disks hold, and is to be kept for " + std::to_string(info.spares),
-                "replace the failed disks: braid disk replace OLD NEW");
+                group->tables().failed_members() == 0
+                    ? "braid group expand " + info.name + " --add DISK, or braid group set " + info.name +
+                          " --spares " + std::to_string(info.spares_left)
+                    : "replace the failed disks: braid disk replace OLD NEW");
         }
         const auto disk = [&info](std::size_t i) { return info.disk_name(i); };
         for (std::size_t i = 0; i < info.members.size(); ++i) {
@@ -192,10 +195,13 @@ void Controller::add_conditions(StatusReport& report) {
                 "it stays so: a group made with --dimension 2 or more answers earlier");
         }
         if (all.balance_waits) {
+            const JobRecord* rebuild = group->tables().state().active(JobKind::rebuild);
+            const bool paused = rebuild != nullptr && rebuild->state == JobState::paused;
             add("EXPANSION_WAITS", Severity::info, info.name,
                 "is not spread over all of its disks before what is missing, or has to leave, stands "
                 "elsewhere",
-                "wait, it goes on by itself: braid job list");
+                paused ? "braid job resume " + std::to_string(rebuild->id)
+                       : "wait, it goes on by itself: braid job list");
         }
         if (amf.copying_bytes != 0) {
             add("COPYING", Severity::info, info.name,

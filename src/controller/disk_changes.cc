@@ -125,10 +125,11 @@ Task<AdminResult<void>> Controller::admit(GroupRuntime& group, NewDisks& disks,
         names += (names.empty() ? "disk " : ", disk ") + disk->name();
     }
     const auto added = co_await group.tables().admit(std::move(newcomers), instead);
-    if (!added && added.error().code == Errc::not_ready) {
+    // Offline: they may be members all the same.
+    if (!added && added.error().code != Errc::offline)
         for (const auto& disk : disks.disks) (void)co_await wipe_superblock(env_.executor, *disk);
+    if (!added && added.error().code == Errc::not_ready)
         co_return std::unexpected(not_reached(added.error(), names));
-    }
     if (!added && added.error().code == Errc::would_lose_data) {
         co_return refuse(Errc::busy, names + ": the group has changed meanwhile",
                          "try again: nothing was done");
@@ -255,7 +256,13 @@ Task<AdminResult<Outcome>> Controller::expand_group(ExpandGroup request) {
     Status status;
     if (wider) status = co_await tables.set({.wanted = shape});
     if (status) status = co_await tables.expand();
-    if (!status && status.error().code != Errc::exists) co_return std::unexpected(from(status.error(), what));
+    if (!status && status.error().code != Errc::exists) {
+        if (disks->disks.empty()) co_return std::unexpected(from(status.error(), what));
+        co_return refuse(
+            status.error().code,
+            what + " has the disks, but is not expanded: " + std::string(to_string(status.error().code)),
+            "braid status, then braid group expand " + group->name() + " again, without --add");
+    }
     outcome.job = wider ? co_await job_of_shapes(tables) : co_await job_of_moves(tables, JobKind::rebalance);
     co_return outcome;
 }

@@ -147,7 +147,7 @@ Task<void> Mover::work(Scope& lanes) {
         if (!goes_on()) co_return;
         if (extent) extent = next();
     }
-    if (!extent && in_hand_.empty()) (void)co_await end_moves();
+    if (!extent && in_hand_.empty()) (void)co_await end_balancing();
     for (; extent && goes_on() && in_hand_.size() < most_lanes(); extent = next()) lanes.spawn(lane(*extent));
     if (extent) found_.push_front(*extent);
 }
@@ -168,7 +168,7 @@ Task<void> Mover::lane(ExtentIndex extent) {
 Task<Status> Mover::keep_records() {
     recorded_ = clock_.now();
     for (const JobKind kind : kKinds) CO_TRY(co_await keep_record(kind));
-    co_return Status{};
+    co_return co_await end_leaves();
 }
 
 Task<Status> Mover::keep_record(JobKind kind) {
@@ -185,10 +185,16 @@ Task<Status> Mover::keep_record(JobKind kind) {
 }
 
 /// One of all does it.
-Task<Status> Mover::end_moves() {
+Task<Status> Mover::end_balancing() {
     Tables& tables = amf_.tables();
     if (amf_.keeper() && tables.state().balancing && !state_of(JobKind::rebalance).due)
         CO_TRY(co_await tables.end_balancing());
+    co_return Status{};
+}
+
+/// Whoever has nothing left can go, also while there is something else to do.
+Task<Status> Mover::end_leaves() {
+    Tables& tables = amf_.tables();
     for (std::uint8_t i = 0; amf_.keeper() && i < tables.state().members.size(); ++i) {
         if (tables.leaves_empty(MemberIndex(i))) co_return co_await tables.end_leaves();
     }

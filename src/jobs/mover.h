@@ -90,7 +90,8 @@ private:
     JobKind kind_of(ExtentIndex extent) const;
     Task<Status> keep_record(JobKind kind);
     Task<Status> keep_records();
-    Task<Status> end_moves();
+    Task<Status> end_balancing();
+    Task<Status> end_leaves();
     Task<Status> end_untouched();
     Task<Result<std::uint16_t>> regions_to_copy(ExtentIndex extent);
     Task<void> work(Scope& lanes);

@@ -108,6 +108,62 @@ TEST(Mover, HasARecordOfWhatItMoved) {
     }
 }
 
+/// Its record is not over because another one looks after it, who has not seen how long the disk is away.
+TEST(Mover, APausedRebuildOutlivesWhoLooksAfterIt) {
+    MoverOptions options = testing::quick();
+    options.delay = 5s;
+    Moving m(shape(Level::raid5, 6, 3, false, PowerLoss::resync), options);
+    ASSERT_TRUE(m.world.write(1, 0, pattern(1, 4096)));
+    m.fail(m.world.amf(1).tables().zone(ExtentIndex(0))->segments[0].member.v);
+    Tables& tables = m.world.amf(1).tables();
+    const std::uint32_t id = *m.world.run(1, tables.add_job({.kind = JobKind::rebuild}, 0));
+    ASSERT_TRUE(m.world.run(1, tables.set_job(id, JobState::paused)));
+    m.start(3);
+    for (const std::uint16_t one : kBoth) m.world.leave(one);
+    Tables& left = m.world.amf(3).tables();
+    EXPECT_FALSE(m.world.run_until([&] { return !left.state().job(id)->active(); }, 3s));
+    ASSERT_TRUE(m.world.run(3, left.set_job(id, JobState::running)));
+    EXPECT_TRUE(m.rebuilt(3));
+}
+
+/// What stood there nobody is told any more, wherever it is; the zone has all its disks again.
+TEST(Mover, MovesWhatStandsAroundAStripeInQuarantine) {
+    Moving m(shape(Level::raid5, 6, 3, false, PowerLoss::resync));
+    ASSERT_TRUE(m.world.write(1, 0, pattern(1, 4u << 20)));
+    Tables& tables = m.world.amf(1).tables();
+    const Zone zone = *tables.zone(ExtentIndex(0));
+    ASSERT_TRUE(m.world.run(1, tables.quarantine(StripeIndex(0), zone.generation)));
+    const Geometry geometry = tables.geometry_of(ExtentIndex(0));
+    const DiskPlace lost = strip_place(geometry, zone.segments[1], Row(0), tables.config().data_start);
+    m.world.media[lost.member.v]->bad.insert(lost.offset / kBlockSize);
+    m.fail(zone.segments[0].member.v);
+    EXPECT_TRUE(m.rebuilt());
+    const std::uint64_t stripe = geometry.stripe_size();
+    const Buffer all = pattern(1, 4u << 20);
+    EXPECT_TRUE(m.reads(2, stripe, Buffer::copy_of(all.span().subspan(stripe))));
+    EXPECT_TRUE(m.world.read(2, 0, 4096).empty());
+}
+
+/// Not only when all have nothing left to move.
+TEST(Mover, LetsGoWhoHasNothingLeft) {
+    WorldOptions options = shape(Level::raid5, 7, 3, false, PowerLoss::resync);
+    options.extents = 10;
+    Moving m(options);
+    for (std::uint64_t extent = 0; extent < 4; ++extent)
+        ASSERT_TRUE(m.world.write(1, extent * kExtentSize, pattern(extent, 4096)));
+    Tables& tables = m.world.amf(2).tables();
+    const MemberIndex lost = tables.zone(ExtentIndex(0))->segments[0].member;
+    const MemberIndex leaves = tables.zone(ExtentIndex(0))->segments[1].member;
+    m.pace = Pace({10ms, 16u << 20});
+    m.pace.host_began(m.world.clock.now());
+    m.fail(lost.v);
+    ASSERT_TRUE(m.world.run(2, tables.take_out(lost)));
+    ASSERT_TRUE(m.world.run(2, tables.take_out(leaves)));
+    const auto gone = [&] { return tables.state().members[lost.v].state == MemberState::gone; };
+    ASSERT_TRUE(m.world.run_until(gone));
+    EXPECT_FALSE(tables.leaves_empty(leaves));
+}
+
 TEST(Mover, GoesOnWhereItWasWhenAllStartAgain) {
     Moving m(shape(Level::raid5, 6, 3, true, PowerLoss::resync));
     const Buffer data = pattern(1, 4u << 20);
@@ -320,6 +376,38 @@ TEST(Members, OneThatSomebodyDoesNotReachStaysOutside) {
     EXPECT_TRUE(m.world.amf(1).tables().member_ok(MemberIndex(3)));
 }
 
+/// Who dies while a disk comes leaves nothing on it that outlives what the others decide then.
+TEST(Members, WhatWasNeverDecidedIsForgotten) {
+    bool came = false;
+    for (std::size_t steps = 0; !came; ++steps) {
+        Moving m(shape(Level::raid5, 5, 3, true, PowerLoss::resync));
+        ASSERT_TRUE(m.world.write(1, 0, pattern(1, 1u << 20)));
+        ASSERT_TRUE(m.world.run(1, m.world.amf(1).tables().take_out(MemberIndex(0))));
+        const auto state_of = [&](std::uint8_t member) {
+            return m.world.amf(2).tables().state().members[member].state;
+        };
+        ASSERT_TRUE(m.world.run_until([&] { return state_of(0) == MemberState::gone; }));
+        m.world.settle();
+        MemoryDisk disk = m.world.add_disk();
+        const Uuid id = m.world.random.uuid();
+        std::optional<Result<std::vector<MemberIndex>>> added;
+        m.world.node(1).scope->spawn(World::keep(m.world.amf(1).tables().admit({{&disk, id}}), added));
+        const auto named = [&] { return m.world.amf(2).tables().config().members[0].disk == id; };
+        ASSERT_TRUE(m.world.run_until(named)) << "it comes to the place of the first member";
+        for (std::size_t i = 0; i < steps; ++i) m.world.step();
+        came = added.has_value();
+        m.world.config = m.world.amf(2).tables().config();
+        m.world.kill(1, InFlight::landed);
+        m.world.adopt();
+        ASSERT_TRUE(m.world.run(2, m.world.amf(2).tables().set({.scrub_every = 3600})));
+        m.world.kill(2, InFlight::lost);
+        m.world.adopt();
+        m.start(2);
+        ASSERT_EQ(m.world.amf(2).tables().state().schedule.every, 3600u) << "after " << steps << " steps";
+        ASSERT_TRUE(m.reads(2, 0, pattern(1, 1u << 20)));
+    }
+}
+
 /// Who joins while it comes has it, too, or does not join.
 TEST(Members, WhoJoinsLaterHasIt) {
     Moving m(shape(Level::raid6, 4, 4, true, PowerLoss::journal));
@@ -360,7 +448,7 @@ TEST(Mover, LeavesTheSpaceOfVirtualDisksAlone) {
 /// spares all is made again.
 TEST(Spares, AreRoomToMakeAgainWhatFullDisksHeld) {
     WorldOptions options = shape(Level::raid5, 6, 3, true, PowerLoss::resync);
-    options.extents = 8;
+    options.extents = 16;
     Moving without(options);
     options.spares = 2;
     Moving m(options);

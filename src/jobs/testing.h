@@ -19,7 +19,7 @@ inline MoverOptions quick() { return {.delay = 1ms, .run = 64, .poll = 1ms, .ret
 /// AMFs that move segments when members fail.
 class Moving {
 public:
-    explicit Moving(WorldOptions options) : world(options) {
+    explicit Moving(WorldOptions shape, MoverOptions o = quick()) : world(shape), options(o) {
         for (const std::uint16_t id : kBoth) start(id);
     }
     ~Moving() {
@@ -27,12 +27,12 @@ public:
     }
     void start(std::uint16_t id) {
         world.start(id);
-        movers[id] = std::make_unique<Mover>(world.amf(id), world.clock, pace, quick());
+        movers[id] = std::make_unique<Mover>(world.amf(id), world.clock, pace, options);
         world.node(id).scope->spawn(movers[id]->run());
     }
-    void fail(std::uint8_t member) {
+    void fail(std::uint8_t member, std::uint16_t id = 1) {
         world.media[member]->dead = true;
-        ASSERT_TRUE(world.run(1, world.amf(1).tables().fail_member(MemberIndex(member))));
+        ASSERT_TRUE(world.run(id, world.amf(id).tables().fail_member(MemberIndex(member))));
     }
     bool lacks_something(std::uint16_t id = 1) const {
         const Tables& tables = const_cast<World&>(world).amf(id).tables();
@@ -47,6 +47,7 @@ public:
     }
 
     World world;
+    MoverOptions options;
     Pace pace{{}};
     std::map<std::uint16_t, std::unique_ptr<Mover>> movers;
 };

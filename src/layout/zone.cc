@@ -151,7 +151,7 @@ std::uint32_t zone_capacity(std::span<const std::uint32_t> segments_by_member, u
             high = middle - 1;
         }
     }
-    return static_cast<std::uint32_t>(low);
+    return static_cast<std::uint32_t>(low - std::min<std::uint64_t>(low, spares));
 }
 
 // ---- a member's free runs

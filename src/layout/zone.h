@@ -175,7 +175,8 @@ Result<Role> role_of_member(const Geometry& geometry, const Zone& zone, Row row,
 
 /// How many zones of `width` distinct members fit at most, however they are allocated and freed: the largest
 /// E with sum(min(segments, E)) >= width * E. With width == members that is the smallest member's count. So
-/// many of the members, whichever they are, may be away: `spares`.
+/// many of the members, whichever they are, may be away: `spares`. What they held finds its places one after
+/// the other, none of which moves again; for that a zone is left free for each of them.
 std::uint32_t zone_capacity(std::span<const std::uint32_t> segments_by_member, unsigned width,
                             unsigned spares = 0);
 

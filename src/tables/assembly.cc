@@ -24,7 +24,8 @@ Task<Result<Superblock>> read_superblock(Executor& executor, Disk& disk) {
 
 Task<std::vector<FoundGroup>> scan_shelf(Executor& executor, DiskShelf& shelf,
                                          std::vector<std::string> skip) {
-    std::map<Uuid, std::map<std::uint8_t, FoundMember>> found;
+    using Claim = std::pair<MemberIndex, Uuid>;
+    std::map<Uuid, std::map<Claim, FoundMember>> found;
     for (const std::string& name : shelf.scan()) {
         if (std::find(skip.begin(), skip.end(), name) != skip.end()) continue;
         Result<std::unique_ptr<Disk>> disk = shelf.open(name);
@@ -41,18 +42,19 @@ Task<std::vector<FoundGroup>> scan_shelf(Executor& executor, DiskShelf& shelf,
             continue;
         }
         auto& members = found[superblock->group];
-        const auto twin = members.find(superblock->member.v);
+        const Claim claim(superblock->member, superblock->disk);
+        const auto twin = members.find(claim);
         if (twin != members.end()) {
-            LOG_WARN("disk.second_claim", {"disk", name}, {"member", superblock->member},
+            LOG_WARN("disk.twin", {"disk", name}, {"member", superblock->member},
                      {"other", twin->second.disk->name()});
             if (twin->second.superblock.sequence >= superblock->sequence) continue;
         }
-        members.insert_or_assign(superblock->member.v, FoundMember{std::move(*disk), std::move(*superblock)});
+        members.insert_or_assign(claim, FoundMember{std::move(*disk), std::move(*superblock)});
     }
     std::vector<FoundGroup> groups;
     for (auto& [uuid, members] : found) {
         FoundGroup group{uuid, members.begin()->second.superblock.group_name, {}};
-        for (auto& [index, member] : members) group.members.push_back(std::move(member));
+        for (auto& [claim, member] : members) group.members.push_back(std::move(member));
         groups.push_back(std::move(group));
     }
     co_return groups;

@@ -24,15 +24,16 @@ struct FoundMember {
 struct FoundGroup {
     Uuid group;
     std::string name;
-    std::vector<FoundMember> members;  ///< each member index once; ordered by it
+    /// By member index. Several may claim one: the configuration says which disk it is.
+    std::vector<FoundMember> members;
 };
 
 /// Reads the superblock of an open disk. not_found: it has none of ours.
 Task<Result<Superblock>> read_superblock(Executor& executor, Disk& disk);
 
 /// Opens all disks of the shelf but those whose names are in `skip` and sorts those with a superblock by
-/// group. Of two disks that claim one place the one with the higher superblock sequence is taken and the
-/// other logged.
+/// group. Of two that are one disk, as a copy is, the one with the higher superblock sequence is taken and
+/// the other logged.
 Task<std::vector<FoundGroup>> scan_shelf(Executor& executor, DiskShelf& shelf, std::vector<std::string> skip);
 
 /// The newest configuration and state that the members carry, for what must be known before the tables are

@@ -183,7 +183,7 @@ std::size_t Tables::quarantined_stripes() const {
 Task<Status> Tables::quarantine(StripeIndex stripe, std::uint32_t generation) {
     CO_TRY_LET(const Turn turn, co_await begin_change());
     const ExtentIndex extent = geometry().extent_of(stripe);
-    if (extent.v >= zones_.size() || !zones_[extent.v].allocated() ||
+    if (extent.v >= zones_.size() || !zones_[extent.v].allocated() || !geometry_of(extent).has(stripe) ||
         zones_[extent.v].generation != generation || quarantined(stripe, generation)) {
         co_return Status{};
     }
@@ -208,6 +208,7 @@ Task<Status> Tables::set(GroupChange change) {
         co_return fail(Errc::no_space);
     if (const Obstacle obstacle = why_not(config.wanted, {}, config.spares); obstacle != Obstacle::none)
         co_return fail(obstacle == Obstacle::no_room ? Errc::no_space : Errc::invalid);
+    bool raised = false;
     if (config != config_) {
         LOG_INFO("group.set", {"group", config_.name}, {"lock_order", to_string(config.sharing.lock_order)},
                  {"min_hold_us", config.sharing.min_hold / 1us},
@@ -216,10 +217,11 @@ Task<Status> Tables::set(GroupChange change) {
                  {"few_partners", to_string(config.sharing.few_partners)},
                  {"level", to_string(config.wanted.level)}, {"data", unsigned{config.wanted.k}},
                  {"parity", unsigned{config.wanted.m}}, {"spares", unsigned{config.spares}});
-        const bool fewer_spares = config.spares < config_.spares;
+        raised = config.spares > config_.spares;
         CO_TRY(co_await commit(kConfigPage, std::move(config)));
-        if (fewer_spares) CO_TRY(co_await grow());
     }
+    // Also if somebody set it who died before this.
+    if (change.spares && !raised) CO_TRY(co_await grow());
     GroupState state = state_;
     if (change.wanted) place_rings(state);  // a ring is on as many members as may be left
     if (change.scrub_every) state.schedule.every = *change.scrub_every;

@@ -227,8 +227,10 @@ Task<Status> Tables::end_moves(JobKind kind) {
     CO_TRY_LET(const Turn turn, co_await begin_change());
     GroupState state = state_;
     const JobRecord* present = state.active(kind);
-    const bool goes_on = must_move(kind) || (kind == JobKind::rebalance && state_.balancing);
-    if (present == nullptr || goes_on) co_return Status{};
+    if (present == nullptr || must_move(kind)) co_return Status{};
+    if (kind == JobKind::rebalance && state_.balancing) co_return Status{};
+    // Somebody has told it to wait, with whatever waits for a member that may come back.
+    if (present->state == JobState::paused && segments_to_move(kind) != 0) co_return Status{};
     end_job(record(state, present->id), JobState::done);
     LOG_INFO("job.done", {"group", config_.name}, {"job", present->id}, {"segments", present->units_done()});
     CO_TRY(co_await commit(kStatePage, std::move(state)));

@@ -79,6 +79,7 @@ Task<Status> Tables::replay_journals() {
         }
         for (const StripeIndex stripe : replayed.lost) {  // before a ring is closed, too
             const ExtentIndex extent = geometry().extent_of(stripe);
+            if (!geometry_of(extent).has(stripe)) continue;  // it has another shape by now
             Zone next = zones_[extent.v];
             next.quarantine.add(geometry().row_of(stripe));
             if (next != zones_[extent.v]) CO_TRY(co_await commit_zone(extent, next));

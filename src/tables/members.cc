@@ -110,8 +110,7 @@ Task<Result<std::vector<MemberIndex>>> Tables::admit(std::vector<Newcomer> disks
     }
     for (const MemberIndex place : places) state.members[place.v] = {MemberState::ok, view_.epoch, 0};
     place_rings(state);
-    for (const MemberIndex place : places) CO_TRY(co_await copy_pages(*disks_[place.v], state));
-    CO_TRY(co_await commit(kStatePage, std::move(state)));
+    CO_TRY(co_await commit_members(places, std::move(state)));
     for (std::size_t i = 0; i < disks.size(); ++i) {
         LOG_INFO("group.member_added", {"group", config_.name}, {"member", places[i]},
                  {"disk", disks[i].disk->name()});
@@ -136,20 +135,31 @@ Task<Status> Tables::name_members(std::vector<MemberIndex> members, GroupConfig 
     co_return Status{};
 }
 
-/// All that are shared, the next state among them; so the disk has everything before it is asked for it.
-Task<Status> Tables::copy_pages(Disk& disk, const GroupState& state) {
-    for (std::uint32_t number = 0; number < page_count(); ++number) {
+/// The shared ones of [first, end), as all have them, so that the disk has everything before it is asked for
+/// it. Nothing that is still to be decided: if this controller dies now others decide, and give what they
+/// decide the same number.
+Task<Status> Tables::copy_pages(Disk& disk, PageNumber first, std::uint32_t end) {
+    for (std::uint32_t number = first.v; number < end; ++number) {
         const PageNumber page(number);
-        if (!is_shared(page) || sequences_[number] == 0) continue;
-        const std::uint64_t sequence = sequences_[number] + (page == kStatePage ? 1 : 0);
-        Buffer bytes = encode_page(page, sequence);
-        if (page == kStatePage)
-            write_page(PageBytes(bytes.span()), state,
-                       PageHeader{page, group_, sequence, view_.epoch, slot_});
-        const std::uint64_t at = slot_offset(table_start_, page, slot_of(sequence));
-        CO_TRY(co_await write(executor_, disk, at, bytes.span()));
+        const std::uint64_t sequence = sequences_[number];
+        if (!is_shared(page) || sequence == 0) continue;
+        const Buffer bytes = encode_page(page, sequence);
+        CO_TRY(co_await write(executor_, disk, slot_offset(table_start_, page, slot_of(sequence)),
+                              bytes.span()));
     }
     co_return co_await run(executor_, disk, DiskVerb::flush, 0, {});
+}
+
+/// They count from here on, and have it, too.
+Task<Status> Tables::commit_members(std::vector<MemberIndex> members, GroupState state) {
+    for (const MemberIndex member : members)
+        CO_TRY(co_await copy_pages(*disks_[member.v], kConfigPage, page_count()));
+    CO_TRY(co_await commit(kStatePage, std::move(state)));
+    for (const MemberIndex member : members) {
+        if (!co_await copy_pages(*disks_[member.v], kStatePage, kStatePage.v + 1))
+            write_errors_.insert(member.v);
+    }
+    co_return Status{};
 }
 
 // ---- room

@@ -218,8 +218,7 @@ Task<Result<MemberIndex>> Tables::take_back(Disk& disk, Superblock superblock, U
     place_rings(state);
     CO_TRY(co_await clear_tables(executor_, disk, config_.data_start, table_start_));
     CO_TRY(co_await copy_intents(*disks_[member.v]));
-    CO_TRY(co_await copy_pages(*disks_[member.v], state));
-    CO_TRY(co_await commit(kStatePage, std::move(state)));
+    CO_TRY(co_await commit_members({member}, std::move(state)));
     LOG_INFO("group.member_back", {"group", config_.name}, {"member", member}, {"disk", disk.name()});
     CO_TRY(co_await end_change());
     co_return member;

@@ -125,8 +125,7 @@ public:
     bool any_missing() const { return missing_parts_ != 0; }
     /// Of its parts that a zone can still lose, of the zone that can lose fewest; `most` if there are none.
     unsigned least_redundancy(unsigned most) const;
-    /// More is gone than the level survives, for all or for this controller alone: nothing may be read or
-    /// written any more.
+    /// More is gone than the level survives, for all or for us alone: nothing may be read or written.
     bool offline() const { return lost_quorum_ || beyond_; }
     /// Would be false if these were gone, too.
     bool survives(MemberMask failing) const;
@@ -449,7 +448,8 @@ private:
     Status take_members(const GroupConfig& before);
     Task<void> open_members();
     MemberMask reached_members() const;
-    Task<Status> copy_pages(Disk& disk, const GroupState& state);
+    Task<Status> copy_pages(Disk& disk, PageNumber first, std::uint32_t end);
+    Task<Status> commit_members(std::vector<MemberIndex> members, GroupState state);
     Task<Status> name_members(std::vector<MemberIndex> members, GroupConfig config);
     Prospect prospect(StripeShape wanted, const Units& coming) const;
     Result<GroupState> without(MemberIndex member, const Units& coming) const;
