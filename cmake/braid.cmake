@@ -30,3 +30,11 @@ function(braid_library name folder)
     gtest_discover_tests(${name}_test DISCOVERY_TIMEOUT 60)
   endif()
 endfunction()
+
+# Coroutines allocate a frame at every call: jemalloc instead of the C library's (decisions/003). The sanitizers
+# bring their own.
+function(braid_allocator target)
+  if(NOT BRAID_SANITIZE)
+    target_link_libraries(${target} PRIVATE PkgConfig::jemalloc)
+  endif()
+endfunction()
