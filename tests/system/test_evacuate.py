@@ -73,4 +73,24 @@ def rebuild():
         same(c, records)
 
 
-main(removed, rebuild)
+def expansion_degraded():
+    """A disk fails in the middle of an expansion, which comes to its end all the same"""
+    with Cluster(disks=4, level="raid5", disk_size="512MiB", volume_size="1GiB") as c:
+        records = [Writer(uri, i + 1, i * 65536, BLOCKS, 1).result() for i, uri in enumerate(c.uris)]
+        c.braid("group", "expand", "g0", "--add", ",".join(c.new_disk(d) for d in ("d4", "d5")))
+
+        def job():
+            jobs = json.loads(c.braid("job", "list", "--json").stdout)["jobs"]
+            return next((j for j in jobs if j["kind"] == "rebalance"), None)
+
+        before = wait_until("some is moved", lambda: (j := job()) and j["done_bytes"] and j, 20)
+        c.braid("disk", "fail", "d1", "-y")
+        middle = job()
+        check(before["done_bytes"] < before["total_bytes"] and middle["state"] != "done", f"in its middle: {before}, then {middle}")
+        wait_until("the expansion ends", lambda: job()["state"] == "done" and not c.job_runs(), 40)
+        say(f"failed at {before['done_bytes']} of {before['total_bytes']}, then {middle['done_bytes']} of {middle['total_bytes']}; [{c.status()['groups'][0]['members']}]")
+        same(c, records)
+        c.verify()
+
+
+main(removed, rebuild, expansion_degraded)
