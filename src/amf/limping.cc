@@ -23,7 +23,7 @@ void Limping::end_window(std::span<Disk* const> disks, Nanos now) {
             seen_[i] = {};
             continue;
         }
-        if (const auto since = disks[i]->oldest(); since && now - *since >= options_.window)
+        if (const auto since = disks[i]->oldest(); since && now - *since >= options_.hangs)
             waits_[i] = now - *since;
         DiskLatencies& all = disks[i]->latencies();
         for (const Kind kind : {kReads, kWrites}) {

@@ -128,7 +128,7 @@ TEST(Limping, IsSeenInWritesAlone) {
     EXPECT_TRUE(g.limps(2));
 }
 
-TEST(Limping, IsToKeepACommandForAWindow) {
+TEST(Limping, IsToHaveACommandThatHangs) {
     Group g(3);
     g.disks[1].since = g.now - 4900ms;
     g.pass(1, 5ms, 5ms);
