@@ -90,12 +90,19 @@ Task<Status> Amf::secure_everywhere(bool leaving) {
     }
 }
 
+/// The view has changed, or we are to leave it.
+void Amf::wake_flushes() {
+    flush_answered_.notify_all();
+    passed_.notify_all();
+    replicator_.dropped().notify_all();
+}
+
 /// What hosts were told here, or by the dead whose records are here: in the journal, if there is one and it
 /// has room, else on the members. Whoever leaves takes its content along there.
 Task<Status> Amf::secure(bool leaving) {
     const Counted at_work(securing_);
     co_await inherited_all();
-    CO_TRY(co_await replicator_.all_forgotten());
+    CO_TRY(co_await dead_finished());
     std::vector<StripeIndex> rest = dirty_.stripes();
     if (rest.empty()) co_return Status{};
     std::vector<Journal::Ticket> tickets;
@@ -104,6 +111,16 @@ Task<Status> Amf::secure(bool leaving) {
         std::erase_if(rest, [&](StripeIndex stripe) { return put_dirty(stripe, tickets); });
     CO_TRY(co_await destage_some(std::move(rest)));
     co_return co_await in_journal(std::move(tickets));
+}
+
+/// No record of the dead is here. Offline: others finish what we cannot when we have left, which waits for
+/// us.
+Task<Status> Amf::dead_finished() {
+    const auto left = [this] { return !replicator_.store().orphan_stripes().empty(); };
+    while (!replicator_.fenced() && !tables_.offline() && left()) co_await replicator_.dropped().next();
+    if (replicator_.fenced()) co_return fail(Errc::fenced);
+    if (tables_.offline()) co_return fail(Errc::offline);
+    co_return Status{};
 }
 
 /// What was begun before is at as many partners as it ought to be; else a death would leave it to a journal

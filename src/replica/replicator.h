@@ -128,8 +128,8 @@ public:
     Task<Status> forget(std::vector<EndFrame> ends);
     /// Goes on when there is no orphan of these bytes of the logical space here any more. fenced.
     Task<Status> forgotten(std::uint64_t begin, std::uint64_t end);
-    /// The same of all stripes.
-    Task<Status> all_forgotten();
+    /// An orphan is not here any more.
+    Event& dropped() { return dropped_; }
 
     const ReplicatorCounters& counters() const { return counters_; }
     /// Records of ours that are open or whose end is not acknowledged.
