@@ -196,6 +196,7 @@ Task<void> Amf::housekeeping() {
 
 void Amf::adopt(const AmfView& view) {
     view_ = view;
+    passes_known_.clear();  // who comes again counts anew
     replicator_.adopt(view, able_partners());
     tables_.adopt(view);
     locks_.adopt(view, claims());

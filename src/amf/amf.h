@@ -193,6 +193,7 @@ private:
     Task<Status> flush_members();
     Task<Status> secure_everywhere(bool leaving);
     void wake_flushes();
+    void pass_nothing_for(Nanos time);
     Task<Status> secure(bool leaving);
     Task<Status> dead_finished();
     Task<Result<bool>> all_copied();
