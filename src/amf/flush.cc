@@ -180,13 +180,24 @@ bool Amf::put_dirty(StripeIndex stripe, std::vector<Journal::Ticket>& tickets) {
         }
         ranges.emplace(from, to);
     };
+    // What was answered early since, and has no copies yet, must not come back after it was lost with us.
+    std::vector<DirtyPiece> young;
     for (const auto& [ticket, piece] : dirty->records) {
-        const Journal::Ticket journaled = dirty_writes_.at(ticket)->journaled;
-        if (journaled == 0) add(piece.offset, piece.end());
-        if (journaled != 0) tickets.push_back(journaled);
+        const DirtyWrite& write = *dirty_writes_.at(ticket);
+        if (write.journaled != 0) {
+            tickets.push_back(write.journaled);
+        } else if (write.copied || write.mode == Replication::synchronous) {
+            add(piece.offset, piece.end());
+        } else if (write.covered.empty()) {
+            young.push_back(piece);
+        } else {
+            return false;
+        }
     }
     for (const auto& [from, to] : ranges) {
-        if (!journal_.has_room_for_data(stripe, from, to - from)) return false;
+        const auto in_range = [&](const DirtyPiece& p) { return p.offset < to && from < p.end(); };
+        if (std::ranges::any_of(young, in_range) || !journal_.has_room_for_data(stripe, from, to - from))
+            return false;
         const DirtyPiece piece{from, to - from};
         const Journal::Ticket put =
             journal_.put_data(stripe, dirty->generation, from, dirty_.content(stripe, piece));
