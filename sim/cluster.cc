@@ -34,6 +34,7 @@ Cluster::Cluster(World& world, const Plan& plan, FaultSeen seen)
     const bool dirty = plan.sharing.write_cache == WriteCache::back && plan.dimension > 1;
     options.early = plan.early_answers() || plan.set_replication;
     const bool all_may_go = dirty && (plan.cluster_kill || plan.sharing.few_partners == FewPartners::go_on);
+    options.window = all_may_go ? std::numeric_limits<std::size_t>::max() : plan.window;
     options.power_cuts = plan.power_cuts || all_may_go || options.early;
     options.journal = plan.power_loss == PowerLoss::journal && !dirty;
     options.writes_repeat = resync_needed() || plan.dimension < 2;

@@ -21,7 +21,7 @@ struct Story {
     }
     void dies(std::uint64_t pid, Instant now = 50) { early.process_died(pid, now, disk); }
     void read(std::uint64_t sector, std::uint64_t value, Instant at) { disk.read(sector, value, at, at + 1); }
-    std::size_t lost = 0;
+    EarlyAnswers::Lost lost;
     bool good() {
         lost = early.settle(disk);
         return disk.judge().empty();
@@ -40,7 +40,8 @@ TEST(EarlyAnswers, MayBeLostFromTheEnd) {
         story.dies(7);
         for (std::uint64_t i = 1; i <= 3; ++i) story.read(i, i <= left ? i : 0, 100);
         EXPECT_TRUE(story.good()) << left;
-        EXPECT_EQ(story.lost, 3 - left);
+        EXPECT_EQ(story.lost.writes, 3 - left);
+        EXPECT_EQ(story.lost.sectors, 3 - left);
     }
 }
 
@@ -103,6 +104,18 @@ TEST(EarlyAnswers, BeforeAFuaAreThere) {
     story.dies(7);
     story.read(1, 0, 100);
     EXPECT_FALSE(story.good());
+}
+
+/// Each AMF has a window of its own.
+TEST(EarlyAnswers, AreCountedForEachAmf) {
+    Story story;
+    for (std::uint64_t value = 1; value <= 5; ++value) story.write(value <= 2 ? kA : kB, value);
+    story.dies(7, 55);
+    story.dies(8, 55);
+    for (std::uint64_t i = 1; i <= 5; ++i) story.read(i, 0, 100);
+    EXPECT_TRUE(story.good());
+    EXPECT_EQ(story.lost.writes, 5u);
+    EXPECT_EQ(story.lost.sectors, 3u);
 }
 
 TEST(EarlyAnswers, HaveAnOrderForEachAmf) {

@@ -340,6 +340,15 @@ void Hosts::lose_early_answers(std::uint64_t pid) {
         may_be_lost(lane, [&](const Operation& op) { return op.who == 0 || pid_of(op.who) == pid; });
 }
 
+void Hosts::settle_early() {
+    const EarlyAnswers::Lost lost = early_.settle(one_disk_);
+    world_.mark(Mark::early_lost, lost.writes);
+    if (lost.sectors * kSector > options_.window)
+        world_.violation("an AMF took " + std::to_string(lost.sectors * kSector) +
+                         " bytes of answered writes along, and its window is " +
+                         std::to_string(options_.window));
+}
+
 void Hosts::process_died(const Process& process) {
     trims_->process_died(process);
     if (options_.early) lose_early_answers(process.pid);
@@ -370,7 +379,7 @@ void Hosts::gone_when_it_cannot_land(Lane& lane) {
 
 /// Bytes that are not durable are as they last were durably, or as any write since left them.
 void Hosts::power_lost() {
-    world_.mark(Mark::early_lost, early_.settle(one_disk_));
+    settle_early();
     early_.forget();
     one_disk_.power_lost(instant());
     trims_->power_lost();

@@ -60,8 +60,9 @@ struct HostOptions {
     std::size_t hosts = 4;
     Nanos think_max = 2ms;
     bool power_cuts = false;
-    bool journal = false;  ///< what was answered survives them
-    bool early = false;    ///< writes are answered before their copies stand
+    bool journal = false;    ///< what was answered survives them
+    bool early = false;      ///< writes are answered before their copies stand
+    std::size_t window = 0;  ///< bytes at most that an AMF answers so
     /// All copies of a record may die: a write through a controller outside of the group may come twice.
     bool writes_repeat = false;
     Workload work;
@@ -93,7 +94,7 @@ public:
     /// Trims the first extent, parts of it through one port after the other.
     Task<Status> trim_apart(std::vector<std::shared_ptr<Port>> ports);
     std::string judge() {
-        world_.mark(Mark::early_lost, early_.settle(one_disk_));
+        settle_early();
         return one_disk_.judge();
     }
     std::size_t checked() const { return one_disk_.operations(); }
@@ -170,6 +171,7 @@ private:
     void back_to_durable(Lane& lane, const Operation& op) const;
     void may_be_lost(Lane& lane, const std::function<bool(const Operation&)>& lost);
     void lose_early_answers(std::uint64_t pid);
+    void settle_early();
     Task<Result<Operation>> read_range(std::shared_ptr<Port> port, std::uint64_t offset,
                                        std::uint64_t length);
     // hosts_content.cc

@@ -217,7 +217,7 @@ void draw_limping(Plan& plan) {
     Prng limps(mix64(plan.seed) ^ 0x11a9ull);
     const bool wanted = limps.chance(2, 3);
     const LimpOptions small{1us * limps.between(2'000, 60'000), limps.between(1, 20),
-                            1us * limps.between(100, 2'000)};
+                            1us * limps.between(100, 2'000), 1us * limps.between(2'000, 200'000)};
     if (wanted) plan.limping = small;
 }
 

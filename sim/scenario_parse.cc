@@ -159,6 +159,7 @@ Answer read_shape(const toml::node& node, Scenario& scenario) {
                         {"slow_window", time(shape.limping.window, "slow_window")},
                         {"slow_enough", number(shape.limping.enough, "slow_enough", 1, 1000)},
                         {"slow_floor", time(shape.limping.floor, "slow_floor")},
+                        {"slow_hangs", time(shape.limping.hangs, "slow_hangs")},
                         {"cache", size(shape.cache, "cache")},
                         {"write_cache", word(sharing.write_cache, "write_cache", parse_write_cache)},
                         {"dirty", size(shape.dirty, "dirty")},

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <ranges>
 #include <set>
 #include <string>
 
@@ -126,6 +127,9 @@ public:
     const std::string& name() const override { return name_; }
     void submit(DiskOp& op, Join& join) override;
     void abandon(DiskOp& op) override;
+    std::optional<Nanos> oldest() const override {
+        return oldest_of(std::views::transform(pending_, &Pending::op));
+    }
 
 private:
     struct Pending {

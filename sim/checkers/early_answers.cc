@@ -34,8 +34,8 @@ void EarlyAnswers::process_died(std::uint64_t pid, Instant now, OneDisk& disk) {
     }
 }
 
-std::size_t EarlyAnswers::settle(OneDisk& disk) {
-    std::size_t lost = 0;
+EarlyAnswers::Lost EarlyAnswers::settle(OneDisk& disk) {
+    Lost lost;
     for (auto& [who, writes] : writes_) {
         if (who == 0) continue;
         Instant survives = std::numeric_limits<Instant>::min();  // what was answered before this
@@ -43,15 +43,18 @@ std::size_t EarlyAnswers::settle(OneDisk& disk) {
             if (write.invoked <= survives) continue;
             if (write.durable || disk.seen(write.sectors, write.value)) survives = write.invoked;
         }
+        std::uint64_t sectors = 0;
         for (Write& write : writes) {
             if (!write.perhaps_lost) continue;
             if (write.completed < survives) {
                 write.perhaps_lost = false;
                 disk.not_lost(write.sectors, write.value);
-            } else if (disk.gone(write.sectors, write.value)) {
-                ++lost;
+            } else if (const std::uint64_t gone = disk.gone(write.sectors, write.value); gone != 0) {
+                ++lost.writes;
+                sectors += gone;
             }
         }
+        lost.sectors = std::max(lost.sectors, sectors);
     }
     return lost;
 }

@@ -1,7 +1,7 @@
 // What a controller that answers before its copies stand may take along when it dies (row R4, H20): of what
 // each of its AMFs had answered, and no flush has covered since, a part from the end. So if any write of such
 // an AMF is seen, or was FUA, all that had their answer before it was invoked are there, too. The one-disk
-// checker judges what follows.
+// checker judges what follows. And it is no more than the window that is promised.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +26,12 @@ public:
     /// A flush has an answer.
     void flushed(Instant invoked) { last_flush_ = std::max(last_flush_, invoked); }
     void process_died(std::uint64_t pid, Instant now, OneDisk& disk);
-    /// Before the one-disk checker judges. How many writes are lost: somebody has looked.
-    std::size_t settle(OneDisk& disk);
+    struct Lost {
+        std::size_t writes = 0;
+        std::uint64_t sectors = 0;  ///< of the AMF that has lost most
+    };
+    /// Before the one-disk checker judges. What is lost: somebody has looked.
+    Lost settle(OneDisk& disk);
     /// All died, with all that they knew.
     void forget() { writes_.clear(); }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <concepts>
 
 namespace braid::sim {
 
@@ -45,7 +46,11 @@ void OneDisk::for_each(Sectors sectors, const Each& each) {
         from += to - at;
         for (std::size_t next = at; at < to; at = next) {
             next = here.next(at);
-            each(here.registers[at]);
+            if constexpr (std::invocable<Each, Register&, std::size_t>) {
+                each(here.registers[at], next - at);
+            } else {
+                each(here.registers[at]);
+            }
         }
     }
 }
@@ -109,14 +114,15 @@ bool OneDisk::seen(Sectors sectors, std::uint64_t value) {
     return out;
 }
 
-bool OneDisk::gone(Sectors sectors, std::uint64_t value) {
-    bool out = false;
-    for_each(sectors, [&](Register& values) {
+std::uint64_t OneDisk::gone(Sectors sectors, std::uint64_t value) {
+    std::uint64_t out = 0;
+    for_each(sectors, [&](Register& values, std::size_t count) {
         const Value& v = value_of(values, value);
-        out |= std::ranges::any_of(values, [&](const Value& older) {
-            return older.reads != 0 && older.write_invoked < v.write_invoked &&
-                   last_invocation(older) > v.write_completion;
+        const bool older_seen = std::ranges::any_of(values, [&](const Value& older) {
+            const bool before = older.value == 0 || older.write_completion < v.write_invoked;
+            return older.reads != 0 && before && last_invocation(older) > v.write_completion;
         });
+        out += older_seen ? count : 0;
     });
     return out;
 }

@@ -46,8 +46,8 @@ public:
     void not_lost(Sectors sectors, std::uint64_t value);
     /// Some of it was read.
     bool seen(Sectors sectors, std::uint64_t value);
-    /// Something older than it was read after its answer.
-    bool gone(Sectors sectors, std::uint64_t value);
+    /// Sectors of it of which something that was written before it was invoked was read after its answer.
+    std::uint64_t gone(Sectors sectors, std::uint64_t value);
     /// Writes that were not durable may be gone, each sector for itself. What a sector then holds does not
     /// change by itself any more.
     void power_lost(Instant now);
@@ -93,7 +93,7 @@ private:
         void split(std::size_t at);
         std::size_t next(std::size_t at) const;
     };
-    /// Calls `each(register)` for those of exactly these sectors.
+    /// Calls `each(register)`, or `each(register, sectors)`, for those of exactly these sectors.
     template <class Each>
     void for_each(Sectors sectors, const Each& each);
     Page& page(std::uint64_t number);

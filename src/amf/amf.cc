@@ -54,6 +54,7 @@ Amf::Amf(Executor& executor, Clock& clock, Transport& transport, const Uuid& gro
         close_journals_of_the_dead();
         drop_dirty_of_gone_zones();
         start_destages();
+        if (tables_.offline()) wake_flushes();
         if (listener_) listener_();
     });
     const RecordLimits limits{std::uint64_t{config.most_extents()} * geometry_.stripes_per_extent(),
@@ -195,6 +196,7 @@ Task<void> Amf::housekeeping() {
 
 void Amf::adopt(const AmfView& view) {
     view_ = view;
+    passes_known_.clear();  // who comes again counts anew
     replicator_.adopt(view, able_partners());
     tables_.adopt(view);
     locks_.adopt(view, claims());
@@ -202,8 +204,7 @@ void Amf::adopt(const AmfView& view) {
     peer_trims_.adopt();
     journal_.wake();
     close_journals_of_the_dead();
-    flush_answered_.notify_all();
-    passed_.notify_all();
+    wake_flushes();
     start_destages();
 }
 

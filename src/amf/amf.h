@@ -192,7 +192,10 @@ private:
     // flush.cc
     Task<Status> flush_members();
     Task<Status> secure_everywhere(bool leaving);
+    void wake_flushes();
+    void pass_nothing_for(Nanos time);
     Task<Status> secure(bool leaving);
+    Task<Status> dead_finished();
     Task<Result<bool>> all_copied();
     Task<Status> in_journal(std::vector<Journal::Ticket> tickets);
     Task<Status> secure_locked(StripeIndex stripe);

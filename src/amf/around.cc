@@ -50,14 +50,17 @@ Task<void> Amf::watch_members() {
             if (tables_.member_ok(MemberIndex(i))) disks[i] = tables_.disk(MemberIndex(i));
         }
         const MemberMask before = limping_.members();
-        limping_.end_window(disks);
+        limping_.end_window(disks, clock_.now());
         const MemberMask changed = before ^ limping_.members();
         for (std::uint8_t i = 0; changed.any() && i < disks.size(); ++i) {
             if (!changed[i]) continue;
             const MemberLatency seen = limping_.report()[i];
             log_event(seen.limps ? LogLevel::warn : LogLevel::info,
                       seen.limps ? "member.slow" : "member.not_slow",
-                      {{"member", i}, {"p99_us", seen.p99() / 1us}, {"others_us", seen.others / 1us}});
+                      {{"member", i},
+                       {"p99_us", seen.p99() / 1us},
+                       {"others_us", seen.others / 1us},
+                       {"waits_us", seen.waits / 1us}});
         }
         const Epoch epoch = view_.epoch;
         if (limping_.members().none() || none_half_written_ == epoch || tables_.offline()) continue;

@@ -28,7 +28,7 @@ void Amf::obey_sharing() {
     }
     replicator_.prefer(std::move(partners));
     replicator_.allow(able_partners());
-    replicator_.keep_order(config.sharing.replication != Replication::synchronous);
+    if (config.sharing.replication != Replication::synchronous) replicator_.keep_order();
 }
 
 /// Something may be dirty.

@@ -23,6 +23,7 @@ struct Case {
     std::size_t hush = 0;     ///< steps from there until what 5 says to the others comes no more
     std::size_t second = 0;  ///< steps from there to the death of who finishes the writes; 0: it does not die
     std::uint64_t seed = 0;  ///< of the order in which things happen
+    bool set = false;        ///< just before the writer dies the group becomes synchronous
 };
 
 WorldOptions options_of(const Case& c) {
@@ -60,6 +61,7 @@ public:
             world_.adopt();
         }
         steps(case_.step);
+        if (case_.set) set_synchronous();
         kill(1);
         if (case_.hush != 0) {
             steps(case_.hush);
@@ -80,6 +82,15 @@ public:
 private:
     void steps(std::size_t count) {
         for (std::size_t i = 0; i < count; ++i) world_.step();
+    }
+
+    void set_synchronous() {
+        GroupChange change;
+        change.sharing.replication = Replication::synchronous;
+        std::optional<Status> done;
+        world_.node(5).scope->spawn(World::keep(world_.amf(5).tables().set(change), done));
+        world_.run_until([&] { return done.has_value(); }, 1s);
+        ASSERT_TRUE(done && *done);
     }
 
     void kill(std::uint16_t id) {
@@ -167,6 +178,21 @@ TEST(EarlyAnswers, LeaveAPrefixWhenTheRecovererDiesToo) {
                         .run();
                     if (HasFatalFailure() || HasNonfatalFailure()) return;
                 }
+            }
+        }
+    }
+}
+
+TEST(EarlyAnswers, LeaveAPrefixWhenTheGroupHasBecomeSynchronous) {
+    for (std::size_t from = 0; from < kWrites; ++from) {
+        const std::size_t steps = Story({.slow = 3, .from = from}).count();
+        for (std::size_t hush = 4; hush < 64; hush += 12) {
+            for (std::size_t second = 10; second < 160; second += 30) {
+                SCOPED_TRACE(::testing::Message()
+                             << "from " << from << ", hush " << hush << ", then " << second);
+                Story({.slow = 3, .from = from, .step = steps, .hush = hush, .second = second, .set = true})
+                    .run();
+                if (HasFatalFailure() || HasNonfatalFailure()) return;
             }
         }
     }

@@ -14,7 +14,9 @@
 namespace braid {
 namespace {
 
-constexpr Nanos kNoPasses = 100ms;  ///< so that the next round of a flush is its last one
+/// For how long nothing is passed on, so that a round of a flush is its last one: longer than it takes, which
+/// nobody knows before.
+Nanos no_passes(std::uint8_t times) { return times == 0 ? 0ns : 50ms * (1 << times); }
 
 }  // namespace
 
@@ -59,7 +61,7 @@ Task<Status> Amf::flush_members() {
 /// to one that has answered. So all say how often they have passed something on; if one has since a round
 /// began, there is another round.
 Task<Status> Amf::secure_everywhere(bool leaving) {
-    for (bool again = false;;) {
+    for (std::uint8_t times = 0;;) {
         const Epoch epoch = view_.epoch;
         const std::uint64_t number = next_flush_++;
         const std::uint64_t passed = counters_.passed_on;
@@ -67,15 +69,15 @@ Task<Status> Amf::secure_everywhere(bool leaving) {
         for (const AmfMember& member : view_.members) {
             if (member.id == view_.self) continue;
             asking_.back().waiting.insert(member.id);
-            transport_.send(member.id, encode(group_, FlushAsk{number, leaving, again}));
+            transport_.send(member.id, encode(group_, FlushAsk{number, leaving, times}));
         }
-        if (again) pass_again_ = clock_.now() + kNoPasses;
+        pass_nothing_for(no_passes(times));
         const Status own = co_await secure(leaving);
         const auto mine = [&] { return std::ranges::find(asking_, number, &Asking::number); };
         const auto over = [&] { return view_.epoch != epoch || replicator_.fenced() || tables_.offline(); };
         while (own && !over() && !mine()->waiting.empty()) co_await flush_answered_.next();
         const bool ok = mine()->ok;
-        again = mine()->again || counters_.passed_on != passed;
+        const bool again = mine()->again || counters_.passed_on != passed;
         asking_.erase(mine());
         CO_TRY(own);
         if (replicator_.fenced()) co_return fail(Errc::fenced);
@@ -83,6 +85,7 @@ Task<Status> Amf::secure_everywhere(bool leaving) {
         if (view_.epoch != epoch) continue;
         if (ok && again) {
             ++counters_.flushes_again;
+            times = std::min<std::uint8_t>(times + 1, FlushAsk::kMostTimes);
             continue;
         }
         if (!ok) co_return fail(Errc::io_error);
@@ -90,12 +93,21 @@ Task<Status> Amf::secure_everywhere(bool leaving) {
     }
 }
 
+/// The view has changed, or we are to leave it.
+void Amf::wake_flushes() {
+    flush_answered_.notify_all();
+    passed_.notify_all();
+    replicator_.dropped().notify_all();
+}
+
+void Amf::pass_nothing_for(Nanos time) { pass_again_ = std::max(pass_again_, clock_.now() + time); }
+
 /// What hosts were told here, or by the dead whose records are here: in the journal, if there is one and it
 /// has room, else on the members. Whoever leaves takes its content along there.
 Task<Status> Amf::secure(bool leaving) {
     const Counted at_work(securing_);
     co_await inherited_all();
-    CO_TRY(co_await replicator_.all_forgotten());
+    CO_TRY(co_await dead_finished());
     std::vector<StripeIndex> rest = dirty_.stripes();
     if (rest.empty()) co_return Status{};
     std::vector<Journal::Ticket> tickets;
@@ -104,6 +116,16 @@ Task<Status> Amf::secure(bool leaving) {
         std::erase_if(rest, [&](StripeIndex stripe) { return put_dirty(stripe, tickets); });
     CO_TRY(co_await destage_some(std::move(rest)));
     co_return co_await in_journal(std::move(tickets));
+}
+
+/// No record of the dead is here. Offline: others finish what we cannot when we have left, which waits for
+/// us.
+Task<Status> Amf::dead_finished() {
+    const auto left = [this] { return !replicator_.store().orphan_stripes().empty(); };
+    while (!replicator_.fenced() && !tables_.offline() && left()) co_await replicator_.dropped().next();
+    if (replicator_.fenced()) co_return fail(Errc::fenced);
+    if (tables_.offline()) co_return fail(Errc::offline);
+    co_return Status{};
 }
 
 /// What was begun before is at as many partners as it ought to be; else a death would leave it to a journal
@@ -158,13 +180,24 @@ bool Amf::put_dirty(StripeIndex stripe, std::vector<Journal::Ticket>& tickets) {
         }
         ranges.emplace(from, to);
     };
+    // What was answered early since, and has no copies yet, must not come back after it was lost with us.
+    std::vector<DirtyPiece> young;
     for (const auto& [ticket, piece] : dirty->records) {
-        const Journal::Ticket journaled = dirty_writes_.at(ticket)->journaled;
-        if (journaled == 0) add(piece.offset, piece.end());
-        if (journaled != 0) tickets.push_back(journaled);
+        const DirtyWrite& write = *dirty_writes_.at(ticket);
+        if (write.journaled != 0) {
+            tickets.push_back(write.journaled);
+        } else if (write.copied || write.mode == Replication::synchronous) {
+            add(piece.offset, piece.end());
+        } else if (write.covered.empty()) {
+            young.push_back(piece);
+        } else {
+            return false;
+        }
     }
     for (const auto& [from, to] : ranges) {
-        if (!journal_.has_room_for_data(stripe, from, to - from)) return false;
+        const auto in_range = [&](const DirtyPiece& p) { return p.offset < to && from < p.end(); };
+        if (std::ranges::any_of(young, in_range) || !journal_.has_room_for_data(stripe, from, to - from))
+            return false;
         const DirtyPiece piece{from, to - from};
         const Journal::Ticket put =
             journal_.put_data(stripe, dirty->generation, from, dirty_.content(stripe, piece));
@@ -189,7 +222,7 @@ Task<Status> Amf::copied_elsewhere() {
 /// Not at all while it cannot be done: who is offline leaves the view, and then the others ask again.
 Task<void> Amf::answer_flush(AmfId from, FlushAsk ask) {
     if (ask.leaving) replicator_.avoid(from);
-    if (ask.again) pass_again_ = clock_.now() + kNoPasses;
+    pass_nothing_for(no_passes(ask.times));
     const Status status = co_await (ask.leaving ? copied_elsewhere() : secure(false));
     if (replicator_.fenced() || tables_.offline()) co_return;
     transport_.send(from, encode(group_, FlushDone{ask.number, status.has_value(), counters_.passed_on}));

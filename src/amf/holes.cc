@@ -16,6 +16,7 @@
 
 #include "amf/amf.h"
 #include "base/log.h"
+#include "base/zeros.h"
 
 namespace braid {
 namespace {
@@ -23,10 +24,6 @@ namespace {
 constexpr std::size_t kMostUnknown = kExtentSize / 4 / kBlockSize;  ///< blocks that nobody remembers
 constexpr unsigned kTimes = 8;                                      ///< to try, when it comes to nothing
 constexpr std::size_t kMemory = 16u << 20;  ///< of stripes that are looked at together
-
-bool all_zero(std::span<const std::byte> bytes) {
-    return std::ranges::all_of(bytes, [](std::byte byte) { return byte == std::byte{0}; });
-}
 
 bool any_in(const ExtentBlocks& blocks, const LogicalRange& range) {
     const auto [first, end] = blocks_of(range);

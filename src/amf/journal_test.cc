@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "amf/testing.h"
+#include "ondisk/journal_batch.h"
 
 namespace braid::testing {
 namespace {
@@ -196,6 +197,71 @@ TEST(Journal, AFlushSendsNothing) {
     world.node(2).cut.fill(true);
     EXPECT_TRUE(world.run(2, world.amf(2).flush()));
     EXPECT_FALSE(world.amf(2).tables().offline());
+}
+
+/// A member of the ring leaves, and another one takes its place, while a batch is on its way.
+class RingMoves {
+public:
+    RingMoves() : world_(options()) {
+        world_.start(1);
+        world_.start(2);
+        EXPECT_TRUE(world_.write(1, 0, pattern(1, 4 * kStrip)));
+        EXPECT_TRUE(world_.run_until([&] { return world_.amf(1).journal().entries() == 0; }, 5s));
+    }
+    /// False: the write began when the ring had moved.
+    bool go(std::size_t steps) {
+        const MemberMask before = ring().members;
+        std::uint8_t leaver = 0;
+        while (!before[leaver]) ++leaver;
+        std::optional<Status> leaves, written;
+        world_.node(2).scope->spawn(
+            World::keep(world_.amf(2).tables().take_out(MemberIndex(leaver)), leaves));
+        for (std::size_t i = 0; i < steps; ++i) world_.step();
+        const auto moved = [&] { return !ring().members[leaver] && ring().filling.none(); };
+        if (moved()) return false;
+        world_.node(1).scope->spawn(
+            World::keep(world_.amf(1).write(8192, Slice(pattern(2, 8192)), false), written));
+        EXPECT_TRUE(world_.run_until([&] { return written && moved(); }));
+        EXPECT_TRUE(*written);
+        if (world_.amf(1).journal().entries() != 0) EXPECT_TRUE(same_everywhere());
+        return true;
+    }
+
+private:
+    static WorldOptions options() {
+        WorldOptions out = journalled(6, Level::raid5);
+        out.width = 5;
+        return out;
+    }
+    const JournalState& ring() { return world_.amf(1).tables().journal(AmfSlot(0)); }
+    /// What is needed of the ring.
+    std::set<std::uint64_t> batches(std::uint8_t member) {
+        const JournalOwner owner{world_.group, world_.config.journal.key, AmfSlot(0), ring().life};
+        const std::uint64_t start = world_.config.ring_start(AmfSlot(0)) / kPageSize;
+        const std::uint64_t end = start + world_.config.journal.ring_size / kPageSize;
+        std::set<std::uint64_t> out;
+        for (const auto& [at, page] : world_.media[member]->pages) {
+            if (at < start || at >= end) continue;
+            const auto batch = open_journal_header(ConstPageBytes(page.span()), owner);
+            if (batch && !batch->entries.empty()) out.insert(batch->number);
+            if (batch) tail_ = std::max(tail_, batch->tail);
+        }
+        return out;
+    }
+    bool same_everywhere() {
+        std::vector<std::set<std::uint64_t>> all;
+        for (std::uint8_t i = 0; i < world_.media.size(); ++i) {
+            if (ring().members[i]) all.push_back(batches(i));
+        }
+        for (auto& one : all) one.erase(one.begin(), one.lower_bound(tail_));
+        return std::ranges::all_of(all, [&](const auto& one) { return one == all.front(); });
+    }
+    World world_;
+    std::uint64_t tail_ = 0;
+};
+
+TEST(Journal, ARingThatMovesTakesWhatIsOnItsWayAlong) {
+    for (std::size_t step = 0; RingMoves().go(step) && !HasFailure(); ++step) SCOPED_TRACE(step);
 }
 
 }  // namespace

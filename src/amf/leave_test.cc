@@ -178,5 +178,60 @@ TEST(Leave, ARecordOfAnEarlierZoneIsDropped) {
     EXPECT_TRUE(world.unclean(2, 4 * kStrip).empty());
 }
 
+WorldOptions writing_back(PowerLoss power_loss, std::uint8_t dimension) {
+    SharingOptions sharing;
+    sharing.write_cache = WriteCache::back;
+    AmfOptions amf;
+    amf.dirty_age = 20s;
+    return {.strip_size = kStrip,
+            .dimension = dimension,
+            .sharing = sharing,
+            .power_loss = power_loss,
+            .amf = amf};
+}
+
+TEST(Leave, AFlushDoesNotWaitForWhatWillBeFinishedWhenItHasLeft) {
+    for (const PowerLoss power_loss : {PowerLoss::resync, PowerLoss::journal}) {
+        World world(writing_back(power_loss, 3));
+        for (std::uint16_t id = 1; id <= 3; ++id) world.start(id);
+        const Buffer data = pattern(1, 8192);
+        ASSERT_TRUE(world.write(1, 0, data));
+        cut_all(world.node(2));
+        world.kill(1);
+        world.adopt();  // 2 has the record, and cannot finish it
+        std::optional<Status> flushed;
+        world.node(2).scope->spawn(World::keep(world.amf(2).flush(), flushed));
+        ASSERT_TRUE(world.run_until([&] { return world.amf(2).tables().offline(); }, 5s));
+        ASSERT_TRUE(world.run_until([&] { return flushed.has_value(); }, 5s));
+        EXPECT_FALSE(*flushed);
+        world.leave(2);
+        EXPECT_TRUE(is(world.read(3, 0, data.size()), data));
+    }
+}
+
+TEST(Leave, TwoWhoseFlushesWaitForEachOtherLeaveBoth) {
+    World world(writing_back(PowerLoss::journal, 2));
+    for (std::uint16_t id = 1; id <= 2; ++id) world.start(id);
+    const Buffer data = pattern(1, 8192);
+    for (std::uint16_t id = 1; id <= 2; ++id) ASSERT_TRUE(world.write(id, id * 4 * kStrip, data));
+    for (std::uint16_t id = 1; id <= 2; ++id) ASSERT_TRUE(world.run(id, world.amf(id).flush()));
+    world.slow = {{1, 2}, {2, 1}};
+    std::array<std::optional<Status>, 2> flushed;
+    for (std::uint16_t id = 1; id <= 2; ++id)
+        world.node(id).scope->spawn(World::keep(world.amf(id).flush(), flushed[id - 1]));
+    world.settle();
+    for (const auto& media : world.media) media->dead = true;
+    std::array<std::optional<Status>, 2> written;
+    for (std::uint16_t id = 1; id <= 2; ++id) {
+        world.node(id).scope->spawn(World::keep(
+            world.amf(id).write(id * 4 * kStrip, Slice(pattern(2, 4 * kStrip)), false), written[id - 1]));
+    }
+    world.run_until([] { return false; }, 100ms);
+    world.slow.clear();
+    world.run_until([&] { return world.amf(1).tables().offline() && world.amf(2).tables().offline(); }, 60s);
+    EXPECT_TRUE(world.amf(1).tables().offline() && world.amf(2).tables().offline());
+    EXPECT_TRUE(world.run_until([&] { return flushed[0].has_value() && flushed[1].has_value(); }, 5s));
+}
+
 }  // namespace
 }  // namespace braid::testing

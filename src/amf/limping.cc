@@ -9,11 +9,13 @@ MemberLatency& MemberLatency::operator|=(const MemberLatency& other) {
     MemberLatency all = theirs ? other : *this;
     all.reads = std::max(reads, other.reads);
     all.writes = std::max(writes, other.writes);
+    all.waits = std::max(waits, other.waits);
     return *this = all;
 }
 
-void Limping::end_window(std::span<Disk* const> disks) {
+void Limping::end_window(std::span<Disk* const> disks, Nanos now) {
     ++now_;
+    waits_.assign(disks.size(), Nanos{});
     seen_.resize(disks.size());
     std::vector<std::array<bool, 2>> fresh(disks.size());
     for (std::size_t i = 0; i < disks.size(); ++i) {
@@ -21,6 +23,8 @@ void Limping::end_window(std::span<Disk* const> disks) {
             seen_[i] = {};
             continue;
         }
+        if (const auto since = disks[i]->oldest(); since && now - *since >= options_.hangs)
+            waits_[i] = now - *since;
         DiskLatencies& all = disks[i]->latencies();
         for (const Kind kind : {kReads, kWrites}) {
             Latencies& latest = kind == kReads ? all.reads : all.writes;
@@ -35,7 +39,7 @@ void Limping::end_window(std::span<Disk* const> disks) {
     for (std::size_t i = 0; i < disks.size(); ++i) {
         for (const Kind kind : {kReads, kWrites}) {
             if (fresh[i][kind]) judge(i, kind);
-            if (seen_[i][kind].limps) limping_.set(i);
+            if (seen_[i][kind].limps || waits_[i] != Nanos{}) limping_.set(i);
         }
     }
 }
@@ -68,10 +72,11 @@ std::optional<Nanos> Limping::others(std::size_t member, Kind kind) const {
 
 std::vector<MemberLatency> Limping::report() const {
     std::vector<MemberLatency> out;
-    for (const Member& member : seen_) {
+    for (std::size_t i = 0; i < seen_.size(); ++i) {
+        const Member& member = seen_[i];
         const bool reads = member[kReads].limps;
         const Seen& worse = member[reads ? kReads : kWrites];
-        out.push_back({member[kReads].p99, member[kWrites].p99, worse.limps, reads, worse.others});
+        out.push_back({member[kReads].p99, member[kWrites].p99, limping_[i], reads, worse.others, waits_[i]});
     }
     return out;
 }

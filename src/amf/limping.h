@@ -4,6 +4,7 @@
 //   fine -> limping: kSlow windows in a row whose p99 is above kTimes the median of the other members' p99,
 //                    and above the floor; reads and writes each for themselves
 //   limping -> fine: kWell windows in a row below half of that
+//   and beside that: as long as a command hangs
 //
 // A window is a time in which there were enough commands of the kind, so it may be several long; a member
 // that nobody uses stays what it was. Members are compared with windows of the others that are not too old.
@@ -25,6 +26,7 @@ struct LimpOptions {
     Nanos window = 5s;           ///< at least
     std::uint64_t enough = 100;  ///< commands: of so many the slowest does not count
     Nanos floor = 20ms;          ///< what is quicker than this is quick enough
+    Nanos hangs = 5s;            ///< a command that has been under way for so long
     friend bool operator==(const LimpOptions&, const LimpOptions&) = default;
 };
 
@@ -34,6 +36,7 @@ struct MemberLatency {
     bool limps = false;
     bool in_reads = false;  ///< in these, or else in writes alone
     Nanos others{};         ///< limps: the median of theirs, of the kind
+    Nanos waits{};          ///< limps: so long a command has been under way; 0: none hangs
 
     Nanos p99() const { return in_reads ? reads : writes; }
     /// As several AMFs of a controller see it.
@@ -50,7 +53,7 @@ public:
 
     /// The time of a window is over. `disks` by member, null where there is none that serves; what they say
     /// of commands is taken from them.
-    void end_window(std::span<Disk* const> disks);
+    void end_window(std::span<Disk* const> disks, Nanos now);
     const MemberMask& members() const { return limping_; }
     std::vector<MemberLatency> report() const;
 
@@ -70,6 +73,7 @@ private:
     LimpOptions options_;
     std::uint64_t now_ = 0;
     std::vector<Member> seen_;
+    std::vector<Nanos> waits_;
     MemberMask limping_;
 };
 

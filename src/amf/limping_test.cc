@@ -13,6 +13,8 @@ public:
     void abandon(DiskOp&) override {}
     void reads(int count, Nanos took) { add(latencies().reads, count, took); }
     void writes(int count, Nanos took) { add(latencies().writes, count, took); }
+    std::optional<Nanos> oldest() const override { return since; }
+    std::optional<Nanos> since;
 
 private:
     static void add(Latencies& to, int count, Nanos took) {
@@ -29,7 +31,7 @@ struct Group {
     void pass(unsigned windows, Nanos usual, Nanos at_0, int commands = 200) {
         for (unsigned i = 0; i < windows; ++i) {
             for (Clocked& disk : disks) disk.reads(commands, &disk == disks.data() ? at_0 : usual);
-            limping.end_window(serving);
+            limping.end_window(serving, now);
         }
     }
     bool limps(std::size_t member) const { return limping.members()[member]; }
@@ -37,6 +39,7 @@ struct Group {
 
     std::vector<Clocked> disks;
     std::vector<Disk*> serving;
+    Nanos now = 1000s;
     Limping limping{LimpOptions{}};
 };
 
@@ -102,7 +105,7 @@ TEST(Limping, IsNobodyWhereMostAreSlow) {
     Group g(5);
     for (int i = 0; i < 10; ++i) {
         for (std::size_t member = 0; member < 5; ++member) g.disks[member].reads(200, member < 3 ? 1s : 5ms);
-        g.limping.end_window(g.serving);
+        g.limping.end_window(g.serving, g.now);
     }
     EXPECT_TRUE(g.nobody());
     Group all(5);
@@ -125,12 +128,29 @@ TEST(Limping, IsSeenInWritesAlone) {
     EXPECT_TRUE(g.limps(2));
 }
 
+TEST(Limping, IsToHaveACommandThatHangs) {
+    Group g(3);
+    g.disks[1].since = g.now - 4900ms;
+    g.pass(1, 5ms, 5ms);
+    EXPECT_TRUE(g.nobody());
+    g.disks[1].since = g.now - 5s;
+    g.pass(1, 5ms, 5ms, 0);
+    EXPECT_TRUE(g.limps(1));
+    EXPECT_EQ(g.limping.members().count(), 1u);
+    EXPECT_TRUE(g.limping.report()[1].limps);
+    EXPECT_EQ(g.limping.report()[1].waits, 5s);
+    g.disks[1].since.reset();
+    g.pass(1, 5ms, 5ms);
+    EXPECT_TRUE(g.nobody());
+    EXPECT_FALSE(g.limping.report()[1].limps);
+}
+
 TEST(Limping, IsForgottenWithTheDisk) {
     Group g(2);
     g.pass(Limping::kSlow, 5ms, 100ms);
     EXPECT_TRUE(g.limps(0));  // a mirror's other half tells
     g.serving[0] = nullptr;
-    g.limping.end_window(g.serving);
+    g.limping.end_window(g.serving, g.now);
     EXPECT_TRUE(g.nobody());
     g.serving[0] = g.disks.data();
     g.pass(1, 5ms, 100ms);

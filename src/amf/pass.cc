@@ -56,10 +56,8 @@ std::optional<DirtyPass> Amf::passable(std::span<const StripeIndex> stripes) con
         if (dirty == nullptr) continue;
         const Zone* zone = tables_.zone(geometry_.extent_of(stripe));
         if (zone == nullptr || zone->generation != dirty->generation) return std::nullopt;
-        const auto journaled = [this](const auto& record) {
-            return dirty_writes_.at(record.first)->journaled != 0;
-        };
-        if (std::ranges::any_of(dirty->records, journaled)) return std::nullopt;
+        // Also of what has been written anew since: nothing else keeps what was flushed.
+        if (journal_.has_data(stripe)) return std::nullopt;
         out.age = std::max(out.age, clock_.now() - dirty->since);
         for (const DirtyPiece piece : dirty_.pieces(stripe, Gaps::none)) {
             out.pieces.push_back({stripe, dirty->generation, piece.offset, piece.length});

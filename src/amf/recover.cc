@@ -69,8 +69,8 @@ Task<void> Amf::recover_unit(UnitIndex unit) {
     const SemaphoreGuard place(recoveries_);
     while (true) {
         // Early answers: what was answered first is not to be lost to a second death when the rest is safe.
-        const bool all = replication() != Replication::synchronous;
-        if (!co_await (all ? replicator_.gather_all() : replicator_.gather(first, units_.stripes())))
+        if (!co_await (replicator_.keeps_order() ? replicator_.gather_all()
+                                                 : replicator_.gather(first, units_.stripes())))
             co_return;  // fenced
         const auto all_orphans = replicator_.store().orphans(first, units_.stripes());
         if (all_orphans.empty()) break;

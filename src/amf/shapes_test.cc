@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "amf/testing.h"
+#include "base/zeros.h"
 
 namespace braid::testing {
 namespace {
@@ -114,8 +115,7 @@ bool beside(const Kind& kind, std::size_t steps, StripeShape from, StripeShape t
     EXPECT_TRUE(*wrote && *got);
     EXPECT_TRUE(*shaped || shaped->error().code == Errc::busy);
     for (std::size_t i = 0; i < kPiece; i += kBlockSize) {
-        const bool old = std::all_of(early.data() + i, early.data() + i + kBlockSize,
-                                     [](std::byte b) { return b == std::byte{0}; });
+        const bool old = all_zero(early.span(i, kBlockSize));
         EXPECT_TRUE(old || std::memcmp(early.data() + i, fresh.data() + i, kBlockSize) == 0);
     }
     for (std::uint16_t id = 1; id <= 3; ++id) {

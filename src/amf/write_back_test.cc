@@ -447,5 +447,38 @@ TEST(WriteBack, WhoFinishesWhatADeadOneLeftDoesSomeStripesAtATime) {
     EXPECT_TRUE(world.unclean(3, kStripes * kArea).empty());
 }
 
+/// A host that goes on writing one block.
+Task<void> writes_on(World& world, std::uint16_t id) {
+    while (true) {
+        EXPECT_TRUE(co_await world.amf(id).write(id * kBlockSize, Slice(pattern(id, 4096)), false));
+        co_await sleep_for(world.clock, 1ms);
+    }
+}
+
+/// An answer takes twice that time.
+Task<void> slow_between(World& world, std::uint16_t a, std::uint16_t b, Nanos time) {
+    while (true) {
+        world.slow = {{b, a}};
+        co_await sleep_for(world.clock, time);
+        world.slow = {{a, b}};
+        co_await sleep_for(world.clock, time);
+    }
+}
+
+TEST(WriteBack, AFlushEndsThoughDirtyContentGoesToAndFro) {
+    World world(with_write_back({}));
+    for (std::uint16_t id = 1; id <= 3; ++id) world.start(id);
+    for (std::uint16_t id = 1; id <= 2; ++id) world.node(id).scope->spawn(writes_on(world, id));
+    world.run_until([] { return false; }, 100ms);
+    const std::uint64_t passed = world.amf(1).counters().passed_on;
+    EXPECT_GT(passed, 20u);
+    Scope scope(world.executor);
+    scope.spawn(slow_between(world, 1, 3, 200ms));
+    std::optional<Status> flushed;
+    world.node(1).scope->spawn(World::keep(world.amf(1).flush(), flushed));
+    EXPECT_TRUE(world.run_until([&] { return flushed.has_value(); }, 10s));
+    EXPECT_GT(world.amf(1).counters().flushes_again, 0u);
+}
+
 }  // namespace
 }  // namespace braid::testing

@@ -85,6 +85,7 @@ AmfReport AmfRuntime::report() const {
     out.moved_bytes = mover_.moved();
     out.pace = pace_.report(clock_.now());
     out.unreadable_extents = reshaper_.unreadable();
+    out.unreadable_stripes = mover_.unreadable();
     if (resync_ != nullptr) {
         out.resync = resync_->progress();
     } else if (out.loaded && !amf_.tables().former_intents().empty()) {

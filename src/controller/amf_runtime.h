@@ -66,9 +66,10 @@ struct AmfReport {
     bool balance_waits = false;                    ///< for a rebuild
     std::uint64_t moved_bytes = 0;                 ///< that this AMF has put elsewhere
     PaceReport pace;
-    std::size_t unreadable_extents = 0;  ///< that cannot be converted for it
-    std::uint64_t window_waits = 0;      ///< of all AMFs: as AmfCounters has it of one
-    ForwardServed forwarded;             ///< what it did for controllers outside of the group
+    std::size_t unreadable_extents = 0;           ///< that cannot be converted for it
+    std::vector<StripeIndex> unreadable_stripes;  ///< that cannot be made again for it, one of each zone
+    std::uint64_t window_waits = 0;               ///< of all AMFs: as AmfCounters has it of one
+    ForwardServed forwarded;                      ///< what it did for controllers outside of the group
 };
 
 class AmfRuntime;

@@ -169,10 +169,15 @@ void Controller::add_conditions(StatusReport& report) {
             if (i >= all.latencies.size() || !all.latencies[i].limps) continue;
             const MemberLatency& seen = all.latencies[i];
             const std::string kind = seen.in_reads ? "reads" : "writes";
+            const std::string what = seen.waits != Nanos{}
+                                         ? "a command of " + config_.name + " has been under way at it for " +
+                                               std::to_string(seen.waits / 1s) + " s"
+                                         : "its " + kind + " take " + milliseconds(seen.p99()) +
+                                               " ms (p99) as " + config_.name +
+                                               " sees them, those of the other disks of " + info.name + ' ' +
+                                               milliseconds(seen.others);
             add("DISK_SLOW", Severity::warning, disk(i),
-                "its " + kind + " take " + milliseconds(seen.p99()) + " ms (p99) as " + config_.name +
-                    " sees them, those of the other disks of " + info.name + ' ' + milliseconds(seen.others) +
-                    "; reads go around it where all others are there, writes wait for it",
+                what + "; reads go around it where all others are there, writes wait for it",
                 "if only " + config_.name + " says so, check its path to the disk; else braid disk replace " +
                     info.name + "/" + std::to_string(i) + " NEW");
         }

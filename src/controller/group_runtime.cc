@@ -124,6 +124,8 @@ AmfReport GroupRuntime::together() const {
         out.balance_waits |= one.balance_waits;
         out.dirty_regions += one.dirty_regions;
         out.unreadable_extents += one.unreadable_extents;
+        const auto& stripes = one.unreadable_stripes;
+        out.unreadable_stripes.insert(out.unreadable_stripes.end(), stripes.begin(), stripes.end());
         out.window_waits += one.counters.window_waits;
         for (const auto& [port, inside] : one.in_flight) out.in_flight[port] += inside;
     }

@@ -140,6 +140,22 @@ Task<AdminResult<Outcome>> Controller::set_job(SetJob request) {
     co_return outcome;
 }
 
+namespace {
+
+/// As operators look for it: in a virtual disk, if there is one.
+std::string where(const Tables& tables, StripeIndex stripe) {
+    const LogicalRange at = tables.geometry_of(stripe).range_of(stripe);
+    std::string out = "byte " + std::to_string(at.offset) + " of the group";
+    for (const VolumeRecord& volume : tables.volumes()) {
+        const std::uint64_t begin = volume.first_extent.v * kExtentSize;
+        if (at.offset >= begin && at.offset < begin + volume.extents * kExtentSize)
+            out = volume.name + " byte " + std::to_string(at.offset - begin);
+    }
+    return out + ", of " + std::to_string(at.length) + " bytes";
+}
+
+}  // namespace
+
 void Controller::add_job_conditions(const GroupRuntime& group, const AddCondition& add) const {
     const Tables& tables = group.tables();
     const GroupConfig& config = tables.config();
@@ -161,8 +177,16 @@ void Controller::add_job_conditions(const GroupRuntime& group, const AddConditio
             "replace the failed disks, braid group expand " + name +
                 " --add DISK, or trim what is not needed");
     }
-    const std::size_t unreadable = group.together().unreadable_extents;
-    if (unreadable != 0) {
+    const AmfReport all = group.together();
+    if (const std::vector<StripeIndex>& stripes = all.unreadable_stripes; !stripes.empty()) {
+        add("REBUILD_UNREADABLE", Severity::error, name,
+            std::to_string(stripes.size()) +
+                " zones keep what they have, also of disks that failed or leave: some of what they hold "
+                "cannot be read; one stripe of it is at " +
+                where(tables, std::ranges::min(stripes)),
+            "restore that range from a backup, all of it at once, or trim it: it is tried again by itself");
+    }
+    if (const std::size_t unreadable = all.unreadable_extents; unreadable != 0) {
         add("RESHAPE_UNREADABLE", Severity::warning, name,
             std::to_string(unreadable) +
                 " extents of 64 MiB keep the shape that they have: some of what they hold cannot be read",
@@ -180,18 +204,10 @@ void Controller::add_job_conditions(const GroupRuntime& group, const AddConditio
                 "bring back or replace the missing disks (braid disk list), then: braid group scrub " + name);
         }
         if (counts.unattributed != 0) {
-            const LogicalRange at =
-                tables.geometry_of(counts.first_unattributed).range_of(counts.first_unattributed);
-            std::string where = "byte " + std::to_string(at.offset) + " of the group";
-            for (const VolumeRecord& volume : tables.volumes()) {
-                const std::uint64_t begin = volume.first_extent.v * kExtentSize;
-                if (at.offset >= begin && at.offset < begin + volume.extents * kExtentSize)
-                    where = volume.name + " byte " + std::to_string(at.offset - begin);
-            }
             add("SCRUB_FOUND", Severity::error, name,
                 "the parity of " + std::to_string(counts.unattributed) +
                     " stripes does not fit their data, and nothing tells which is wrong; the first is at " +
-                    where + ", of " + std::to_string(at.length) + " bytes",
+                    where(tables, counts.first_unattributed),
                 "compare the data there with a backup and write the whole range anew, then: braid group "
                 "scrub " +
                     name);

@@ -213,7 +213,7 @@ TEST_F(Dirty, IsWhatAListOfWritesSays) {
 }
 
 TEST(FlushFrames, ComeAsTheyWentAndNothingElseDoes) {
-    const FlushAsk ask{77, true, true};
+    const FlushAsk ask{77, true, FlushAsk::kMostTimes};
     EXPECT_EQ(*decode_flush_ask(encode(Uuid{}, ask)), ask);
     const FlushDone done{78, true, 5};
     Message message = encode(Uuid{}, done);
@@ -223,6 +223,8 @@ TEST(FlushFrames, ComeAsTheyWentAndNothingElseDoes) {
     EXPECT_FALSE(decode_flush_ask(message));
     message.head.pop_back();
     EXPECT_FALSE(decode_flush_done(message));
+    message = encode(Uuid{}, FlushAsk{77, true, FlushAsk::kMostTimes + 1});
+    EXPECT_FALSE(decode_flush_ask(message));
     message = encode(Uuid{}, ask);
     message.payload = blocks(1, 'x');
     EXPECT_FALSE(decode_flush_ask(message));

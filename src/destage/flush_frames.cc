@@ -6,7 +6,7 @@ Message encode(const Uuid& group, const FlushAsk& frame) {
     Message message{group, MessageType::flush_ask, {}, {}};
     Writer out(message.head);
     out.put(frame.number);
-    out.put(static_cast<std::uint8_t>((frame.leaving ? 1 : 0) | (frame.again ? 2 : 0)));
+    out.put(static_cast<std::uint8_t>((frame.leaving ? 1 : 0) | frame.times << 1));
     return message;
 }
 
@@ -23,9 +23,10 @@ Result<FlushAsk> decode_flush_ask(const Message& message) {
     Reader in(message.head);
     FlushAsk frame{in.get<std::uint64_t>()};
     const auto flags = in.get<std::uint8_t>();
-    if (!in.done() || flags > 3 || !message.payload.bytes.empty()) return fail(Errc::corrupt);
     frame.leaving = (flags & 1) != 0;
-    frame.again = (flags & 2) != 0;
+    frame.times = flags >> 1;
+    const bool sane = in.done() && frame.times <= FlushAsk::kMostTimes;
+    if (!sane || !message.payload.bytes.empty()) return fail(Errc::corrupt);
     return frame;
 }
 

@@ -12,8 +12,10 @@ struct FlushAsk {
     std::uint64_t number = 0;  ///< the asker's
     /// The asker is about to leave in order, and what it keeps for the receiver is to be elsewhere first.
     bool leaving = false;
-    /// Asked once more, because dirty content went from one AMF to another meanwhile: none does for a while.
-    bool again = false;
+    static constexpr std::uint8_t kMostTimes = 10;
+    /// So often asked before, at most kMostTimes, because dirty content went from one AMF to another
+    /// meanwhile: none does for a while, each time for longer.
+    std::uint8_t times = 0;
     friend bool operator==(const FlushAsk&, const FlushAsk&) = default;
 };
 

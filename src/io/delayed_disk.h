@@ -23,6 +23,7 @@ public:
     void abandon(DiskOp& op) override;
     const DiskCounters& counters() const override { return disk_->counters(); }
     DiskLatencies& latencies() override { return disk_->latencies(); }
+    std::optional<Nanos> oldest() const override { return disk_->oldest(); }
 
 private:
     Task<void> begin_later(std::uint64_t ticket, Join& join);

@@ -4,9 +4,11 @@
 // flush was acknowledged.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -92,8 +94,18 @@ public:
     virtual const DiskCounters& counters() const { return counters_; }
     /// Whoever looks at them clears them.
     virtual DiskLatencies& latencies() { return latencies_; }
+    /// When the oldest of the commands that have not ended began.
+    virtual std::optional<Nanos> oldest() const { return std::nullopt; }
 
 protected:
+    template <class Ops>
+    static std::optional<Nanos> oldest_of(const Ops& ops) {
+        std::optional<Nanos> out;
+        for (const DiskOp* op : ops) {
+            if (op != nullptr) out = std::min(out.value_or(op->started), op->started);
+        }
+        return out;
+    }
     static void starts(DiskOp& op, Nanos now) {
         if (op.started == Nanos{0}) op.started = now;
     }

@@ -158,10 +158,21 @@ Task<void> Mover::lane(ExtentIndex extent) {
         in_hand_.insert(*at);
         const Status status = co_await move_zone(*at);
         in_hand_.erase(*at);
+        if (status) unreadable_.erase(*at);
         if (status) continue;
-        const bool soon = status.error().code == Errc::busy;
-        avoided_[*at] = clock_.now() + (soon ? options_.poll : options_.retry);
+        const Errc code = status.error().code;
+        avoided_[*at] = clock_.now() + (code == Errc::busy          ? options_.poll
+                                        : code == Errc::media_error ? options_.unreadable
+                                                                    : options_.retry);
     }
+}
+
+std::vector<StripeIndex> Mover::unreadable() const {
+    std::vector<StripeIndex> out;
+    for (const auto& [extent, stripe] : unreadable_) {
+        if (mine(extent)) out.push_back(stripe);
+    }
+    return out;
 }
 
 /// What all see of it, and outlives us. It is there before anything moves; the keeper ends it.
@@ -281,21 +292,25 @@ Task<Status> Mover::move_run(ExtentIndex extent, ZoneMove move) {
     const std::uint32_t rows = geometry.rows_per_extent();
     const Nanos begun = clock_.now();
     std::uint32_t end = move.rows_done, copied = 0;
+    Status moved{};
     for (; end < rows; ++end) {
         const StripeIndex stripe = geometry.stripe_of(extent, Row(end));
         const std::uint32_t region = region_of(geometry.range_of(stripe).offset).v % regions;
         if ((wanted >> region & 1u) == 0) continue;
         const bool enough = copied == options_.run || clock_.now() - begun >= options_.mark;
         if (copied != 0 && (enough || ending_ || paused(kind_of(extent)))) break;
-        CO_TRY(co_await move_row(stripe, epoch, kind_of(extent)));
+        moved = co_await move_row(stripe, epoch, kind_of(extent));
+        if (!moved && moved.error().code == Errc::media_error) unreadable_[extent] = stripe;
+        if (!moved) break;
         ++copied;
     }
+    if (!moved && copied == 0) co_return moved;
     if (copied != 0) CO_TRY(co_await amf_.flush_member(move.target.member));
     const auto still = [this, epoch] { return amf_.view().epoch == epoch; };
     const JobKind kind = kind_of(extent);
     CO_TRY(co_await one_by_one(tables.advance_move(extent, move, end, still)));
     state_of(kind).moved += end == rows ? 1 : 0;
-    co_return Status{};
+    co_return moved;
 }
 
 Task<Status> Mover::move_row(StripeIndex stripe, Epoch epoch, JobKind kind) {

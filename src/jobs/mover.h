@@ -29,6 +29,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <vector>
 
 #include "amf/amf.h"
 #include "async/scope.h"
@@ -42,7 +43,8 @@ struct MoverOptions {
     Nanos mark = 1s;          ///< from one to the next, no more rows
     std::size_t queue = 4;    ///< commands of a member at once on average, from all AMFs
     Nanos poll = 100ms;
-    Nanos retry = 1s;  ///< after a zone that could not be moved
+    Nanos retry = 1s;        ///< after a zone that could not be moved
+    Nanos unreadable = 10s;  ///< after one of which something cannot be read
 };
 
 class Mover {
@@ -62,6 +64,9 @@ public:
     bool busy() const { return busy_ || !in_hand_.empty(); }
     /// Bytes that this AMF has put elsewhere.
     std::uint64_t moved() const { return moved_bytes_; }
+    /// Of my zones those of which something cannot be read, and where it was met: what comes after it in its
+    /// zone waits, too.
+    std::vector<StripeIndex> unreadable() const;
     /// The members are to be evened out, and that waits for a rebuild.
     bool balance_waits() const { return amf_.tables().state().balancing && rebuild_goes_first(); }
 
@@ -110,6 +115,7 @@ private:
     bool ending_ = false, busy_ = false;
     std::array<std::optional<Nanos>, kMaxMembers> failed_since_{};  ///< as seen here
     std::map<ExtentIndex, Nanos> avoided_;                          ///< until then
+    std::map<ExtentIndex, StripeIndex> unreadable_;                 ///< when they were last tried
     std::set<ExtentIndex> in_hand_;                                 ///< that lanes are at
     std::deque<ExtentIndex> found_;                                 ///< when somebody looked, in order
     Nanos looked_{};

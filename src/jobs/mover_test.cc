@@ -144,6 +144,44 @@ TEST(Mover, MovesWhatStandsAroundAStripeInQuarantine) {
     EXPECT_TRUE(m.world.read(2, 0, 4096).empty());
 }
 
+/// Without checksums nobody could say later on what was not made. It stays where it is until it is written
+/// anew, and what comes before it, or stands in other zones, does not wait for it.
+TEST(Mover, SaysWhatCannotBeRead) {
+    MoverOptions options = testing::quick();
+    options.unreadable = 100ms;
+    Moving m(shape(Level::raid5, 6, 3, false, PowerLoss::resync), options);
+    const Buffer data = pattern(1, 4u << 20);
+    for (const std::uint64_t at : {std::uint64_t{0}, kExtentSize}) ASSERT_TRUE(m.world.write(1, at, data));
+    Tables& tables = m.world.amf(1).tables();
+    const Zone& zone = *tables.zone(ExtentIndex(0));
+    const Geometry geometry = tables.geometry_of(ExtentIndex(0));
+    const DiskPlace lost = strip_place(geometry, zone.segments[1], Row(3), tables.config().data_start);
+    m.world.media[lost.member.v]->bad.insert(lost.offset / kBlockSize);
+    m.fail(zone.segments[0].member.v);
+    const auto told = [&] {
+        std::vector<StripeIndex> out = m.movers[1]->unreadable();
+        for (const StripeIndex stripe : m.movers[2]->unreadable()) out.push_back(stripe);
+        return out;
+    };
+    ASSERT_TRUE(m.world.run_until([&] { return !told().empty(); }));
+    const StripeIndex stripe = geometry.stripe_of(ExtentIndex(0), Row(3));
+    EXPECT_EQ(told(), std::vector{stripe});
+    const auto alone = [&] {
+        return zone.move && zone.move->rows_done == 3 && tables.any_missing() && tables.open_moves() == 1;
+    };
+    EXPECT_TRUE(m.world.run_until(alone));
+    EXPECT_FALSE(m.world.run_until([&] { return !alone(); }, 1s));
+    EXPECT_EQ(told(), std::vector{stripe});
+    const std::uint64_t at = geometry.range_of(stripe).offset;
+    const Buffer anew = pattern(2, geometry.stripe_size());
+    ASSERT_TRUE(m.world.write(2, at, anew));
+    EXPECT_TRUE(m.rebuilt());
+    EXPECT_TRUE(told().empty());
+    EXPECT_TRUE(m.reads(2, at, anew));
+    EXPECT_TRUE(m.reads(2, 0, Buffer::copy_of(data.span().first(at))));
+    EXPECT_TRUE(m.reads(2, kExtentSize, data));
+}
+
 /// Not only when all have nothing left to move.
 TEST(Mover, LetsGoWhoHasNothingLeft) {
     WorldOptions options = shape(Level::raid5, 7, 3, false, PowerLoss::resync);

@@ -79,8 +79,12 @@ Task<void> Journal::fill_ring() {
             return batch.number < first &&
                    (std::ranges::any_of(batch.entries, stands) || std::ranges::any_of(marks_, marks));
         };
+        // One that is on its way was begun without the new member, too.
+        const auto on_its_way = [&] {
+            return first > 1 && (batches_.empty() || batches_.back().number + 1 < first);
+        };
         const Waiter waiter(*this);
-        while (!over() && std::ranges::any_of(batches_, old)) co_await moved_.next();
+        while (!over() && (on_its_way() || std::ranges::any_of(batches_, old))) co_await moved_.next();
         if (over() || !co_await tables_.ring_filled(as)) break;
     }
     filling_ = false;

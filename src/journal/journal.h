@@ -75,6 +75,7 @@ public:
     /// There is room for so much more of it.
     bool has_room_for_data(StripeIndex stripe, std::uint32_t offset, std::uint32_t length) const;
     bool has_data() const { return !data_.empty(); }
+    bool has_data(StripeIndex stripe) const { return data_.contains(stripe); }
     /// Some of it should go to the members before there is room for no more.
     bool has_much_data() const { return data_cost_ > ring_size_ / kDataShare / 2; }
     /// Bytes of a stripe, with all of the data entries that they meet.

@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/crc32c.h"
 #include "base/prng.h"
+#include "base/zeros.h"
 
 namespace braid {
 namespace {
@@ -67,8 +68,7 @@ void ChecksumRecord::put(unsigned role, std::uint32_t offset, std::uint32_t valu
 std::optional<std::uint64_t> ChecksumRecord::version_of(std::span<const std::byte> sector,
                                                         std::uint32_t number) const {
     if (get<std::uint32_t>(sector, 0) != kMagic) {
-        const bool blank = std::ranges::all_of(sector, [](std::byte b) { return b == std::byte{0}; });
-        return blank ? std::optional<std::uint64_t>(0) : std::nullopt;
+        return all_zero(sector) ? std::optional<std::uint64_t>(0) : std::nullopt;
     }
     const bool ours = get<std::uint64_t>(sector, kStripeAt) == stripe_.v &&
                       get<std::uint32_t>(sector, kGenerationAt) == generation_ &&

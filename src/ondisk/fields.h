@@ -12,6 +12,7 @@
 
 #include "base/assert.h"
 #include "base/codec.h"
+#include "base/zeros.h"
 #include "ondisk/page.h"
 
 namespace braid {
@@ -68,8 +69,7 @@ private:
 inline std::string read_name(Reader& in, std::size_t size) {
     const auto field = in.raw(size);
     const auto end = std::ranges::find(field, std::byte{0});
-    if (end == field.end() ||
-        std::ranges::any_of(end, field.end(), [](std::byte b) { return b != std::byte{0}; })) {
+    if (end == field.end() || !all_zero({end, field.end()})) {
         in.fail();
         return {};
     }
@@ -78,6 +78,5 @@ inline std::string read_name(Reader& in, std::size_t size) {
 
 /// CRC32C of a block whose own four bytes at `crc_offset` count as zeros.
 std::uint32_t block_checksum(ConstPageBytes bytes, std::size_t crc_offset);
-bool is_blank(ConstPageBytes bytes);
 
 }  // namespace braid

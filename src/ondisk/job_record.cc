@@ -75,7 +75,7 @@ void JobRecord::encode(FieldWriter& out) const {
 Result<JobRecord> JobRecord::decode(Reader& in) {
     const auto bytes = in.raw(kJobRecordSize);
     if (!in.ok()) return fail(Errc::corrupt);
-    if (std::ranges::all_of(bytes, [](std::byte b) { return b == std::byte{0}; })) return JobRecord{};
+    if (all_zero(bytes)) return JobRecord{};
     Reader fields(bytes);
     JobRecord job;
     job.id = fields.get<std::uint32_t>();

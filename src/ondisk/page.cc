@@ -1,9 +1,8 @@
 #include "ondisk/page.h"
 
-#include <algorithm>
-
 #include "base/assert.h"
 #include "base/crc32c.h"
+#include "base/zeros.h"
 #include "ondisk/fields.h"
 
 namespace braid {
@@ -20,10 +19,6 @@ std::uint32_t block_checksum(ConstPageBytes bytes, std::size_t crc_offset) {
     std::uint32_t crc = crc32c(bytes.first(crc_offset));
     crc = crc32c(zeros, crc);
     return crc32c(bytes.subspan(crc_offset + zeros.size()), crc);
-}
-
-bool is_blank(ConstPageBytes bytes) {
-    return std::ranges::all_of(bytes, [](std::byte b) { return b == std::byte{0}; });
 }
 
 void seal_page(PageBytes bytes, const PageHeader& header) {
@@ -43,7 +38,7 @@ void seal_page(PageBytes bytes, const PageHeader& header) {
 
 Result<PageHeader> open_page(ConstPageBytes bytes, const Uuid& group, PageNumber page) {
     Reader in(bytes);
-    if (in.get<std::uint32_t>() != kPageMagic) return fail(is_blank(bytes) ? Errc::not_found : Errc::corrupt);
+    if (in.get<std::uint32_t>() != kPageMagic) return fail(all_zero(bytes) ? Errc::not_found : Errc::corrupt);
     const auto version = in.get<std::uint16_t>();
     const auto kind = in.get<std::uint16_t>();
     PageHeader header;

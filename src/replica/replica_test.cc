@@ -266,7 +266,7 @@ TEST(Replicator, WhoFinishesARecordHandsOnAllOfItsWriterFirst) {
     Replicator& fourth = ring.join(4);
     for (auto& [id, peer] : ring.peers) {
         peer->replicator.configure(3, RecordLimits{.stripes = 64});
-        peer->replicator.keep_order(true);
+        peer->replicator.keep_order();
     }
     std::vector<std::unique_ptr<OpenRecord>> records;
     for (std::uint64_t stripe = 1; stripe <= 3; ++stripe) {
@@ -360,7 +360,7 @@ TEST(CopiesForANewPartner, GoSomeAtATimeInTheirOrder) {
 TEST(CopiesForANewPartner, AreBeforeWhatBeginsMeanwhileWhereOrderCounts) {
     for (const bool in_order : {false, true}) {
         NewPartner world;
-        world.writer.keep_order(in_order);
+        if (in_order) world.writer.keep_order();
         world.ring.join(3);
         OpenRecord& fresh = world.begin(false);
         fresh.redo(redo_of(1));

@@ -21,8 +21,8 @@
 // A prefix survives (H20): every partner gets our records in the order in which they began, also those that
 // it gets later because it is a new one. So if one of them is anywhere when we die, all that began before it
 // are, unless they have ended; and before another AMF finishes one of them, its partners get all of them.
-// Where hosts are answered when the copies stand (keep_order() off) new records do not wait for the older
-// ones that a new partner still has to get: nobody counts on what it has before it has all.
+// Where hosts have always been answered when the copies stand (no keep_order()) new records do not wait for
+// the older ones that a new partner still has to get: nobody counts on what it has before it has all.
 // Needs: adopt() before everything else of the new view; the Replicator outlives all OpenRecords.
 #pragma once
 
@@ -121,15 +121,17 @@ public:
     /// All orphans there are; does something once in a view.
     Task<Status> gather_all();
     /// Hosts may have been answered before their records had their copies: before a partner gets a record
-    /// that finishes one of a dead AMF's it gets all others of that one that are here.
-    void keep_order(bool on) { in_order_ = on; }
+    /// that finishes one of a dead AMF's it gets all others of that one that are here. For good: what was
+    /// answered so may be open, or a dead AMF's, when hosts are answered later again.
+    void keep_order() { in_order_ = true; }
+    bool keeps_order() const { return in_order_; }
     /// Removes records of the dead here and at everybody alive, and returns when all have acknowledged.
     /// fenced.
     Task<Status> forget(std::vector<EndFrame> ends);
     /// Goes on when there is no orphan of these bytes of the logical space here any more. fenced.
     Task<Status> forgotten(std::uint64_t begin, std::uint64_t end);
-    /// The same of all stripes.
-    Task<Status> all_forgotten();
+    /// An orphan is not here any more.
+    Event& dropped() { return dropped_; }
 
     const ReplicatorCounters& counters() const { return counters_; }
     /// Records of ours that are open or whose end is not acknowledged.

@@ -249,12 +249,6 @@ Task<Status> Replicator::forget(std::vector<EndFrame> ends) {
     co_return Status{};
 }
 
-Task<Status> Replicator::all_forgotten() {
-    while (!fenced_ && !store_.orphan_stripes().empty()) co_await dropped_.next();
-    if (fenced_) co_return fail(Errc::fenced);
-    co_return Status{};
-}
-
 Task<Status> Replicator::forgotten(std::uint64_t begin, std::uint64_t end) {
     const auto some = [this, begin, end] {
         return std::ranges::any_of(store_.all(), [&](const auto& stored) {

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <memory>
+#include <ranges>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,9 @@ public:
     const std::string& name() const override { return path_; }
     void submit(DiskOp& op, Join& join) override;
     void abandon(DiskOp& op) override;
+    std::optional<Nanos> oldest() const override {
+        return oldest_of(std::views::transform(commands_, [](const auto& command) { return command->op; }));
+    }
 
     bool direct() const { return direct_; }
     bool in_memory() const { return in_memory_; }
