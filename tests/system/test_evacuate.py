@@ -87,7 +87,7 @@ def expansion_degraded():
         c.braid("disk", "fail", "d1", "-y")
         middle = job()
         check(before["done_bytes"] < before["total_bytes"] and middle["state"] != "done", f"in its middle: {before}, then {middle}")
-        wait_until("the expansion ends", lambda: job()["state"] == "done" and not c.job_runs(), 40)
+        wait_until("the expansion ends", lambda: job()["state"] == "done" and not c.job_runs(), 90)  # after spare_delay_s
         say(f"failed at {before['done_bytes']} of {before['total_bytes']}, then {middle['done_bytes']} of {middle['total_bytes']}; [{c.status()['groups'][0]['members']}]")
         same(c, records)
         c.verify()
