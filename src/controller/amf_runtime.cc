@@ -82,6 +82,7 @@ AmfReport AmfRuntime::report() const {
     for (const auto& [id, port] : ports_) out.in_flight[port->name()] = port->in_flight();
     out.forwarded = forward_.counters();
     out.balance_waits = mover_.balance_waits();
+    out.rebuild_begins = mover_.begins();
     out.moved_bytes = mover_.moved();
     out.pace = pace_.report(clock_.now());
     out.unreadable_extents = reshaper_.unreadable();

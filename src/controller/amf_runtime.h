@@ -64,6 +64,7 @@ struct AmfReport {
     std::map<std::string, std::size_t> in_flight;  ///< by port
     std::optional<ResyncProgress> resync;          ///< of what its earlier life left, while there is any
     bool balance_waits = false;                    ///< for a rebuild
+    std::optional<Nanos> rebuild_begins;           ///< when its member has been failed for long enough
     std::uint64_t moved_bytes = 0;                 ///< that this AMF has put elsewhere
     PaceReport pace;
     std::size_t unreadable_extents = 0;           ///< that cannot be converted for it

@@ -112,9 +112,14 @@ void Controller::add_conditions(StatusReport& report) {
                 "braid status --api of " + member.name + " says why");
         }
         if (info.health != Health::ok) {
+            const std::optional<Nanos> begins = group->together().rebuild_begins;
             const bool all_there = group->tables().failed_members() == 0;
             add("GROUP_DEGRADED", info.health == Health::critical ? Severity::error : Severity::warning,
-                info.name, "can still lose " + std::to_string(info.redundancy_remaining) + " disks",
+                info.name,
+                "can still lose " + std::to_string(info.redundancy_remaining) + " disks" +
+                    (begins ? "; what is missing is made again on the other disks, beginning in " +
+                                  std::to_string((*begins - std::min(*begins, env_.clock.now())) / 1s) + " s"
+                            : std::string{}),
                 all_there ? "wait until its rebuild has ended: braid job list"
                           : "braid disk replace OLD NEW, for each of the failed disks");
         }

@@ -122,6 +122,8 @@ AmfReport GroupRuntime::together() const {
         for (std::size_t i = 0; i < out.mismatches.size(); ++i)
             out.mismatches[i] += one.counters.mismatches[i];
         out.balance_waits |= one.balance_waits;
+        if (one.rebuild_begins && (!out.rebuild_begins || *one.rebuild_begins < *out.rebuild_begins))
+            out.rebuild_begins = one.rebuild_begins;
         out.dirty_regions += one.dirty_regions;
         out.unreadable_extents += one.unreadable_extents;
         const auto& stripes = one.unreadable_stripes;

@@ -104,7 +104,7 @@ struct Expanding : Moving {
         return out;
     }
     static constexpr std::uint32_t kExtents = 6;
-    Expanding() : Moving(options()) {
+    explicit Expanding(MoverOptions o = testing::quick()) : Moving(options(), o) {
         for (std::uint32_t extent = 0; extent < kExtents; ++extent)
             EXPECT_TRUE(world.write(1, extent * kExtentSize, pattern(extent, 1u << 20)));
         for (int i = 0; i < 3; ++i) {
@@ -156,6 +156,19 @@ TEST(Expansion, WaitsForARebuild) {
         return !m.tables().any_missing();
     }));
     EXPECT_TRUE(waits) << "a segment began to move that has all its redundancy";
+    ASSERT_TRUE(m.world.run_until([&] { return !m.balances() && !m.lacks_something(); }));
+    EXPECT_FALSE(m.movers[1]->balance_waits());
+    m.expect_all_there();
+}
+
+TEST(Expansion, WaitsForARebuildThatHasNotBegun) {
+    MoverOptions late = testing::quick();
+    late.delay = 20s;
+    Expanding m(late);
+    ASSERT_TRUE(m.world.run_until([&] { return m.job(JobKind::rebalance) != nullptr; }));
+    m.fail(1);
+    ASSERT_TRUE(m.world.run_until([&] { return m.movers[1]->balance_waits(); }));
+    EXPECT_TRUE(m.movers[1]->begins());
     ASSERT_TRUE(m.world.run_until([&] { return !m.balances() && !m.lacks_something(); }));
     EXPECT_FALSE(m.movers[1]->balance_waits());
     m.expect_all_there();

@@ -60,16 +60,15 @@ std::size_t Mover::most_lanes() const {
     return std::min((options_.queue * members + each - 1) / each, kMostLanes);
 }
 
-bool Mover::due(const Zone& zone) const {
-    if (zone.move) return true;
+std::optional<Nanos> Mover::due_at(const Zone& zone) const {
+    if (zone.move) return Nanos{};
     const Tables& tables = amf_.tables();
     const auto position = tables.position_to_move(zone);
-    if (!position && tables.position_to_balance(zone)) return true;
-    if (!position || (tables.with_spare(zone) & ~members_of(zone)).none()) return false;
+    if (!position && tables.position_to_balance(zone)) return Nanos{};
+    if (!position || (tables.with_spare(zone) & ~members_of(zone)).none()) return std::nullopt;
     const MemberIndex member = zone.segments[position->v].member;
-    if (tables.state().members[member.v].state != MemberState::failed) return true;
-    const auto since = failed_since_[member.v];
-    return since && clock_.now() - *since >= options_.delay;
+    if (tables.state().members[member.v].state != MemberState::failed) return Nanos{};
+    return failed_since_[member.v].value_or(clock_.now()) + options_.delay;
 }
 
 /// Of mine the one that has lost most, whose move is open if there is such a one.
@@ -102,11 +101,14 @@ void Mover::look() {
     const Tables& tables = amf_.tables();
     const bool was_due = any_due();
     for (Job& job : jobs_) job.due = false;
+    begins_.reset();
     std::set<std::tuple<bool, int, bool, ExtentIndex>> mine_first;
     for (std::uint32_t i = 0; i < tables.config().extents; ++i) {
         const ExtentIndex extent(i);
         const Zone* zone = tables.zone(extent);
-        if (zone == nullptr || !due(*zone)) continue;
+        const auto at = zone == nullptr ? std::nullopt : due_at(*zone);
+        if (at && *at > clock_.now()) begins_ = begins_ ? std::min(*begins_, *at) : *at;
+        if (!at || *at > clock_.now()) continue;
         const JobKind kind = tables.job_of(*zone);
         state_of(kind).due = true;
         if (paused(kind) || !mine(extent) || !free(extent)) continue;
@@ -126,7 +128,10 @@ Task<void> Mover::run() {
         co_await sleep_for(clock_, options_.poll);
         const bool idle = !amf_.tables().anything_to_move() && !any_due() && !any_record() &&
                           jobs_[0].moved + jobs_[1].moved == 0;
-        if (!goes_on() || idle) continue;
+        if (!goes_on() || idle) {
+            begins_.reset();
+            continue;
+        }
         busy_ = true;
         co_await work(lanes);
         busy_ = false;

@@ -67,16 +67,25 @@ public:
     /// Of my zones those of which something cannot be read, and where it was met: what comes after it in its
     /// zone waits, too.
     std::vector<StripeIndex> unreadable() const;
-    /// The members are to be evened out, and that waits for a rebuild.
-    bool balance_waits() const { return amf_.tables().state().balancing && rebuild_goes_first(); }
+    /// A rebuild begins then which waits until its member has been failed for the delay.
+    std::optional<Nanos> begins() const { return begins_; }
+    /// The members are to be evened out, and what is left of that waits for a rebuild.
+    bool balance_waits() const {
+        const bool later = begins_ && !state_of(JobKind::rebalance).due;
+        return amf_.tables().state().balancing && (rebuild_goes_first() || later);
+    }
 
 private:
     bool goes_on() const;
     bool mine(ExtentIndex extent) const;
     bool free(ExtentIndex extent) const { return !avoided_.contains(extent) && !in_hand_.contains(extent); }
     std::size_t most_lanes() const;
-    /// The zone has a position that should stand elsewhere, and it is time.
-    bool due(const Zone& zone) const;
+    /// The zone has a position that should stand elsewhere, and can: from when on.
+    std::optional<Nanos> due_at(const Zone& zone) const;
+    bool due(const Zone& zone) const {
+        const auto at = due_at(zone);
+        return at && *at <= clock_.now();
+    }
     std::optional<ExtentIndex> next();
     void look();
     /// A rebuild, or a rebalance.
@@ -119,6 +128,7 @@ private:
     std::set<ExtentIndex> in_hand_;                                 ///< that lanes are at
     std::deque<ExtentIndex> found_;                                 ///< when somebody looked, in order
     Nanos looked_{};
+    std::optional<Nanos> begins_;
     Nanos ended_untouched_{};
     std::array<Job, 2> jobs_;
     std::uint64_t moved_bytes_ = 0;

@@ -126,6 +126,24 @@ TEST(Mover, APausedRebuildOutlivesWhoLooksAfterIt) {
     EXPECT_TRUE(m.rebuilt(3));
 }
 
+TEST(Mover, SaysWhenItBegins) {
+    MoverOptions options = testing::quick();
+    options.delay = 5s;
+    Moving m(shape(Level::raid5, 6, 3, false, PowerLoss::resync), options);
+    ASSERT_TRUE(m.world.write(1, 0, pattern(1, 4096)));
+    EXPECT_FALSE(m.movers[1]->begins());
+    const Nanos failed = m.world.clock.now();
+    m.fail(m.world.amf(1).tables().zone(ExtentIndex(0))->segments[0].member.v);
+    ASSERT_TRUE(m.world.run_until([&] { return m.movers[1]->begins(); }));
+    const Nanos begins = *m.movers[1]->begins();
+    EXPECT_GE(begins, failed + 5s);
+    EXPECT_LE(begins, failed + 6s);
+    ASSERT_TRUE(m.world.run_until([&] { return m.world.amf(1).tables().open_moves() != 0; }));
+    EXPECT_GE(m.world.clock.now(), begins);
+    ASSERT_TRUE(m.rebuilt());
+    EXPECT_TRUE(m.world.run_until([&] { return !m.movers[1]->begins(); }));
+}
+
 /// What stood there nobody is told any more, wherever it is; the zone has all its disks again.
 TEST(Mover, MovesWhatStandsAroundAStripeInQuarantine) {
     Moving m(shape(Level::raid5, 6, 3, false, PowerLoss::resync));
