@@ -1,33 +1,11 @@
 #include "ondisk/table_pages.h"
 
 #include <algorithm>
-#include <chrono>
 
-#include "ondisk/fields.h"
+#include "ondisk/page_content.h"
 
 namespace braid {
 namespace {
-
-constexpr std::size_t kNameField = kMaxNameLength + 1;
-constexpr std::size_t kControllerNameField = kMaxControllerNameLength + 1;
-
-// Offsets within a page, as docs/on-disk.md lists them.
-constexpr std::size_t kConfigControllers = 176;
-constexpr std::size_t kConfigSharing = 1168;
-constexpr std::size_t kConfigSharingSize = 12;
-constexpr std::size_t kConfigOutside = kConfigSharing + kConfigSharingSize;
-constexpr std::size_t kConfigOutsideNames = kConfigOutside + 4;
-static_assert(kConfigControllers + kMaxControllers * kControllerNameField <= kConfigSharing &&
-              kConfigOutside == 1180 &&
-              kConfigOutsideNames + kMaxOutside * kControllerNameField <= kPageSize);
-
-constexpr std::size_t kConfigJournal = kConfigOutsideNames + kMaxOutside * kControllerNameField;
-constexpr std::size_t kConfigJournalSize = 16;
-constexpr std::size_t kConfigPartners = kConfigJournal + kConfigJournalSize;
-constexpr std::size_t kConfigMembers = 2048;
-constexpr std::size_t kConfigMemberSize = 20;
-static_assert(kConfigJournal == 1696 && kConfigPartners + kMaxControllers * 2 <= kConfigMembers &&
-              kConfigMembers + kMaxMembers * kConfigMemberSize <= kPageSize);
 
 constexpr std::size_t kStateMembers = 72;
 constexpr std::size_t kStateMemberSize = 16;
@@ -61,67 +39,6 @@ static_assert(kZoneMove == 128 && kZoneShape + 3 <= kZoneSuccessor);
 constexpr std::size_t kZoneQuarantine = kZoneSuccessor + 4 + kMaxWidth * kSegmentSize;
 static_assert(kZoneQuarantine == 268 && kZoneQuarantine + 4 * Quarantine::kMaxRanges <= kZoneEntrySize);
 static_assert(kPageHeaderSize + kZonesPerPage * kZoneEntrySize <= kPageSize);
-
-FieldWriter content_writer(PageBytes page) { return FieldWriter(page.subspan(kPageHeaderSize)); }
-Reader content_reader(ConstPageBytes page) { return Reader(page.subspan(kPageHeaderSize)); }
-// From a page offset to what a content writer counts.
-constexpr std::size_t in_content(std::size_t page_offset) { return page_offset - kPageHeaderSize; }
-
-bool is_valid(const GroupConfig& c) {
-    const auto name_fits = [](const std::string& name) {
-        return name.empty() || valid_name(name, kMaxControllerNameLength);
-    };
-    return valid_name(c.name) && c.geometry.check() && c.dimension >= 1 && c.dimension <= kMaxDimension &&
-           c.controllers.size() <= kMaxControllers && std::ranges::all_of(c.controllers, name_fits) &&
-           c.outside.size() <= kMaxOutside && std::ranges::all_of(c.outside, name_fits) && c.wanted.check() &&
-           c.members.size() >= c.geometry.width() &&
-           c.members.size() >= std::size_t{c.wanted.width()} + c.spares && c.members.size() <= kMaxMembers &&
-           c.sharing.complaint(c.controllers.size(), c.geometry.strip_size).empty() &&
-           c.data_start % kPageSize == 0 && c.page_count > kFirstMapPage.v &&
-           c.journal.ring_size <= kMaxRingSize && c.journal.ring_size % kPageSize == 0 &&
-           c.amf_slots() * c.journal.ring_size <= c.data_start &&
-           c.extents <= std::uint64_t{c.page_count - kFirstMapPage.v} * kZonesPerPage;
-}
-
-// Fields whose default is not 0 are written so that 0, which is what older pages hold, means the default.
-void put_sharing(FieldWriter& out, const SharingOptions& s) {
-    out.put(static_cast<std::uint8_t>(s.coherency));
-    out.put(static_cast<std::uint8_t>(s.lock_order));
-    out.put(static_cast<std::uint8_t>(s.amfs - 1));
-    out.put(static_cast<std::uint8_t>(s.prefetch ^ kDefaultPrefetch));
-    out.put(s.granularity.blocks);
-    out.put(static_cast<std::uint8_t>(s.write_cache));
-    out.put(static_cast<std::uint8_t>(static_cast<unsigned>(s.few_partners) << 4 |
-                                      static_cast<unsigned>(s.replication)));
-    out.put(static_cast<std::uint32_t>(s.min_hold / 1us));
-}
-
-SharingOptions get_sharing(Reader& in) {
-    SharingOptions s;
-    s.coherency = static_cast<Coherency>(in.get<std::uint8_t>());
-    s.lock_order = static_cast<LockOrder>(in.get<std::uint8_t>());
-    s.amfs = static_cast<std::uint8_t>(in.get<std::uint8_t>() + 1);
-    s.prefetch = static_cast<std::uint8_t>(in.get<std::uint8_t>() ^ kDefaultPrefetch);
-    s.granularity.blocks = in.get<std::uint16_t>();
-    s.write_cache = static_cast<WriteCache>(in.get<std::uint8_t>());
-    const auto answers = in.get<std::uint8_t>();
-    s.replication = static_cast<Replication>(answers & 0x0f);
-    s.few_partners = static_cast<FewPartners>(answers >> 4);
-    s.min_hold = in.get<std::uint32_t>() * Nanos(1us);
-    return s;
-}
-
-void put_shape(FieldWriter& out, StripeShape shape) {
-    out.put(static_cast<std::uint8_t>(shape.level));
-    out.put(shape.k);
-    out.put(shape.m);
-}
-
-StripeShape get_shape(Reader& in) {
-    const auto level = static_cast<Level>(in.get<std::uint8_t>());
-    const auto k = in.get<std::uint8_t>();
-    return {level, k, in.get<std::uint8_t>()};
-}
 
 bool is_valid(const JournalState& j) {
     if (!j.open()) return j.incarnation == Incarnation() && j.members.none() && j.filling.none();
@@ -199,6 +116,15 @@ bool is_valid(const Zone& zone) {
 
 }  // namespace
 
+bool valid_name(std::string_view name, std::size_t limit) {
+    const auto is_letter_or_digit = [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+    };
+    if (name.empty() || name.size() > limit || name[0] == '.' || name[0] == '-') return false;
+    return std::ranges::all_of(
+        name, [&](char c) { return is_letter_or_digit(c) || c == '.' || c == '_' || c == '-'; });
+}
+
 std::string_view to_string(MemberState state) {
     switch (state) {
         case MemberState::ok:
@@ -213,131 +139,6 @@ std::string_view to_string(MemberState state) {
             return "dismissed";
     }
     return "unknown";
-}
-
-bool valid_name(std::string_view name, std::size_t limit) {
-    const auto is_letter_or_digit = [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-    };
-    if (name.empty() || name.size() > limit || name[0] == '.' || name[0] == '-') return false;
-    return std::ranges::all_of(
-        name, [&](char c) { return is_letter_or_digit(c) || c == '.' || c == '_' || c == '-'; });
-}
-
-const std::string& GroupConfig::name_of(ControllerSlot slot) const {
-    static const std::string nobody;
-    const auto& list = is_outside(slot) ? outside : controllers;
-    const std::size_t place = is_outside(slot) ? slot.v - kMaxControllers : slot.v;
-    return place < list.size() ? list[place] : nobody;
-}
-
-std::optional<ControllerSlot> GroupConfig::slot_of(std::string_view controller) const {
-    for (std::uint8_t slot = 0; slot < kMaxControllers + kMaxOutside; ++slot) {
-        const std::string& present = name_of(ControllerSlot(slot));
-        if (!present.empty() && present == controller) return ControllerSlot(slot);
-    }
-    return std::nullopt;
-}
-
-void GroupConfig::encode(PageBytes page) const {
-    ASSERT(is_valid(*this));
-    FieldWriter out = content_writer(page);
-    out.name(name, kNameField);
-    put_shape(out, geometry.shape());
-    out.put(dimension);
-    out.put(geometry.strip_size);
-    out.put(sharing.granularity.stripes);
-    out.put(static_cast<std::uint16_t>(members.size()));
-    out.put(static_cast<std::uint16_t>(controllers.size()));
-    out.put(created);
-    out.put(data_start);
-    out.put(page_count);
-    out.put(extents);
-    put_shape(out, wanted);
-    out.put(spares);
-    out.pad_to(in_content(kConfigControllers));
-    for (const std::string& controller : controllers) out.name(controller, kControllerNameField);
-    out.pad_to(in_content(kConfigSharing));
-    put_sharing(out, sharing);
-    out.put(static_cast<std::uint16_t>(outside.size()));
-    out.put(static_cast<std::uint16_t>(geometry.checksums ? 1 : 0));
-    out.pad_to(in_content(kConfigOutsideNames));
-    for (const std::string& controller : outside) out.name(controller, kControllerNameField);
-    out.pad_to(in_content(kConfigJournal));
-    out.put(static_cast<std::uint32_t>(journal.ring_size / kPageSize));
-    out.zeros(4);
-    out.put(journal.key);
-    for (const std::uint16_t slots : sharing.partners) out.put(slots);
-    out.pad_to(in_content(kConfigMembers));
-    for (const MemberRecord& member : members) {
-        out.put(member.disk);
-        out.put(member.units);
-    }
-    out.finish();
-}
-
-bool GroupConfig::may_become(GroupConfig next) const {
-    if (next.members.size() < members.size()) return false;
-    if (next.extents < extents) return false;
-    next.members = members;
-    next.extents = extents;
-    next.outside = outside;
-    next.wanted = wanted;
-    next.spares = spares;
-    const SharingOptions& s = sharing;
-    next.sharing =
-        SharingChange{s.lock_order, s.min_hold, s.prefetch, s.replication, s.few_partners}.applied_to(
-            next.sharing);
-    next.sharing.partners = s.partners;
-    return next == *this;
-}
-
-Result<GroupConfig> GroupConfig::decode(ConstPageBytes page) {
-    Reader in = content_reader(page);
-    GroupConfig c;
-    c.name = read_name(in, kNameField);
-    const StripeShape first = get_shape(in);
-    c.geometry.level = first.level;
-    c.geometry.k = first.k;
-    c.geometry.m = first.m;
-    c.dimension = in.get<std::uint8_t>();
-    c.geometry.strip_size = in.get<std::uint32_t>();
-    const auto lock_stripes = in.get<std::uint32_t>();
-    const auto members = in.get<std::uint16_t>();
-    const auto controllers = in.get<std::uint16_t>();
-    c.created = in.get<std::uint64_t>();
-    c.data_start = in.get<std::uint64_t>();
-    c.page_count = in.get<std::uint32_t>();
-    c.extents = in.get<std::uint32_t>();
-    c.wanted = get_shape(in);
-    c.spares = in.get<std::uint8_t>();
-    if (members > kMaxMembers || controllers > kMaxControllers) return fail(Errc::corrupt);
-    in = Reader(page.subspan(kConfigControllers));
-    for (unsigned i = 0; i < controllers; ++i) c.controllers.push_back(read_name(in, kControllerNameField));
-    const bool names_ok = in.ok();
-    in = Reader(page.subspan(kConfigMembers));
-    for (unsigned i = 0; i < members; ++i) {
-        const Uuid disk = in.uuid();
-        c.members.push_back({disk, in.get<std::uint32_t>()});
-    }
-    const bool members_ok = in.ok();
-    in = Reader(page.subspan(kConfigSharing));
-    c.sharing = get_sharing(in);
-    c.sharing.granularity.stripes = lock_stripes;
-    const auto others = in.get<std::uint16_t>();
-    if (others > kMaxOutside) return fail(Errc::corrupt);
-    const auto checksums = in.get<std::uint16_t>();
-    if (checksums > 1) in.fail();
-    c.geometry.checksums = checksums == 1;
-    for (unsigned i = 0; i < others; ++i) c.outside.push_back(read_name(in, kControllerNameField));
-    const bool sharing_ok = in.ok();
-    in = Reader(page.subspan(kConfigJournal));
-    c.journal.ring_size = std::uint64_t{in.get<std::uint32_t>()} * kPageSize;
-    in.raw(4);
-    c.journal.key = in.get<std::uint64_t>();
-    for (std::uint16_t& slots : c.sharing.partners) slots = in.get<std::uint16_t>();
-    if (!names_ok || !members_ok || !sharing_ok || !in.ok() || !is_valid(c)) return fail(Errc::corrupt);
-    return c;
 }
 
 void GroupState::encode(PageBytes page) const {
