@@ -204,6 +204,8 @@ Task<AdminResult<braid::Outcome>> ScenarioRun::request(const Step& step, Control
             for (std::size_t i = 2; i < step.arguments.size(); ++i) request.partners.push_back(name(i));
             return controller.set_group(std::move(request));
         }
+        case Verb::set_partner_place:
+            return controller.set_group({"g", {}, name(1), {step.arguments[2]}});
         case Verb::scrub:
             return controller.scrub_group({"g"});
         case Verb::pause_scrub:

@@ -78,6 +78,7 @@ constexpr std::array kForms = {
     "C sets replication WORD",
     "C sets few partners WORD",
     "C sets partners of C CS",
+    "C sets partners of C to WORD",
     "C begins a scrub",
     "C pauses the scrub",
     "C resumes the scrub",

@@ -86,6 +86,7 @@ enum class Verb : std::uint8_t {
     set_replication,
     set_few_partners,
     set_partners,
+    set_partner_place,
     scrub,
     pause_scrub,
     resume_scrub,

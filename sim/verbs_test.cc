@@ -307,6 +307,15 @@ TEST(Verbs, GroupSetPartnersRefusesOneThatIsNamedTwice) {
     EXPECT_REFUSED(s, make, "partner ctl-b is named twice");
 }
 
+TEST(Verbs, GroupSetPartnersRefusesWhatIsNoPlace) {
+    Site s;
+    const auto make = [&](bool dry_run) {
+        return s.controller().set_group(
+            {.name = "g", .partners_of = "ctl-a", .partners = {"site:"}, .dry_run = dry_run});
+    };
+    EXPECT_REFUSED(s, make, "site: names no place");
+}
+
 /// What is told of a controller that has died, by how its group answers hosts.
 std::string told_of_a_death(WriteCache cache, Replication replication) {
     Site s([&](Shape& shape) {

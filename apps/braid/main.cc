@@ -181,8 +181,8 @@ void add_groups(CLI::App& app, Words& w) {
     set->add_option("--few-partners", c.few_partners, "with write-back: continue or write-through")
         ->check(CLI::IsMember({"continue", "write-through"}));
     set->add_option("--partners", c.partners,
-                    "CTL=CTL,CTL: where copies of a controller's records stand, if these are up; CTL=: "
-                    "wherever is best")
+                    "CTL=CTL,CTL, CTL=host:LABEL or CTL=site:LABEL: where copies of a controller's records "
+                    "stand, if somebody is up there; CTL=: wherever is best")
         ->check([](const std::string& text) {
             return text.find('=') == std::string::npos || text.front() == '=' ? "CTL=CTL,CTL or CTL="
                                                                               : std::string();

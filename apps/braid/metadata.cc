@@ -61,6 +61,11 @@ Json content_json(PageKind kind, ConstPageBytes bytes) {
     if (kind == PageKind::config) {
         const auto c = GroupConfig::decode(bytes);
         if (!c) return Json{{"error", to_string(c.error().code)}};
+        Json partners = Json::object();
+        for (std::uint8_t slot = 0; slot < c->controllers.size(); ++slot) {
+            if (c->sharing.partners[slot].any())
+                partners[c->controllers[slot]] = c->partners_of(ControllerSlot(slot));
+        }
         out = Json{{"name", c->name},
                    {"level", to_string(c->geometry.level)},
                    {"data", c->geometry.k},
@@ -76,7 +81,7 @@ Json content_json(PageKind kind, ConstPageBytes bytes) {
                    {"cache", to_string(c->sharing.write_cache)},
                    {"replication", to_string(c->sharing.replication)},
                    {"few_partners", to_string(c->sharing.few_partners)},
-                   {"named_partners", c->sharing.partners},
+                   {"named_partners", std::move(partners)},
                    {"dimension", c->dimension},
                    {"journal_ring_bytes", c->journal.ring_size},
                    {"extents", c->extents},

@@ -21,12 +21,18 @@ namespace braid {
 void Amf::obey_sharing() {
     if (!tables_.loaded()) return;
     const GroupConfig& config = tables_.config();
-    const std::uint16_t named = config.sharing.partners[slot_.v / config.sharing.amfs];
-    std::vector<std::string> partners;
-    for (std::size_t i = 0; i < config.controllers.size(); ++i) {
-        if ((named >> i & 1) != 0) partners.push_back(config.controllers[i]);
+    const ControllerSlot own(static_cast<std::uint8_t>(slot_.v / config.sharing.amfs));
+    PreferredPartners preferred;
+    for (const std::string& partner : config.partners_of(own)) {
+        if (partner.starts_with(kHostPlace)) {
+            preferred.hosts.insert(partner.substr(kHostPlace.size()));
+        } else if (partner.starts_with(kSitePlace)) {
+            preferred.sites.insert(partner.substr(kSitePlace.size()));
+        } else {
+            preferred.controllers.insert(partner);
+        }
     }
-    replicator_.prefer(std::move(partners));
+    replicator_.prefer(std::move(preferred));
     replicator_.allow(able_partners());
     if (config.sharing.replication != Replication::synchronous) replicator_.keep_order();
 }

@@ -23,7 +23,7 @@ std::string scrub_every_text(std::uint32_t seconds) {
 }
 
 /// A controller's slot, and those of its partners.
-AdminResult<std::pair<std::uint8_t, std::uint16_t>> named_partners(const GroupConfig& config,
+AdminResult<std::pair<std::uint8_t, NamedPartners>> named_partners(const GroupConfig& config,
                                                                    const std::string& controller,
                                                                    const std::vector<std::string>& partners) {
     const auto slot_of = [&](const std::string& name) -> AdminResult<std::uint8_t> {
@@ -34,17 +34,24 @@ AdminResult<std::pair<std::uint8_t, std::uint16_t>> named_partners(const GroupCo
     };
     const auto of = slot_of(controller);
     if (!of) return std::unexpected(of.error());
-    std::pair<std::uint8_t, std::uint16_t> out{*of, std::uint16_t{0}};
+    NamedPartners out;
+    std::set<std::string> places;
     for (const std::string& name : partners) {
-        const auto partner = slot_of(name);
+        const bool is_place = name.starts_with(kHostPlace) || name.starts_with(kSitePlace);
+        if (is_place && !valid_place(name))
+            return refuse(Errc::invalid, "group " + config.name + ": " + name + " names no place",
+                          "host:LABEL or site:LABEL, as in the [controller] section of the controllers");
+        const auto partner = is_place ? AdminResult<std::uint8_t>(std::uint8_t{0}) : slot_of(name);
         if (!partner) return std::unexpected(partner.error());
-        if ((out.second >> *partner & 1) != 0) {
+        const unsigned bit = is_place ? 0 : 1u << *partner;
+        if ((out.controllers & bit) != 0 || (is_place && !places.insert(name).second)) {
             return refuse(Errc::invalid, "group " + config.name + ": partner " + name + " is named twice",
-                          "name each controller once");
+                          "name each controller, host and site once");
         }
-        out.second = static_cast<std::uint16_t>(out.second | 1u << *partner);
+        out.controllers = static_cast<std::uint16_t>(out.controllers | bit);
     }
-    return out;
+    out.places.assign(places.begin(), places.end());
+    return std::pair{*of, std::move(out)};
 }
 
 }  // namespace

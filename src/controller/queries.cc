@@ -85,12 +85,9 @@ GroupInfo Controller::describe(const GroupRuntime& group) const {
     for (const ControllerId partner : amfs.conditions.partners)
         info.partners.push_back(controller_name(partner));
     for (std::uint8_t slot = 0; slot < config.controllers.size(); ++slot) {
-        if (config.sharing.partners[slot] == 0) continue;
-        auto& named = info.named_partners.emplace_back(config.controllers[slot], std::vector<std::string>{});
-        for (std::uint8_t other = 0; other < config.controllers.size(); ++other) {
-            if ((config.sharing.partners[slot] >> other & 1) != 0)
-                named.second.push_back(config.controllers[other]);
-        }
+        if (config.sharing.partners[slot].any())
+            info.named_partners.emplace_back(config.controllers[slot],
+                                             config.partners_of(ControllerSlot(slot)));
     }
     for (const std::string& name : config.controllers) {
         if (!name.empty()) info.controllers.push_back(name);

@@ -3,6 +3,7 @@
 #include <bit>
 #include <charconv>
 #include <initializer_list>
+#include <set>
 
 namespace braid {
 
@@ -24,11 +25,16 @@ std::string_view SharingOptions::complaint(std::size_t controllers, std::uint32_
     if (write_cache == WriteCache::through && few_partners != FewPartners::write_through)
         return "with fewer partners only a group with --cache write-back can continue: write-through it is "
                "anyway";
+    std::set<std::string_view> places;
     for (std::size_t slot = 0; slot < partners.size(); ++slot) {
-        if ((partners[slot] >> slot & 1) != 0) return "a controller is not its own partner";
+        const NamedPartners& named = partners[slot];
+        if ((named.controllers >> slot & 1) != 0) return "a controller is not its own partner";
         const std::uint32_t used = slot < controllers ? (1u << controllers) - 1 : 0;
-        if ((partners[slot] & ~used) != 0) return "partners are among the controllers of the group";
+        if ((named.controllers & ~used) != 0) return "partners are among the controllers of the group";
+        if (slot >= controllers && named.any()) return "partners are of controllers of the group";
+        places.insert(named.places.begin(), named.places.end());
     }
+    if (places.size() > kMaxPartnerPlaces) return "at most 16 hosts and sites are named as partners";
     if (min_hold < Nanos{} || min_hold > kMaxMinHold || min_hold % 1us != Nanos{})
         return "the minimum hold time is 0 to 1000000 microseconds";
     if (prefetch > kMaxPrefetch) return "prefetch is 0 to 63 units";

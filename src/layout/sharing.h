@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/result.h"
 #include "base/types.h"
@@ -47,6 +48,18 @@ enum class FewPartners : std::uint8_t {
     go_on = 1,          ///< they are dirty with fewer copies, if need be with none
 };
 
+/// Where copies of a controller's records stand, if they can: as an operator has named it (row R3). Nothing:
+/// nowhere is preferred.
+struct NamedPartners {
+    std::uint16_t controllers = 0;      ///< by slot, a bit each
+    std::vector<std::string> places{};  ///< all controllers that have the label "host:LABEL" or "site:LABEL"
+    friend bool operator==(const NamedPartners&, const NamedPartners&) = default;
+
+    bool any() const { return controllers != 0 || !places.empty(); }
+};
+constexpr std::size_t kMaxPartnerPlaces = 16;  ///< different ones in a group
+constexpr std::string_view kHostPlace = "host:", kSitePlace = "site:";
+
 /// What one lock covers. The stripes are locked by whoever changes something in them, or needs them to hold
 /// still; with `blocks` their content has locks of its own besides, which are all that most reads take.
 struct Granularity {
@@ -72,9 +85,7 @@ struct SharingOptions {
     WriteCache write_cache = WriteCache::through;
     Replication replication = Replication::synchronous;
     FewPartners few_partners = FewPartners::write_through;
-    /// By controller slot: the slots of the controllers that an operator has named as its partners, a bit
-    /// each; none: nobody is preferred.
-    std::array<std::uint16_t, kMaxControllers> partners{};
+    std::array<NamedPartners, kMaxControllers> partners{};  ///< by controller slot
 
     friend bool operator==(const SharingOptions&, const SharingOptions&) = default;
 
@@ -91,7 +102,7 @@ struct SharingChange {
     std::optional<std::uint8_t> prefetch;
     std::optional<Replication> replication{};
     std::optional<FewPartners> few_partners{};
-    std::optional<std::pair<std::uint8_t, std::uint16_t>> partners{};  ///< of one slot
+    std::optional<std::pair<std::uint8_t, NamedPartners>> partners{};  ///< of one slot
 
     SharingOptions applied_to(SharingOptions options) const {
         if (lock_order) options.lock_order = *lock_order;

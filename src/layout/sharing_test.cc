@@ -33,10 +33,22 @@ TEST(SharingOptions, ModesAreOfWriteBack) {
 }
 
 TEST(SharingOptions, PartnersAreOthersOfTheGroup) {
-    EXPECT_EQ(said({.partners = {0b10, 0b01}}), "");
-    EXPECT_NE(said({.partners = {0b01}}), "") << "itself";
-    EXPECT_NE(said({.partners = {0b100}}), "") << "a slot that nobody has";
-    EXPECT_NE(said({.partners = {0, 0, 0b01}}), "") << "of a slot that nobody has";
+    const auto of = [](std::size_t slot, NamedPartners named) {
+        SharingOptions out;
+        out.partners.at(slot) = std::move(named);
+        return out;
+    };
+    EXPECT_EQ(said({.partners = {{{0b10}, {0b01}}}}), "");
+    EXPECT_NE(said(of(0, {0b01})), "") << "itself";
+    EXPECT_NE(said(of(0, {0b100})), "") << "a slot that nobody has";
+    EXPECT_NE(said(of(2, {0b01})), "") << "of a slot that nobody has";
+    EXPECT_EQ(said(of(1, {0, {"host:h1", "site:s1"}})), "");
+    EXPECT_NE(said(of(2, {0, {"host:h1"}})), "") << "of a slot that nobody has";
+    std::vector<std::string> many;
+    for (std::size_t i = 0; i < kMaxPartnerPlaces; ++i) many.push_back("host:h" + std::to_string(i));
+    EXPECT_EQ(said(of(0, {0, many})), "");
+    many.push_back("site:s");
+    EXPECT_NE(said(of(0, {0, many})), "") << "too many places";
 }
 
 TEST(SharingOptions, LocksAreOfBlocksOrOfStripes) {

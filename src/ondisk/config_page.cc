@@ -1,6 +1,8 @@
 // Page 0 of the tables: what the group is.
 #include <algorithm>
 #include <chrono>
+#include <functional>
+#include <set>
 
 #include "ondisk/page_content.h"
 
@@ -22,8 +24,17 @@ constexpr std::size_t kConfigJournalSize = 16;
 constexpr std::size_t kConfigPartners = kConfigJournal + kConfigJournalSize;
 constexpr std::size_t kConfigMembers = 2048;
 constexpr std::size_t kConfigMemberSize = 20;
+constexpr std::size_t kConfigPlaces = kConfigMembers + kMaxMembers * kConfigMemberSize;
+constexpr std::size_t kConfigPlaceSize = 1 + kControllerNameField;
 static_assert(kConfigJournal == 1696 && kConfigPartners + kMaxControllers * 2 <= kConfigMembers &&
-              kConfigMembers + kMaxMembers * kConfigMemberSize <= kPageSize);
+              kConfigPlaces == 3328 &&
+              kConfigPlaces + kMaxPartnerPlaces * kConfigPlaceSize + kMaxControllers * 2 <= kPageSize);
+static_assert(kHostPlace.size() == kSitePlace.size());
+
+bool is_valid(const NamedPartners& named) {
+    const bool sorted = std::ranges::adjacent_find(named.places, std::greater_equal{}) == named.places.end();
+    return sorted && std::ranges::all_of(named.places, valid_place);
+}
 
 bool is_valid(const GroupConfig& c) {
     const auto name_fits = [](const std::string& name) {
@@ -35,6 +46,7 @@ bool is_valid(const GroupConfig& c) {
            c.members.size() >= c.geometry.width() &&
            c.members.size() >= std::size_t{c.wanted.width()} + c.spares && c.members.size() <= kMaxMembers &&
            c.sharing.complaint(c.controllers.size(), c.geometry.strip_size).empty() &&
+           std::ranges::all_of(c.sharing.partners, [](const auto& named) { return is_valid(named); }) &&
            c.data_start % kPageSize == 0 && c.page_count > kFirstMapPage.v &&
            c.journal.ring_size <= kMaxRingSize && c.journal.ring_size % kPageSize == 0 &&
            c.amf_slots() * c.journal.ring_size <= c.data_start &&
@@ -69,7 +81,66 @@ SharingOptions get_sharing(Reader& in) {
     return s;
 }
 
+/// All that are named in the group, in order.
+std::vector<std::string> places_of(const SharingOptions& sharing) {
+    std::set<std::string> out;
+    for (const NamedPartners& named : sharing.partners) out.insert(named.places.begin(), named.places.end());
+    return {out.begin(), out.end()};
+}
+
+constexpr std::uint8_t kNoPlace = 0, kHost = 1, kSite = 2;
+
+void put_places(FieldWriter& out, const SharingOptions& sharing) {
+    const std::vector<std::string> places = places_of(sharing);
+    for (const std::string& place : places) {
+        out.put(place.starts_with(kHostPlace) ? kHost : kSite);
+        out.name(std::string_view(place).substr(kHostPlace.size()), kControllerNameField);
+    }
+    out.zeros((kMaxPartnerPlaces - places.size()) * kConfigPlaceSize);
+    for (const NamedPartners& named : sharing.partners) {
+        std::uint16_t mask = 0;
+        for (std::size_t i = 0; i < places.size(); ++i) {
+            const bool is = std::ranges::find(named.places, places[i]) != named.places.end();
+            mask = static_cast<std::uint16_t>(mask | (is ? 1u << i : 0u));
+        }
+        out.put(mask);
+    }
+}
+
+void get_places(Reader& in, SharingOptions& sharing) {
+    std::vector<std::string> places;
+    for (std::size_t i = 0; i < kMaxPartnerPlaces; ++i) {
+        const auto kind = in.get<std::uint8_t>();
+        const std::string label = read_name(in, kControllerNameField);
+        if (kind > kSite || (kind == kNoPlace && !label.empty())) in.fail();
+        if (kind != kNoPlace) places.push_back(std::string(kind == kHost ? kHostPlace : kSitePlace) + label);
+    }
+    for (NamedPartners& named : sharing.partners) {
+        const auto mask = in.get<std::uint16_t>();
+        if (mask >> places.size() != 0) in.fail();
+        for (std::size_t i = 0; i < places.size(); ++i) {
+            if ((mask >> i & 1) != 0) named.places.push_back(places[i]);
+        }
+    }
+    if (places != places_of(sharing)) in.fail();
+}
+
 }  // namespace
+
+bool valid_place(std::string_view text) {
+    return (text.starts_with(kHostPlace) || text.starts_with(kSitePlace)) &&
+           valid_name(text.substr(kHostPlace.size()), kMaxControllerNameLength);
+}
+
+std::vector<std::string> GroupConfig::partners_of(ControllerSlot slot) const {
+    std::vector<std::string> out;
+    const NamedPartners& named = sharing.partners.at(slot.v);
+    for (std::size_t i = 0; i < controllers.size(); ++i) {
+        if ((named.controllers >> i & 1) != 0) out.push_back(controllers[i]);
+    }
+    out.insert(out.end(), named.places.begin(), named.places.end());
+    return out;
+}
 
 const std::string& GroupConfig::name_of(ControllerSlot slot) const {
     static const std::string nobody;
@@ -114,12 +185,14 @@ void GroupConfig::encode(PageBytes page) const {
     out.put(static_cast<std::uint32_t>(journal.ring_size / kPageSize));
     out.zeros(4);
     out.put(journal.key);
-    for (const std::uint16_t slots : sharing.partners) out.put(slots);
+    for (const NamedPartners& named : sharing.partners) out.put(named.controllers);
     out.pad_to(in_content(kConfigMembers));
     for (const MemberRecord& member : members) {
         out.put(member.disk);
         out.put(member.units);
     }
+    out.pad_to(in_content(kConfigPlaces));
+    put_places(out, sharing);
     out.finish();
 }
 
@@ -182,8 +255,12 @@ Result<GroupConfig> GroupConfig::decode(ConstPageBytes page) {
     c.journal.ring_size = std::uint64_t{in.get<std::uint32_t>()} * kPageSize;
     in.raw(4);
     c.journal.key = in.get<std::uint64_t>();
-    for (std::uint16_t& slots : c.sharing.partners) slots = in.get<std::uint16_t>();
-    if (!names_ok || !members_ok || !sharing_ok || !in.ok() || !is_valid(c)) return fail(Errc::corrupt);
+    for (NamedPartners& named : c.sharing.partners) named.controllers = in.get<std::uint16_t>();
+    const bool partners_ok = in.ok();
+    in = Reader(page.subspan(kConfigPlaces));
+    get_places(in, c.sharing);
+    if (!names_ok || !members_ok || !sharing_ok || !partners_ok || !in.ok() || !is_valid(c))
+        return fail(Errc::corrupt);
     return c;
 }
 

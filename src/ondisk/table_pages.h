@@ -28,6 +28,9 @@ constexpr unsigned kMaxDimension = 8;  ///< replication dimension N
 /// and controllers alike.
 bool valid_name(std::string_view name, std::size_t limit = kMaxNameLength);
 
+/// "host:LABEL" or "site:LABEL".
+bool valid_place(std::string_view text);
+
 struct MemberRecord {
     Uuid disk;
     std::uint32_t units = 0;  ///< of its data area
@@ -67,6 +70,8 @@ struct GroupConfig {
 
     /// Empty for a slot that nobody has.
     const std::string& name_of(ControllerSlot slot) const;
+    /// That an operator has named for this controller: names, then places.
+    std::vector<std::string> partners_of(ControllerSlot slot) const;
     std::optional<ControllerSlot> slot_of(std::string_view controller) const;
 
     Geometry geometry_of(StripeShape shape) const {

@@ -38,7 +38,7 @@ GroupConfig small_config() {
     config.sharing.write_cache = WriteCache::back;
     config.sharing.replication = Replication::asynchronous;
     config.sharing.few_partners = FewPartners::go_on;
-    config.sharing.partners = {0b110, 0b001};
+    config.sharing.partners = {{{0b110, {"host:h1"}}, {0b001}, {0, {"host:h0", "host:h1", "site:s1"}}}};
     config.dimension = 3;
     config.created = 1;
     config.data_start = 1 << 20;
@@ -70,7 +70,7 @@ TEST(GroupConfig, OnlyHowLocksAreKeptAndWhoHasSlotsOutsideMayChange) {
     EXPECT_TRUE(before.may_become(after));
     after.sharing = SharingChange{.replication = Replication::pseudo_synchronous,
                                   .few_partners = FewPartners::write_through,
-                                  .partners = std::pair{std::uint8_t{2}, std::uint16_t{1}}}
+                                  .partners = std::pair{std::uint8_t{2}, NamedPartners{1, {"site:s"}}}}
                         .applied_to(before.sharing);
     ASSERT_NE(after, before);
     EXPECT_TRUE(before.may_become(after));
@@ -191,6 +191,14 @@ TEST(ConfigPage, HasTheDocumentedOffsets) {
     EXPECT_EQ(block.at(1172), 0);      // locks of stripes
     EXPECT_EQ(block.at(1174), 1);      // write-back
     EXPECT_EQ(block.u32(1176), 500u);  // microseconds
+    EXPECT_EQ(block.u32(1712), 6u | 1u << 16);
+    for (const auto& [at, kind, name] : {std::tuple{3328u, 1, '0'}, {3361u, 1, '1'}, {3394u, 2, '1'}}) {
+        EXPECT_EQ(block.at(at), kind);
+        EXPECT_EQ(block.at(at + 2), name);
+    }
+    EXPECT_EQ(block.at(3427), 0);
+    EXPECT_EQ(block.at(3856), 0b10);
+    EXPECT_EQ(block.at(3860), 0b111);
 }
 
 TEST(ConfigPage, OfBeforeThereWereSharingOptionsHasTheirDefaults) {
@@ -199,6 +207,7 @@ TEST(ConfigPage, OfBeforeThereWereSharingOptionsHasTheirDefaults) {
     config.encode(block.span());
     std::fill_n(block.bytes.begin() + 1168, 12, std::byte{0});
     std::fill_n(block.bytes.begin() + 1712, 32, std::byte{0});
+    std::fill_n(block.bytes.begin() + 3328, 16 * 33 + 32, std::byte{0});
     config.sharing = SharingOptions{.granularity = config.sharing.granularity};  // its stripes stood at 136
     const auto decoded = GroupConfig::decode(block.view());
     ASSERT_TRUE(decoded);
@@ -219,6 +228,13 @@ TEST(ConfigPage, RefusesWhatContradictsItself) {
     EXPECT_TRUE(broken(1175, 3));     // replication mode
     EXPECT_TRUE(broken(1175, 0x22));  // policy
     EXPECT_TRUE(broken(1712, 1));     // its own partner
+    EXPECT_TRUE(broken(3328, 3));     // neither host nor site
+    EXPECT_TRUE(broken(3328, 2));     // places not in order
+    EXPECT_TRUE(broken(3329, '/'));   // label
+    EXPECT_TRUE(broken(3361, 0));     // a label of nothing
+    EXPECT_TRUE(broken(3363, '0'));   // twice the same
+    EXPECT_TRUE(broken(3860, 0));     // a place that nobody names
+    EXPECT_TRUE(broken(3856, 8));     // a place that there is not
     EXPECT_TRUE(broken(128, 9));      // level
     EXPECT_TRUE(broken(129, 22));     // k
     EXPECT_TRUE(broken(130, 1));      // m of another level
@@ -503,7 +519,13 @@ TEST(TablePagesProperty, EveryContentComesBack) {
         }
         for (std::size_t i = 0; i < config.controllers.size(); ++i) {
             const auto used = static_cast<int>(1u << config.controllers.size());
-            config.sharing.partners[i] = static_cast<std::uint16_t>(*rc::gen::inRange(0, used) & ~(1 << i));
+            NamedPartners& named = config.sharing.partners[i];
+            named.controllers = static_cast<std::uint16_t>(*rc::gen::inRange(0, used) & ~(1 << i));
+            const int places = *rc::gen::inRange(0, 1 << 5);
+            for (int place = 0; place < 5; ++place) {
+                if ((places >> place & 1) != 0)
+                    named.places.push_back((place < 3 ? "host:h" : "site:s") + std::to_string(place));
+            }
         }
         config.sharing.prefetch = *rc::gen::inRange<std::uint8_t>(0, kMaxPrefetch + 1);
         if (config.controllers.size() <= 2) config.sharing.amfs = *rc::gen::inRange<std::uint8_t>(1, 9);

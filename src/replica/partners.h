@@ -6,7 +6,9 @@
 // was.
 #pragma once
 
+#include <set>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "icl/view.h"
@@ -17,6 +19,16 @@ struct PartnerCandidate {
     ControllerId id;
     Location location;
     bool named = false;  ///< by an operator, for this writer
+};
+
+/// Where an operator wants the copies of a writer: on these, and on all that stand there.
+struct PreferredPartners {
+    std::set<std::string> controllers{}, hosts{}, sites{};
+    friend bool operator==(const PreferredPartners&, const PreferredPartners&) = default;
+
+    bool contains(const std::string& controller, const Location& at) const {
+        return controllers.contains(controller) || hosts.contains(at.host) || sites.contains(at.site);
+    }
 };
 
 /// What the writer shares with the nearest of its partners.

@@ -60,8 +60,7 @@ bool Replicator::choose_partners() {
     for (const auto& [id, theirs] : amfs) {
         if (id == self || leaving_.contains(id)) continue;
         const AmfView::OnController& on = known(id);
-        const bool named = std::ranges::find(preferred_, on.name) != preferred_.end();
-        others.push_back({id, on.location, named});
+        others.push_back({id, on.location, preferred_.contains(on.name, on.location)});
     }
     const PartnerChoice choice = braid::choose_partners(self, known(self).location, others, dimension_ - 1);
     nearest_ = choice.nearest;
@@ -73,8 +72,8 @@ bool Replicator::choose_partners() {
            !std::ranges::all_of(before, [this](AmfId id) { return partners_.contains(id); });
 }
 
-void Replicator::prefer(std::vector<std::string> controllers) {
-    if (std::exchange(preferred_, std::move(controllers)) == preferred_) return;
+void Replicator::prefer(PreferredPartners partners) {
+    if (std::exchange(preferred_, std::move(partners)) == preferred_) return;
     choose_again();
 }
 

@@ -97,8 +97,8 @@ public:
     const AmfSet& partners() const { return partners_; }
     /// What our controller shares with the nearest of theirs.
     Nearness nearest() const { return nearest_; }
-    /// Controllers by name that an operator wants records of ours to be on.
-    void prefer(std::vector<std::string> controllers);
+    /// Where an operator wants records of ours to be.
+    void prefer(PreferredPartners partners);
 
     /// Nobody holds a record of ours for these bytes of the stripes in [first, first + count).
     bool quiet(StripeIndex first, std::uint64_t count, StripeBytes bytes = {}) const;
@@ -228,7 +228,7 @@ private:
     bool fenced_ = false;
     AmfSet partners_;
     Nearness nearest_ = Nearness::apart;
-    std::vector<std::string> preferred_;
+    PreferredPartners preferred_;
     std::set<ControllerId> leaving_;
     std::optional<AmfSet> able_;
 

@@ -74,6 +74,11 @@ def verbs():
         c.braid("group", "set", "g0", "--partners", f"{c.names[0]}={partner}")
         shown = json.loads(c.braid("--json", "group", "show", "g0", controller=c.names[0]).stdout)
         check((shown["partners"], shown["named_partners"]) == ([partner], {c.names[0]: [partner]}), f"{shown}")
+        c.braid("group", "set", "g0", "--partners", f"{c.names[0]}=host:h9,site:x")
+        shown = json.loads(c.braid("--json", "group", "show", "g0", controller=c.names[1]).stdout)
+        check(shown["named_partners"] == {c.names[0]: ["host:h9", "site:x"]}, f"{shown}")
+        refused = c.braid("group", "set", "g0", "--partners", f"{c.names[0]}=rack:x", expect=3)
+        check("rack:x does not share group g0" in refused.stderr, refused.stderr)
 
 
 main(captive_environment, kill_of_the_demo, verbs)
