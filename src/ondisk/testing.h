@@ -1,4 +1,4 @@
-// A block of a disk, looked at byte by byte. Tests only.
+// A block of a disk, looked at byte by byte, and ids for what stands in it. Tests only.
 #pragma once
 
 #include <array>
@@ -17,5 +17,11 @@ struct Block {
         return Reader(view().subspan(offset, 4)).get<std::uint32_t>();
     }
 };
+
+inline Uuid uuid(std::uint8_t seed) {
+    Uuid id;
+    for (auto& byte : id.bytes) byte = seed++;
+    return id;
+}
 
 }  // namespace braid::testing
