@@ -251,6 +251,7 @@ int main(int argc, char** argv) {
                 .dirty = AmfOptions{}.dirty,
                 .copy_window = AmfOptions{}.copy_window};
     shape.dimension = 1;
+    shape.spare = 512;  // disks of some GB, so that journals have room as on real ones
     app.add_option("--amfs", amfs, "of the group, in all")->delimiter(',');
     app.add_option("--per-controller", per_controller, "AMFs in one controller");
     app.add_option("--granularity", granularity, "what one lock covers: block, blocks:N, stripe, stripes:N");
