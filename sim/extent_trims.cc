@@ -199,7 +199,18 @@ void ExtentTrims::process_died(const Process& process) {
         ++looks_;
         look();
     }
-    if (at_work_ && asked_ && process_ == process.pid) again(1ms);
+    if (!at_work_ || !asked_ || process_ != process.pid) return;
+    asked_ = false;
+    again_when_it_cannot_land();
+}
+
+/// Those who share the group finish what they had begun for a controller outside.
+void ExtentTrims::again_when_it_cannot_land() {
+    if (!ports_.may_land(process_)) return again(1ms);
+    world_.mark(Mark::forward_outlived);
+    world_.after(100us, [this, turn = ++turn_] {
+        if (turn == turn_) again_when_it_cannot_land();
+    });
 }
 
 /// What power found under way is over, or never was.

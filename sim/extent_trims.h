@@ -68,6 +68,7 @@ private:
                           LogicalRange range, std::uint64_t split, bool as_zeros);
     void ended(std::uint64_t turn, Status status);
     void again(Nanos pause);
+    void again_when_it_cannot_land();
 
     World& world_;
     Ports& ports_;
