@@ -138,7 +138,7 @@ private:
         for (Node& node : nodes_) {
             const AmfReport report = report_of(node);
             for (std::size_t i = 0; i < report.disks.size(); ++i)
-                out[i] += report.disks[i].read_bytes + report.disks[i].written_bytes;
+                out[i] += report.disks[i].read_bytes() + report.disks[i].written_bytes();
         }
         return out;
     }

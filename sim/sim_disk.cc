@@ -252,12 +252,12 @@ Status SimDisk::carry_out(DiskOp& op) {
     switch (op.verb) {
         case DiskVerb::read:
             ++counters_.reads;
-            counters_.read_bytes += op.memory.size();
+            counters_.count_bytes(op);
             return media_.read(op.offset, op.memory);
         case DiskVerb::write:
             ++counters_.writes;
             media_.lands(process_);
-            counters_.written_bytes += op.memory.size();
+            counters_.count_bytes(op);
             return media_.write(op.offset, op.memory);
         case DiskVerb::zero:
             ++counters_.zeroes;

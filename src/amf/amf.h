@@ -155,6 +155,7 @@ private:
         Row row;
         const Zone* zone = nullptr;
         Geometry geometry;  ///< of its shape
+        DiskPurpose purpose = DiskPurpose::host;
     };
     struct IntentPin;
     struct Recovering;
@@ -210,8 +211,8 @@ private:
     void close_journals_of_the_dead();
     bool closes_journals() const;
     Task<void> close_journals();
-    Spot spot(StripeIndex stripe, const Zone& zone) const {
-        return {stripe, geometry_.row_of(stripe), &zone, tables_.config().geometry_of(zone.shape)};
+    Spot spot(StripeIndex stripe, const Zone& zone, DiskPurpose purpose = DiskPurpose::host) const {
+        return {stripe, geometry_.row_of(stripe), &zone, tables_.config().geometry_of(zone.shape), purpose};
     }
     const Code& code_of(const Geometry& geometry) const { return codes_.of(geometry.k, geometry.m); }
     ExtentIndex extent(const Spot& spot) const { return geometry_.extent_of(spot.stripe); }

@@ -62,7 +62,7 @@ struct Amf::Checked {
 
 /// Reads all that is there.
 Task<void> Amf::look_at(Checked& c, bool correct) {
-    DiskBatch batch(executor_, tables_, extent(c.where));
+    DiskBatch batch(executor_, tables_, extent(c.where), c.where.purpose);
     c.readable = c.good = readable(c.where);
     c.sums.begin();
     for (unsigned role = 0; role < c.width; ++role) {
@@ -133,7 +133,7 @@ Task<Status> Amf::put_right(Checked& c, RoleMask wrong) {
     sums_.drop(c.where.stripe, 1);
     MemberMask failed;
     {
-        DiskBatch batch(executor_, tables_, extent(c.where));
+        DiskBatch batch(executor_, tables_, extent(c.where), c.where.purpose);
         for (unsigned role = 0; role < c.width && c.sums.on(); ++role) {
             const std::byte* content = role < c.k ? c.columns[role] : c.computed[role - c.k];
             c.sums.record.set(role, 0, {content, c.strip});
@@ -190,7 +190,7 @@ Task<Result<StripeVerdict>> Amf::check_locked(StripeIndex stripe, bool correct, 
     const Zone zone = *present;
     if (tables_.quarantined(stripe, zone.generation)) co_return StripeVerdict::incomplete;
 
-    Checked c(*this, spot(stripe, zone));
+    Checked c(*this, spot(stripe, zone, DiskPurpose::scrub));
     co_await look_at(c, correct);
     co_await heal(c);
     repairs = c.repairs;

@@ -129,7 +129,7 @@ Task<Status> Amf::read_as_found(Spot spot, unsigned role, StripRange range, std:
     counters_.taken_as_found += range.length() / kBlockSize;
     const Places at = strip_at(spot, role);
     if (!at.read) co_return fail(Errc::media_error);
-    DiskBatch batch(executor_, tables_, extent(spot));
+    DiskBatch batch(executor_, tables_, extent(spot), spot.purpose);
     batch.read(role, *at.read, range.from, into);
     co_await batch.done();
     co_return batch.status(0);

@@ -19,8 +19,8 @@ template <std::size_t most>
 class DiskBatchOf {
 public:
     /// Of a stripe of this extent: two commands for one role at most, where its segment moves.
-    DiskBatchOf(Executor& executor, Tables& tables, ExtentIndex extent)
-        : join_(executor), tables_(tables), use_(tables.zone_uses(), extent, join_) {}
+    DiskBatchOf(Executor& executor, Tables& tables, ExtentIndex extent, DiskPurpose purpose)
+        : join_(executor), tables_(tables), use_(tables.zone_uses(), extent, join_), purpose_(purpose) {}
     DiskBatchOf(const DiskBatchOf&) = delete;
     DiskBatchOf& operator=(const DiskBatchOf&) = delete;
     ~DiskBatchOf() { clear(); }
@@ -70,6 +70,7 @@ private:
         ASSERT(count_ < kMost);
         sent_[count_] = {static_cast<std::uint8_t>(role), member};
         DiskOp* op = new (&storage_[count_ * sizeof(DiskOp)]) DiskOp(verb, at, memory);
+        op->purpose = purpose_;
         ++count_;
         if (join_.pending() == 0) use_.begin();
         tables_.disk(member)->submit(*op, join_);
@@ -84,6 +85,7 @@ private:
     Join join_;
     Tables& tables_;
     ZoneUses::Use use_;
+    const DiskPurpose purpose_;
     std::size_t count_ = 0;
     std::array<Sent, kMost> sent_;
     alignas(DiskOp) std::array<std::byte, kMost * sizeof(DiskOp)> storage_;

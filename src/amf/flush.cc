@@ -43,7 +43,7 @@ Task<Status> Amf::flush_members() {
     if (journal_.is_open()) co_return Status{};
     MemberMask failed;
     {
-        DiskBatchOf<kMaxMembers> batch(executor_, tables_, kNoExtent);
+        DiskBatchOf<kMaxMembers> batch(executor_, tables_, kNoExtent, DiskPurpose::host);
         for (std::uint8_t i = 0; i < tables_.state().members.size(); ++i) {
             if (tables_.member_ok(MemberIndex(i))) batch.flush(MemberIndex(i));
         }

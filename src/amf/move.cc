@@ -31,7 +31,7 @@ Task<Status> Amf::move_row(StripeIndex stripe, Epoch epoch) {
         co_return fail(Errc::busy);
     const Zone zone = *present;
     if (tables_.quarantined(stripe, zone.generation)) co_return Status{};  // nobody is told what is there
-    const Spot where = spot(stripe, zone);
+    const Spot where = spot(stripe, zone, DiskPurpose::rebuild);
     const bool has_old =
         !zone.moves_in_place() && tables_.member_ok(zone.segments[zone.move->position.v].member);
     if (!has_old && where.row.v < zone.move->rows_done) co_return Status{};  // the only place there is
@@ -51,7 +51,7 @@ Task<Status> Amf::move_row(StripeIndex stripe, Epoch epoch) {
 Task<Status> Amf::content_of(Sums& sums, unsigned role, std::span<std::byte> into) {
     bool right = false;
     {
-        DiskBatch batch(executor_, tables_, extent(sums.spot));
+        DiskBatch batch(executor_, tables_, extent(sums.spot), sums.spot.purpose);
         const Places at = strip_at(sums.spot, role);
         if (at.read) batch.read(role, *at.read, 0, into);
         co_await batch.done();
@@ -73,7 +73,7 @@ Task<bool> Amf::write_moved(Sums& sums, unsigned role, std::span<const std::byte
     const DiskPlace target = strip_place(sums.spot.geometry, now.move->target, sums.spot.row, data_start_);
     MemberMask failed;
     {
-        DiskBatch batch(executor_, tables_, extent(sums.spot));
+        DiskBatch batch(executor_, tables_, extent(sums.spot), sums.spot.purpose);
         batch.write(role, {&target, 1}, 0, content);
         if (sums.on() && sums.record.learn(role, 0, content)) {
             sums_.drop(sums.spot.stripe, 1);
@@ -94,7 +94,7 @@ Task<Status> Amf::flush_member(MemberIndex member) {
     if (!tables_.member_ok(member)) co_return fail(Errc::busy);
     MemberMask failed;
     {
-        DiskBatch batch(executor_, tables_, kNoExtent);
+        DiskBatch batch(executor_, tables_, kNoExtent, DiskPurpose::rebuild);
         batch.flush(member);
         co_await batch.done();
         failed = batch.failed();

@@ -109,7 +109,7 @@ Task<Status> Amf::read_strips(Spot spot, std::uint32_t offset, std::span<std::by
     sums.trial = around.has_value();
     sums.begin();
     {
-        DiskBatch batch(executor_, tables_, extent(spot));
+        DiskBatch batch(executor_, tables_, extent(spot), spot.purpose);
         for (unsigned column = range.first_column(); column <= range.last_column(); ++column) {
             const StripRange part = range.part(column);
             if (column == around) continue;
@@ -171,7 +171,7 @@ Task<Status> Amf::regenerate(Sums& sums, unsigned role, StripRange range, std::s
 Task<bool> Amf::still_right(const Sums& sums, unsigned role, StripRange block, std::span<std::byte> into) {
     const Places at = strip_at(sums.spot, role);
     if (!at.read || !sums.record.known(role, block.from)) co_return false;
-    DiskBatch batch(executor_, tables_, extent(sums.spot));
+    DiskBatch batch(executor_, tables_, extent(sums.spot), sums.spot.purpose);
     batch.read(role, *at.read, block.from, into);
     co_await batch.done();
     co_return batch.all_ok() && !sums.record.mismatch(role, block.from, into);
@@ -187,7 +187,7 @@ Task<Status> Amf::regenerate_from(Sums& sums, unsigned role, StripRange range, s
         if (usable.count() < spot.geometry.k) break;
         std::array<std::byte*, kMaxWidth> strips{};
         RoleMask present;
-        DiskBatch batch(executor_, tables_, extent(spot));
+        DiskBatch batch(executor_, tables_, extent(spot), spot.purpose);
         for (unsigned from = 0; from < spot.geometry.width() && present.count() < spot.geometry.k; ++from) {
             if (!usable[from]) continue;
             const auto target = memory.span(present.count() * range.length(), range.length());
@@ -279,7 +279,7 @@ Task<void> Amf::repair(StripeIndex stripe, unsigned role, StripRange range) {
     if (!tables_.still_there(extent, zone)) co_return;
     MemberMask failed;
     {
-        DiskBatch batch(executor_, tables_, extent);
+        DiskBatch batch(executor_, tables_, extent, where.purpose);
         batch.write(role, strip_at(where, role).to_write(), range.from, content.span());
         co_await batch.done();
         failed = batch.failed();

@@ -159,7 +159,7 @@ Task<Status> Amf::replay(Orphan orphan) {
     const StripeWrite write{geometry_.strip_size, record.info.offset, record.info.length};
     OpenRecord again(replicator_);
     again.begin_recovery(record, orphan.attempts);
-    Sums sums(*this, spot(record.info.stripe, orphan.zone), Sums::Use::writing);
+    Sums sums(*this, spot(record.info.stripe, orphan.zone, DiskPurpose::recovery), Sums::Use::writing);
     sums.begin();
     const Status status = co_await finish(again, sums, write, record.data, *record.redo, Kind::usual);
     if (!status) intent.keep();

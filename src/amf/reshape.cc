@@ -199,7 +199,8 @@ Task<Status> Amf::copy_row(Reshaping& work, Row row) {
     for (const StripePiece& piece : pieces) {
         if (!work.goes_on()) co_return fail(Errc::busy);
         const auto into = memory.span(piece.at - bytes.offset, piece.length);
-        CO_TRY(co_await read_blocks(spot(piece.stripe, work.zone), piece.offset, into, true));
+        CO_TRY(co_await read_blocks(spot(piece.stripe, work.zone, DiskPurpose::expand), piece.offset, into,
+                                    true));
     }
     std::array<const std::byte*, kMaxWidth> data{};
     std::array<std::byte*, kMaxParity> parity{};
@@ -224,8 +225,8 @@ Task<Status> Amf::write_row(Reshaping& work, Row row, const Buffer& memory) {
     if (!work.goes_on()) co_return fail(Errc::busy);
     MemberMask failed;
     {
-        DiskBatch batch(executor_, tables_, work.extent);
-        DiskBatchOf<kMaxParity + 1> copies(executor_, tables_, work.extent);
+        DiskBatch batch(executor_, tables_, work.extent, DiskPurpose::expand);
+        DiskBatchOf<kMaxParity + 1> copies(executor_, tables_, work.extent, DiskPurpose::expand);
         for (unsigned role = 0; role < to.width(); ++role) {
             const DiskPlace at =
                 strip_place(to, work.next, row, Role(static_cast<std::uint8_t>(role)), data_start_);

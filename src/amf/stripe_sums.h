@@ -21,7 +21,8 @@ struct Amf::Sums {
         looking,  ///< the same, and what is on the members counts, not what is remembered
     };
 
-    Sums(Amf& a, const Spot& s, Use u) : amf(a), spot(s), use(u), batch(a.executor_, a.tables_, a.extent(s)) {
+    Sums(Amf& a, const Spot& s, Use u)
+        : amf(a), spot(s), use(u), batch(a.executor_, a.tables_, a.extent(s), s.purpose) {
         if (amf.geometry_.checksums) find();
     }
     Sums(const Sums&) = delete;

@@ -203,7 +203,7 @@ Task<Status> Amf::update(OpenRecord& record, Spot where, StripeWrite write, Slic
         const std::size_t need = (plan.reads.count() + plan.regenerate.count()) * write.hull().length();
         if (need == 0) break;
         memory = Buffer(need);
-        DiskBatch batch(executor_, tables_, extent(where));
+        DiskBatch batch(executor_, tables_, extent(where), where.purpose);
         read_old(batch, where, write, plan, memory.span(), old);
         co_await batch.done();
         co_await arrived(sums);
@@ -374,7 +374,7 @@ Task<Status> Amf::finish(OpenRecord& record, Sums& sums, StripeWrite write, Slic
         co_return Status{};
     }
     {
-        DiskBatch batch(executor_, tables_, extent(spot));
+        DiskBatch batch(executor_, tables_, extent(spot), spot.purpose);
         forget_blocks(spot.stripe, write.offset, write.length);
         const ParityPart parity{redo.parities, redo.at, redo.length, redo.bytes.bytes};
         for_each_strip(spot.geometry, write, data.bytes, parity,

@@ -239,10 +239,14 @@ std::vector<Metric> Controller::metrics() {
             const Disk* disk = group->disk(MemberIndex(static_cast<std::uint8_t>(i)));
             if (disk == nullptr) continue;
             const DiskCounters& c = all.disks[i];
-            for (const auto& [op, bytes] :
-                 {std::pair("read", c.read_bytes), std::pair("write", c.written_bytes)}) {
-                page.count("braid_disk_io_bytes_total", "Bytes moved by this controller.",
-                           {{"disk", disk->name()}, {"op", op}}, bytes);
+            for (const auto& [op, bytes] : {std::pair("read", c.read_by), std::pair("write", c.written_by)}) {
+                for (std::size_t purpose = 0; purpose < bytes.size(); ++purpose) {
+                    page.count("braid_disk_io_bytes_total", "Bytes moved by this controller.",
+                               {{"disk", disk->name()},
+                                {"op", op},
+                                {"purpose", std::string(to_string(static_cast<DiskPurpose>(purpose)))}},
+                               bytes[purpose]);
+                }
             }
             for (const auto& [op, count] : {std::pair("read", c.reads), std::pair("write", c.writes),
                                             std::pair("zero", c.zeroes), std::pair("flush", c.flushes)}) {

@@ -244,8 +244,8 @@ std::vector<DiskInfo> Controller::disks() {
                 const DiskCounters& counters = moved[i];
                 info.reads = counters.reads;
                 info.writes = counters.writes;
-                info.read_bytes = counters.read_bytes;
-                info.written_bytes = counters.written_bytes;
+                info.read_bytes = counters.read_bytes();
+                info.written_bytes = counters.written_bytes();
                 info.errors = counters.errors;
                 info.read_p99_us = micros(all.latencies[i].reads);
                 info.write_p99_us = micros(all.latencies[i].writes);

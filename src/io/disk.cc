@@ -2,6 +2,12 @@
 
 namespace braid {
 
+std::string_view to_string(DiskPurpose purpose) {
+    constexpr std::array<std::string_view, kDiskPurposes> names{"host",     "rebuild", "scrub", "expand",
+                                                                "recovery", "log",     "tables"};
+    return names.at(static_cast<std::size_t>(purpose));
+}
+
 Task<Status> run(Executor& executor, Disk& disk, DiskVerb verb, std::uint64_t at,
                  std::span<std::byte> memory) {
     Join join(executor);

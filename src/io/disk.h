@@ -5,9 +5,11 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <span>
 #include <string>
@@ -25,6 +27,19 @@ namespace braid {
 class Disk;
 
 enum class DiskVerb : std::uint8_t { read, write, zero, flush };
+
+/// What for, as people are told.
+enum class DiskPurpose : std::uint8_t {
+    host,      ///< reads, writes, destages
+    rebuild,   ///< also of what leaves a member, or evens members out
+    scrub,     ///< also a resync
+    expand,    ///< another shape
+    recovery,  ///< of what the dead have left, from records or journals
+    log,       ///< journals
+    tables,    ///< and superblocks
+};
+constexpr std::size_t kDiskPurposes = 7;
+std::string_view to_string(DiskPurpose purpose);
 
 /// One command. Lives in the frame of the coroutine that waits for it; `join` is told once, when `status` is
 /// set. Destroying it in flight abandons the command: the simulated disk then decides whether a write still
@@ -50,6 +65,7 @@ struct DiskOp {
     }
 
     DiskVerb verb = DiskVerb::read;
+    DiskPurpose purpose = DiskPurpose::tables;
     std::uint64_t offset = 0;
     std::span<std::byte> memory;
     std::uint64_t zero_length = 0;
@@ -62,15 +78,24 @@ struct DiskOp {
 };
 
 struct DiskCounters {
-    std::uint64_t reads = 0, writes = 0, flushes = 0, zeroes = 0, read_bytes = 0, written_bytes = 0,
-                  errors = 0;
+    std::uint64_t reads = 0, writes = 0, flushes = 0, zeroes = 0, errors = 0;
+    std::array<std::uint64_t, kDiskPurposes> read_by{}, written_by{};  ///< bytes, by purpose
+    std::uint64_t read_bytes() const { return std::reduce(read_by.begin(), read_by.end()); }
+    std::uint64_t written_bytes() const { return std::reduce(written_by.begin(), written_by.end()); }
+    /// Of a command that did what it should.
+    void count_bytes(const DiskOp& op) {
+        auto& by = op.verb == DiskVerb::read ? read_by : written_by;
+        by.at(static_cast<std::size_t>(op.purpose)) += op.memory.size();
+    }
     DiskCounters& operator+=(const DiskCounters& more) {
         reads += more.reads;
         writes += more.writes;
         flushes += more.flushes;
         zeroes += more.zeroes;
-        read_bytes += more.read_bytes;
-        written_bytes += more.written_bytes;
+        for (std::size_t i = 0; i < kDiskPurposes; ++i) {
+            read_by[i] += more.read_by[i];
+            written_by[i] += more.written_by[i];
+        }
         errors += more.errors;
         return *this;
     }

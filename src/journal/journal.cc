@@ -279,6 +279,7 @@ Task<Status> Journal::on_members(MemberMask members, std::uint64_t at, std::span
         for (std::uint8_t i = 0; i < members.size(); ++i) {
             if (!members[i] || failed[i]) continue;
             ops[i].verb = verb;
+            ops[i].purpose = DiskPurpose::log;
             ops[i].offset = at;
             if (verb == DiskVerb::write) ops[i].memory = {const_cast<std::byte*>(bytes.data()), bytes.size()};
             tables_.disk(MemberIndex(i))->submit(ops[i], join);

@@ -81,6 +81,7 @@ struct Commands {
              std::span<const std::byte> bytes) {
         const std::span<std::byte> memory{const_cast<std::byte*>(bytes.data()), bytes.size()};
         DiskOp& op = ops.emplace_back(verb, at, memory);
+        op.purpose = DiskPurpose::recovery;
         members.push_back(member);
         tables.disk(member)->submit(op, join);
     }

@@ -17,6 +17,17 @@ def same(c, records):
         check(not wrong_blocks(uri, records), f"wrong blocks through {uri}: {wrong_blocks(uri, records)[:3]}")
 
 
+def moved_for(c):
+    """Bytes at the disks, of all controllers, by what for."""
+    out = {}
+    for name in c.names:
+        for line in c.metrics(name).splitlines():
+            if line.startswith("braid_disk_io_bytes_total{"):
+                purpose = line.split('purpose="')[1].split('"')[0]
+                out[purpose] = out.get(purpose, 0) + float(line.rsplit(" ", 1)[1])
+    return out
+
+
 def removed():
     """A healthy disk is emptied and taken out under load; its bytes are no longer needed"""
     with Cluster(disks=4, level="raid5", disk_size="256MiB", volume_size="256MiB") as c:
@@ -30,9 +41,12 @@ def removed():
         check(all(r.error is None for r in records), f"{[r.error for r in records]}")
         disk = [d for d in json.loads(c.braid("disk", "list", "--json").stdout)["disks"] if d["name"].endswith("/d1")]
         check([d["state"] for d in disk] == ["gone"], f"d1: {disk}")
+        moved = moved_for(c)
+        check(moved["rebuild"] > 1e6 and moved["host"] > 1e6 and moved["tables"] > 0 and moved["expand"] == 0, f"{moved}")
         os.truncate(f"{c.directory}/demo/disks/d1", 0)
         same(c, records)
         c.verify()
+        check(moved_for(c)["scrub"] > 1e8, "the scrub reads all of it")
         c.braid("disk", "fail", "d2", "-y")
         same(c, records)
         say(f"d1 is gone: {sum(r.operations for r in records)} writes meanwhile")

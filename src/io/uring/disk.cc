@@ -226,11 +226,11 @@ void UringDisk::end(Command& command, Status status) {
     switch (op.verb) {
         case DiskVerb::read:
             ++counters_.reads;
-            if (status) counters_.read_bytes += op.memory.size();
+            if (status) counters_.count_bytes(op);
             break;
         case DiskVerb::write:
             ++counters_.writes;
-            if (status) counters_.written_bytes += op.memory.size();
+            if (status) counters_.count_bytes(op);
             break;
         case DiskVerb::zero:
             ++counters_.zeroes;

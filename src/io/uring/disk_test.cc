@@ -84,7 +84,7 @@ TEST_P(DiskTest, ReadsBackWhatWasWrittenAlsoThroughTheFile) {
         file.read(raw.data(), static_cast<std::streamsize>(raw.size()));
         EXPECT_TRUE(same(data, std::as_bytes(std::span(raw))));
         EXPECT_EQ(disk.counters().writes, 1u);
-        EXPECT_EQ(disk.counters().written_bytes, data.size());
+        EXPECT_EQ(disk.counters().written_bytes(), data.size());
         EXPECT_EQ(disk.counters().flushes, 1u);
     });
 }
