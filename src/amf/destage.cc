@@ -76,6 +76,8 @@ Task<Status> Amf::write_dirty(StripePiece piece, Slice data, Room room, bool fua
     if (before != nullptr && before->generation != generation) CO_TRY(co_await destage_locked(piece.stripe));
     CO_TRY_LET(data, co_await whole_blocks(spot(piece.stripe, *zone), piece, std::move(data)));
     const std::uint32_t offset = piece.offset - piece.offset % kBlockSize;
+    // The rest of a large write has gone long before its ends; stripes that are dirty all over go at once.
+    if (data.bytes.size() < range_of(piece.stripe).length) data = to_keep(std::move(data));
 
     const Replication mode = mode_for(data.bytes.size());
     counters_.window_waits += mode == replication() ? 0 : 1;

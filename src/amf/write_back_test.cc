@@ -447,6 +447,27 @@ TEST(WriteBack, WhoFinishesWhatADeadOneLeftDoesSomeStripesAtATime) {
     EXPECT_TRUE(world.unclean(3, kStripes * kArea).empty());
 }
 
+/// Its bound is about memory: the ends of a large write do not keep all of it.
+TEST(WriteBack, WhatIsDirtyKeepsNoMoreThanItsOwn) {
+    World world(with_write_back({}));
+    for (std::uint16_t id = 1; id <= 2; ++id) world.start(id);
+    const std::size_t stripe = world.config.geometry.stripe_size();
+    constexpr std::uint64_t kWrites = 8;
+    const auto write = [&] {
+        for (std::uint64_t i = 0; i < kWrites; ++i)
+            ASSERT_TRUE(world.write(1, (8 * i + 1) * stripe - 4096, pattern(i, 6 * stripe + 8192)));
+        ASSERT_TRUE(world.run_until([&] { return world.amf(1).dirty().bytes() == kWrites * 8192; }, 5s));
+    };
+    write();
+    ASSERT_TRUE(world.run(1, world.amf(1).flush()));
+    ASSERT_TRUE(world.amf(1).dirty().empty());
+    world.settle();
+    const std::size_t before = Buffer::bytes_in_use();
+    write();
+    const std::size_t dirty = Buffer::bytes_in_use() - before;
+    EXPECT_LT(dirty, kWrites * stripe) << "here and at the partner";
+}
+
 /// A host that goes on writing one block.
 Task<void> writes_on(World& world, std::uint16_t id) {
     while (true) {

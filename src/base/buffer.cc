@@ -107,4 +107,10 @@ std::byte* Buffer::data() const { return head_ == nullptr ? nullptr : head_->mem
 
 std::size_t Buffer::bytes_in_use() { return pool().in_use; }
 
+Slice to_keep(Slice data) {
+    constexpr std::size_t kTimes = 4;
+    if (data.owner.size() <= kTimes * data.bytes.size()) return data;
+    return Slice(Buffer::copy_of(data.bytes));
+}
+
 }  // namespace braid

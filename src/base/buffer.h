@@ -59,4 +59,7 @@ struct Slice {
     friend bool operator==(const Slice& a, const Slice& b) { return std::ranges::equal(a.bytes, b.bytes); }
 };
 
+/// What stays for long keeps no more memory than a few times its own: from a larger buffer it is copied.
+Slice to_keep(Slice data);
+
 }  // namespace braid
