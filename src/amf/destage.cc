@@ -201,12 +201,15 @@ bool Amf::one_record(StripeIndex stripe, DirtyPiece piece) const {
 }
 
 /// Each piece one record, then one after the other in the order of these: whoever finishes what is left of
-/// them goes by it, too. A piece that gets more meanwhile is newer then than all of these.
+/// them goes by it, too. Beside hosts that write a piece gets more meanwhile: it is newer then than all of
+/// these, and the next one's turn. Else nothing is dirty afterwards: pieces may meet when they are put
+/// together.
 Task<Status> Amf::destage_pieces(Spot spot, Gaps over, Destage how) {
     for (const DirtyPiece piece : dirty_.pieces(spot.stripe, over)) {
         if (!one_record(spot.stripe, piece)) CO_TRY(co_await merge(spot, piece));
     }
-    const DirtyStripes::Ticket last = dirty_.find(spot.stripe)->records.rbegin()->first;
+    const DirtyStripes::Ticket newest = dirty_.find(spot.stripe)->records.rbegin()->first;
+    const DirtyStripes::Ticket last = how == Destage::beside ? newest : ~DirtyStripes::Ticket{0};
     while (const DirtyStripes::Stripe* dirty = dirty_.find(spot.stripe)) {
         const auto [oldest, where] = *dirty->records.begin();
         if (oldest > last) break;

@@ -447,6 +447,32 @@ TEST(WriteBack, WhoFinishesWhatADeadOneLeftDoesSomeStripesAtATime) {
     EXPECT_TRUE(world.unclean(3, kStripes * kArea).empty());
 }
 
+/// One part of a stripe put together from several comes so close to another one that they go as one: that has
+/// to go, too.
+TEST(WriteBack, AFlushLeavesNothingDirtyInPartsThatMeetLate) {
+    WorldOptions options;
+    options.power_loss = PowerLoss::resync;
+    World world(with_write_back(options));
+    for (std::uint16_t id = 1; id <= 2; ++id) world.start(id);
+    Buffer expected = pattern(9, 8 * kBlockSize);
+    ASSERT_TRUE(world.write(1, 0, expected));
+    ASSERT_TRUE(world.run(1, world.amf(1).flush()));
+    constexpr std::uint64_t kBlock = kBlockSize;
+    for (const auto& [at, size] :
+         {std::pair(0 * kBlock, kBlock), {2 * kBlock, 2 * kBlock}, {5 * kBlock, 3 * kBlock}}) {
+        const Buffer part = pattern(at, size);
+        std::memcpy(expected.data() + at, part.data(), size);
+        ASSERT_TRUE(world.write(1, at, part));
+    }
+    ASSERT_TRUE(world.run(1, world.amf(1).flush()));
+    EXPECT_TRUE(world.amf(1).dirty().empty());
+    world.kill(1);
+    world.kill(2);
+    world.start(3);
+    const Buffer found = world.read(3, 0, expected.size());
+    EXPECT_EQ(std::memcmp(found.data(), expected.data(), expected.size()), 0);
+}
+
 /// Its bound is about memory: the ends of a large write do not keep all of it.
 TEST(WriteBack, WhatIsDirtyKeepsNoMoreThanItsOwn) {
     World world(with_write_back({}));
