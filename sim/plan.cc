@@ -78,7 +78,8 @@ Plan draw_plan(std::uint64_t seed) {
     plan.think_max = prng.chance(1, 2) ? 2ms : 300us;
     // Without copies at partners a crash leaves parity to the resync, which a missing member makes
     // impossible; the same when all controllers die at once. docs/fault-model.md says so.
-    const bool covered = plan.dimension >= 2 && plan.last_deaths < plan.dimension && !plan.power_cuts;
+    const bool copied = plan.dimension >= 2 && plan.last_deaths < plan.dimension;
+    const bool covered = copied && !plan.power_cuts;
     plan.cluster_kill = plan.rounds == 0 && prng.chance(1, 6);
     // Who loses its paths may still have said on one disk that another member has failed.
     if (plan.cluster_kill || plan.dimension < 2) plan.path_losses = false;
@@ -113,9 +114,9 @@ Plan draw_plan(std::uint64_t seed) {
     if (safety.chance(1, 2)) {
         plan.power_loss = PowerLoss::journal;
         // A journal needs no member to make the others fit: some may be missing when power returns, but not
-        // so many that they may have gone on alone.
+        // so many that they may have gone on alone. Nobody replays that of one who has died alone.
         const std::size_t most = std::min<std::size_t>(parity, plan.disks - parity - 1);
-        if (plan.power_cuts || plan.cluster_kill)
+        if (plan.power_cuts || (plan.cluster_kill && copied))
             plan.disk_faults = static_cast<unsigned>(safety.below(most + 1));
     }
     Prng sets(mix64(seed) ^ 0x5e75ull);
@@ -149,9 +150,8 @@ Plan draw_plan(std::uint64_t seed) {
     }
     // A member that lies counts among those that may fail. Without a journal, or with fewer partners than
     // there ought to be, what a dead controller was at is taken as found.
-    const bool told = plan.power_loss == PowerLoss::journal && plan.dimension >= 2 &&
-                      plan.last_deaths < plan.dimension && !plan.power_cuts &&
-                      plan.sharing.few_partners != FewPartners::go_on;
+    const bool told =
+        plan.power_loss == PowerLoss::journal && covered && plan.sharing.few_partners != FewPartners::go_on;
     plan.lies = sums.chance(2, 3) && plan.checksums && told &&
                 plan.disk_faults + (plan.latent_errors ? 1 : 0) < parity;
     draw_spare(plan, parity);
