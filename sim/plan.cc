@@ -150,8 +150,9 @@ Plan draw_plan(std::uint64_t seed) {
     }
     // A member that lies counts among those that may fail. Without a journal, or with fewer partners than
     // there ought to be, what a dead controller was at is taken as found.
-    const bool told =
-        plan.power_loss == PowerLoss::journal && covered && plan.sharing.few_partners != FewPartners::go_on;
+    const bool told = plan.power_loss == PowerLoss::journal && plan.dimension >= 2 &&
+                      plan.last_deaths < plan.dimension && !plan.power_cuts &&
+                      plan.sharing.few_partners != FewPartners::go_on;
     plan.lies = sums.chance(2, 3) && plan.checksums && told &&
                 plan.disk_faults + (plan.latent_errors ? 1 : 0) < parity;
     draw_spare(plan, parity);
