@@ -50,11 +50,11 @@ std::string check_cached_block(const GroupConfig& config, const GroupState& stat
                          [&](MemberIndex member) { return serves(state.members[member.v].state); });
         if (!places.read) continue;
         const DiskPlace place = *places.read;
-        const Media& disk = *media[place.member.v];
-        if (disk.plugged() != 1) continue;
-        if (disk.lies(place.offset + strip.offset, kBlockSize)) continue;
+        const Media* disk = media[place.member.v];
+        if (disk == nullptr || disk->plugged() != 1) continue;  // another one has been put there
+        if (disk->lies(place.offset + strip.offset, kBlockSize)) continue;
         std::array<std::byte, kBlockSize> there;
-        disk.peek(place.offset + strip.offset, there);
+        disk->peek(place.offset + strip.offset, there);
         if (std::memcmp(there.data(), content.data(), kBlockSize) == 0) return {};
         return "the block at " + std::to_string(at) + " (stripe " + std::to_string(stripe.stripe.v) +
                ") is remembered otherwise than member " + std::to_string(place.member.v) + " has it";
