@@ -195,7 +195,7 @@ void SimDisk::submit(DiskOp& op, Join& join) {
     op.join = &join;
     op.in_flight = this;
     join.add();
-    starts(op, world.now());
+    starts(op, process_.clock.now());
     const std::uint64_t ticket = next_ticket_++;
     op.device_state = reinterpret_cast<void*>(ticket);
     const auto low = static_cast<std::uint64_t>(world.knobs.disk_latency_min.count());
@@ -235,7 +235,7 @@ void SimDisk::finish(std::uint64_t ticket) {
     op.in_flight = nullptr;
     media_.ended(op.verb, op.offset, length_of(op));
     op.status = carry_out(op);
-    ends(op, world.now());
+    ends(op, process_.clock.now());
     if (!op.status) ++counters_.errors;
     if (world.tap != nullptr) world.tap->done(process_, media_.id(), op);
     op.join->done();
