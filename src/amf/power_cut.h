@@ -9,37 +9,52 @@
 
 namespace braid::testing {
 
-/// Calls `each` with every way in which writes of so many sectors may land: all subsets of them whole, and
-/// beside each of these one torn at each of its sectors, from either side; with `two_torn` any two torn from
-/// the front as well.
+/// The ways in which one write of so many sectors may land: not at all, whole, and torn at each of its
+/// sectors, from either side; with `coarse` torn in its middle alone.
+inline std::vector<Landing> landings_of(std::size_t sectors, bool coarse) {
+    std::vector<Landing> ways = {Landing{}, Landing{0, sectors}};
+    if (coarse && sectors > 1) ways.push_back({0, sectors / 2});
+    for (std::size_t cut = 1; !coarse && cut < sectors; ++cut) {
+        ways.push_back({0, cut});
+        ways.push_back({cut, sectors});
+    }
+    return ways;
+}
+
+/// Calls `each` with every combination of them.
 template <class Each>
-void for_each_landing(std::span<const std::size_t> sectors, bool two_torn, Each&& each) {
+void for_each_combination(const std::vector<std::vector<Landing>>& ways, Each&& each) {
+    std::vector<std::size_t> way(ways.size());
+    std::vector<Landing> fate(ways.size());
+    for (std::size_t i = 0; i < ways.size();) {
+        for (std::size_t w = 0; w < ways.size(); ++w) fate[w] = ways[w][way[w]];
+        each(std::span<const Landing>(fate));
+        for (i = 0; i < ways.size() && ++way[i] == ways[i].size(); ++i) way[i] = 0;
+    }
+}
+
+/// Calls `each` with the ways in which writes of so many sectors may land: every combination of every way of
+/// each. When these are more than `most`: every combination of none, half and whole, and beside each subset
+/// of them whole one torn at each of its sectors.
+template <class Each>
+void for_each_landing(std::span<const std::size_t> sectors, std::size_t most, Each&& each) {
     const std::size_t count = sectors.size();
     ASSERT(count < 24);
-    std::vector<Landing> fate(count);
-    const auto tell = [&] { each(std::span<const Landing>(fate)); };
-    for (std::uint32_t whole = 0; whole < 1u << count; ++whole) {
-        const auto stays_out = [&](std::size_t i) { return (whole >> i & 1u) == 0; };
-        for (std::size_t i = 0; i < count; ++i) fate[i] = stays_out(i) ? Landing{} : Landing{0, sectors[i]};
-        tell();
-        for (std::size_t i = 0; i < count; ++i) {
-            if (!stays_out(i)) continue;
-            for (std::size_t cut = 1; cut < sectors[i]; ++cut) {
-                fate[i] = {cut, sectors[i]};
-                tell();
-                fate[i] = {0, cut};
-                tell();
-                for (std::size_t j = i + 1; two_torn && j < count; ++j) {
-                    if (!stays_out(j)) continue;
-                    for (std::size_t other = 1; other < sectors[j]; ++other) {
-                        fate[j] = {0, other};
-                        tell();
-                    }
-                    fate[j] = {};
-                }
-            }
-            fate[i] = {};
-        }
+    std::size_t combinations = 1;
+    std::vector<std::vector<Landing>> fine, coarse, whole;
+    for (const std::size_t n : sectors) {
+        fine.push_back(landings_of(n, false));
+        coarse.push_back(landings_of(n, true));
+        whole.push_back({Landing{}, Landing{0, n}});
+        combinations = std::min(combinations * fine.back().size(), most + 1);
+    }
+    if (count == 0) return each(std::span<const Landing>());
+    if (combinations <= most) return for_each_combination(fine, each);
+    for_each_combination(coarse, each);
+    for (std::size_t torn = 0; torn < count; ++torn) {
+        std::vector<std::vector<Landing>> ways = whole;
+        ways[torn].assign(fine[torn].begin() + 2, fine[torn].end());
+        if (!ways[torn].empty()) for_each_combination(ways, each);
     }
 }
 

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <bit>
+#include <cstdlib>
 #include <cstring>
 #include <iostream>
 #include <memory>
@@ -14,6 +15,12 @@
 namespace braid::testing {
 
 constexpr std::uint32_t kStrip = 4096;
+
+/// Minutes and hours instead of seconds.
+inline bool soaks() { return std::getenv("BRAID_SOAK") != nullptr; }
+
+/// At one instant: three writes of 4 KiB on their way, or four.
+inline std::size_t most_combinations() { return soaks() ? 65536 : 4096; }
 
 struct HostWrite {
     std::size_t at, size;
@@ -42,7 +49,6 @@ struct Story {
     bool together = false;  ///< all at once, else one after the other
     bool write_back = false;
     Nanos dirty_age = 20s;  ///< then it goes to the members
-    bool two_torn = false;  ///< and not one alone
     bool nested = false;    ///< in what makes things right, too; short enough for slow builds
     Takes takes = Takes::seconds;
     std::function<std::unique_ptr<BesideWrites>(World&)> beside{};
@@ -98,8 +104,8 @@ struct Count {
 /// Looks at a world between its steps.
 class Cuts {
 public:
-    Cuts(const Expected& expected, bool two_torn, Count& count, const BesideWrites* beside = nullptr)
-        : expected_(expected), two_torn_(two_torn), count_(count), beside_(beside) {}
+    Cuts(const Expected& expected, std::size_t most, Count& count, const BesideWrites* beside = nullptr)
+        : expected_(expected), most_(most), count_(count), beside_(beside) {}
 
     /// All states of a power cut now. `safe` as in Expected; `deep`: power goes again in the assembly.
     void look(const World& world, std::uint32_t safe, bool deep) {
@@ -109,7 +115,7 @@ public:
         ++count_.cuts;
         const PowerCut cut(world);
         count_.most = std::max(count_.most, cut.sectors().size());
-        for_each_landing(cut.sectors(), two_torn_, [&](std::span<const Landing> fate) {
+        for_each_landing(cut.sectors(), most_, [&](std::span<const Landing> fate) {
             if (::testing::Test::HasFailure()) return;
             ++count_.states;
             const std::vector<Pages> differences = cut.differences(fate);
@@ -182,7 +188,7 @@ private:
     }
 
     const Expected& expected_;
-    bool two_torn_;
+    std::size_t most_;
     Count& count_;
     const BesideWrites* beside_;
     std::uint64_t events_ = 0;
@@ -267,9 +273,8 @@ constexpr bool kSlowBuild = true;
 constexpr bool kSlowBuild = false;
 #endif
 
-/// `soak`: for all of them.
-inline bool has_time_for(const Story& story, bool nested, bool soak) {
-    if (soak) return true;
+inline bool has_time_for(const Story& story, bool nested) {
+    if (soaks()) return true;
     if (nested) return !kSlowBuild && story.takes == Takes::seconds;
     return kSlowBuild ? story.nested : story.takes != Takes::minutes;
 }
@@ -288,7 +293,7 @@ inline void cut_everywhere(const Story& story) {
     const Expected expected(story);
     Count count;
     Writing run(story, expected);
-    Cuts cuts(expected, story.two_torn, count, run.beside.get());
+    Cuts cuts(expected, most_combinations(), count, run.beside.get());
     to_the_end(run.world, [&] { cuts.look(run.world, run.safe(), false); });
     EXPECT_TRUE(run.ended());
     tell(count);

@@ -1,7 +1,5 @@
 // Every power cut there is in one step of a rebuild, and of what brings a returned disk up to date, and in
 // the last one of an expansion, alone and beside a host's write: as src/amf/power_cut_test.cc.
-#include <cstdlib>
-
 #include "amf/power_cut_story.h"
 #include "jobs/mover.h"
 #include "jobs/resync.h"
@@ -178,8 +176,7 @@ std::vector<Story> stories() {
               .takes = Takes::minutes,
               .beside = beside<LastRow>(kDouble)},
     };
-    const bool soak = std::getenv("BRAID_SOAK") != nullptr;
-    std::erase_if(all, [=](const Story& story) { return !has_time_for(story, false, soak); });
+    std::erase_if(all, [](const Story& story) { return !has_time_for(story, false); });
     return all;
 }
 
