@@ -164,6 +164,34 @@ TEST(SimDisk, GivesBackWhatWasWrittenAndGarbageWhereNobodyWrote) {
     EXPECT_EQ(std::ranges::count(seen.span(0, kBlockSize), std::byte{0}), kBlockSize);
 }
 
+/// How often a loss of power changes a write that was answered, in 60 tries; something else was written
+/// before or beside it.
+std::size_t undone_by_power(bool durable) {
+    std::size_t undone = 0;
+    for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+        Drive d(seed);
+        d.world.knobs.volatile_cache = true;
+        EXPECT_TRUE(d.run_op(DiskVerb::write, 0, d.filled(1).span()));
+        const Buffer bytes = d.filled(2);
+        DiskOp op = DiskOp::write(0, bytes.span());
+        op.durable = durable;
+        Join join(d.process->executor);
+        d.disk->submit(op, join);
+        d.run(100ms);
+        EXPECT_TRUE(d.run_op(DiskVerb::write, 1u << 20, d.filled(3).span()));
+        d.media.lose_power();
+        const Buffer seen(kBlocks * kBlockSize);
+        d.media.peek(0, seen.span());
+        undone += std::ranges::equal(seen.span(), bytes.span()) ? 0 : 1;
+    }
+    return undone;
+}
+
+TEST(SimDisk, ALossOfPowerUndoesAWriteThatNobodyFlushedUnlessItWasDurable) {
+    EXPECT_GT(undone_by_power(false), 30u);
+    EXPECT_EQ(undone_by_power(true), 0u);
+}
+
 TEST(SimDisk, AWriteOfADeadProcessLandsWholeOrTornOrVanishes) {
     std::size_t whole = 0, vanished = 0, torn = 0;
     for (std::uint64_t seed = 1; seed <= 60; ++seed) {

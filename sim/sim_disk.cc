@@ -122,7 +122,7 @@ void Media::put(std::uint64_t at, std::span<const std::byte> from) {
     std::memcpy(place.block->data() + at % kBlockSize, from.data(), from.size());
 }
 
-Status Media::write(std::uint64_t at, std::span<const std::byte> from) {
+Status Media::write(std::uint64_t at, std::span<const std::byte> from, bool durable) {
     if (fails(true)) {
         if (!dead && world_.prng.chance(1, 2)) write_torn(at, from);
         return fail(Errc::io_error);
@@ -131,6 +131,7 @@ Status Media::write(std::uint64_t at, std::span<const std::byte> from) {
     world_.note("disk.write", id_ << 48 | at / kBlockSize, from.size(), crc32c(from));
     for (std::size_t done = 0; done < from.size(); done += kBlockSize) {
         put(at + done, from.subspan(done, kBlockSize));
+        if (durable) flushed_.erase((at + done) / kBlockSize);
         if (!bad.empty()) bad.erase((at + done) / kBlockSize);
         if (!lies_.empty()) lies_.erase((at + done) / kBlockSize);
     }
@@ -258,7 +259,7 @@ Status SimDisk::carry_out(DiskOp& op) {
             ++counters_.writes;
             media_.lands(process_);
             counters_.count_bytes(op);
-            return media_.write(op.offset, op.memory);
+            return media_.write(op.offset, op.memory, op.durable);
         case DiskVerb::zero:
             ++counters_.zeroes;
             media_.lands(process_);

@@ -43,7 +43,7 @@ public:
     std::uint64_t size() const { return blocks_.size() * kBlockSize; }
     Status read(std::uint64_t at, std::span<std::byte> into);
     /// A write that fails on a disk that is not dead may have landed in part.
-    Status write(std::uint64_t at, std::span<const std::byte> from);
+    Status write(std::uint64_t at, std::span<const std::byte> from, bool durable = false);
     Status zero(std::uint64_t at, std::uint64_t length);
     Status flush();
     /// What was written since the last flush stays, goes, or stays in part, block by block.

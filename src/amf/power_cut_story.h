@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <bit>
-#include <cstdlib>
 #include <cstring>
 #include <iostream>
 #include <memory>
@@ -15,9 +14,6 @@
 namespace braid::testing {
 
 constexpr std::uint32_t kStrip = 4096;
-
-/// Minutes and hours instead of seconds.
-inline bool soaks() { return std::getenv("BRAID_SOAK") != nullptr; }
 
 /// At one instant: three writes of 4 KiB on their way, or four.
 inline std::size_t most_combinations() { return soaks() ? 65536 : 4096; }

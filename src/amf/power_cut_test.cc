@@ -1,7 +1,7 @@
 // Every power cut there is, for small cases: at each disk command of a few writes, of the recovery of a dead
-// writer, of the journal and of its replay; every way in which what no flush has covered may be there (power_cut.h);
-// then every set of members missing that the level survives. What nobody wrote is as it was, what is safe is
-// there, the rest is old or new by blocks.
+// writer, of the journal and of its replay; every way in which what no flush has covered may be there
+// (power_cut.h); then every set of members missing that the level survives. What nobody wrote is as it was,
+// what is safe is there, the rest is old or new by blocks.
 #include "amf/power_cut_story.h"
 
 namespace braid::testing {

@@ -3,6 +3,7 @@
 // records run on it. Tests only.
 #pragma once
 
+#include <cstdlib>
 #include <deque>
 #include <map>
 #include <memory>
@@ -28,7 +29,7 @@ public:
         : world_(world), media_(media), name_(std::move(name)), cut_(cut) {}
     std::uint64_t size() const override { return media_.size; }
     const std::string& name() const override { return name_; }
-    const Media& media() const { return media_; }
+    Media& media() const { return media_; }
     void submit(DiskOp& op, Join& join) override;
     void abandon(DiskOp& op) override;
     /// Does the command, or those of a write's sectors.
@@ -255,6 +256,9 @@ private:
 };
 
 Buffer pattern(std::uint64_t seed, std::size_t size);
+
+/// Minutes and hours instead of seconds.
+inline bool soaks() { return std::getenv("BRAID_SOAK") != nullptr; }
 
 // ---- definitions
 
@@ -494,7 +498,9 @@ inline void World::keep_unstable() {
 inline std::vector<Unstable> World::unstable() const {
     std::vector<Unstable> out;
     for (std::size_t member = 0; member < media.size(); ++member) {
-        for (const auto& [at, bytes] : media[member]->unflushed) out.push_back({member, at, bytes});
+        for (const auto& [at, bytes] : media[member]->unflushed) {
+            if (!bytes.empty()) out.push_back({member, at, bytes});
+        }
         for (const Command& command : commands_) {
             if (command.op->verb == DiskVerb::write && &command.disk->media() == media[member].get())
                 out.push_back({member, command.op->offset, Buffer::copy_of(command.op->memory)});
@@ -507,7 +513,9 @@ inline void World::complete(std::size_t index) {
     const Command command = commands_[index];
     if (command.op->verb != DiskVerb::read) ++disk_events_;
     commands_.erase(commands_.begin() + static_cast<std::ptrdiff_t>(index));
-    command.op->status = command.disk->perform(*command.op);
+    DiskOp& op = *command.op;
+    op.status = command.disk->perform(op);
+    if (op.durable && op.status) command.disk->media().make_durable(op.offset, op.memory.size());
     command.op->in_flight = nullptr;
     command.op->join->done();
 }

@@ -58,6 +58,7 @@ struct Media {
     std::int64_t fail_writes_after = -1;  ///< dies at the write with this number from now; -1: does not
     std::uint64_t writes = 0;
     void write(std::uint64_t at, std::span<const std::byte> bytes, Landing part);
+    void make_durable(std::uint64_t at, std::uint64_t length);
     void flush(std::uint64_t until);
     std::vector<std::pair<DiskVerb, std::uint64_t>>
         done;  ///< commands that changed something, with their place
@@ -70,6 +71,18 @@ inline void Media::write(std::uint64_t at, std::span<const std::byte> bytes, Lan
     if (!keeps_unstable || part.from == part.to) return;
     const std::size_t from = part.from * kSectorSize;
     unflushed.emplace_back(at + from, Buffer::copy_of(bytes.subspan(from, part.to * kSectorSize - from)));
+}
+
+/// The write that was the last one, to this place. What an earlier one put there is not coming back.
+inline void Media::make_durable(std::uint64_t at, std::uint64_t length) {
+    if (!keeps_unstable) return;
+    put_sectors(stable, at, unflushed.back().second.span(), {0, length / kSectorSize});
+    unflushed.pop_back();
+    for (auto& [place, bytes] : unflushed) {
+        if (place + bytes.size() <= at || at + length <= place) continue;
+        ASSERT(at <= place && place + bytes.size() <= at + length);
+        bytes = {};
+    }
 }
 
 /// So many of all writes are stable now.

@@ -17,4 +17,14 @@ Task<Status> run(Executor& executor, Disk& disk, DiskVerb verb, std::uint64_t at
     co_return op.status;
 }
 
+Task<Status> write_durably(Executor& executor, Disk& disk, std::uint64_t at,
+                           std::span<const std::byte> from) {
+    Join join(executor);
+    DiskOp op = DiskOp::write(at, from);
+    op.durable = true;
+    disk.submit(op, join);
+    co_await join;
+    co_return op.status;
+}
+
 }  // namespace braid

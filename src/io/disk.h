@@ -1,7 +1,7 @@
 // The only way any code reaches a disk. Offsets and lengths are multiples of 4 KiB, memory is 4 KiB aligned.
 // Several controllers open the same disk at once; a disk gives no order between operations in flight and no
 // atomicity above 512 bytes. A write that was acknowledged may still be lost at a power failure until a later
-// flush was acknowledged.
+// flush was acknowledged, unless it was durable itself.
 #pragma once
 
 #include <algorithm>
@@ -66,6 +66,7 @@ struct DiskOp {
 
     DiskVerb verb = DiskVerb::read;
     DiskPurpose purpose = DiskPurpose::tables;
+    bool durable = false;  ///< a write: on stable storage when it ends; says nothing about others
     std::uint64_t offset = 0;
     std::span<std::byte> memory;
     std::uint64_t zero_length = 0;
@@ -157,6 +158,7 @@ inline Task<Status> read(Executor& e, Disk& d, std::uint64_t at, std::span<std::
 inline Task<Status> write(Executor& e, Disk& d, std::uint64_t at, std::span<const std::byte> from) {
     return run(e, d, DiskVerb::write, at, {const_cast<std::byte*>(from.data()), from.size()});
 }
+Task<Status> write_durably(Executor& executor, Disk& disk, std::uint64_t at, std::span<const std::byte> from);
 
 /// What was found on a disk before we own it.
 struct DiskContent {

@@ -268,27 +268,27 @@ MemberMask Journal::ok_members() const {
     return out;
 }
 
-/// Writes these bytes, if there are any, then flushes. Members that fail are failed by agreement before it
-/// returns. offline.
+/// Writes these bytes durably, or flushes if there are none. Members that fail are failed by agreement before
+/// it returns. offline.
 Task<Status> Journal::on_members(MemberMask members, std::uint64_t at, std::span<const std::byte> bytes) {
-    MemberMask failed;
-    for (const DiskVerb verb : {DiskVerb::write, DiskVerb::flush}) {
-        if (verb == DiskVerb::write && bytes.empty()) continue;
-        std::vector<DiskOp> ops(members.size());
-        Join join(executor_);
-        for (std::uint8_t i = 0; i < members.size(); ++i) {
-            if (!members[i] || failed[i]) continue;
-            ops[i].verb = verb;
-            ops[i].purpose = DiskPurpose::log;
-            ops[i].offset = at;
-            if (verb == DiskVerb::write) ops[i].memory = {const_cast<std::byte*>(bytes.data()), bytes.size()};
-            tables_.disk(MemberIndex(i))->submit(ops[i], join);
-        }
-        co_await join;
-        for (std::uint8_t i = 0; i < members.size(); ++i) failed[i] = failed[i] || !ops[i].status;
-    }
+    std::vector<DiskOp> ops(members.size());
+    Join join(executor_);
     for (std::uint8_t i = 0; i < members.size(); ++i) {
-        if (failed[i]) CO_TRY(co_await tables_.fail_member(MemberIndex(i)));
+        if (!members[i]) continue;
+        DiskOp& op = ops[i];
+        op.purpose = DiskPurpose::log;
+        op.verb = DiskVerb::flush;
+        if (!bytes.empty()) {
+            op.verb = DiskVerb::write;
+            op.durable = true;
+            op.offset = at;
+            op.memory = {const_cast<std::byte*>(bytes.data()), bytes.size()};
+        }
+        tables_.disk(MemberIndex(i))->submit(op, join);
+    }
+    co_await join;
+    for (std::uint8_t i = 0; i < members.size(); ++i) {
+        if (!ops[i].status) CO_TRY(co_await tables_.fail_member(MemberIndex(i)));
     }
     if (tables_.offline()) co_return fail(Errc::offline);
     co_return Status{};

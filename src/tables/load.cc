@@ -195,14 +195,13 @@ namespace {
 
 Task<Status> carry_out(Executor& executor, Disk& disk, DiskVerb verb, std::uint64_t offset,
                        std::span<std::byte> memory) {
-    CO_TRY(co_await run(executor, disk, verb, offset, memory));
-    if (verb != DiskVerb::write) co_return Status{};
-    co_return co_await run(executor, disk, DiskVerb::flush, 0, {});
+    if (verb == DiskVerb::write) co_return co_await write_durably(executor, disk, offset, memory);
+    co_return co_await run(executor, disk, verb, offset, memory);
 }
 
 }  // namespace
 
-/// One command on all ok members, and what was written is flushed: no member waits for the others in between.
+/// One command on all ok members; what is written is durable.
 /// Members that fail are noted in write_errors_; offline when more of them are gone than the level survives.
 Task<Status> Tables::on_all_members(DiskVerb verb, std::uint64_t offset, std::span<std::byte> memory) {
     const auto writable = [&](std::size_t i) {
@@ -235,7 +234,7 @@ Task<Status> Tables::on_all_members(DiskVerb verb, std::uint64_t offset, std::sp
 
 Task<Status> Tables::flush_members() { co_return co_await on_all_members(DiskVerb::flush, 0, {}); }
 
-/// Writes and flushes a sealed page on all ok members.
+/// Writes a sealed page on all ok members, durably.
 Task<Status> Tables::store_page(PageNumber page, Buffer bytes) {
     const auto header = open_page(ConstPageBytes(bytes.span()), group_, page);
     ASSERT(header.has_value());

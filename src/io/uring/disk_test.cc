@@ -89,6 +89,20 @@ TEST_P(DiskTest, ReadsBackWhatWasWrittenAlsoThroughTheFile) {
     });
 }
 
+TEST_P(DiskTest, ADurableWriteIsLikeAnyOther) {
+    each([](Loop& loop, const TemporaryDirectory&, UringDisk& disk) {
+        const Buffer data = pattern(128u << 10, 2);
+        ASSERT_TRUE(block_on(loop, write_durably(loop.executor(), disk, 4096, data.span())));
+        ASSERT_TRUE(block_on(loop, write(loop.executor(), disk, 8192, data.span(0, 4096))));
+        Buffer back(data.size());
+        ASSERT_TRUE(block_on(loop, read(loop.executor(), disk, 4096, back.span())));
+        EXPECT_EQ(std::memcmp(back.data(), data.data(), 4096), 0);
+        EXPECT_EQ(std::memcmp(back.data() + 4096, data.data(), 4096), 0);
+        EXPECT_EQ(std::memcmp(back.data() + 8192, data.data() + 8192, data.size() - 8192), 0);
+        EXPECT_EQ(disk.counters().writes, 2u);
+    });
+}
+
 Task<void> many(Loop& loop, Disk& disk) {
     constexpr std::size_t count = 2000;  // more than the ring has entries
     std::vector<Buffer> buffers;

@@ -29,7 +29,8 @@ struct KernelOp {
 
     Verb verb = Verb::poll;
     bool in_flight = false;
-    short events = 0;  ///< poll: POLLIN, POLLOUT
+    bool durable = false;  ///< write: as RWF_DSYNC has it
+    short events = 0;      ///< poll: POLLIN, POLLOUT
     int fd = -1;
     int mode = 0;               ///< fallocate
     int result = 0;             ///< of an op that finished inline and waits for its delivery

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -31,7 +32,12 @@ int do_disk(const KernelOp& op) {
             result = ::pread(op.fd, op.memory, op.length, offset);
             break;
         case KernelOp::Verb::write:
-            result = ::pwrite(op.fd, op.memory, op.length, offset);
+            if (op.durable) {
+                const iovec memory{op.memory, op.length};
+                result = ::pwritev2(op.fd, &memory, 1, offset, RWF_DSYNC);
+            } else {
+                result = ::pwrite(op.fd, op.memory, op.length, offset);
+            }
             break;
         case KernelOp::Verb::fallocate:
             result = ::fallocate(op.fd, op.mode, offset, static_cast<off_t>(op.length));

@@ -114,6 +114,7 @@ private:
                 break;
             case KernelOp::Verb::write:
                 io_uring_prep_write(&sqe, op.fd, op.memory, length, op.offset);
+                if (op.durable) sqe.rw_flags = RWF_DSYNC;
                 break;
             case KernelOp::Verb::fallocate:
                 io_uring_prep_fallocate(&sqe, op.fd, op.mode, static_cast<off_t>(op.offset),
