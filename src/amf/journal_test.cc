@@ -188,6 +188,60 @@ TEST(Journal, TheRingGoesRound) {
     EXPECT_TRUE(world.run_until([&] { return journal.entries() == 0; }, 5s));
 }
 
+/// While stripes are destaged a flush puts the same content behind their entries. When the destages have
+/// ended nobody needs it, but a replay meets it there, and nothing that covers it.
+TEST(Journal, AReplayHasRoomForDataThatNothingCoversInAFullRing) {
+    WorldOptions options = journalled(5, Level::raid5);
+    options.checksums = false;
+    options.sharing.write_cache = WriteCache::back;
+    options.amf.dirty_age = 1ms;
+    World world(options);
+    world.start(1);
+    world.start(2);
+    const Journal& journal = world.amf(1).journal();
+    const auto rest = [&] { EXPECT_FALSE(world.run_until([] { return false; }, 1s)); };
+    // Their first strips and parities are not on the first member of the zone.
+    const auto stripe = [](std::size_t i) { return i / 3 * 5 + i % 3 + 2; };
+    const auto write = [&](std::size_t i) {
+        return world.write(1, stripe(i) * 4 * kStrip, pattern(i, kBlockSize));
+    };
+    ASSERT_TRUE(write(0));
+    rest();
+    ASSERT_EQ(journal.entries(), 0u);
+    // The whole stripe does not end, so that nothing behind its entry is retired.
+    const MemberIndex member = world.amf(1).tables().zone(ExtentIndex(0))->segments[0].member;
+    world.held.insert(world.node(1).disks[member.v].get());
+    world.hold_data = true;
+    ASSERT_TRUE(world.write(1, 0, pattern(100, 4 * kStrip)));
+    constexpr std::size_t kStripes = 8;
+    for (std::size_t i = 0; i < kStripes; ++i) ASSERT_TRUE(write(i));
+    rest();
+    world.hold_data = false;  // what they have to read
+    ASSERT_TRUE(world.run_until([&] { return journal.entries() == 1 + kStripes; }));
+    world.hold_data = true;
+    std::optional<Status> flushed;
+    world.node(1).scope->spawn(World::keep(world.amf(1).flush(), flushed));
+    rest();
+    ASSERT_EQ(journal.counters().data_entries, kStripes);
+    world.hold_data = false;
+    rest();
+    ASSERT_FALSE(journal.has_data());
+    for (std::size_t i = kStripes; i < 128; ++i) {
+        ASSERT_TRUE(write(i));
+        EXPECT_FALSE(world.run_until([] { return false; }, 5ms));  // a batch each
+    }
+    EXPECT_GT(journal.counters().full, 0u);
+
+    std::vector<Pages> disks;
+    for (const auto& media : world.media) disks.push_back(media->pages);
+    World found(world, disks);
+    found.start(2);
+    for (std::size_t i = 0; i < kStripes; ++i) {
+        const Buffer got = found.read(2, stripe(i) * 4 * kStrip, kBlockSize);
+        EXPECT_EQ(std::memcmp(got.data(), pattern(i, kBlockSize).data(), kBlockSize), 0);
+    }
+}
+
 /// What was answered is safe: a flush has nothing to do.
 TEST(Journal, AFlushSendsNothing) {
     World world(journalled(5, Level::raid5));

@@ -157,7 +157,7 @@ std::uint64_t Journal::cost(StripeIndex stripe, std::uint32_t offset, std::uint3
 }
 
 bool Journal::has_room_for_data(StripeIndex stripe, std::uint32_t offset, std::uint32_t length) const {
-    return is_open() && data_cost_ + cost(stripe, offset, length) <= ring_size_ / kDataShare;
+    return is_open() && data_cost_ + uncovered_cost_ + cost(stripe, offset, length) <= most_data();
 }
 
 std::pair<std::uint32_t, std::uint32_t> Journal::with_data_met(StripeIndex stripe, std::uint32_t offset,
@@ -174,10 +174,13 @@ std::pair<std::uint32_t, std::uint32_t> Journal::with_data_met(StripeIndex strip
     return {offset, end};
 }
 
-void Journal::release(Entry& entry) {
+/// `covered`: by an entry behind it, which tells replay.
+void Journal::release(Entry& entry, bool covered) {
     entry.released = true;
     if (entry.batch != 0) entry.data = {};
     data_cost_ -= entry.cost;
+    if (covered) entry.cost = 0;
+    uncovered_cost_ += entry.cost;
 }
 
 void Journal::release(StripeIndex stripe, std::uint32_t offset, std::uint32_t length) {
@@ -186,10 +189,11 @@ void Journal::release(StripeIndex stripe, std::uint32_t offset, std::uint32_t le
     std::erase_if(of_stripe->second, [&](Ticket ticket) {
         Entry& entry = entries_.at(ticket);
         if (!entry.meets(offset, offset + length)) return false;
-        release(entry);
+        release(entry, false);
         return true;
     });
     if (of_stripe->second.empty()) data_.erase(of_stripe);
+    if (uncovered_cost_ > most_data() / 2) retire_soon();
     done_.notify_all();
 }
 
@@ -209,7 +213,7 @@ void Journal::stand_durable(Ticket ticket, std::uint64_t batch) {
         Entry& old = entries_.at(older);
         if (older >= ticket || !old.meets(from, to)) return false;
         ASSERT(old.what.offset >= from && old.what.offset + old.what.length <= to);
-        release(old);
+        release(old, true);
         return true;
     });
     if (of_stripe->second.empty()) data_.erase(of_stripe);
@@ -308,11 +312,13 @@ bool Journal::find_place(Load& load, std::uint64_t free) const {
     return used_ + gap_before(load.at) + load.size + free <= ring_size_;
 }
 
-/// What lasts can be put at the head twice: once to make room, once with its parity by replay. For a header
-/// alone there is room always: it is what makes room.
+/// What lasts can be put at the head twice: once to make room, once with its parity by replay. What is
+/// released and not covered once: replay takes it for what lasts. For a header alone there is room always: it
+/// is what makes room.
 std::uint64_t Journal::stays_free() const {
     const std::uint64_t headers = 4 + 2 * (entries_.size() + marks_.size()) / kMaxJournalEntries;
-    return headers * kPageSize + (data_.empty() ? 0 : 2 * data_cost_ + ring_size_ / kDataShare);
+    const std::uint64_t data = 2 * data_cost_ + uncovered_cost_;
+    return headers * kPageSize + data + (data == 0 ? 0 : most_data());
 }
 
 /// First what stands before the tail that is to be and is still needed; when all of that has gone along the
@@ -329,7 +335,7 @@ std::optional<Journal::Load> Journal::next_load() const {
             for (const Ticket ticket : tickets) {
                 const Entry& entry = entries_.at(ticket);
                 if (entry.batch == 0 || entry.batch >= tail_) continue;
-                all = all && takes(entry.what.payload(), ring_size_ / kDataShare);
+                all = all && takes(entry.what.payload(), most_data());
                 if (!all) break;
                 load.entries.push_back(ticket);
                 load.size += entry.what.payload();
@@ -346,7 +352,7 @@ std::optional<Journal::Load> Journal::next_load() const {
     const Load alone = load;
     while (all && load.count < waiting_.size()) {
         const std::uint64_t size = entries_.at(waiting_[load.count]).what.payload();
-        if (!takes(size, std::min(kMaxBatch, ring_size_ / kDataShare))) break;
+        if (!takes(size, std::min(kMaxBatch, most_data()))) break;
         load.entries.push_back(waiting_[load.count]);
         load.size += size;
         ++load.count;
@@ -435,6 +441,7 @@ void Journal::forget_retired() {
             const auto entry = entries_.find(ticket);
             if (entry == entries_.end() || entry->second.batch != batches_.front().number) continue;  // moved
             ASSERT(!entry->second.lasts());
+            uncovered_cost_ -= entry->second.cost;
             --bucket(entry->second.what.stripe);
             entries_.erase(entry);
         }

@@ -77,7 +77,7 @@ public:
     bool has_data() const { return !data_.empty(); }
     bool has_data(StripeIndex stripe) const { return data_.contains(stripe); }
     /// Some of it should go to the members before there is room for no more.
-    bool has_much_data() const { return data_cost_ > ring_size_ / kDataShare / 2; }
+    bool has_much_data() const { return data_cost_ > most_data() / 2; }
     /// Bytes of a stripe, with all of the data entries that they meet.
     std::pair<std::uint32_t, std::uint32_t> with_data_met(StripeIndex stripe, std::uint32_t offset,
                                                           std::uint32_t end) const;
@@ -111,7 +111,7 @@ private:
         bool of_the_dead = false;
         bool released = false;    ///< data alone that is not needed any more
         std::uint64_t batch = 0;  ///< its number, of data alone the last one; 0: not durable
-        std::uint64_t cost = 0;   ///< of data alone
+        std::uint64_t cost = 0;   ///< of data alone, as long as replay may have to put it
         Slice data, parity;       ///< as long as they may have to be written
         bool data_alone() const { return what.kind == JournalKind::data; }
         bool lasts() const { return data_alone() && !released; }
@@ -154,7 +154,7 @@ private:
     Ticket put_entry(Entry entry);
     std::uint64_t cost(StripeIndex stripe, std::uint32_t offset, std::uint32_t length) const;
     void stand_durable(Ticket ticket, std::uint64_t batch);
-    void release(Entry& entry);
+    void release(Entry& entry, bool covered);
     Task<void> look_into(AmfSlot slot);
     bool dead_rings_read() const;
     bool in_dead_ring(StripeIndex stripe) const;
@@ -166,6 +166,7 @@ private:
     Task<void> writer();
     std::optional<Load> next_load() const;
     std::uint64_t stays_free() const;
+    std::uint64_t most_data() const { return ring_size_ / kDataShare; }
     std::uint64_t gap_before(std::uint64_t at) const { return at < head_ ? ring_size_ - head_ : 0; }
     bool find_place(Load& load, std::uint64_t free) const;
     std::pair<Batch, Buffer> prepare(const Load& load);
@@ -187,10 +188,11 @@ private:
 
     std::map<Ticket, Entry> entries_;  ///< not retired
     Ticket last_ticket_ = 0;
-    std::deque<Ticket> waiting_;                                     ///< not in a batch yet
-    std::array<std::uint32_t, kBuckets> buckets_{};                  ///< entries by stripe
-    std::map<StripeIndex, std::vector<Ticket>> data_;                ///< that lasts
-    std::uint64_t data_cost_ = 0;                                    ///< of these
+    std::deque<Ticket> waiting_;                       ///< not in a batch yet
+    std::array<std::uint32_t, kBuckets> buckets_{};    ///< entries by stripe
+    std::map<StripeIndex, std::vector<Ticket>> data_;  ///< that lasts
+    std::uint64_t data_cost_ = 0;                      ///< of these
+    std::uint64_t uncovered_cost_ = 0;  ///< of data that is released, and replay cannot tell: until retired
     std::map<Mark, std::pair<std::uint32_t, std::uint64_t>> marks_;  ///< their zone and batch; 0: not durable
 
     std::deque<Batch> batches_;  ///< not retired; their numbers follow each other
