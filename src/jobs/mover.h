@@ -41,7 +41,7 @@ struct MoverOptions {
     Nanos delay = 30s;        ///< after a member was declared failed
     std::uint32_t run = 256;  ///< rows between two watermarks, at most
     Nanos mark = 1s;          ///< from one to the next, no more rows
-    std::size_t queue = 4;    ///< commands of a member at once on average, from all AMFs
+    std::size_t queue = 5;    ///< commands of a member at once on average, from all AMFs
     Nanos poll = 100ms;
     Nanos retry = 1s;        ///< after a zone that could not be moved
     Nanos unreadable = 10s;  ///< after one of which something cannot be read
