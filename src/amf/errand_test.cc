@@ -183,5 +183,74 @@ TEST(Errand, OfAnotherNumberIsDone) {
     EXPECT_EQ(std::memcmp(got.data(), two.data(), kBlockSize), 0);
 }
 
+/// What an AMF has of an errand and has not destaged has no completion yet: it is asked again there after a
+/// refusal.
+class ErrandAskedAgainHere : public ::testing::Test {
+protected:
+    static WorldOptions writing_back(PowerLoss power_loss, FewPartners few_partners) {
+        WorldOptions options = with(Level::raid5, 2, 0);
+        options.sharing.write_cache = WriteCache::back;
+        options.sharing.few_partners = few_partners;
+        options.power_loss = power_loss;
+        options.amf.dirty_age = 20s;
+        return options;
+    }
+    static World& start(World& world, std::uint16_t controllers) {
+        for (std::uint16_t id = 1; id <= controllers; ++id)
+            world.start(id).amf->keep_errands(std::array{errand(false).who});
+        EXPECT_TRUE(world.write(1, 0, pattern(1, kArea)).has_value());
+        EXPECT_TRUE(world.run(1, world.amf(1).flush()).has_value());
+        world.settle();
+        return world;
+    }
+};
+
+/// The write is refused because what it needs could not be read at that moment; what it has left is dirty.
+TEST_F(ErrandAskedAgainHere, OverNewerContentOfAnotherHost) {
+    World world(writing_back(PowerLoss::journal, FewPartners::go_on));
+    start(world, 2);
+    world.kill(2);
+    world.adopt();
+    world.settle();
+    const Buffer old = pattern(2, 2 * kBlockSize), newer = pattern(3, kBlockSize);
+    world.node(1).cut.fill(true);
+    const Status refused = world.run(1, world.amf(1).write(0, Slice(old), true, errand(false)));
+    world.node(1).cut.fill(false);
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(refused.error().code, Errc::offline);
+    ASSERT_FALSE(world.amf(1).tables().offline());
+    ASSERT_TRUE(world.write(1, kBlockSize, newer).has_value());
+    ASSERT_TRUE(world.run(1, world.amf(1).write(0, Slice(old), true, errand(true))).has_value());
+    const Buffer got = world.read(1, 0, 2 * kBlockSize);
+    ASSERT_EQ(got.size(), 2 * kBlockSize);
+    EXPECT_EQ(std::memcmp(got.data(), old.data(), kBlockSize), 0);
+    EXPECT_EQ(std::memcmp(got.data() + kBlockSize, newer.data(), kBlockSize), 0);
+}
+
+/// What of it was dirty at the one that refused has come along with the lock: known, and nowhere safe from a
+/// loss of power.
+TEST_F(ErrandAskedAgainHere, WithFuaIsSafeAlthoughItWasDirtyElsewhere) {
+    World world(writing_back(PowerLoss::journal, FewPartners::go_on));
+    start(world, 2);
+    world.kill(2);
+    world.adopt();
+    world.settle();
+    const Buffer data = pattern(2, kBlockSize);
+    world.node(1).cut.fill(true);
+    ASSERT_FALSE(world.run(1, world.amf(1).write(0, Slice(data), true, errand(false))).has_value());
+    world.node(1).cut.fill(false);
+    world.start(3).amf->keep_errands(std::array{errand(false).who});
+    world.settle();
+    ASSERT_TRUE(world.run(3, world.amf(3).write(0, Slice(data), true, errand(true))).has_value());
+    EXPECT_EQ(world.amf(3).counters().done_before, 1u);
+    EXPECT_EQ(world.amf(1).counters().passed_on, 1u);
+    world.kill(1, InFlight::lost);
+    world.kill(3, InFlight::lost);
+    world.start(4);
+    const Buffer got = world.read(4, 0, kBlockSize);
+    ASSERT_EQ(got.size(), kBlockSize);
+    EXPECT_EQ(std::memcmp(got.data(), data.data(), kBlockSize), 0);
+}
+
 }  // namespace
 }  // namespace braid

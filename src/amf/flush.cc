@@ -211,9 +211,10 @@ bool Amf::put_dirty(StripeIndex stripe, std::vector<Journal::Ticket>& tickets) {
 
 /// What is dirty here does not need who is about to leave.
 Task<Status> Amf::copied_elsewhere() {
-    start_destages();  // with too few partners nothing stays dirty
+    start_destages();  // with too few partners nothing stays dirty, nor what gets so when its lock comes
     const auto needed = [this, begun = replicator_.begun()] {
-        return !replicator_.copied(begun) || (!enough_copies() && !dirty_.empty());
+        const bool clean = dirty_.empty() && inherited_.empty();
+        return !replicator_.copied(begun) || (!enough_copies() && !clean);
     };
     while (!replicator_.fenced() && !tables_.offline() && needed()) co_await sleep_for(clock_, 1ms);
     co_return Status{};

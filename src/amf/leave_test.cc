@@ -233,5 +233,51 @@ TEST(Leave, TwoWhoseFlushesWaitForEachOtherLeaveBoth) {
     EXPECT_TRUE(world.run_until([&] { return flushed[0].has_value() && flushed[1].has_value(); }, 5s));
 }
 
+Task<Status> stop(Amf& amf) {
+    co_await amf.stop();
+    co_return Status{};
+}
+
+/// Content that comes along with a lock is nowhere dirty while the lock is on its way; it needs copies all
+/// the same.
+TEST(Leave, WaitsForWhatComesToOthersWithALock) {
+    WorldOptions options = writing_back(PowerLoss::resync, 3);
+    options.sharing.granularity.stripes = 2;
+    World world(options);
+    for (std::uint16_t id = 1; id <= 3; ++id) world.start(id);
+    constexpr std::uint64_t kStripe = 4 * kStrip;
+    const auto decided_by_3 = [&](std::uint64_t stripe) {
+        const UnitIndex unit = world.amf(1).units().of_stripe(StripeIndex(stripe));
+        return arbiter_of(unit, world.amf(1).view()) == AmfId(3);
+    };
+    std::uint64_t stripe = 0;
+    while (!decided_by_3(stripe)) stripe += 2;
+    const std::uint64_t at = stripe * kStripe;
+    ASSERT_TRUE(world.write(1, at, pattern(1, 2 * kStripe)));
+    ASSERT_TRUE(world.run(1, world.amf(1).flush()));
+    world.settle();
+    const Buffer data = pattern(2, 8192);
+    ASSERT_TRUE(world.write(1, at + kStripe, data));
+    std::optional<Status> written, left;
+    world.node(2).scope->spawn(
+        World::keep(world.amf(2).write(at + kStrip, Slice(pattern(3, 4096)), false), written));
+    ASSERT_TRUE(world.run_until([&] { return world.amf(1).counters().passed_on == 1; }, 5s));
+    world.slow = {{3, 2}};  // the lock
+    world.settle();
+    ASSERT_FALSE(written.has_value());
+    Scope scope(world.executor);
+    scope.spawn(World::keep(stop(world.amf(1)), left));
+    world.run_until([&] { return left.has_value(); }, 1s);
+    EXPECT_FALSE(left.has_value());
+    world.slow.clear();
+    ASSERT_TRUE(world.run_until([&] { return left.has_value(); }, 100ms));  // not a matter of age
+    world.kill(1, InFlight::lost);
+    world.adopt();
+    world.kill(2, InFlight::lost);
+    world.kill(3, InFlight::lost);
+    world.start(4);
+    EXPECT_TRUE(is(world.read(4, at + kStripe, data.size()), data));
+}
+
 }  // namespace
 }  // namespace braid::testing

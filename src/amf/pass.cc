@@ -169,6 +169,7 @@ void Amf::granted(UnitIndex unit) {
     }
     inherited_.erase(at);
     passed_.notify_all();
+    start_destages();  // partners may have become too few on its way
 }
 
 /// What was taken before now is dirty here.

@@ -86,6 +86,8 @@ Task<Status> Amf::write_piece(StripePiece piece, Slice data, Content what, bool 
         while (!tables_.settled()) co_await tables_.settled_event();
         Completions::Run done{false, fits(piece) ? piece.end() : piece.at};
         if (errand.repeated && done.end != piece.at) {
+            // What is dirty here has no completion yet, and what is known need not be safe.
+            CO_TRY(co_await destage_locked(piece.stripe));
             // Under the lock: what others had begun of it is finished.
             CO_TRY_LET(done, co_await replicator_.done_before({errand, piece.at, piece.end()}));
             while (!tables_.settled()) co_await tables_.settled_event();

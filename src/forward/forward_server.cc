@@ -19,6 +19,9 @@ ForwardServer::ForwardServer(Executor& executor, GroupSpace& space, Transport& t
 void ForwardServer::adopt(std::vector<ForwardCaller> callers) {
     callers_ = std::move(callers);
     std::erase_if(memories_, [&](const auto& memory) { return !alive(memory.first); });
+    for (auto& [who, memory] : memories_) {
+        for (auto& [number, entry] : memory.entries) entry.asked = false;
+    }
 }
 
 bool ForwardServer::alive(const ControllerStart& who) const {
@@ -41,6 +44,7 @@ void ForwardServer::deliver(AmfId from, const Message& message) {
     const auto [known, fresh] = memory.entries.try_emplace(request->number);
     if (!fresh) {
         ++counters_.repeated;
+        known->second.asked = true;
         if (known->second.done) reply(id, {request->number, known->second.status, {}});
         return;
     }
@@ -94,7 +98,8 @@ Task<Status> ForwardServer::perform(ControllerStart who, const ForwardRequest& r
     }
 }
 
-/// What was refused may be asked again.
+/// What was refused may be asked again. In a new view it will be, and is begun then: whoever hears of the
+/// refusal before would ask another one, and both would be at work.
 void ForwardServer::end(const ControllerStart& who, const ForwardRequest& request, ForwardReply answer) {
     const auto at = memories_.find(who);
     if (at == memories_.end()) return;  // its controller has gone
@@ -102,12 +107,14 @@ void ForwardServer::end(const ControllerStart& who, const ForwardRequest& reques
     counters_.bytes += request.data.bytes.size() + answer.data.bytes.size();
     Memory& memory = at->second;
     const bool settled = answer.status || !is_refusal(answer.status.error().code);
+    const auto entry = memory.entries.find(request.number);
+    const bool asked = entry == memory.entries.end() || entry->second.asked;
     if (!request.changes() || !settled) {
         memory.entries.erase(request.number);
     } else if (request.number >= memory.watermark) {
-        memory.entries[request.number] = {true, answer.status};
+        memory.entries[request.number] = {asked, true, answer.status};
     }
-    reply(who.first, std::move(answer));
+    if (settled || asked) reply(who.first, std::move(answer));
 }
 
 void ForwardServer::reply(ControllerId to, ForwardReply reply) {

@@ -4,6 +4,8 @@
 //   unknown                                     -                   a request
 //   at work                                     a request           its end: done, or unknown if it was
 //                                                                   refused. Asked again: nothing
+//                                                                   In a new view: a refusal is told only if
+//                                                                   it has been asked again, which is to come
 //   done, with its status                       its end             the watermark, or its controller's end.
 //                                                                   Asked again: answered again
 //
@@ -77,6 +79,7 @@ private:
     struct Memory {
         std::uint64_t watermark = 0;
         struct Entry {
+            bool asked = true;  ///< in this view
             bool done = false;
             Status status;
         };

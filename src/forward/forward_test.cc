@@ -265,6 +265,28 @@ TEST_F(Forward, WhatIsRefusedIsAskedOfTheNextOne) {
     EXPECT_EQ(client_.counters().refused, 1u);
 }
 
+/// The question of the new view is on its way to the first one when that refuses what it has from the old
+/// one.
+TEST_F(Forward, IsNotAtWorkInTwoWhenItIsRefusedInANewView) {
+    std::optional<Status> wrote;
+    const AmfId a = first(), b = second();
+    sharer(a).space.hold();
+    write(0, 512, std::byte{1}, wrote);
+    deliver();
+    view({1, 2});
+    sharer(a).space.fail_with(fail(Errc::offline));
+    sharer(a).space.release();
+    run();
+    sharer(a).space.fail_with(Status{});
+    deliver([&](const Sent& sent) { return sent.to == a; });
+    EXPECT_FALSE(wrote);
+    EXPECT_EQ(sharer(b).space.writes, 0u);
+    deliver();
+    ASSERT_TRUE(wrote && *wrote);
+    EXPECT_EQ(sharer(a).space.writes, 2u);
+    EXPECT_EQ(sharer(b).space.writes, 0u);
+}
+
 TEST_F(Forward, AnErrorOfTheDisksIsAnswerEnoughWhenAllHaveIt) {
     std::optional<Status> one, two;
     sharer(first()).space.fail_with(fail(Errc::media_error));
