@@ -187,31 +187,31 @@ TEST(Errand, OfAnotherNumberIsDone) {
 /// refusal.
 class ErrandAskedAgainHere : public ::testing::Test {
 protected:
-    static WorldOptions writing_back(PowerLoss power_loss, FewPartners few_partners) {
+    static WorldOptions writing_back() {
         WorldOptions options = with(Level::raid5, 2, 0);
         options.sharing.write_cache = WriteCache::back;
-        options.sharing.few_partners = few_partners;
-        options.power_loss = power_loss;
+        options.sharing.few_partners = FewPartners::go_on;
+        options.power_loss = PowerLoss::journal;
         options.amf.dirty_age = 20s;
         return options;
     }
-    static World& start(World& world, std::uint16_t controllers) {
-        for (std::uint16_t id = 1; id <= controllers; ++id)
+    /// The first of two; the other one has died.
+    static void start_alone(World& world) {
+        for (std::uint16_t id = 1; id <= 2; ++id)
             world.start(id).amf->keep_errands(std::array{errand(false).who});
         EXPECT_TRUE(world.write(1, 0, pattern(1, kArea)).has_value());
         EXPECT_TRUE(world.run(1, world.amf(1).flush()).has_value());
         world.settle();
-        return world;
+        world.kill(2);
+        world.adopt();
+        world.settle();
     }
 };
 
 /// The write is refused because what it needs could not be read at that moment; what it has left is dirty.
 TEST_F(ErrandAskedAgainHere, OverNewerContentOfAnotherHost) {
-    World world(writing_back(PowerLoss::journal, FewPartners::go_on));
-    start(world, 2);
-    world.kill(2);
-    world.adopt();
-    world.settle();
+    World world(writing_back());
+    start_alone(world);
     const Buffer old = pattern(2, 2 * kBlockSize), newer = pattern(3, kBlockSize);
     world.node(1).cut.fill(true);
     const Status refused = world.run(1, world.amf(1).write(0, Slice(old), true, errand(false)));
@@ -230,11 +230,8 @@ TEST_F(ErrandAskedAgainHere, OverNewerContentOfAnotherHost) {
 /// What of it was dirty at the one that refused has come along with the lock: known, and nowhere safe from a
 /// loss of power.
 TEST_F(ErrandAskedAgainHere, WithFuaIsSafeAlthoughItWasDirtyElsewhere) {
-    World world(writing_back(PowerLoss::journal, FewPartners::go_on));
-    start(world, 2);
-    world.kill(2);
-    world.adopt();
-    world.settle();
+    World world(writing_back());
+    start_alone(world);
     const Buffer data = pattern(2, kBlockSize);
     world.node(1).cut.fill(true);
     ASSERT_FALSE(world.run(1, world.amf(1).write(0, Slice(data), true, errand(false))).has_value());

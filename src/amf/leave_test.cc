@@ -233,11 +233,6 @@ TEST(Leave, TwoWhoseFlushesWaitForEachOtherLeaveBoth) {
     EXPECT_TRUE(world.run_until([&] { return flushed[0].has_value() && flushed[1].has_value(); }, 5s));
 }
 
-Task<Status> stop(Amf& amf) {
-    co_await amf.stop();
-    co_return Status{};
-}
-
 /// Content that comes along with a lock is nowhere dirty while the lock is on its way; it needs copies all
 /// the same.
 TEST(Leave, WaitsForWhatComesToOthersWithALock) {
@@ -266,7 +261,7 @@ TEST(Leave, WaitsForWhatComesToOthersWithALock) {
     world.settle();
     ASSERT_FALSE(written.has_value());
     Scope scope(world.executor);
-    scope.spawn(World::keep(stop(world.amf(1)), left));
+    scope.spawn(World::keep(World::stop(world.amf(1)), left));
     world.run_until([&] { return left.has_value(); }, 1s);
     EXPECT_FALSE(left.has_value());
     world.slow.clear();

@@ -167,6 +167,10 @@ public:
         ASSERT(ended);
         return std::move(*out);
     }
+    static Task<Status> stop(Amf& amf) {
+        co_await amf.stop();
+        co_return Status{};
+    }
     template <class T>
     static Task<void> keep(Task<T> task, std::optional<T>& out) {
         out.emplace(co_await std::move(task));
@@ -231,10 +235,6 @@ public:
         false;  ///< a controller that starts finds a dead disk, with errors, or does not find it
 
 private:
-    static Task<Status> stop(Amf& amf) {
-        co_await amf.stop();
-        co_return Status{};
-    }
     friend class MemoryDisk;
     friend class Node;
     struct Command {
@@ -516,8 +516,8 @@ inline void World::complete(std::size_t index) {
     DiskOp& op = *command.op;
     op.status = command.disk->perform(op);
     if (op.durable && op.status) command.disk->media().make_durable(op.offset, op.memory.size());
-    command.op->in_flight = nullptr;
-    command.op->join->done();
+    op.in_flight = nullptr;
+    op.join->done();
 }
 
 inline void World::deliver(std::pair<std::uint16_t, std::uint16_t> link) {

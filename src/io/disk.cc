@@ -8,23 +8,24 @@ std::string_view to_string(DiskPurpose purpose) {
     return names.at(static_cast<std::size_t>(purpose));
 }
 
-Task<Status> run(Executor& executor, Disk& disk, DiskVerb verb, std::uint64_t at,
-                 std::span<std::byte> memory) {
+static Task<Status> carry_out(Executor& executor, Disk& disk, DiskOp& op) {
     Join join(executor);
-    DiskOp op(verb, at, memory);
     disk.submit(op, join);
     co_await join;
     co_return op.status;
 }
 
+Task<Status> run(Executor& executor, Disk& disk, DiskVerb verb, std::uint64_t at,
+                 std::span<std::byte> memory) {
+    DiskOp op(verb, at, memory);
+    co_return co_await carry_out(executor, disk, op);
+}
+
 Task<Status> write_durably(Executor& executor, Disk& disk, std::uint64_t at,
                            std::span<const std::byte> from) {
-    Join join(executor);
     DiskOp op = DiskOp::write(at, from);
     op.durable = true;
-    disk.submit(op, join);
-    co_await join;
-    co_return op.status;
+    co_return co_await carry_out(executor, disk, op);
 }
 
 }  // namespace braid

@@ -149,11 +149,11 @@ void UringDisk::submit(DiskOp& op, Join& join) {
 void UringDisk::begin(Command& command) {
     DiskOp& op = *command.op;
     command.offset = op.offset + op.progress;
+    command.durable = op.durable;
     switch (op.verb) {
         case DiskVerb::read:
         case DiskVerb::write:
             command.verb = op.verb == DiskVerb::read ? KernelOp::Verb::read : KernelOp::Verb::write;
-            command.durable = op.durable;
             command.memory = op.memory.data() + op.progress;
             command.length = std::min<std::uint64_t>(op.memory.size() - op.progress, kLargestTransfer);
             if (in_memory_) return loop_.finish_later(command, transfer_now(command));
@@ -171,7 +171,6 @@ void UringDisk::begin_zero(Command& command) {
     const std::uint64_t left = command.op->zero_length - command.op->progress;
     if (zero_way_ == ZeroWay::write) {
         command.verb = KernelOp::Verb::write;
-        command.durable = false;
         command.memory = zeros();
         command.length = std::min(left, kZerosSize);
         return loop_.start(command);

@@ -31,14 +31,11 @@ int do_disk(const KernelOp& op) {
         case KernelOp::Verb::read:
             result = ::pread(op.fd, op.memory, op.length, offset);
             break;
-        case KernelOp::Verb::write:
-            if (op.durable) {
-                const iovec memory{op.memory, op.length};
-                result = ::pwritev2(op.fd, &memory, 1, offset, RWF_DSYNC);
-            } else {
-                result = ::pwrite(op.fd, op.memory, op.length, offset);
-            }
+        case KernelOp::Verb::write: {
+            const iovec memory{op.memory, op.length};
+            result = ::pwritev2(op.fd, &memory, 1, offset, op.durable ? RWF_DSYNC : 0);
             break;
+        }
         case KernelOp::Verb::fallocate:
             result = ::fallocate(op.fd, op.mode, offset, static_cast<off_t>(op.length));
             break;
