@@ -191,6 +191,32 @@ TEST(CacheCoherence, ARememberedBlockIsWhatItsMemberHas) {
     }
 }
 
+TEST(CacheCoherence, AMembersBlockThatItsChecksumDoesNotFitDoesNotCount) {
+    Array array(Level::raid5, 5);
+    array.config.geometry.checksums = true;
+    array.fill(2);
+    const Geometry& g = array.config.geometry;
+    const StripeIndex stripe(2);
+    const Buffer old_content(kBlockSize), new_content(kBlockSize), there(kBlockSize);
+    const DiskPlace place = array.place(2, 0);
+    array.media[place.member.v]->peek(place.offset, old_content.span());
+    std::ranges::fill(new_content.span(), std::byte{7});
+    std::ranges::copy(old_content.span(), there.data());
+    std::ranges::copy(new_content.span().first(512), there.data());
+    EXPECT_TRUE(array.media[place.member.v]->write(place.offset, there.span()));
+    const auto wrong = [&](const Buffer& remembered, const Buffer* recorded) {
+        ChecksumRecord record(g, {Uuid{}, stripe, array.zone.generation});
+        if (recorded != nullptr) record.set(0, 0, recorded->span());
+        return check_cached_block(array.config, array.state, array.zone, stripe.v * g.stripe_size(),
+                                  remembered.span(), array.by_member(), [&](StripeIndex) { return record; });
+    };
+    EXPECT_EQ(wrong(old_content, &old_content), "");
+    EXPECT_NE(wrong(new_content, &old_content), "");
+    EXPECT_NE(wrong(old_content, &there), "");
+    EXPECT_EQ(wrong(there, &there), "");
+    EXPECT_NE(wrong(old_content, nullptr), "") << "nothing is known of it";
+}
+
 TEST(OneDisk, AfterAPowerCutASectorHoldsTheLastDurableWriteOrALaterOne) {
     for (const std::uint64_t seen : {1u, 2u, 3u}) {
         OneDisk disk;

@@ -4,6 +4,8 @@
 #include <array>
 #include <cstring>
 
+#include "sim/checkers/checksums.h"
+
 namespace braid::sim {
 
 std::string check_cache(Amf& amf, const MemberMedia& media) {
@@ -31,14 +33,17 @@ std::string check_cache(Amf& amf, const MemberMedia& media) {
             }
             const Zone* zone = tables.zone(ExtentIndex(static_cast<std::uint32_t>(at / kExtentSize)));
             if (zone == nullptr || zone->generation != generation) return;
-            wrong = check_cached_block(tables.config(), tables.state(), *zone, at, content, media);
+            const auto record = [&](StripeIndex stripe) {
+                return record_on_members(tables, *zone, stripe, media);
+            };
+            wrong = check_cached_block(tables.config(), tables.state(), *zone, at, content, media, record);
         });
     return wrong;
 }
 
 std::string check_cached_block(const GroupConfig& config, const GroupState& state, const Zone& zone,
-                               std::uint64_t at, std::span<const std::byte> content,
-                               const MemberMedia& media) {
+                               std::uint64_t at, std::span<const std::byte> content, const MemberMedia& media,
+                               const RecordOf& record_of) {
     const Geometry geometry = config.geometry_of(zone.shape);
     const StripePlace stripe = geometry.locate(at);
     const StripPlace strip = geometry.strip_of(stripe.offset);
@@ -56,6 +61,10 @@ std::string check_cached_block(const GroupConfig& config, const GroupState& stat
         std::array<std::byte, kBlockSize> there;
         disk->peek(place.offset + strip.offset, there);
         if (std::memcmp(there.data(), content.data(), kBlockSize) == 0) return {};
+        const std::optional<ChecksumRecord> record = record_of ? record_of(stripe.stripe) : std::nullopt;
+        if (record && record->mismatch(role.v, strip.offset, there) &&
+            !record->mismatch(role.v, strip.offset, content))
+            return {};
         return "the block at " + std::to_string(at) + " (stripe " + std::to_string(stripe.stripe.v) +
                ") is remembered otherwise than member " + std::to_string(place.member.v) + " has it";
     }

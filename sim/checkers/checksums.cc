@@ -18,18 +18,24 @@ public:
     auto ok() const {
         return [this](MemberIndex member) { return serves(tables_.state().members[member.v].state); };
     }
-    std::string stripe(const Zone& zone, StripeIndex stripe) const {
-        const Row row = geometry_.row_of(stripe);
-        const std::uint64_t start = tables_.config().data_start;
+    /// What the copies say together, and which of them can be looked at.
+    ChecksumRecord record_of(const Zone& zone, StripeIndex stripe, std::vector<unsigned>& here) const {
         ChecksumRecord record(geometry_, {tables_.group(), stripe, zone.generation});
-        std::vector<unsigned> here;
         for (unsigned copy = 0; copy < geometry_.checksum_copies(); ++copy) {
-            const Places at = checksum_places(geometry_, zone, row, copy, start, ok());
+            const Places at = checksum_places(geometry_, zone, geometry_.row_of(stripe), copy,
+                                              tables_.config().data_start, ok());
             if (!at.read || !counts(*at.read, size_)) continue;
             media_[at.read->member.v]->peek(at.read->offset, bytes_of(copy));
             record.take(bytes_of(copy));
             here.push_back(copy);
         }
+        return record;
+    }
+    std::string stripe(const Zone& zone, StripeIndex stripe) const {
+        const Row row = geometry_.row_of(stripe);
+        const std::uint64_t start = tables_.config().data_start;
+        std::vector<unsigned> here;
+        const ChecksumRecord record = record_of(zone, stripe, here);
         const std::string name = "stripe " + std::to_string(stripe.v);
         for (const unsigned copy : here) {
             if (!record.current(bytes_of(copy))) return name + ": copy " + std::to_string(copy) + " is old";
@@ -63,6 +69,16 @@ private:
 };
 
 }  // namespace
+
+std::optional<ChecksumRecord> record_on_members(const Tables& tables, const Zone& zone, StripeIndex stripe,
+                                                const MemberMedia& media) {
+    const Geometry geometry = tables.config().geometry_of(zone.shape);
+    if (!geometry.checksums) return {};
+    std::vector<unsigned> here;
+    ChecksumRecord record = Look(tables, media, geometry).record_of(zone, stripe, here);
+    if (here.empty()) return {};
+    return record;
+}
 
 std::string check_checksums(const Tables& tables, const MemberMedia& media) {
     if (!tables.geometry().checksums) return {};
