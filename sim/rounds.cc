@@ -48,6 +48,8 @@ void Cluster::kill_soon(Fault& fault) {
 void Cluster::kill_when_calm(Fault& fault) {
     if (!faulty_ || over_) return;
     if (!all_calm()) {
+        // Somebody whom the others fenced, because the store was too slow for him.
+        revive(fault);
         world_.after(10ms, [this, &fault] { kill_when_calm(fault); });
         return;
     }

@@ -1,5 +1,7 @@
 #include "controller/outside_ports.h"
 
+#include <utility>
+
 #include "base/log.h"
 
 namespace braid {
@@ -43,19 +45,24 @@ void OutsidePorts::tell() {
 void OutsidePorts::drained(ControllerId from, const ForwardDrained& drained) {
     const PortKey port(drained.volume, drained.slot);
     if (!amf_.keeper() || drained.number != number_ || !is_outside(drained.slot)) return;
-    auto& said = drained_[port];
-    said.insert(from);
-    if (said != all_ || !removing_.insert(port).second) return;
-    scope_.spawn(remove(port, epoch_));
+    drained_[port].insert(from);
+    if (may_go(port) && removing_.insert(port).second) scope_.spawn(remove(port));
 }
 
-/// In another view there is another list, and all are asked again.
-Task<void> OutsidePorts::remove(PortKey port, Epoch epoch) {
-    const Status status = co_await amf_.tables().remove_port(port.first, port.second, [this, port, epoch] {
-        const VolumeRecord* volume = amf_.tables().volume(port.first);
-        return epoch == epoch_ && volume != nullptr && volume->closes_port(port.second);
-    });
-    if (!status) {
+bool OutsidePorts::may_go(PortKey port) const {
+    const VolumeRecord* volume = amf_.tables().volume(port.first);
+    const auto said = drained_.find(port);
+    return said != drained_.end() && said->second == all_ && volume != nullptr &&
+           volume->closes_port(port.second);
+}
+
+/// Waits for its turn over views if it must: then the answers to a newer list count, and that one's have been
+/// heard here, too.
+Task<void> OutsidePorts::remove(PortKey port) {
+    for (std::uint64_t asked = 0; may_go(port) && std::exchange(asked, number_) != number_;) {
+        const Status status = co_await amf_.tables().remove_port(port.first, port.second,
+                                                                 [this, port] { return may_go(port); });
+        if (status) break;
         LOG_INFO("port.not_removed", {"group", group_name_}, {"volume", port.first},
                  {"reason", to_string(status.error().code)});
     }

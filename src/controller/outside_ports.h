@@ -43,7 +43,8 @@ public:
 private:
     using PortKey = std::pair<VolumeId, ControllerSlot>;
     std::vector<ForwardPorts::Port> list() const;
-    Task<void> remove(PortKey port, Epoch epoch);
+    bool may_go(PortKey port) const;
+    Task<void> remove(PortKey port);
 
     Amf& amf_;
     Transport& links_;
