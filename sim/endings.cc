@@ -290,6 +290,11 @@ void Cluster::add_up_trims() {
     // Several AMFs of a controller take the rest from each other for longer than this waits.
     const bool one_each = plan_.sharing.amfs == 1 && plan_.controllers > 1;
     if (!work.trims_spread || work.trim_pause == Nanos{0} || unit > kMost || !one_each) return;
+    // Whoever converts an extent takes its locks, by which the others forget.
+    const auto reshaped = [&] {
+        return amf.tables().extents_of_other_shapes() == 0 || amf.tables().reshape_waits();
+    };
+    if (!world_.run_until(reshaped, kJobs, 1ms)) return fail("liveness: a reshape does not end");
     const std::size_t second = 1 + Prng(prng_).below(plan_.controllers - 1);
     std::optional<Status> trimmed;
     std::vector<std::shared_ptr<Port>> ports = {nodes_[0].running->sides("v").front(),
