@@ -220,6 +220,63 @@ TEST(Mover, LetsGoWhoHasNothingLeft) {
     EXPECT_FALSE(tables.leaves_empty(leaves));
 }
 
+/// The next failure takes them first.
+TEST(Mover, BeginsWithWhatHasLostMost) {
+    WorldOptions world = shape(Level::raid6, 7, 4, false, PowerLoss::resync);
+    world.extents = 12;
+    const std::uint32_t used = 7;  // the rest is room to make it again
+    MoverOptions options = testing::quick();
+    options.poll = 500ms;  // both fail between two looks
+    Moving m(world, options);
+    for (std::uint64_t extent = 0; extent < used; ++extent)
+        ASSERT_TRUE(m.world.write(1, extent * kExtentSize, pattern(extent, 4096)));
+    m.world.leave(2);
+    const Tables& tables = m.world.amf(1).tables();
+    const auto lost = [&](std::uint32_t extent) {
+        return static_cast<int>(tables.missing_of(*tables.zone(ExtentIndex(extent))));
+    };
+    // Two of which the first zone has one, and the last one both.
+    const Zone &first = *tables.zone(ExtentIndex(0)), &last = *tables.zone(ExtentIndex(used - 1));
+    const auto twice = members_of(last), once = members_of(first);
+    std::vector<std::uint8_t> fail;
+    for (std::uint8_t i = 0; i < world.disks && fail.size() < 2; ++i) {
+        if (twice[i] && once[i] == fail.empty()) fail.push_back(i);
+    }
+    ASSERT_EQ(fail.size(), 2u) << "another shape is needed";
+    for (const std::uint8_t member : fail) m.fail(member);
+    ASSERT_EQ(lost(0), 1);
+    ASSERT_EQ(lost(used - 1), 2);
+    ASSERT_TRUE(m.world.run_until([&] { return tables.open_moves() != 0; }));
+    std::uint32_t begun = 0;
+    for (std::uint32_t extent = 0; extent < used; ++extent) {
+        if (!tables.zone(ExtentIndex(extent))->move) continue;
+        EXPECT_EQ(lost(extent), 2) << extent;
+        ++begun;
+    }
+    EXPECT_EQ(begun, 1u);
+    EXPECT_TRUE(m.rebuilt());
+}
+
+/// As long as nobody comes or goes.
+TEST(Mover, LeavesToTheOthersWhatIsTheirs) {
+    WorldOptions world = shape(Level::raid5, 7, 3, false, PowerLoss::resync);
+    world.extents = 12;
+    Moving m(world);
+    for (std::uint64_t extent = 0; extent < world.extents; ++extent)
+        ASSERT_TRUE(m.world.write(1, extent * kExtentSize, pattern(extent, 4096)));
+    std::uint64_t rows = 0;
+    for (std::uint32_t extent = 0; extent < world.extents; ++extent) {
+        if (members_of(*m.world.amf(1).tables().zone(ExtentIndex(extent)))[3])
+            rows += m.world.amf(1).tables().geometry().rows_per_extent();
+    }
+    m.fail(3);
+    ASSERT_TRUE(m.rebuilt());
+    const auto moved = [&](std::uint16_t id) { return m.world.amf(id).counters().moved_rows; };
+    EXPECT_EQ(moved(1) + moved(2), rows);
+    EXPECT_GT(moved(1), 0u);
+    EXPECT_GT(moved(2), 0u);
+}
+
 TEST(Mover, GoesOnWhereItWasWhenAllStartAgain) {
     Moving m(shape(Level::raid5, 6, 3, true, PowerLoss::resync));
     const Buffer data = pattern(1, 4u << 20);
