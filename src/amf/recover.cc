@@ -37,14 +37,15 @@ struct Amf::Recovering {
 /// What is to be finished next in one stripe, and what is over before it.
 struct Amf::Left {
     const StoredRecord* next = nullptr;  ///< one of its copies
-    std::vector<EndFrame> ends;          ///< of all copies of it, and of older writes; oldest first
+    std::vector<EndFrame> over;          ///< of all copies of older writes; oldest first
+    std::vector<EndFrame> ends;          ///< of all copies of this one
 };
 
 /// The writes of a stripe that a dead AMF has left, oldest first, are finished in their order. A writer sends
 /// the redo of one when all older ones of the stripe have ended: if there is one with redo, what is older is
 /// over, and somebody had not heard of it yet.
 Amf::Left Amf::left_in(std::span<const StoredRecord* const> orphans) {
-    Left left{orphans.front(), {}};
+    Left left{orphans.front(), {}, {}};
     const auto writer = [](const StoredRecord& r) {
         return AmfMember{r.info.root.origin, r.info.root.incarnation};
     };
@@ -53,7 +54,8 @@ Amf::Left Amf::left_in(std::span<const StoredRecord* const> orphans) {
     }
     for (const StoredRecord* record : orphans) {
         if (record->info.root > left.next->info.root) break;
-        left.ends.push_back({record->info.id, record->info.stripe, record->info.zone});
+        auto& ends = record->info.root == left.next->info.root ? left.ends : left.over;
+        ends.push_back({record->info.id, record->info.stripe, record->info.zone});
     }
     return left;
 }
@@ -81,7 +83,9 @@ Task<void> Amf::recover_unit(UnitIndex unit) {
         for (const StoredRecord* record : orphans) {
             if (record->info.root == left.next->info.root) copies.push_back(*record);
         }
-        std::vector<EndFrame> ends = std::move(left.ends);
+        const std::vector<EndFrame> ends = std::move(left.ends);
+        // First: whoever goes on if we die may know of nothing newer by then.
+        if (!left.over.empty() && !co_await replicator_.forget(std::move(left.over))) co_return;
         const Status status = co_await recover_write(std::move(copies));
         if (!status && status.error().code == Errc::offline && write_back() && !tables_.offline()) {
             co_await sleep_for(clock_, 1ms);  // not known yet to be so, or not for long
@@ -97,7 +101,7 @@ Task<void> Amf::recover_unit(UnitIndex unit) {
         // Whoever has a record of these blocks keeps readers out of them. So ours goes first: nobody is to
         // finish it once more while they read.
         if (units_.fine()) co_await replicator_.quiesced(ends.front().stripe, 1);
-        if (!co_await replicator_.forget(std::move(ends))) co_return;
+        if (!co_await replicator_.forget(ends)) co_return;
     }
     granted(unit);  // not before: its destage would be at the same blocks
     locks_.recovered(unit);
