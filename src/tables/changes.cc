@@ -31,9 +31,7 @@ Task<Status> Tables::end_change() {
             fresh.set(member);
         }
         if (fresh.none()) break;
-        MemberMask failing;
-        for (const std::uint8_t member : write_errors_) failing.set(member);
-        if (!survives(failing) || (co_await reached_by_others_alone(failing & ~certainly_failed_)).any()) {
+        if (!survives(fresh) || (co_await reached_by_others_alone(fresh & ~certainly_failed_)).any()) {
             go_offline();
             co_return fail(Errc::offline);
         }
