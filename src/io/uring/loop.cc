@@ -89,11 +89,11 @@ Loop::Loop(LoopOptions options)
     wake_.loop = this;
     wake_.events = POLLIN;
     wake_.finish = [](KernelOp& op, int) {
-        Loop& loop = *static_cast<Wake&>(op).loop;
-        if (loop.wake_.fd < 0) return;
+        Loop* loop = static_cast<Wake&>(op).loop;
+        if (loop == nullptr) return;
         std::uint64_t count = 0;
         [[maybe_unused]] const ssize_t got = ::read(op.fd, &count, sizeof count);
-        loop.start(op);
+        loop->start(op);
     };
     start(wake_);
 }
@@ -101,10 +101,9 @@ Loop::Loop(LoopOptions options)
 Loop::~Loop() {
     stopping_ = true;
     drain();
-    const int fd = wake_.fd;
-    wake_.fd = -1;
+    wake_.loop = nullptr;
     settle(wake_);
-    ::close(fd);
+    ::close(wake_.fd);
     // What was abandoned is cancelled already and comes back at once.
     const Nanos end = clock_.now() + 2s;
     while (engine_->in_flight() != 0 && clock_.now() < end) engine_->wait(10ms);

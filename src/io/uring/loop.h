@@ -129,7 +129,7 @@ private:
     Counters counters_;
 
     struct Wake : KernelOp {
-        Loop* loop = nullptr;
+        Loop* loop = nullptr;  // null: the loop ends
     } wake_;
     std::vector<Inbox*> inboxes_;
     std::atomic<bool> asleep_ = false;  ///< or about to: whoever puts something into an inbox says so

@@ -87,6 +87,17 @@ TEST_P(LoopTest, RemotePostsRunOnTheLoopThreadInOrder) {
     for (int i = 0; i < 1000; ++i) EXPECT_EQ(seen[static_cast<std::size_t>(i)], i);
 }
 
+TEST_P(LoopTest, ALoopMayEndWithAWakeThatNobodyHasSeen) {
+    bool ran = false;
+    {
+        Loop other(LoopOptions{.engine = GetParam()});
+        other.turn(false);
+        other.turn(false);  // waits for wakes now
+        other.post_remote([&ran] { ran = true; });
+    }
+    EXPECT_FALSE(ran);
+}
+
 Task<void> spin_forever(Loop& loop, Event& kick, const bool& done) {
     while (!done) {
         kick.set();
