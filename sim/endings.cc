@@ -301,7 +301,7 @@ void Cluster::add_up_trims() {
                                                 nodes_[second].running->sides("v").back()};
     if (!wait_for(0, hosts_->trim_apart(std::move(ports)), trimmed, 60s) || !*trimmed)
         return fail("trims: an extent was not trimmed at the end");
-    if (!world_.run_until([&] { return !amf.allocated(ExtentIndex(0)); }, 10s, 1ms))
+    if (!world_.run_until([&] { return !amf.allocated(ExtentIndex(0)); }, kJobs, 1ms))
         fail("trims: through two controllers they do not give the zone back");
     world_.run_until([] { return false; }, 100ms);
 }
